@@ -1,0 +1,29 @@
+"""Gradient descent at the edge of stability, from one small landscape to the infinite-width limit of two-layer networks."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Risk", "TwoLayerNetwork", "tasks"]
+
+if TYPE_CHECKING:
+    from meanfield import tasks
+    from meanfield.networks import TwoLayerNetwork
+    from meanfield.risk import Risk
+
+_HOME = {"Risk": "meanfield.risk", "TwoLayerNetwork": "meanfield.networks"}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names on first use, so that ``import meanfield`` and ``meanfield --help`` stay fast."""
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    if name == "tasks":
+        return import_module("meanfield.tasks")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,64 @@
+"""From networks and particle arrays to the kernels and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield._kernels import two_layer
+from meanfield._kernels.blas import single_threaded_blas
+
+if TYPE_CHECKING:
+    from meanfield.networks import TwoLayerNetwork
+
+Array = NDArray[np.floating[Any]]
+
+
+def network_jet(
+    network: TwoLayerNetwork,
+    particles: Array,
+    inputs: Array,
+    direction: Array | None = None,
+    order: int = 0,
+) -> Array:
+    """f_ρ(x_k) and its derivatives along `direction` (N, D) up to order m ≤ 2; `inputs` are augmented; returns (m + 1, n, c)."""
+    n_blocks = two_layer.block_count(len(particles))
+    partials = np.empty((n_blocks, order + 1, len(inputs), network.output_dim), particles.dtype)
+    with single_threaded_blas():
+        two_layer.network_jet(
+            two_layer.ACTIVATIONS.index(network.activation),
+            order,
+            particles,
+            particles if direction is None else direction,
+            network.output_dim,
+            inputs,
+            partials,
+        )
+    # Summed along the first axis, row after row: one order whatever the thread count.
+    total: Array = partials.sum(axis=0) / particles.dtype.type(len(particles))
+    return total
+
+
+def gradient_jet(
+    network: TwoLayerNetwork,
+    particles: Array,
+    inputs: Array,
+    residuals: Array,
+    direction: Array | None = None,
+) -> Array:
+    """d^m/dε^m Σ_k r_k·∇_θ φ(θ_i; x_k), (N, D), for residuals (m + 1, n, c): r and its derivatives along `direction`."""
+    gradient = np.empty_like(particles)
+    with single_threaded_blas():
+        two_layer.gradient_jet(
+            two_layer.ACTIVATIONS.index(network.activation),
+            len(residuals) - 1,
+            particles,
+            particles if direction is None else direction,
+            network.output_dim,
+            inputs,
+            residuals,
+            gradient,
+        )
+    return gradient

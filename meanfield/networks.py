@@ -1,0 +1,118 @@
+"""Two-layer networks in mean-field scaling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from meanfield._validation import check_choice, check_count, check_float_dtype
+
+#: Activations by name: tanh; relu; gelu z Φ(z); erf; sigmoid 1/(1 + e^−z); softplus log(1 + e^z); sin; quadratic z².
+ACTIVATIONS = ("tanh", "relu", "gelu", "erf", "sigmoid", "softplus", "sin", "quadratic")
+
+
+@dataclass(frozen=True)
+class TwoLayerNetwork:
+    """Two-layer network in mean-field scaling, one particle per neuron.
+
+    A neuron is a particle θ = (a, w, b) in R^D, D = c + d + 1 (c + d without bias), and the network is the average
+
+        f_ρ(x) = ∫ a σ(w·x + b) dρ(θ) = (1/N) Σ_i a_i σ(w_i·x + b_i).
+
+    Parameters
+    ----------
+    input_dim, output_dim : int
+        d and c, at least 1.
+    activation : str
+        σ, one of ``ACTIVATIONS``. At the kink of relu the derivative is taken as 0, its higher derivatives as 0 everywhere.
+    bias : bool
+        Whether particles have the coordinate b.
+
+    Raises
+    ------
+    ValueError
+        For a dimension below 1 or an unknown activation.
+
+    References
+    ----------
+    Mei, Montanari, Nguyen, arXiv:1804.06561. Chizat, Bach, arXiv:1805.09545.
+    """
+
+    input_dim: int
+    output_dim: int = 1
+    activation: str = "tanh"
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        check_count("input_dim", self.input_dim)
+        check_count("output_dim", self.output_dim)
+        check_choice("activation", self.activation, ACTIVATIONS)
+
+    @property
+    def parameter_count(self) -> int:
+        """D, the number of coordinates of a particle."""
+        return self.output_dim + self.input_dim + int(self.bias)
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """Names of the D coordinates in order: a0 … , w0 … , b."""
+        names = [f"a{i}" for i in range(self.output_dim)]
+        names += [f"w{j}" for j in range(self.input_dim)]
+        return names + ["b"] * self.bias
+
+    def initialize(
+        self, n_particles: int, seed: int = 0, dtype: DTypeLike = "float64"
+    ) -> NDArray[np.floating[Any]]:
+        """Draw N independent particles from the standard normal law on R^D.
+
+        The first n rows of a wider draw with the same seed are the narrower draw, so widths can be compared on nested starts;
+        float32 particles are the rounded float64 ones.
+
+        Returns
+        -------
+        particles : (N, D)
+
+        Raises
+        ------
+        ValueError
+            For n_particles < 1, a negative seed, a dtype other than float64 and float32.
+        """
+        check_count("n_particles", n_particles)
+        check_count("seed", seed, minimum=0)
+        draw = np.random.default_rng(seed).standard_normal((n_particles, self.parameter_count))
+        return draw.astype(check_float_dtype(dtype))
+
+    def augment(self, inputs: ArrayLike, dtype: DTypeLike = "float64") -> NDArray[np.floating[Any]]:
+        """Inputs (n, d) with, if the network has a bias, a last column of ones: the bias is the weight of a constant input."""
+        x = np.ascontiguousarray(inputs, dtype=dtype)
+        if x.ndim != 2 or x.shape[1] != self.input_dim:
+            raise ValueError(f"inputs: shape {x.shape} came, (n, {self.input_dim}) is needed")
+        return np.column_stack([x, np.ones(len(x), x.dtype)]) if self.bias else x
+
+    def forward(
+        self, particles: NDArray[np.floating[Any]], inputs: ArrayLike
+    ) -> NDArray[np.floating[Any]]:
+        """The network's outputs f_ρ(x_k), shape (n, c), for particles (N, D) of equal weight and inputs (n, d).
+
+        Raises
+        ------
+        ValueError
+            For shapes that do not fit the network.
+        """
+        from meanfield import _evaluation
+
+        particles = self.check_particles("particles", particles)
+        return _evaluation.network_jet(self, particles, self.augment(inputs, particles.dtype))[0]
+
+    def check_particles(self, name: str, value: ArrayLike) -> NDArray[np.floating[Any]]:
+        """The array as contiguous particles (N, D), float64 unless it is float32; ValueError naming it where it is not."""
+        x = np.asarray(value)
+        x = np.ascontiguousarray(x, dtype=np.float32 if x.dtype == np.float32 else np.float64)
+        if x.ndim != 2 or x.shape[1] != self.parameter_count or len(x) < 1:
+            raise ValueError(
+                f"{name}: shape {x.shape} came, (N, {self.parameter_count}) with N ≥ 1 is needed"
+            )
+        return x

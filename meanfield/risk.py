@@ -1,0 +1,144 @@
+"""The risk of a two-layer network as an objective on particles."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from meanfield import _evaluation
+from meanfield._validation import check_choice, check_float_dtype, check_nonnegative
+from meanfield.losses import LOSSES
+from meanfield.networks import TwoLayerNetwork
+from meanfield.tasks import Task
+
+Array = NDArray[np.floating[Any]]
+
+
+class Risk:
+    """Risk of a two-layer network in mean-field scaling, on particles x of shape (N, D).
+
+        R[ρ] = (1/n) Σ_k ℓ(f_ρ(x_k), y_k) + ∫ V dρ,        V(θ) = ½ λ |θ|²
+
+    All derivatives are the *mean-field* ones: the gradient is N ∂R/∂θ_i, whose limit as N → ∞ is ∇_θ R'[ρ](θ_i), and they are
+    taken in the inner product ⟨u, v⟩ = (1/N) Σ_i u_i·v_i, so sharpness has a limit too. Gradient descent with learning rate η on
+    this objective is plain gradient descent with learning rate ηN on the N neurons.
+
+    Parameters
+    ----------
+    network : TwoLayerNetwork
+    task : Task
+        Inputs (n, d) and targets (n, c).
+    loss : {"squared", "logistic", "softmax"}
+    weight_decay : float
+        λ ≥ 0.
+    dtype : {"float64", "float32"}
+        Precision of the data and of every evaluation; particles of the other precision are converted.
+
+    Raises
+    ------
+    ValueError
+        For an unknown loss, a negative weight decay, targets that the loss does not allow, dimensions that disagree.
+
+    References
+    ----------
+    Mei, Montanari, Nguyen, arXiv:1804.06561; Chizat, Bach, arXiv:1805.09545; Chodron de Courcel, arXiv:2606.05326.
+    """
+
+    def __init__(
+        self,
+        network: TwoLayerNetwork,
+        task: Task,
+        loss: str = "squared",
+        weight_decay: float = 0.0,
+        dtype: DTypeLike = "float64",
+    ) -> None:
+        check_choice("loss", loss, LOSSES)
+        check_nonnegative("weight_decay", weight_decay)
+        self.network = network
+        self.task = task
+        self.loss = loss
+        self.weight_decay = float(weight_decay)
+        self.dtype = check_float_dtype(dtype)
+        if task.inputs.shape[1] != network.input_dim:
+            raise ValueError(
+                f"task: inputs of dimension {task.inputs.shape[1]} came, "
+                f"the network has input_dim={network.input_dim}"
+            )
+        if task.targets.shape[1] != network.output_dim:
+            raise ValueError(
+                f"task: targets of dimension {task.targets.shape[1]} came, "
+                f"the network has output_dim={network.output_dim}"
+            )
+        self._loss = LOSSES[loss]
+        self._loss.check_targets(task.targets)
+
+    @cached_property
+    def _inputs(self) -> Array:
+        return self.network.augment(self.task.inputs, self.dtype)
+
+    @cached_property
+    def _targets(self) -> Array:
+        return np.ascontiguousarray(self.task.targets, dtype=self.dtype)
+
+    def outputs(self, x: ArrayLike) -> Array:
+        """f_ρ at the training inputs, (n, c)."""
+        return self._jet(self._particles("x", x))[0]
+
+    def value(self, x: ArrayLike) -> float:
+        """R[ρ] of the particles x (N, D)."""
+        x = self._particles("x", x)
+        losses = self._loss.value(self._jet(x)[0], self._targets)
+        return float(losses.mean()) + 0.5 * self.weight_decay * self.inner(x, x)
+
+    def gradient(self, x: ArrayLike) -> Array:
+        """Mean-field gradient N ∂R/∂θ_i, (N, D)."""
+        x = self._particles("x", x)
+        r = self._loss.gradient(self._jet(x)[0], self._targets)
+        gradient = self._gradient_jet(x, [r])
+        return gradient + self.dtype.type(self.weight_decay) * x if self.weight_decay else gradient
+
+    def hvp(self, x: ArrayLike, v: ArrayLike) -> Array:
+        """Mean-field Hessian times v: (Hess R · v)_i = N Σ_j ∂²R/∂θ_i∂θ_j v_j, (N, D), for v (N, D)."""
+        x, v = self._particles("x", x), self._direction("v", v, x)
+        f, df = self._jet(x, v, order=1)
+        r = self._loss.gradient(f, self._targets)
+        dr = self._loss.curvature(f, self._targets, df)
+        product = self._gradient_jet(x, [r, dr], v)
+        return product + self.dtype.type(self.weight_decay) * v if self.weight_decay else product
+
+    def third(self, x: ArrayLike, u: ArrayLike) -> Array:
+        """∇³R[u, u], the second derivative of the mean-field gradient along u, (N, D), for u (N, D)."""
+        x, u = self._particles("x", x), self._direction("u", u, x)
+        f, df, ddf = self._jet(x, u, order=2)
+        r = self._loss.gradient(f, self._targets)
+        dr = self._loss.curvature(f, self._targets, df)
+        ddr = self._loss.curvature(f, self._targets, ddf) + self._loss.third(f, self._targets, df)
+        return self._gradient_jet(x, [r, dr, ddr], u)
+
+    def inner(self, u: ArrayLike, v: ArrayLike) -> float:
+        """⟨u, v⟩ = (1/N) Σ_i u_i·v_i, summed in float64 and in one order whatever the thread count."""
+        u, v = np.asarray(u), np.asarray(v)
+        return float(np.sum(u * v, dtype=np.float64)) / len(u)
+
+    def _jet(self, x: Array, direction: Array | None = None, order: int = 0) -> Array:
+        return _evaluation.network_jet(self.network, x, self._inputs, direction, order)
+
+    def _gradient_jet(
+        self, x: Array, residuals: list[Array], direction: Array | None = None
+    ) -> Array:
+        scaled = np.stack(residuals).astype(self.dtype, copy=False) / self.dtype.type(
+            len(self._inputs)
+        )
+        return _evaluation.gradient_jet(self.network, x, self._inputs, scaled, direction)
+
+    def _particles(self, name: str, value: ArrayLike) -> Array:
+        return self.network.check_particles(name, np.asarray(value, dtype=self.dtype))
+
+    def _direction(self, name: str, value: ArrayLike, x: Array) -> Array:
+        direction = self._particles(name, value)
+        if direction.shape != x.shape:
+            raise ValueError(f"{name}: shape {direction.shape} came, {x.shape} is needed, as of x")
+        return direction

@@ -1,0 +1,110 @@
+"""Errors of a study's settings, one readable line each."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+# Pydantic's words, where a person who writes TOML needs others.
+NEEDED = {
+    "int_type": "an integer",
+    "float_type": "a number",
+    "string_type": "a string",
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "too_short": "at least one process",
+    "string_pattern_mismatch": "a name of letters, digits and underscores",
+}
+
+
+class ConfigError(ValueError):
+    """Settings that are not allowed: `lines` of ``section.key: what came, what is allowed``."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """One line for each error of pydantic's: which key, what came, what is allowed."""
+    return [_line(details, model) for details in error.errors(include_url=False)]
+
+
+def _line(details: ErrorDetails, model: type[BaseModel]) -> str:
+    keys, section = _resolve(details["loc"], model)
+    kind, came, context = details["type"], details["input"], details.get("ctx", {})
+    key = ".".join(keys)
+    if kind == "extra_forbidden":
+        known = list(section.model_fields)
+        return f"{key}: unknown key{_did_you_mean(keys[-1], known)}; {', '.join(known)} are known"
+    if kind == "missing":
+        return f"{key}: missing, it has no default"
+    if kind == "union_tag_invalid":
+        variant, allowed = context["discriminator"].strip("'"), context["expected_tags"]
+        hint = _did_you_mean(context["tag"], [tag.strip("'") for tag in allowed.split(", ")])
+        return f"{key}.{variant}: {context['tag']!r} came, {allowed} are allowed{hint}"
+    if kind == "value_error":  # raised by our own validators, in our own words
+        return f"{key}.{context['error']}" if isinstance(came, dict) else str(context["error"])
+    hint = ""
+    if kind == "literal_error" and isinstance(came, str):
+        hint = _did_you_mean(
+            came, [word.strip("'") for word in context["expected"].split("'")[1::2]]
+        )
+    needed = NEEDED.get(kind) or details["msg"].removeprefix("Input should be ")
+    return f"{key}: {came!r} came, {needed} is needed{hint}"
+
+
+def _resolve(
+    loc: tuple[int | str, ...], model: type[BaseModel]
+) -> tuple[list[str], type[BaseModel]]:
+    """The TOML's own keys in pydantic's location, and the section the last of them is looked up in.
+
+    Pydantic inserts the variant's tag after the key of a union of sections (and ``[key]`` for a
+    bad name of a mapping); a person never wrote those.
+    """
+    keys: list[str] = []
+    section, annotation = model, None
+    parts = [str(part) for part in loc if part != "[key]"]
+    while parts:
+        part = parts.pop(0)
+        keys.append(part)
+        if annotation is not None:  # a name inside a mapping of sections
+            annotation, variants = None, _variants(annotation)
+        else:
+            field = section.model_fields.get(part)
+            if field is None:
+                break
+            if get_origin(field.annotation) is dict:
+                annotation = get_args(field.annotation)[1]
+                continue
+            variants = _variants(field.annotation)
+        if len(variants) == 1:
+            section = next(iter(variants.values()))
+        elif variants and parts:
+            section = variants.get(parts.pop(0), section)
+    return keys, section
+
+
+def _variants(annotation: Any) -> dict[str, type[BaseModel]]:
+    """The sections an annotation allows, by the value of the key that tells them apart."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    members = get_args(annotation) or (annotation,)
+    sections = [m for m in members if isinstance(m, type) and issubclass(m, BaseModel)]
+    return {_tag(section): section for section in sections}
+
+
+def _tag(section: type[BaseModel]) -> str:
+    """The one value of the section's discriminator, the only field that allows one value."""
+    allowed = [get_args(field.annotation) for field in section.model_fields.values()]
+    return str(next((values[0] for values in allowed if len(values) == 1), ""))
+
+
+def _did_you_mean(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

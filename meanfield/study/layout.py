@@ -1,0 +1,131 @@
+"""The shape of a run's file: its variables, its size, what can go wrong with it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Status = Literal["running", "complete", "diverged", "interrupted", "failed"]
+Floats = NDArray[np.floating[Any]]
+
+SCHEMA, SCHEMA_VERSION = "meanfield-run", 1
+FILE_NAME = "run.h5"
+
+# name: (long name, units); all are measured at the center unless they say otherwise
+OBSERVABLES = {
+    "train_loss": ("risk", "1"),
+    "predicted_loss": ("time-averaged risk that center and fluctuation predict", "1"),
+    "sharpness": ("top eigenvalue of the mean-field Hessian", "1"),
+    "sharpness_residual": ("residual of the top eigenpair", "1"),
+    "free_energy": ("free energy of center and fluctuation", "1"),
+    "dissipated": ("change of the free energy since time 0 by its rate along the flow", "1"),
+    "sigma_trace": ("trace of the covariance of the fluctuation", "1"),
+    "grad_norm_sq": ("squared norm of the mean-field gradient", "1"),
+    "wall_time": ("time on the clock since the process started", "s"),
+}
+ITERATE_LOSS = {"iterate_loss": ("risk at the iterate of gradient descent", "1")}
+COMPARISONS = {
+    "center_distance": ("root mean square over particles of the distance of centers", "1"),
+    "w2": ("Wasserstein-2 distance of the centers as measures", "1"),
+    "function_distance": ("root mean square over training inputs of the outputs' difference", "1"),
+}
+TIME = ("time, in iterations of gradient descent", "1")
+
+
+class OutputError(Exception):
+    """The run cannot be written: no room left, no permission."""
+
+
+class RunFileError(ValueError):
+    """Not a file that a run wrote, or one that is not finished."""
+
+
+@dataclass(frozen=True)
+class ProcessLayout:
+    """What a process writes: `modes` is the number of stored fluctuations if they have an index."""
+
+    flow: str
+    modes: int | None = None
+    has_iterates: bool = False
+
+    @property
+    def observables(self) -> dict[str, tuple[str, str]]:
+        """Long name and units of every scalar observable."""
+        return OBSERVABLES | (ITERATE_LOSS if self.has_iterates else {})
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """Everything the file's shape depends on, known before the first step."""
+
+    processes: Mapping[str, ProcessLayout]
+    particles: int
+    parameter_names: Sequence[str]
+    steps: int
+    snapshot_every: int
+    eigenvalues: int = 1
+    dtype: str = "float64"
+    compression: str = "none"
+
+    def estimated_bytes(self) -> int:
+        """About how large the file becomes, uncompressed."""
+        snapshots = len(snapshot_times(self.steps, self.snapshot_every))
+        one_field = self.particles * len(self.parameter_names) * np.dtype(self.dtype).itemsize
+        total = 2**20
+        for process in self.processes.values():
+            rows = (self.steps + 1) * (len(process.observables) + 1 + self.eigenvalues) * 8
+            total += rows + snapshots * one_field * (1 + (process.modes or 1))
+        return total
+
+
+def snapshot_times(steps: int, every: int) -> list[int]:
+    """0, every, 2·every, ... and the last step."""
+    return sorted({*range(0, steps + 1, every), steps})
+
+
+def require_space(folder: Path, layout: RunLayout) -> None:
+    """Raise `OutputError` if the folder's disk has less room than the file is going to need."""
+    needed, free = layout.estimated_bytes(), shutil.disk_usage(folder).free
+    if needed > free:
+        raise OutputError(
+            f"{folder}: the run needs about {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; "
+            "a larger output.snapshot_every or output.snapshot_dtype = 'float32' needs less"
+        )
+
+
+@dataclass(frozen=True)
+class ProcessRecord:
+    """A process as a run left it.
+
+    `observables` are (t,) arrays, ``hessian_eigs`` (t, k); `first` and `last` are positions (N, D).
+    """
+
+    flow: str
+    status: Status
+    message: str
+    observables: dict[str, NDArray[np.float64]]
+    snapshot_times: NDArray[np.float64]
+    first: Floats | None
+    last: Floats | None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as plain arrays.
+
+    `config` is the resolved TOML; ``comparison[process][distance]`` holds distances to the
+    reference process at `comparison_times`, NaN where there is none.
+    """
+
+    path: Path
+    attributes: dict[str, Any]
+    config: str
+    processes: dict[str, ProcessRecord]
+    comparison_times: NDArray[np.float64]
+    comparison: dict[str, dict[str, NDArray[np.float64]]]

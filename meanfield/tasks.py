@@ -1,0 +1,295 @@
+"""Tasks: inputs and targets of a regression or classification problem, and where they come from."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from meanfield._validation import check_choice, check_count, check_nonnegative
+
+Target = Literal["parity", "classes"]
+
+DIGITS_MEAN_SQUARE = 1 / 16  # |x|² is then 4 on average for the 64 pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Samples ``(x_k, y_k)``, ``k < n``: what a network is trained on.
+
+    Parameters
+    ----------
+    inputs : (n, d) array
+        One sample per row, dimensionless; copied to float64 and made read-only.
+    targets : (n, c) array
+        One target per row: real numbers, ±1 labels (c = 1) or one-hot classes; copied likewise.
+    name : str
+        Where the samples come from, for figures and files.
+
+    Raises
+    ------
+    ValueError
+        An array is not two-dimensional, is empty, is not numeric, holds a NaN or an infinity
+        (the message gives the first such index), or the two have different numbers of rows.
+    """
+
+    inputs: NDArray[np.float64]
+    targets: NDArray[np.float64]
+    name: str
+
+    def __post_init__(self) -> None:
+        inputs = _samples("inputs", self.inputs)
+        targets = _samples("targets", self.targets)
+        if len(inputs) != len(targets):
+            raise ValueError(
+                f"inputs and targets have {len(inputs)} and {len(targets)} rows, "
+                "one row per sample in both is needed"
+            )
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "targets", targets)
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.inputs)
+
+    @property
+    def input_dim(self) -> int:
+        """Dimension d of an input."""
+        return int(self.inputs.shape[1])
+
+    @property
+    def output_dim(self) -> int:
+        """Dimension c of a target."""
+        return int(self.targets.shape[1])
+
+    @property
+    def is_sign(self) -> bool:
+        """Whether every target is a single +1 or −1."""
+        return self.output_dim == 1 and bool(np.all(np.abs(self.targets) == 1))
+
+    @property
+    def is_one_hot(self) -> bool:
+        """Whether every target has c ≥ 2 entries, one of them 1 and the others 0."""
+        binary = np.all((self.targets == 0) | (self.targets == 1))
+        return self.output_dim >= 2 and bool(binary and np.all(self.targets.sum(axis=1) == 1))
+
+
+def digits(
+    n: int = 300, target: Target = "parity", mean_square: float = DIGITS_MEAN_SQUARE
+) -> Task:
+    """Handwritten digits: the first n of 1,797 images of 8x8 pixels.
+
+    The inputs are the pixels times one factor, such that the mean of ``x²`` over all n·64 entries
+    is ``mean_square``; they are not centered.
+
+    Parameters
+    ----------
+    n : int
+        Number of images, 1 to 1797, taken in the order of the original file.
+    target : {"parity", "classes"}
+        ``parity``: +1 for an even digit and −1 for an odd one, shape (n, 1).
+        ``classes``: one-hot digits, shape (n, 10).
+    mean_square : float
+        Mean of the squared inputs, positive.
+
+    Raises
+    ------
+    ValueError
+        An argument is out of its range.
+
+    References
+    ----------
+    E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
+    Repository, 1998, doi:10.24432/C50P49, CC BY 4.0 (the test set).
+    """
+    with np.load(_data_file("digits.npz"), allow_pickle=False) as archive:
+        images, labels = archive["images"], archive["labels"]
+    check_count("n", n)
+    if n > len(images):
+        raise ValueError(f"n: {n} came, there are {len(images)} digits")
+    check_choice("target", target, ("parity", "classes"))
+    if not (np.isfinite(mean_square) and mean_square > 0):
+        raise ValueError(f"mean_square: {mean_square!r} came, a positive number is needed")
+    pixels = images[:n].reshape(n, -1).astype(np.float64)
+    pixels *= np.sqrt(mean_square / np.mean(pixels**2))
+    signs = np.where(labels[:n] % 2 == 0, 1.0, -1.0)[:, None]
+    targets = signs if target == "parity" else np.eye(10)[labels[:n]]
+    return Task(pixels, targets, name=f"digits ({target}, n={n})")
+
+
+def noisy_digits(
+    n: int = 300, target: Target = "parity", fraction: float = 0.1, seed: int = 0
+) -> Task:
+    """Digits with a fraction of wrong labels: `label_noise` of `digits`.
+
+    A narrow network cannot fit such data, so the fluctuation of gradient descent persists.
+    """
+    return label_noise(digits(n, target), fraction, seed)
+
+
+def label_noise(task: Task, fraction: float, seed: int = 0) -> Task:
+    """Make ``round(fraction · n)`` labels wrong, chosen at random without replacement.
+
+    A ±1 target changes sign; a one-hot class becomes another one, each with equal probability.
+
+    Parameters
+    ----------
+    task : Task
+        Targets ±1 of shape (n, 1), or one-hot of shape (n, c).
+    fraction : float
+        Between 0 and 1.
+    seed : int
+        Seed of the `numpy.random.Generator` that chooses.
+
+    Raises
+    ------
+    ValueError
+        `fraction` is out of range, or the targets are neither ±1 nor one-hot.
+    """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction: {fraction!r} came, a number from 0 to 1 is needed")
+    rng = np.random.default_rng(seed)
+    wrong = rng.choice(task.n, size=round(fraction * task.n), replace=False)
+    targets = task.targets.copy()
+    if task.is_sign:
+        targets[wrong] *= -1
+    elif task.is_one_hot:
+        shift = rng.integers(1, task.output_dim, size=len(wrong))
+        classes = (targets[wrong].argmax(axis=1) + shift) % task.output_dim
+        targets[wrong] = np.eye(task.output_dim)[classes]
+    else:
+        raise ValueError("task: label noise needs targets that are all ±1 (n, 1) or one-hot (n, c)")
+    return replace(task, targets=targets, name=f"{task.name}, {fraction:.0%} wrong labels")
+
+
+def teacher_student(
+    n: int = 200,
+    input_dim: int = 10,
+    teacher_width: int = 4,
+    activation: str = "tanh",
+    noise: float = 0.0,
+    seed: int = 0,
+) -> Task:
+    """Targets from a narrow two-layer network with random weights, the teacher.
+
+    ::
+
+        y_k = M^(-1/2) Σ_j a_j σ(w_j·x_k) + noise · ξ_k,     j < M = teacher_width
+
+    with inputs ``x_k ~ N(0, I/d)`` (so |x|² is 1 on average) and ``a_j ~ N(0, 1)``,
+    ``w_j ~ N(0, I)``, ``ξ_k ~ N(0, 1)``, all independent.
+
+    Parameters
+    ----------
+    n, input_dim, teacher_width : int
+        Number of samples, dimension d of the inputs, width M of the teacher; at least 1.
+    activation : str
+        σ, a name that `TwoLayerNetwork` knows.
+    noise : float
+        Standard deviation of the noise on the targets, not negative.
+    seed : int
+        Seed of the `numpy.random.Generator` behind every draw.
+
+    Returns
+    -------
+    Task
+        inputs (n, d), targets (n, 1).
+
+    Raises
+    ------
+    ValueError
+        An argument is out of its range or the activation is unknown.
+    """
+    from meanfield.networks import TwoLayerNetwork
+
+    sizes = {"n": n, "input_dim": input_dim, "teacher_width": teacher_width}
+    for argument, size in sizes.items():
+        check_count(argument, size)
+    check_nonnegative("noise", noise)
+    rng = np.random.default_rng(seed)
+    teacher = TwoLayerNetwork(input_dim, 1, activation=activation, bias=False)
+    weights = rng.standard_normal((teacher_width, teacher.parameter_count))
+    inputs = rng.standard_normal((n, input_dim)) / np.sqrt(input_dim)
+    # The network averages over its neurons: √M turns the mean into a sum over √M.
+    targets = np.sqrt(teacher_width) * teacher.forward(weights, inputs)
+    targets = targets + noise * rng.standard_normal((n, 1))
+    return Task(inputs, targets, name=f"teacher and student (d={input_dim}, M={teacher_width})")
+
+
+def from_npz(path: str | Path) -> Task:
+    """Samples from the arrays ``inputs`` (n, d) and ``targets`` (n, c) or (n,) of an .npz file.
+
+    Raises
+    ------
+    ValueError
+        There is no such file, it is not an .npz archive, an array is missing or holds Python
+        objects (nothing is ever unpickled), or `Task` refuses the arrays.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {key: _read_array(archive, key) for key in ("inputs", "targets")}
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: there is no such file") from error
+    except _ArchiveError as error:
+        raise ValueError(f"{path}: {error}") from error
+    # What is no archive, np.load takes for a single array (no context manager) or for a pickle.
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not an .npz archive that can be read") from error
+    if arrays["targets"].ndim == 1:
+        arrays["targets"] = arrays["targets"][:, None]
+    try:
+        return Task(**arrays, name=path.stem)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+class _ArchiveError(ValueError):
+    """An archive without the arrays of a task."""
+
+
+def _read_array(archive: Any, key: str) -> NDArray[Any]:
+    if key not in archive:
+        raise _ArchiveError(f"no array {key!r}, the file has {', '.join(archive) or 'nothing'}")
+    try:
+        array = archive[key]
+    except ValueError as error:
+        raise _ArchiveError(f"{key} holds Python objects, numbers are needed") from error
+    if not isinstance(array, np.ndarray):
+        raise _ArchiveError(f"{key} is not an array")
+    return array
+
+
+def _samples(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """A read-only float64 copy of a (rows, columns) array, or a ValueError that names it."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"{name}: dtype {array.dtype} came, real numbers are needed")
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(
+            f"{name}: shape {array.shape} came, (samples, features) with one or more each is needed"
+        )
+    array = np.array(array, dtype=np.float64, order="C")
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        row, column = bad[0]
+        raise ValueError(
+            f"{name}: {array[row, column]} at index ({row}, {column}), "
+            f"{len(bad)} of {array.size} values are not finite"
+        )
+    array.flags.writeable = False
+    return array
+
+
+def _data_file(name: str) -> Path:
+    """A file of the package's data: beside the code in a wheel, at the top of a checkout."""
+    package = Path(__file__).parent
+    for folder in (package / "data", package.parent / "data"):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"{name} is missing from the installed package's data")

@@ -1,0 +1,94 @@
+"""What moves: the interface that ``solve`` drives.
+
+A flow's state is one array. Every flow, gradient descent included, reads a *center* and a *fluctuation* off its state (zero for
+the gradient flow), so every run can be compared with every other. Time counts iterations of gradient descent.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from solvers.objective import Array, inner
+
+
+def check_learning_rate(learning_rate: object) -> float:
+    """A finite number above zero, as float."""
+    if not isinstance(learning_rate, Real) or not 0 < float(learning_rate) < math.inf:
+        raise ValueError(
+            f"learning_rate: {learning_rate!r} came, a finite number above 0 is needed"
+        )
+    return float(learning_rate)
+
+
+class Flow(ABC):
+    """A model of gradient descent with a learning rate η."""
+
+    learning_rate: float
+
+    @abstractmethod
+    def start(self, objective: Any, x0: Array) -> Array:
+        """The state at t = 0 of a run from the iterate x0."""
+
+    @abstractmethod
+    def center(self, step: int, state: Array) -> Array:
+        """w, shaped like x0."""
+
+    @abstractmethod
+    def fluctuation(self, step: int, state: Array) -> Array:
+        """u, shaped like x0, or (r, *x) for r of them."""
+
+    def iterate(self, step: int, state: Array) -> Array | None:
+        """The iterate of gradient descent itself; None for its continuous models."""
+        return None
+
+    def fluctuation_trace(self, objective: Any, step: int, state: Array) -> float:
+        """tr Σ = Σ_r ⟨u_r, u_r⟩ in the objective's inner product."""
+        fluctuation = self.fluctuation(step, state)
+        if fluctuation.ndim == self.center(step, state).ndim:
+            return inner(objective, fluctuation, fluctuation)
+        return sum(inner(objective, u, u) for u in fluctuation)
+
+    @abstractmethod
+    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
+        """The loss averaged over the oscillation."""
+
+    def free_energy(self, objective: Any, step: int, state: Array) -> float:
+        """F = predicted loss − tr Σ / η (arXiv:2606.05326)."""
+        trace = self.fluctuation_trace(objective, step, state)
+        return self.predicted_loss(objective, step, state) - trace / self.learning_rate
+
+
+class ContinuousFlow(Flow):
+    """A flow given by an ordinary differential equation."""
+
+    @abstractmethod
+    def rates(self, objective: Any, time: float, state: Array) -> tuple[Array, float]:
+        """The state's velocity, per iteration, and the rate dF/dt at which the free energy changes along it."""
+
+    def constrain(self, objective: Any, state: Array) -> Array:
+        """The state put back where the flow's constraints hold, after every step in time."""
+        return state
+
+
+class DiscreteFlow(Flow):
+    """A map, applied once per iteration."""
+
+    @abstractmethod
+    def step(self, objective: Any, step: int, state: Array) -> Array:
+        """The state at step + 1 from that at step."""
+
+
+def as_iterate(x0: Any) -> Array:
+    """x0 as a floating array (float32 stays), finite, of at least one entry."""
+    x = np.asarray(x0)
+    x = np.array(x, dtype=np.float32 if x.dtype == np.float32 else np.float64)
+    if x.size == 0:
+        raise ValueError("x0: an empty array came")
+    if not np.all(np.isfinite(x)):
+        raise ValueError("x0: it has entries that are not finite")
+    return x

@@ -1,0 +1,102 @@
+"""The free energy whose descent–ascent gradient descent is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from solvers.flow import check_learning_rate
+from solvers.objective import Array, inner, third
+
+CLOSURES = ("endpoint", "taylor")
+
+
+@dataclass(frozen=True)
+class FreeEnergy:
+    """Free energy of a center w and a fluctuation u, for gradient descent with learning rate η on E.
+
+    ``closure="endpoint"``:
+
+        F_η(w, u) = ½ [E(w + u) + E(w − u)] − |u|²/η
+
+    ``closure="taylor"``, its second-order expansion in u:
+
+        F_η(w, u) = E(w) + ½ ⟨u, (∇²E(w) − (2/η) I) u⟩
+
+    With r fluctuations u_r, of covariance Σ = Σ_r u_r u_rᵀ, what each adds to E(w) is summed; at r = 1 this is the formula above.
+    Gradient descent is the unit-step explicit Euler scheme of ẇ = −η ∂_w F, u̇ = +η ∂_u F with the endpoint closure.
+
+    Parameters
+    ----------
+    objective : Objective
+        E; the Taylor closure uses ``hvp`` and ``third`` (or central differences of the gradient in its place).
+    learning_rate : float
+        η > 0.
+    closure : {"endpoint", "taylor"}
+
+    Raises
+    ------
+    ValueError
+        For a learning rate that is not a finite number above zero, or another closure.
+
+    References
+    ----------
+    Chodron de Courcel, arXiv:2606.05326.
+    """
+
+    objective: Any
+    learning_rate: float
+    closure: str = "endpoint"
+
+    def __post_init__(self) -> None:
+        check_learning_rate(self.learning_rate)
+        if self.closure not in CLOSURES:
+            raise ValueError(f"closure: {self.closure!r} came, one of {CLOSURES} is allowed")
+
+    def value(self, center: Array, fluctuation: Array) -> float:
+        """F at w (*x) and u, (*x) or (r, *x)."""
+        trace = sum(inner(self.objective, u, u) for u in _stacked(center, fluctuation))
+        return self.mean_loss(center, fluctuation) - trace / self.learning_rate
+
+    def mean_loss(self, center: Array, fluctuation: Array) -> float:
+        """F + tr Σ/η: the loss averaged over the oscillation, shapes as in `value`."""
+        e, us = self.objective, _stacked(center, fluctuation)
+        if self.closure == "taylor":
+            curvatures = sum(inner(e, u, e.hvp(center, u)) for u in us)
+            return float(e.value(center)) + 0.5 * curvatures
+        means = sum(0.5 * float(e.value(center + u) + e.value(center - u)) for u in us)
+        return means if len(us) == 1 else means - (len(us) - 1) * float(e.value(center))
+
+    def gradient(self, center: Array, fluctuation: Array) -> tuple[Array, Array]:
+        """(∂_w F, ∂_u F) in the objective's inner product, shaped like center and fluctuation."""
+        us = _stacked(center, fluctuation)
+        pair = self._taylor_gradient if self.closure == "taylor" else self._endpoint_gradient
+        d_center, curvature = pair(center, us)
+        scale = center.dtype.type(2.0 / self.learning_rate)
+        return d_center, (curvature - scale * us).reshape(fluctuation.shape)
+
+    def _endpoint_gradient(self, center: Array, us: Array) -> tuple[Array, Array]:
+        gradient = self.objective.gradient
+        ends = [(gradient(center + u), gradient(center - u)) for u in us]
+        d_center = sum(0.5 * (plus + minus) for plus, minus in ends)
+        if len(us) > 1:
+            d_center = d_center - (len(us) - 1) * gradient(center)
+        return d_center, np.stack([0.5 * (plus - minus) for plus, minus in ends])
+
+    def _taylor_gradient(self, center: Array, us: Array) -> tuple[Array, Array]:
+        e = self.objective
+        d_center = e.gradient(center) + sum(0.5 * third(e, center, u) for u in us)
+        return d_center, np.stack([e.hvp(center, u) for u in us])
+
+
+def _stacked(center: Array, fluctuation: Array) -> Array:
+    """The fluctuations as (r, *x), whether one or several came."""
+    us = fluctuation[None] if fluctuation.ndim == center.ndim else fluctuation
+    if us.shape[1:] != center.shape:
+        raise ValueError(
+            f"fluctuation: shape {fluctuation.shape} came, {center.shape} or (r, *{center.shape}) "
+            "is needed, as of the center"
+        )
+    return us

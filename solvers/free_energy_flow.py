@@ -1,0 +1,140 @@
+"""The free-energy flow: on particles, the kinetic equation over weights and fluctuations."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from solvers.flow import ContinuousFlow
+from solvers.free_energy import FreeEnergy
+from solvers.objective import Array, inner, norm
+from solvers.spectrum import top_eigenpairs
+
+GROWTHS = ("linear", "exact")
+
+
+@dataclass(frozen=True)
+class FreeEnergyFlow(ContinuousFlow):
+    """Descent of the center, ascent of the fluctuation, on the free energy of gradient descent:
+
+        ẇ = −η ∂_w F_η(w, u),    u̇ = +η ∂_u F_η(w, u),    t in iterations.
+
+    On the risk of a two-layer network, with x in R^{N×D}, this is the particle system of the kinetic equation
+
+        ∂_t μ + ∇_θ·(μ (−η ∇_θ F'[μ])) + ∇_u·(μ (+η ∇_u F'[μ])) = 0
+
+    for the joint law μ(dθ, du) of weights and fluctuations. Stepped by explicit Euler with dt = 1, the endpoint closure with
+    linear growth *is* gradient descent: x_k = w_k + (−1)^k u_k.
+
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0.
+    closure : {"endpoint", "taylor"}
+        See `FreeEnergy`. Per evaluation and fluctuation: two gradients, or one hvp and one third derivative.
+    growth : {"linear", "exact"}
+        "linear": u̇ as above, which on a mode of curvature λ grows like exp((ηλ − 2)t). "exact": with A u = u + η ∂_u F and
+        ρ = ⟨u, Au⟩/|u|², u̇ = log|ρ| u + (Au − ρu), which grows as fast per unit of time as gradient descent per step. Where
+        |ρ| < e⁻², the rate along u is held at −2, the fastest decay of the linear law: log|ρ| is unbounded as u turns from modes
+        that relax (ρ < 0) to one that oscillates (ρ > 0), and no explicit scheme would follow it.
+    rank : int
+        Number of fluctuations. Above 1 the first fluctuation is split at t = 0 along the rank − 1 top eigenvectors of ∇²E, the
+        remainder coming last: tr Σ is unchanged, the coherence between the modes is dropped.
+    fluctuation_floor : float
+        After every step in time, each u_r with 0 < |u_r| < floor is scaled up to it; 0 (default): never.
+
+    Raises
+    ------
+    ValueError
+        For a value outside what is listed.
+
+    Notes
+    -----
+    Start (the rod gauge): w_0 = x_0 − (η/2)∇E(x_0), u_0 = (η/2)∇E(x_0). Below the edge of stability u decays to the underflow;
+    the onset of the oscillation depends on how far it got, so float32 and float64 runs may differ there, and so may gradient
+    descent itself, whose oscillation does not decay below its rounding.
+
+    References
+    ----------
+    Chodron de Courcel, arXiv:2606.05326 (free energy, kinetic equation); the exact growth law is this package's.
+    """
+
+    learning_rate: float
+    closure: str = "endpoint"
+    growth: str = "linear"
+    rank: int = 1
+    fluctuation_floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        FreeEnergy(None, self.learning_rate, self.closure)
+        if self.growth not in GROWTHS:
+            raise ValueError(f"growth: {self.growth!r} came, one of {GROWTHS} is allowed")
+        if not isinstance(self.rank, Integral) or self.rank < 1:
+            raise ValueError(f"rank: {self.rank!r} came, an integer of at least 1 is needed")
+        floor = self.fluctuation_floor
+        if not isinstance(floor, Real) or not 0 <= floor < math.inf:
+            raise ValueError(
+                f"fluctuation_floor: {floor!r} came, a finite number of at least 0 is needed"
+            )
+
+    def start(self, objective: Any, x0: Array) -> Array:
+        """The center and the r fluctuations, shape (1 + r, *x)."""
+        u = x0.dtype.type(0.5 * self.learning_rate) * objective.gradient(x0)
+        fluctuations = [u] if self.rank == 1 else self._split(objective, x0, u)
+        return np.stack([x0 - u, *fluctuations])
+
+    def rates(self, objective: Any, time: float, state: Array) -> tuple[Array, float]:
+        eta = self.learning_rate
+        energy = FreeEnergy(objective, eta, self.closure)
+        d_center, d_fluctuations = energy.gradient(state[0], state[1:])
+        velocity = state.dtype.type(eta) * np.concatenate([-d_center[None], d_fluctuations])
+        if self.growth == "exact":
+            for u, u_dot in zip(state[1:], velocity[1:], strict=True):
+                u_dot += _exact_growth_correction(objective, u, u_dot)
+        ascent = sum(
+            inner(objective, d, u_dot)
+            for d, u_dot in zip(d_fluctuations, velocity[1:], strict=True)
+        )
+        return velocity, ascent - eta * inner(objective, d_center, d_center)
+
+    def constrain(self, objective: Any, state: Array) -> Array:
+        if self.fluctuation_floor > 0.0:
+            for u in state[1:]:
+                size = norm(objective, u)
+                if 0.0 < size < self.fluctuation_floor:
+                    u *= u.dtype.type(self.fluctuation_floor / size)
+        return state
+
+    def center(self, step: int, state: Array) -> Array:
+        return state[0]
+
+    def fluctuation(self, step: int, state: Array) -> Array:
+        return state[1] if self.rank == 1 else state[1:]
+
+    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
+        energy = FreeEnergy(objective, self.learning_rate, self.closure)
+        return energy.mean_loss(state[0], state[1:])
+
+    def _split(self, objective: Any, x0: Array, u: Array) -> list[Array]:
+        """u along the top eigenvectors of the Hessian at x0, and what remains: mutually orthogonal, of sum u."""
+        if self.rank > x0.size:
+            raise ValueError(f"rank: {self.rank} came, x0 has only {x0.size} coordinates")
+        _, vectors = top_eigenpairs(objective, x0, k=self.rank - 1)
+        parts = [u.dtype.type(inner(objective, v, u)) * v for v in vectors]
+        return [*parts, u - sum(parts)]
+
+
+def _exact_growth_correction(objective: Any, u: Array, linear: Array) -> Array:
+    """(log|ρ| − (ρ − 1)) u: from the linear law's growth along u, ρ − 1, to gradient descent's, log|ρ| (at least −2)."""
+    scale = np.max(np.abs(u))
+    if scale == 0.0:
+        return np.zeros_like(u)
+    q = u / scale  # u may be so small that |u|² underflows
+    growth = inner(objective, q, linear / scale) / inner(objective, q, q)
+    exact = math.log(max(abs(1.0 + growth), math.exp(-2.0)))
+    correction: Array = u.dtype.type(exact - growth) * u
+    return correction

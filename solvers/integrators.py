@@ -1,0 +1,125 @@
+"""Schemes in time for ẏ = f(t, y), y a vector. Each declares its order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from solvers.objective import Array
+
+RightHandSide = Callable[[float, Array], Array]
+
+
+class Integrator(Protocol):
+    """A one-step scheme. `default_dt` is the step taken where ``solve`` is not told; None: the scheme chooses its own."""
+
+    order: ClassVar[int]
+    default_dt: ClassVar[float | None]
+
+    def advance(self, f: RightHandSide, t: float, y: Array, dt: float) -> Array:
+        """y(t + dt) from y(t)."""
+
+
+@dataclass(frozen=True)
+class Euler:
+    """Explicit Euler, y + dt f(t, y). Its default step is 1: the free-energy flow then is gradient descent."""
+
+    order: ClassVar[int] = 1
+    default_dt: ClassVar[float | None] = 1.0
+
+    def advance(self, f: RightHandSide, t: float, y: Array, dt: float) -> Array:
+        return y + y.dtype.type(dt) * f(t, y)
+
+
+@dataclass(frozen=True)
+class Midpoint:
+    """The explicit midpoint rule, y + dt f(t + dt/2, y + dt/2 f(t, y))."""
+
+    order: ClassVar[int] = 2
+    default_dt: ClassVar[float | None] = 0.25
+
+    def advance(self, f: RightHandSide, t: float, y: Array, dt: float) -> Array:
+        h = y.dtype.type(dt)
+        return y + h * f(t + 0.5 * dt, y + h / 2 * f(t, y))
+
+
+@dataclass(frozen=True)
+class RK4:
+    """The classical Runge–Kutta scheme of order four.
+
+    The fastest modes of the flows here have rates from −2 up to about ηS; on the real axis RK4 is stable down to −2.78/dt,
+    so the default step of ½ leaves room for spikes of the sharpness to ηS = 5.
+    """
+
+    order: ClassVar[int] = 4
+    default_dt: ClassVar[float | None] = 0.5
+
+    def advance(self, f: RightHandSide, t: float, y: Array, dt: float) -> Array:
+        h = y.dtype.type(dt)
+        k1 = f(t, y)
+        k2 = f(t + 0.5 * dt, y + h / 2 * k1)
+        k3 = f(t + 0.5 * dt, y + h / 2 * k2)
+        k4 = f(t + dt, y + h * k3)
+        return y + h / 6 * (k1 + 2 * (k2 + k3) + k4)
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """SciPy's Dormand–Prince pair of order 5(4) with step-size control.
+
+    Parameters
+    ----------
+    rtol, atol : float
+        A step is accepted when its estimated error is below atol + rtol |y|, in the root mean square over the coordinates.
+        |u| may be many orders below |w|: atol must lie below the fluctuations that are to be resolved.
+
+    Raises
+    ------
+    ValueError
+        For tolerances outside 0 < rtol < 1, atol ≥ 0.
+    FloatingPointError
+        In use: when f is not finite, or the step size needed falls below the spacing of numbers.
+    """
+
+    rtol: float = 1e-6
+    atol: float = 1e-12
+
+    order: ClassVar[int] = 5
+    default_dt: ClassVar[float | None] = None
+
+    def __post_init__(self) -> None:
+        if not (0 < self.rtol < 1 and self.atol >= 0):
+            raise ValueError(
+                f"rtol, atol: {self.rtol!r}, {self.atol!r} came, 0 < rtol < 1 and atol ≥ 0 are needed"
+            )
+
+    def advance(self, f: RightHandSide, t: float, y: Array, dt: float) -> Array:
+        """y(t + dt), by as many inner steps as the tolerance takes.
+
+        Every call starts anew, its first step chosen by SciPy: the result depends on (t, y, dt) alone, so a run can be cut and
+        continued anywhere without a change.
+        """
+        from scipy.integrate import RK45
+
+        solver: Any = RK45(_finite(f), t, y, t + dt, rtol=self.rtol, atol=self.atol)
+        while solver.status == "running":
+            message = solver.step()
+        if solver.status == "failed":
+            raise FloatingPointError(message)
+        result: Array = solver.y.astype(y.dtype, copy=False)
+        return result
+
+
+def _finite(f: RightHandSide) -> RightHandSide:
+    """f that raises where it is not finite: a step-size control would search for ever."""
+
+    def checked(t: float, y: Array) -> Array:
+        velocity = f(t, y)
+        if not np.all(np.isfinite(velocity)):
+            raise FloatingPointError("the velocity is not finite")
+        return velocity
+
+    return checked

@@ -1,0 +1,32 @@
+"""A progress bar for long runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[int, int], None]
+
+
+@contextmanager
+def progress_bar(progress: bool | Progress, steps: int) -> Iterator[Progress]:
+    """Where to report (iterations done, iterations in all): nowhere, a bar on stderr, or the caller's own callable."""
+    if callable(progress):
+        yield progress
+    elif not progress:
+        yield lambda done, total: None
+    else:
+        from rich import progress as rich_progress
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        columns = (
+            rich_progress.BarColumn(),
+            rich_progress.MofNCompleteColumn(),
+            rich_progress.TaskProgressColumn(show_speed=True),
+            rich_progress.TimeRemainingColumn(),
+        )
+        bar = rich_progress.Progress(*columns, console=console, disable=not console.is_terminal)
+        with bar:
+            task = bar.add_task("", total=steps)
+            yield lambda done, total: bar.update(task, completed=done)

@@ -1,0 +1,287 @@
+"""The only time loop, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, as_iterate
+from solvers.integrators import RK4, Integrator
+from solvers.objective import Array, inner
+from solvers.progress import Progress, progress_bar
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands: all that is needed to go on from it.
+
+    step : iterations done. values : the flow's state. dissipated : ∫ (dF/dt) dt since the start of the run.
+    """
+
+    step: int
+    values: Array
+    dissipated: float
+
+
+class Observation:
+    """A run seen at an integer time. Arrays are read off the state; what costs evaluations is computed when first asked for."""
+
+    def __init__(self, flow: Flow, objective: Any, state: State) -> None:
+        self.flow = flow
+        self.objective = objective
+        self.state = state
+
+    @property
+    def step(self) -> int:
+        """Iterations done."""
+        return self.state.step
+
+    @property
+    def time(self) -> float:
+        """t, in iterations of gradient descent."""
+        return float(self.state.step)
+
+    @cached_property
+    def center(self) -> Array:
+        """w (*x)."""
+        return self.flow.center(self.step, self.state.values)
+
+    @cached_property
+    def fluctuation(self) -> Array:
+        """u (*x), or (r, *x)."""
+        return self.flow.fluctuation(self.step, self.state.values)
+
+    @cached_property
+    def iterate(self) -> Array | None:
+        """x_k (*x) of gradient descent; None for its models."""
+        return self.flow.iterate(self.step, self.state.values)
+
+    @cached_property
+    def loss(self) -> float:
+        """E at the center."""
+        return float(self.objective.value(self.center))
+
+    @cached_property
+    def predicted_loss(self) -> float:
+        """The loss averaged over the oscillation, by the flow's closure."""
+        return self.flow.predicted_loss(self.objective, self.step, self.state.values)
+
+    @cached_property
+    def fluctuation_trace(self) -> float:
+        """tr Σ in the objective's inner product."""
+        return self.flow.fluctuation_trace(self.objective, self.step, self.state.values)
+
+    @property
+    def free_energy(self) -> float:
+        """F = predicted loss − tr Σ/η."""
+        return self.predicted_loss - self.fluctuation_trace / self.flow.learning_rate
+
+    @cached_property
+    def gradient_norm_sq(self) -> float:
+        """|∇E|² at the center, in the objective's inner product."""
+        gradient = self.objective.gradient(self.center)
+        return inner(self.objective, gradient, gradient)
+
+    @property
+    def dissipated(self) -> float:
+        """∫ (dF/dt) dt since the start, by the run's own scheme in time; F(t) − F(0) for the exact flow. NaN for maps."""
+        return self.state.dissipated
+
+
+@dataclass
+class Solution:
+    """What `solve` returns. Arrays have the saved times as first axis.
+
+    status : "complete", "diverged" (stopped at the first non-finite value) or "interrupted" (Ctrl-C); message says at which step.
+    """
+
+    times: NDArray[np.float64]
+    centers: Array  #: (s, *x)
+    fluctuations: Array  #: (s, *x) or (s, r, *x)
+    fluctuation_trace: NDArray[np.float64]  #: tr Σ
+    losses: NDArray[np.float64]  #: E at the center
+    predicted_losses: NDArray[np.float64]  #: the loss averaged over the oscillation
+    free_energies: NDArray[np.float64]  #: F = predicted loss − tr Σ/η
+    dissipated: NDArray[np.float64]  #: ∫ (dF/dt) dt, by the scheme in time; NaN for maps
+    iterates: Array | None  #: (s, *x), gradient descent only
+    status: str
+    message: str
+    state: State = field(
+        repr=False
+    )  #: to go on from: ``solve(flow, objective, solution.state, …)``
+
+
+def solve(
+    flow: Flow,
+    objective: Any,
+    x0: Array | State,
+    steps: int = 1000,
+    save_every: int = 1,
+    dt: float | None = None,
+    integrator: Integrator | None = None,
+    progress: bool | Progress = False,
+    observe: Callable[[Observation], None] | None = None,
+) -> Solution:
+    """Move `flow` on `objective` from x0 for a number of iterations.
+
+    Parameters
+    ----------
+    flow : Flow
+        What moves, e.g. ``FreeEnergyFlow(learning_rate)``.
+    objective : Objective
+        What it moves on.
+    x0 : array or State
+        The iterate to start from, or a ``Solution.state`` to go on from; steps are then counted from there.
+    steps : int
+        Iterations of gradient descent to cover, at least 0.
+    save_every : int
+        The solution keeps every save_every-th iteration, and the last.
+    dt : float, optional
+        Step in time of a continuous flow, 1/m for an integer m; default: the integrator's. None for maps and adaptive schemes.
+    integrator : Integrator, optional
+        Scheme in time of a continuous flow; default `RK4`.
+    progress : bool or callable
+        True: a bar on stderr with rate and time left; a callable gets (iterations done, iterations in all) after each.
+    observe : callable, optional
+        Called with an `Observation` at every iteration, the start included, whatever save_every is.
+
+    Returns
+    -------
+    Solution
+        Complete, or up to the first non-finite value (status "diverged"), or up to Ctrl-C (status "interrupted").
+
+    Raises
+    ------
+    ValueError
+        For a start that is empty or not finite, and arguments outside what is listed.
+    """
+    _check_count("steps", steps, 0)
+    _check_count("save_every", save_every, 1)
+    advance = _advance_by_one(flow, objective, dt, integrator)
+    status, message = "complete", ""
+    recorder = _Recorder(save_every)
+    with np.errstate(over="ignore", invalid="ignore"), progress_bar(progress, steps) as report:
+        state = _start(flow, objective, x0)
+        last = state.step + steps
+        try:
+            while True:
+                observation = Observation(flow, objective, state)
+                if observe is not None:
+                    observe(observation)
+                recorder.record(observation, is_last=state.step == last)
+                report(state.step - last + steps, steps)
+                if state.step == last:
+                    break
+                following = advance(state)
+                if not np.all(np.isfinite(following.values)):
+                    raise FloatingPointError("the state is not finite")
+                state = following
+        except FloatingPointError as error:
+            status, message = "diverged", f"diverged at step {state.step + 1}: {error}"
+        except KeyboardInterrupt:
+            status, message = "interrupted", f"interrupted after step {state.step}"
+        if status != "complete":
+            recorder.record(Observation(flow, objective, state), is_last=True)
+    return recorder.solution(status, message, state)
+
+
+def _start(flow: Flow, objective: Any, x0: Array | State) -> State:
+    if isinstance(x0, State):
+        return x0
+    values = flow.start(objective, as_iterate(x0))
+    if not np.all(np.isfinite(values)):
+        raise ValueError("x0: the objective's gradient there is not finite")
+    return State(0, values, 0.0 if isinstance(flow, ContinuousFlow) else float("nan"))
+
+
+def _advance_by_one(
+    flow: Flow, objective: Any, dt: float | None, integrator: Integrator | None
+) -> Callable[[State], State]:
+    """The map from a state to the one an iteration later."""
+    if isinstance(flow, DiscreteFlow):
+        if dt is not None or integrator is not None:
+            raise ValueError("dt, integrator: a map such as gradient descent takes neither")
+        return lambda s: State(s.step + 1, flow.step(objective, s.step, s.values), s.dissipated)
+    if not isinstance(flow, ContinuousFlow):
+        raise ValueError(f"flow: {flow!r} came, a solvers.Flow is needed")
+    scheme = RK4() if integrator is None else integrator
+    substeps = _substeps(dt, scheme)
+
+    def velocity(t: float, y: Array, shape: tuple[int, ...]) -> Array:
+        # The dissipated energy rides along as one more coordinate, so that its balance has the scheme's order.
+        values, rate = flow.rates(objective, t, y[:-1].reshape(shape))
+        return np.append(values.ravel(), y.dtype.type(rate))
+
+    def advance(state: State) -> State:
+        values, shape = state.values, state.values.shape
+        # Each iteration's share starts from zero and is summed in float64 whatever the state's precision.
+        dissipated = state.dissipated
+        for i in range(substeps):
+            y = np.append(values.ravel(), values.dtype.type(0.0))
+            t = state.step + i / substeps
+            y = scheme.advance(lambda t, y: velocity(t, y, shape), t, y, 1.0 / substeps)
+            values = flow.constrain(objective, y[:-1].reshape(shape))
+            dissipated += float(y[-1])
+        return State(state.step + 1, values, dissipated)
+
+    return advance
+
+
+def _substeps(dt: float | None, integrator: Integrator) -> int:
+    """How many steps in time make one iteration."""
+    default = integrator.default_dt
+    if default is None:
+        if dt is not None:
+            raise ValueError(f"dt: {dt!r} came, {integrator!r} chooses its own steps")
+        return 1
+    dt = default if dt is None else dt
+    if not isinstance(dt, Real) or not 0 < dt <= 1 or abs(1 / dt - round(1 / dt)) > 1e-9 / dt:
+        raise ValueError(f"dt: {dt!r} came, 1/m for an integer m ≥ 1 is needed")
+    return round(1 / dt)
+
+
+def _check_count(name: str, value: object, minimum: int) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
+        raise ValueError(f"{name}: {value!r} came, an integer of at least {minimum} is needed")
+
+
+class _Recorder:
+    """Keeps what a solution is made of."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.rows: list[tuple[Array, Array, Array | None, tuple[float, ...]]] = []
+        self.saved_step: int | None = None
+
+    def record(self, observation: Observation, is_last: bool) -> None:
+        o = observation
+        if o.step == self.saved_step or (o.step % self.every and not is_last and self.rows):
+            return
+        trace, predicted = o.fluctuation_trace, o.predicted_loss
+        scalars = (o.time, trace, o.loss, predicted, o.free_energy, o.dissipated)
+        self.rows.append((o.center, o.fluctuation, o.iterate, scalars))
+        self.saved_step = o.step
+
+    def solution(self, status: str, message: str, state: State) -> Solution:
+        centers, fluctuations, iterates, scalars = zip(*self.rows, strict=True)
+        times, traces, losses, predicted, free_energies, dissipated = np.array(scalars).T
+        return Solution(
+            times=times,
+            centers=np.stack(centers),
+            fluctuations=np.stack(fluctuations),
+            fluctuation_trace=traces,
+            losses=losses,
+            predicted_losses=predicted,
+            free_energies=free_energies,
+            dissipated=dissipated,
+            iterates=None if iterates[0] is None else np.stack(iterates),
+            status=status,
+            message=message,
+            state=state,
+        )

@@ -1,0 +1,120 @@
+"""The free-energy flow against gradient descent on real digits: N = 400, n = 300, tanh, squared loss on ±1 parity.
+
+The bounds are the claims of the package's documentation, for seeds 0 to 4: they are not fitted to these runs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import solvers
+from meanfield import Risk, TwoLayerNetwork
+from meanfield.tasks import digits
+
+pytestmark = pytest.mark.slow
+
+SEEDS = range(5)
+STEPS, COMPARED_AT = 600, 500
+
+
+@dataclass
+class Track:
+    """What is compared of one run."""
+
+    center: np.ndarray  # at COMPARED_AT
+    fluctuation_trace: np.ndarray
+    predicted_loss: np.ndarray
+    final: np.ndarray
+
+
+def track(flow, risk, seed, steps=STEPS):
+    traces, losses, centers = [], [], {}
+
+    def observe(o):
+        traces.append(o.fluctuation_trace)
+        losses.append(o.predicted_loss)
+        if o.step == COMPARED_AT:
+            centers[o.step] = o.center
+
+    x0 = risk.network.initialize(400, seed)
+    solution = solvers.solve(flow, risk, x0, steps, save_every=steps, observe=observe)
+    assert solution.status == "complete"
+    return Track(centers[COMPARED_AT], np.array(traces), np.array(losses), solution.centers[-1])
+
+
+def smoothed(series):
+    """Mean over 20 steps, at the 20th to the last."""
+    return np.convolve(series, np.full(20, 1 / 20), mode="valid")
+
+
+@pytest.fixture(scope="module")
+def risk():
+    return Risk(TwoLayerNetwork(64), digits(n=300))
+
+
+@pytest.fixture(scope="module")
+def moderate(risk):
+    """Every flow at η = 0.6, all seeds."""
+    flows = {
+        "gradient_descent": solvers.GradientDescent(0.6),
+        "gradient_flow": solvers.GradientFlow(0.6),
+        "linear": solvers.FreeEnergyFlow(0.6),
+        "exact": solvers.FreeEnergyFlow(0.6, growth="exact"),
+    }
+    # Without a fluctuation there is nothing to compare past the step where the centers are.
+    steps = {"gradient_flow": COMPARED_AT}
+    return {
+        seed: {name: track(f, risk, seed, steps.get(name, STEPS)) for name, f in flows.items()}
+        for seed in SEEDS
+    }
+
+
+def distance(risk, a, b):
+    difference = a.center - b.center
+    return np.sqrt(risk.inner(difference, difference))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_center_stays_at_most_half_as_far_as_the_gradient_flow(risk, moderate, seed):
+    runs = moderate[seed]
+    descent = runs["gradient_descent"]
+    flow = distance(risk, runs["gradient_flow"], descent)
+    linear = distance(risk, runs["linear"], descent)
+    exact = distance(risk, runs["exact"], descent)
+    print(f"seed {seed}: gradient flow {flow:.3f}, linear {linear:.3f}, exact {exact:.3f}")
+    assert linear <= 0.5 * flow
+    assert exact <= 0.5 * flow
+    assert exact <= linear
+
+
+@pytest.mark.parametrize("growth", ["linear", "exact"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_fluctuation_has_the_size_of_gradient_descents(moderate, seed, growth):
+    runs = moderate[seed]
+    ratio = np.sqrt(
+        runs[growth].fluctuation_trace[COMPARED_AT]
+        / runs["gradient_descent"].fluctuation_trace[COMPARED_AT]
+    )
+    print(f"seed {seed}, {growth}: {ratio:.4f}")
+    assert ratio == pytest.approx(1.0, abs=0.05)
+
+
+def assert_loss_is_predicted(predicted, measured):
+    ratio = (smoothed(predicted) / smoothed(measured))[100 - 19 : 600 - 19 + 1]
+    print(f"predicted over measured loss, k = 100 to 600: {ratio.min():.4f} to {ratio.max():.4f}")
+    assert np.all(np.abs(ratio - 1) <= 0.06)
+
+
+@pytest.mark.parametrize("growth", ["linear", "exact"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_loss_is_predicted(moderate, seed, growth):
+    runs = moderate[seed]
+    assert_loss_is_predicted(runs[growth].predicted_loss, runs["gradient_descent"].predicted_loss)
+
+
+def test_loss_is_predicted_at_the_larger_learning_rate_and_sharpness_hovers_at_the_edge(risk):
+    descent = track(solvers.GradientDescent(1.0), risk, 0)
+    flow = track(solvers.FreeEnergyFlow(1.0), risk, 0)
+    assert_loss_is_predicted(flow.predicted_loss, descent.predicted_loss)
+    assert solvers.top_eigenpairs(risk, descent.final).values[0] == pytest.approx(2.0, rel=0.02)

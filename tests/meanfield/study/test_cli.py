@@ -1,0 +1,236 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import meanfield
+from meanfield.study.cli import app
+from meanfield.study.layout import OutputError
+
+
+def meanfield_command(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def settings(small, *more):
+    return [part for setting in (*small, *more) for part in ("--set", setting)]
+
+
+def assert_refused(result, *messages, code=2):
+    """A message on stderr, nothing on stdout, no traceback."""
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    for message in messages:
+        assert message in result.stderr
+
+
+# --- run -----------------------------------------------------------------------------------------
+
+
+def test_run_writes_the_file_the_figures_and_a_table(tmp_path, small):
+    out = tmp_path / "deep/out"
+    result = meanfield_command("run", "--out", out, *settings(small))
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""  # no progress where there is no terminal
+    for words in ("gradient_descent", "η·sharpness", "tr Σ", "W2 to GD", str(out / "run.h5")):
+        assert words in result.stdout
+    assert sorted(os.listdir(out)) == ["figures", "run.h5"]
+    assert (out / "figures/overview.png").stat().st_size > 10_000
+
+
+def test_run_prints_json_for_machines(tmp_path, small):
+    arguments = ["run", "--out", tmp_path, "--json", "--no-figures", *settings(small)]
+    report = json.loads(meanfield_command(*arguments).stdout)
+    assert report["status"] == "complete" and report["figures"] == []
+    with h5py.File(report["file"]) as file:
+        for process in report["processes"]:
+            data = file[process["process"]]["observables"]
+            assert process["train_loss"] == data["train_loss"][-1]
+            assert process["eta_sharpness"] == 0.5 * data["sharpness"][-1]
+    descent, flow = report["processes"][0], report["processes"][1]
+    assert descent["w2"] is None and flow["w2"] > 0
+
+
+def test_quiet_prints_nothing(tmp_path, small):
+    result = meanfield_command("run", "--out", tmp_path, "--quiet", *settings(small))
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_a_folder_that_is_not_empty_is_only_used_by_force(tmp_path, small):
+    (tmp_path / "notes.txt").write_text("mine")
+    arguments = ["run", "--out", tmp_path, "--no-figures", *settings(small)]
+    assert_refused(meanfield_command(*arguments), "not empty", "--force")
+    assert os.listdir(tmp_path) == ["notes.txt"]
+    assert meanfield_command(*arguments, "--force").exit_code == 0
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_is_no_folder(tmp_path, small):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    assert_refused(meanfield_command("run", "--out", path, *settings(small)), "a folder is needed")
+
+
+def test_several_wrong_settings_are_one_message(tmp_path):
+    config = tmp_path / "study.toml"
+    config.write_text("learning_rate = -1\n[network]\nwidht = 5\n")
+    out = tmp_path / "out"
+    result = meanfield_command("run", config, "--out", out, "--set", "steps=0")
+    assert_refused(result, "learning_rate: -1 came", "did you mean 'width'", "steps: 0 came")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("network.width=0", "network.width: 0 came"),
+        ("learning_rate=0", "learning_rate: 0 came"),
+        ("learning_rate=nan", "learning_rate: nan came"),
+        ("risk.loss=softmax", "softmax"),
+        ("nonsense", "section.key=value"),
+    ],
+)
+def test_wrong_settings_are_refused(tmp_path, setting, message):
+    result = meanfield_command("run", "--out", tmp_path / "out", "--set", setting)
+    assert_refused(result, message)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"inputs": [[1.0, np.nan]], "targets": [1.0]}, "inputs: nan at index (0, 1)"),
+        ({"inputs": np.ones((3, 2)), "targets": np.ones(4)}, "3 and 4 rows"),
+        ({"inputs": np.ones((3, 2))}, "no array 'targets'"),
+    ],
+)
+def test_data_that_cannot_be_used_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "data.npz", **arrays)
+    config = tmp_path / "study.toml"
+    config.write_text("[task]\nname = 'npz'\npath = 'data.npz'\n")
+    assert_refused(meanfield_command("run", config, "--out", tmp_path / "out"), message)
+    assert_refused(meanfield_command("validate", config), message)
+
+
+def test_a_missing_config_is_refused(tmp_path):
+    assert_refused(meanfield_command("run", tmp_path / "none.toml"), "no such file")
+
+
+def test_a_divergence_exits_with_1_and_leaves_a_file(tmp_path, small):
+    more = ("learning_rate=1e9", "steps=60", "output.sharpness_every=100")
+    result = meanfield_command("run", "--out", tmp_path, "--json", *settings(small, *more))
+    assert result.exit_code == 1
+    assert "gradient_descent: diverged at step" in result.stderr
+    assert json.loads(result.stdout)["status"] == "diverged"
+    assert meanfield_command("info", tmp_path / "run.h5").exit_code == 0
+
+
+def test_a_full_disk_exits_with_1(tmp_path, small, monkeypatch):
+    def no_room(folder, layout):
+        raise OutputError(f"{folder}: no room")
+
+    monkeypatch.setattr("meanfield.study.run.require_space", no_room)
+    result = meanfield_command("run", "--out", tmp_path / "out", *settings(small))
+    assert_refused(result, "no room", code=1)
+
+
+# --- info, plot, validate ------------------------------------------------------------------------
+
+
+def test_info_says_what_the_run_was(small_run):
+    result = meanfield_command("info", small_run)
+    assert result.exit_code == 0
+    for words in ("status: complete", "learning_rate: 0.5", "free_energy_flow", "width = 8"):
+        assert words in result.stdout
+    report = json.loads(meanfield_command("info", small_run, "--json").stdout)
+    assert [process["time"] for process in report["processes"]] == [6.0, 6.0, 6.0]
+    assert "width = 8" in report["config"]
+
+
+def test_plot_draws_what_is_asked_for(small_run, tmp_path):
+    result = meanfield_command("plot", small_run, "--out", tmp_path, "--format", "svg,pdf")
+    assert result.exit_code == 0, result.output
+    names = {path.stem for path in tmp_path.iterdir()}
+    assert names == {
+        "loss",
+        "eta_sharpness",
+        "fluctuation_energy",
+        "distance",
+        "energy_balance",
+        "particle_clouds",
+        "overview",
+    }
+    assert {path.suffix for path in tmp_path.iterdir()} == {".svg", ".pdf"}
+    assert (tmp_path / "loss.svg").read_text().lstrip().startswith("<?xml")
+    assert_refused(meanfield_command("plot", small_run, "--format", "gif"), "'gif' came")
+
+
+@pytest.mark.parametrize("command", ["info", "plot"])
+def test_files_that_are_no_run_are_refused(tmp_path, command):
+    rubbish, foreign = tmp_path / "rubbish.h5", tmp_path / "foreign.h5"
+    rubbish.write_bytes(b"not HDF5")
+    with h5py.File(foreign, "w") as file:
+        file["x"] = 1.0
+    assert_refused(meanfield_command(command, tmp_path / "none.h5"), "there is no such file")
+    assert_refused(meanfield_command(command, rubbish), "not the file of a finished run")
+    assert_refused(meanfield_command(command, foreign), "schema None")
+
+
+def test_validate(tmp_path):
+    config = tmp_path / "study.toml"
+    config.write_text("[processes.gradient_flow]\ndt = 0.25\n")
+    result = meanfield_command("validate", config)
+    assert (result.exit_code, result.stdout) == (0, f"{config}: valid\n")
+    assert json.loads(meanfield_command("validate", config, "--json").stdout)["valid"] is True
+    config.write_text("steps = 0\nx = 1\n")
+    result = meanfield_command("validate", config, "--json")
+    assert result.exit_code == 2
+    report = json.loads(result.stdout)
+    assert report["valid"] is False and len(report["errors"]) == 2
+
+
+# --- the command itself --------------------------------------------------------------------------
+
+
+def test_version_and_help():
+    assert meanfield_command("--version").stdout == f"meanfield {meanfield.__version__}\n"
+    for command in ("run", "info", "plot", "validate"):
+        assert command in meanfield_command("--help").stdout
+        assert meanfield_command(command, "--help").exit_code == 0
+    assert meanfield_command("rnu").exit_code == 2
+
+
+HELP = """
+import sys
+from meanfield.study.cli import app
+try:
+    app(["--help"])
+except SystemExit:
+    pass
+heavy = {"numpy", "numba", "scipy", "ot", "matplotlib", "h5py", "pydantic", "solvers"}
+print("heavy:", *sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_help_imports_nothing_heavy():
+    command = [sys.executable, "-c", HELP]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "heavy:"
+
+
+@pytest.mark.slow
+def test_help_answers_within_half_a_second():
+    command = [sys.executable, "-c", HELP]
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5

@@ -1,0 +1,163 @@
+import re
+import tomllib
+
+import pytest
+
+from meanfield.study.config import ConfigError, load, load_text
+from meanfield.study.toml import format_toml, parse_value
+
+
+def errors(tmp_path, text):
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    return error.value.lines
+
+
+def test_the_default_is_the_study_of_the_digits():
+    study = load()
+    assert (study.task.name, study.task.n, study.network.width) == ("digits", 300, 400)
+    assert (study.learning_rate, study.steps, study.risk.loss) == (1.0, 1000, "squared")
+    assert list(study.processes) == ["gradient_descent", "gradient_flow", "free_energy_flow"]
+
+
+def test_all_errors_come_at_once_one_line_each(tmp_path):
+    lines = errors(
+        tmp_path,
+        """
+        learning_rate = 0
+        stpes = 3
+        [network]
+        widht = 5
+        width = 0
+        [task]
+        n = "many"
+        [risk]
+        loss = "softmx"
+        [processes.mine]
+        flow = "free_energy_flow"
+        closre = "taylor"
+        rank = 1.5
+        """,
+    )
+    assert len(lines) == 8
+    assert {line.split(":")[0] for line in lines} == {
+        "learning_rate",
+        "stpes",
+        "network.widht",
+        "network.width",
+        "task.n",
+        "risk.loss",
+        "processes.mine.closre",
+        "processes.mine.rank",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("stpes = 3", r"stpes: unknown key \(did you mean 'steps'\?\); seed, "),
+        ("[network]\nwidht = 3", r"network.widht: unknown key \(did you mean 'width'\?\); width, "),
+        ("[task]\ntarge = 3", r"task.targe: unknown key \(did you mean 'target'\?\); name, n, "),
+        (
+            "[processes.gradient_flow]\nintegrater = 'rk4'",
+            r"processes.gradient_flow.integrater: unknown key \(did you mean 'integrator'\?\)",
+        ),
+        ("[task]\nname = 'digit'", r"task.name: 'digit' came, .* \(did you mean 'digits'\?\)"),
+        (
+            "[processes.gradient_floe]",
+            r"processes.gradient_floe.flow: 'gradient_floe' came.*mean 'gradient_flow'",
+        ),
+        ("[risk]\nloss = 'sqared'", r"risk.loss: 'sqared' came, .* \(did you mean 'squared'\?\)"),
+        ("[task]\nname = 'npz'", "task.path: missing"),
+        ("learning_rate = -1.0", "learning_rate: -1.0 came, greater than 0 is needed"),
+        ("learning_rate = inf", "learning_rate: inf came, a finite number is needed"),
+        ("learning_rate = nan", "learning_rate: nan came"),
+        ("steps = true", "steps: True came, an integer is needed"),
+        ("steps = 10.0", "steps: 10.0 came, an integer is needed"),
+        ("seed = '1'", "seed: '1' came, an integer is needed"),
+        ("[network]\nwidth = 0", "network.width: 0 came"),
+        ("[task]\nn = 1798", "task.n: 1798 came"),
+        ("task = 3", "task: 3 came, a table is needed"),
+        ("processes = 3", "processes: 3 came, a table is needed"),
+        ("[processes]", "processes: {} came, at least one process is needed"),
+        ("[processes.'a b']\nflow = 'gradient_flow'", "processes.a b: 'a b' came, a name of"),
+        ("[processes.comparison]\nflow = 'gradient_flow'", "processes.comparison: the name"),
+        ("[processes.gradient_flow]\ndt = 0.3", "processes.gradient_flow.dt: 0.3 came"),
+        ("[processes.gradient_flow]\nrtol = 1e-3", "processes.gradient_flow.rtol, atol: only"),
+        (
+            "[processes.gradient_flow]\nintegrator = 'adaptive'\ndt = 0.5",
+            "processes.gradient_flow.dt: not used",
+        ),
+        ("[processes.gradient_descent]\ndt = 0.5", "processes.gradient_descent.dt: unknown key"),
+    ],
+)
+def test_an_error_says_what_came_and_what_is_allowed(tmp_path, text, line):
+    (found,) = errors(tmp_path, text)
+    assert re.match(line, found), found
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"steps = ", "not TOML"), (b"\xff\xfe", "not a text file"), (None, "no such file")],
+)
+def test_what_is_no_toml_is_refused(tmp_path, content, message):
+    path = tmp_path / "study.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        load(path)
+
+
+def test_overrides_win_over_the_file_and_keep_the_other_processes(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text("steps = 5\n[network]\nwidth = 7\n")
+    study = load(path, ("network.width=9", "risk.loss=logistic", "processes.gradient_flow.dt=0.5"))
+    assert (study.steps, study.network.width, study.risk.loss) == (5, 9, "logistic")
+    assert study.processes["gradient_flow"].dt == 0.5
+    assert len(study.processes) == 3
+
+
+@pytest.mark.parametrize("override", ["steps", "=3", "a..b=3", "network.width.x=3"])
+def test_overrides_that_name_no_setting_are_refused(override):
+    with pytest.raises(ConfigError):
+        load(None, ("network.width=5", override))
+
+
+def test_a_relative_path_of_data_starts_at_the_file(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text("[task]\nname = 'npz'\npath = 'data.npz'\n")
+    assert load(path).task.path == str(tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("task.name=npz", 'task.path="a \\"quoted\\" \\\\ path é \\t"'),
+        ("task.name=teacher_student", "task.noise=1e-12", "learning_rate=0.1"),
+        ("processes.fast={flow='free_energy_flow', integrator='adaptive', rtol=1e-5}",),
+    ],
+)
+def test_the_resolved_toml_gives_the_same_study(overrides):
+    study = load(None, overrides)
+    assert load_text(study.to_toml()) == study
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"a": 1, "b": {"c": 1e16, "d": {"e": "x\x7f\n"}, "f": True}},
+        {"tables": {"only": {"x": 0.1}}, "last": {"y": -3}},
+    ],
+)
+def test_format_toml_is_read_back(table):
+    assert tomllib.loads(format_toml(table)) == table
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("3", 3), ("0.5", 0.5), ("true", True), ("softmax", "softmax"), ("", "")]
+)
+def test_parse_value(text, value):
+    assert parse_value(text) == value and type(parse_value(text)) is type(value)

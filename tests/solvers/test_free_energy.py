@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+
+import solvers
+from tests.landscapes import Quadratic, Valley, WithoutThird
+
+CENTER, U = np.array([0.3, 5.0]), np.array([[0.02, 0.01], [-0.03, 0.04]])
+
+
+@pytest.mark.parametrize("closure", ["endpoint", "taylor"])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_gradient_is_that_of_the_value(closure, rank):
+    """Central differences with h = 1e-5 leave h² ≈ 1e-10 times third derivatives of order 10."""
+    energy = solvers.FreeEnergy(Valley(), 0.3, closure)
+    u = U[0] if rank == 1 else U
+    gradients = energy.gradient(CENTER, u)
+    h = 1e-5
+    for which, gradient in enumerate(gradients):
+        for index in np.ndindex(gradient.shape):
+            step = [np.zeros(2), np.zeros_like(u)]
+            step[which][index] = h
+            plus = energy.value(CENTER + step[0], u + step[1])
+            minus = energy.value(CENTER - step[0], u - step[1])
+            assert gradient[index] == pytest.approx((plus - minus) / (2 * h), abs=1e-8)
+
+
+def test_the_closures_agree_to_fourth_order_in_u():
+    """E here is cubic, so its endpoint mean has no term beyond the second: the closures are equal."""
+    for u in (U[0], U):
+        endpoint, taylor = (solvers.FreeEnergy(Valley(), 0.3, c) for c in ("endpoint", "taylor"))
+        assert endpoint.value(CENTER, u) == pytest.approx(taylor.value(CENTER, u), rel=1e-13)
+
+
+def test_zero_fluctuations_add_nothing():
+    energy = solvers.FreeEnergy(Valley(), 0.3)
+    padded = np.stack([U[0], np.zeros(2)])
+    assert energy.value(CENTER, padded) == pytest.approx(energy.value(CENTER, U[0]), rel=1e-14)
+
+
+def test_the_third_derivative_from_gradients():
+    """Relative error √ε of the difference, by its step's choice; a factor of ten for its constant."""
+    exact = solvers.FreeEnergy(Valley(), 0.3, "taylor").gradient(CENTER, U)
+    differenced = solvers.FreeEnergy(WithoutThird(Valley()), 0.3, "taylor").gradient(CENTER, U)
+    size = np.abs(exact[0]).max()
+    assert np.allclose(differenced[0], exact[0], rtol=0, atol=1.5e-7 * size)
+
+
+def test_splitting_the_fluctuation_keeps_its_trace_and_its_sum():
+    rng = np.random.default_rng(2)
+    root = rng.standard_normal((30, 30))
+    objective, x0 = Quadratic(root @ root.T / 30), rng.standard_normal(30)
+    whole = solvers.FreeEnergyFlow(0.5).start(objective, x0)
+    split = solvers.FreeEnergyFlow(0.5, rank=3).start(objective, x0)
+    assert split.shape == (4, 30)
+    assert np.allclose(split[1:].sum(axis=0), whole[1], rtol=0, atol=1e-13)
+    gram = split[1:] @ split[1:].T
+    assert np.allclose(gram, np.diag(np.diag(gram)), rtol=0, atol=1e-6 * np.trace(gram))
+    assert np.trace(gram) == pytest.approx(whole[1] @ whole[1], rel=1e-6)
+
+
+def test_several_fluctuations_on_a_quadratic_each_follow_the_linear_law():
+    objective = Quadratic(np.diag([3.0, 2.0, 0.5]))
+    flow = solvers.FreeEnergyFlow(0.7, rank=2)
+    integrator = solvers.Adaptive(rtol=1e-10, atol=1e-14)
+    run = solvers.solve(flow, objective, np.ones(3), steps=3, integrator=integrator)
+    rates = 0.7 * np.array([3.0, 2.0, 0.5]) - 2.0
+    expected = run.fluctuations[0] * np.exp(3 * rates)
+    assert run.fluctuations.shape == (4, 2, 3)
+    assert np.allclose(run.fluctuations[-1], expected, rtol=0, atol=1e-9)
+
+
+def test_the_floor_holds_and_is_off_by_default():
+    valley, x0 = Valley(), np.array([0.0, 3.0])
+    free = solvers.solve(solvers.FreeEnergyFlow(0.3), valley, x0, steps=60)
+    held = solvers.solve(solvers.FreeEnergyFlow(0.3, fluctuation_floor=1e-6), valley, x0, steps=60)
+    assert free.fluctuation_trace[-1] < 1e-12
+    assert np.sqrt(held.fluctuation_trace.min()) == pytest.approx(1e-6, rel=1e-12)
+
+
+def test_a_fluctuation_of_zero_stays_zero():
+    """A start at a stationary point: there is no oscillation to grow, nor a division by |u| = 0."""
+    for growth in ("linear", "exact"):
+        flow = solvers.FreeEnergyFlow(1.0, growth=growth)
+        run = solvers.solve(flow, Quadratic(np.diag([3.0, 1.0])), np.zeros(2), steps=5)
+        assert np.all(run.fluctuations == 0)
+
+
+def test_tiny_fluctuations_are_carried_to_the_underflow():
+    """|u|² underflows 150 decades before |u| does; the growth must not notice."""
+    flow = solvers.FreeEnergyFlow(1.0, growth="exact")
+    state = np.array([[0.0], [1e-200]])
+    velocity, _ = flow.rates(Quadratic(np.array([[1.5]])), 0.0, state)
+    assert velocity[1, 0] == pytest.approx(np.log(0.5) * 1e-200, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"closure": "end"}, "closure: 'end' came"),
+        ({"growth": "fast"}, "growth: 'fast' came"),
+        ({"rank": 0}, "rank: 0 came"),
+        ({"fluctuation_floor": -1.0}, "fluctuation_floor: -1.0 came"),
+    ],
+)
+def test_bad_options(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        solvers.FreeEnergyFlow(0.1, **kwargs)
+
+
+def test_bad_shapes():
+    with pytest.raises(ValueError, match="fluctuation: shape"):
+        solvers.FreeEnergy(Valley(), 0.1).value(CENTER, np.ones(3))
+    with pytest.raises(ValueError, match="rank: 3 came, x0 has only 2"):
+        solvers.solve(solvers.FreeEnergyFlow(0.1, rank=3), Valley(), CENTER, steps=1)

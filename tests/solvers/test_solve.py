@@ -1,0 +1,189 @@
+import numpy as np
+import pytest
+from scipy.linalg import expm
+
+import solvers
+from tests.landscapes import Quadratic, Valley
+
+VALLEY, START = Valley(), np.array([0.1, 6.5])
+
+
+@pytest.fixture
+def hessian():
+    root = np.random.default_rng(0).standard_normal((5, 5))
+    return root @ root.T / 5
+
+
+def test_gradient_descent_is_gradient_descent():
+    run = solvers.solve(solvers.GradientDescent(0.3), VALLEY, START, steps=50)
+    x = START
+    for k in range(51):
+        assert np.array_equal(run.iterates[k], x)
+        x = x - 0.3 * VALLEY.gradient(x)
+    signs = (-1.0) ** np.arange(51)[:, None]
+    assert np.allclose(run.centers + signs * run.fluctuations, run.iterates, rtol=1e-15)
+    assert np.allclose(
+        run.centers[:-1] - (signs * run.fluctuations)[:-1], run.iterates[1:], rtol=1e-15
+    )
+    ends = 0.5 * (VALLEY.value(run.iterates[3]) + VALLEY.value(run.iterates[4]))
+    assert run.predicted_losses[3] == pytest.approx(ends, rel=1e-15)
+
+
+def test_gradient_flow_on_a_quadratic_is_the_matrix_exponential(hessian):
+    x0 = np.ones(5)
+    integrator = solvers.Adaptive(rtol=1e-10, atol=1e-13)
+    run = solvers.solve(
+        solvers.GradientFlow(0.3), Quadratic(hessian), x0, steps=10, integrator=integrator
+    )
+    assert np.allclose(run.centers[-1], expm(-3.0 * hessian) @ x0, rtol=0, atol=1e-8)
+    assert np.all(run.fluctuations == 0)
+    assert np.allclose(run.free_energies - run.free_energies[0], run.dissipated, rtol=0, atol=1e-8)
+
+
+def test_a_linear_fluctuation_grows_like_its_mode(hessian):
+    """On a quadratic u̇ = (ηH − 2)u exactly, whatever the closure: u(t) = exp((ηH − 2)t) u_0."""
+    eta, x0 = 0.3, np.ones(5)
+    u0 = 0.5 * eta * hessian @ x0
+    for closure in ("endpoint", "taylor"):
+        flow = solvers.FreeEnergyFlow(eta, closure=closure)
+        integrator = solvers.Adaptive(rtol=1e-11, atol=1e-15)
+        run = solvers.solve(flow, Quadratic(hessian), x0, steps=4, integrator=integrator)
+        expected = expm(4 * (eta * hessian - 2 * np.eye(5))) @ u0
+        # the third derivative, zero here, comes from differences of gradients: rounding only
+        assert np.allclose(run.fluctuations[-1], expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("curvature", [0.9, 1.7, 2.0, 2.6])
+def test_exact_growth_is_gradient_descents(curvature):
+    """One mode of curvature λ: |u| is multiplied by |ηλ − 1| per step, exactly as in gradient descent (η = 1)."""
+    objective = Quadratic(np.array([[curvature]]))
+    flow = solvers.FreeEnergyFlow(1.0, growth="exact")
+    integrator = solvers.Adaptive(rtol=1e-10, atol=1e-14)
+    run = solvers.solve(flow, objective, np.array([1.0]), steps=6, integrator=integrator)
+    ratio = np.abs(run.fluctuations[1:] / run.fluctuations[:-1])
+    expected = max(abs(curvature - 1.0), np.exp(-2.0))
+    assert np.allclose(ratio, expected, rtol=1e-7)
+
+
+def test_the_run_can_be_cut_and_continued_without_a_change():
+    for flow, kwargs in [
+        (solvers.GradientDescent(0.3), {}),
+        (solvers.FreeEnergyFlow(0.3, growth="exact"), {"dt": 0.25}),
+        (solvers.FreeEnergyFlow(0.3), {"integrator": solvers.Adaptive()}),
+    ]:
+        whole = solvers.solve(flow, VALLEY, START, steps=30, **kwargs)
+        first = solvers.solve(flow, VALLEY, START, steps=13, **kwargs)
+        second = solvers.solve(flow, VALLEY, first.state, steps=17, **kwargs)
+        assert second.times[0] == 13 and second.times[-1] == 30
+        assert np.array_equal(whole.centers[13:], second.centers)
+        assert np.array_equal(whole.fluctuations[13:], second.fluctuations)
+        assert np.array_equal(whole.dissipated[13:], second.dissipated, equal_nan=True)
+
+
+def test_save_every_thins_what_is_kept_and_observe_sees_all():
+    seen = []
+    run = solvers.solve(
+        solvers.GradientDescent(0.1),
+        VALLEY,
+        START,
+        11,
+        save_every=4,
+        observe=lambda o: seen.append(o.step),
+    )
+    assert seen == list(range(12))
+    assert list(run.times) == [0, 4, 8, 11]
+    assert run.status == "complete"
+
+
+def test_progress_is_reported():
+    reports = []
+    solvers.solve(
+        solvers.GradientFlow(0.1),
+        VALLEY,
+        START,
+        3,
+        progress=lambda done, total: reports.append((done, total)),
+    )
+    assert reports == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("flow", "integrator"),
+    [
+        (solvers.GradientDescent(3.0), None),
+        (solvers.FreeEnergyFlow(3.0), None),
+        (solvers.FreeEnergyFlow(3.0), solvers.Adaptive()),
+    ],
+)
+def test_divergence_keeps_what_came_before_and_says_where(flow, integrator):
+    run = solvers.solve(flow, VALLEY, START, steps=200, integrator=integrator)
+    assert run.status == "diverged"
+    assert f"diverged at step {int(run.times[-1]) + 1}:" in run.message
+    assert np.all(np.isfinite(run.centers))
+    assert len(run.times) == int(run.times[-1]) + 1
+
+
+def test_an_interrupt_keeps_what_came_before():
+    def stop(observation):
+        if observation.step == 5:
+            raise KeyboardInterrupt
+
+    run = solvers.solve(solvers.GradientFlow(0.1), VALLEY, START, 100, save_every=50, observe=stop)
+    assert run.status == "interrupted"
+    assert run.message == "interrupted after step 5"
+    assert list(run.times) == [0, 5]
+
+
+def test_an_error_in_observe_is_not_swallowed():
+    def fail(observation):
+        raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        solvers.solve(solvers.GradientFlow(0.1), VALLEY, START, 3, observe=fail)
+
+
+def test_float32_stays_float32():
+    run = solvers.solve(
+        solvers.FreeEnergyFlow(0.3, growth="exact"), Float32(VALLEY), START.astype(np.float32), 5
+    )
+    assert run.centers.dtype == run.fluctuations.dtype == np.float32
+
+
+class Float32:
+    """An objective that computes in the precision it is given."""
+
+    def __init__(self, objective):
+        self.value = objective.value
+        self.gradient = lambda x: objective.gradient(x).astype(x.dtype)
+        self.hvp = lambda x, v: objective.hvp(x, v).astype(x.dtype)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"x0": np.array([])}, "x0: an empty array"),
+        ({"x0": np.array([np.nan, 1.0])}, "x0: it has entries that are not finite"),
+        ({"steps": -1}, "steps: -1 came"),
+        ({"steps": 1.5}, "steps: 1.5 came"),
+        ({"save_every": 0}, "save_every: 0 came"),
+        ({"dt": 0.3}, "dt: 0.3 came"),
+        ({"dt": 0.0}, "dt: 0.0 came"),
+        ({"dt": 2.0}, "dt: 2.0 came"),
+        ({"dt": 0.5, "integrator": solvers.Adaptive()}, "chooses its own steps"),
+        ({"flow": solvers.GradientDescent(0.1), "dt": 0.5}, "takes neither"),
+        ({"flow": "gradient flow"}, "flow: 'gradient flow' came"),
+    ],
+)
+def test_bad_arguments(kwargs, message):
+    arguments = {"flow": solvers.GradientFlow(0.1), "objective": VALLEY, "x0": START, "steps": 2}
+    with pytest.raises(ValueError, match=message):
+        solvers.solve(**(arguments | kwargs))
+
+
+@pytest.mark.parametrize("learning_rate", [0.0, -0.1, float("nan"), float("inf"), "0.1"])
+@pytest.mark.parametrize(
+    "flow", [solvers.GradientDescent, solvers.GradientFlow, solvers.FreeEnergyFlow]
+)
+def test_bad_learning_rate(flow, learning_rate):
+    with pytest.raises(ValueError, match="learning_rate"):
+        flow(learning_rate)

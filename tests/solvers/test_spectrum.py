@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+import solvers
+from meanfield import Risk, TwoLayerNetwork
+from meanfield.tasks import Task
+from tests.landscapes import Quadratic
+
+
+@pytest.fixture(params=[12, 80])
+def symmetric(request):
+    """Below and above the size at which the whole matrix is taken."""
+    root = np.random.default_rng(1).standard_normal((request.param, request.param))
+    return root + root.T
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_eigenpairs_match_lapack(symmetric, k):
+    """Residual below tol |λ|; by the Temple–Kato bound eigenvalues err by residual²/gap, here below 1e-9 |λ|."""
+    objective, x = Quadratic(symmetric), np.zeros(len(symmetric))
+    pairs = solvers.top_eigenpairs(objective, x, k=k, tol=1e-7)
+    exact = np.linalg.eigvalsh(symmetric)[::-1][:k]
+    assert np.allclose(pairs.values, exact, rtol=1e-9)
+    assert np.all(pairs.residuals <= 1e-6 * np.abs(exact))
+    assert np.allclose(pairs.vectors @ pairs.vectors.T, np.eye(k), atol=1e-6)
+    assert pairs.converged
+
+
+def test_the_top_is_the_largest_even_when_a_negative_one_is_larger_in_size():
+    pairs = solvers.top_eigenpairs(Quadratic(np.diag(np.linspace(-9.0, 2.0, 40))), np.zeros(40))
+    assert pairs.values[0] == pytest.approx(2.0, rel=1e-9)
+
+
+def test_sharpness_of_a_risk_is_that_of_its_dense_mean_field_hessian():
+    rng = np.random.default_rng(0)
+    task = Task(rng.standard_normal((9, 3)), rng.standard_normal((9, 1)), "random")
+    risk = Risk(TwoLayerNetwork(3), task)
+    x = risk.network.initialize(12)
+    dense = np.array([risk.hvp(x, e.reshape(x.shape)).ravel() for e in np.eye(x.size)])
+    values, vectors = solvers.top_eigenpairs(risk, x, k=2)
+    assert np.allclose(values, np.linalg.eigvalsh(dense)[::-1][:2], rtol=1e-9)
+    assert risk.inner(vectors[0], vectors[0]) == pytest.approx(1.0, rel=1e-12)
+
+
+def test_a_warm_start_spares_products():
+    matrix = np.diag(np.linspace(1.0, 3.0, 400) ** 3)
+    counts = []
+
+    class Counting(Quadratic):
+        def hvp(self, x, v):
+            counts[-1] += 1
+            return super().hvp(x, v)
+
+    counts.append(0)
+    pairs = solvers.top_eigenpairs(Counting(matrix), np.zeros(400))
+    counts.append(0)
+    solvers.top_eigenpairs(Counting(1.001 * matrix), np.zeros(400), start=pairs.vectors)
+    assert counts[1] < counts[0] / 2
+
+
+@pytest.mark.parametrize("k", [0, 6, 1.0])
+def test_bad_k(k):
+    with pytest.raises(ValueError, match="k: "):
+        solvers.top_eigenpairs(Quadratic(np.eye(5)), np.zeros(5), k=k)
+
+
+def test_bad_start():
+    with pytest.raises(ValueError, match="start: shape"):
+        solvers.top_eigenpairs(Quadratic(np.eye(40)), np.zeros(40), start=np.ones((1, 39)))
