@@ -80,9 +80,12 @@ class Task:
 
 
 def digits(
-    n: int = 300, target: Target = "parity", mean_square: float = DIGITS_MEAN_SQUARE
+    n: int = 300,
+    target: Target = "parity",
+    mean_square: float = DIGITS_MEAN_SQUARE,
+    seed: int = 0,
 ) -> Task:
-    """Handwritten digits: the first n of 1,797 images of 8x8 pixels.
+    """Handwritten digits: n of 1,797 images of 8x8 pixels, in random order.
 
     The inputs are the pixels times one factor, such that the mean of ``x²`` over all n·64 entries
     is ``mean_square``; they are not centered.
@@ -90,12 +93,15 @@ def digits(
     Parameters
     ----------
     n : int
-        Number of images, 1 to 1797, taken in the order of the original file.
+        Number of images, 1 to 1797: the first n of a random order of all, as the original file
+        is ordered by writers.
     target : {"parity", "classes"}
         ``parity``: +1 for an even digit and −1 for an odd one, shape (n, 1).
         ``classes``: one-hot digits, shape (n, 10).
     mean_square : float
         Mean of the squared inputs, positive.
+    seed : int
+        Seed of the `numpy.random.Generator` that orders the images.
 
     Raises
     ------
@@ -115,10 +121,13 @@ def digits(
     check_choice("target", target, ("parity", "classes"))
     if not (np.isfinite(mean_square) and mean_square > 0):
         raise ValueError(f"mean_square: {mean_square!r} came, a positive number is needed")
-    pixels = images[:n].reshape(n, -1).astype(np.float64)
+    check_count("seed", seed, minimum=0)
+    chosen = np.random.default_rng(seed).permutation(len(images))[:n]
+    images, labels = images[chosen], labels[chosen]
+    pixels = images.reshape(n, -1).astype(np.float64)
     pixels *= np.sqrt(mean_square / np.mean(pixels**2))
-    signs = np.where(labels[:n] % 2 == 0, 1.0, -1.0)[:, None]
-    targets = signs if target == "parity" else np.eye(10)[labels[:n]]
+    signs = np.where(labels % 2 == 0, 1.0, -1.0)[:, None]
+    targets = signs if target == "parity" else np.eye(10)[labels]
     return Task(pixels, targets, name=f"digits ({target}, n={n})")
 
 
@@ -129,7 +138,7 @@ def noisy_digits(
 
     A narrow network cannot fit such data, so the fluctuation of gradient descent persists.
     """
-    return label_noise(digits(n, target), fraction, seed)
+    return label_noise(digits(n, target, seed=seed), fraction, seed)
 
 
 def label_noise(task: Task, fraction: float, seed: int = 0) -> Task:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from solvers.integrators import RK4, Integrator
 from solvers.objective import Array, inner
 
 
@@ -65,6 +66,11 @@ class Flow(ABC):
 
 class ContinuousFlow(Flow):
     """A flow given by an ordinary differential equation."""
+
+    @property
+    def default_integrator(self) -> Integrator:
+        """The scheme that ``solve`` takes where it is not given one."""
+        return RK4()
 
     @abstractmethod
     def rates(self, objective: Any, time: float, state: Array) -> tuple[Array, float]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from solvers.flow import ContinuousFlow, check_learning_rate
+from solvers.integrators import Adaptive, Integrator
 from solvers.objective import Array, inner
 
 
@@ -15,7 +16,9 @@ from solvers.objective import Array, inner
 class GradientFlow(ContinuousFlow):
     """The gradient flow ẇ = −η ∇E(w), with time counted in iterations of gradient descent.
 
-    It has no fluctuation; its free energy is E, with dE/dt = −η |∇E|² = −|ẇ|²/η.
+    It has no fluctuation; its free energy is E, with dE/dt = −η |∇E|² = −|ẇ|²/η. Nothing holds its sharpness at 2/η:
+    where gradient descent is at the edge of stability this flow is stiff, and a fixed explicit step that suits the others is
+    unstable on it. So its default integrator controls its step.
 
     Parameters
     ----------
@@ -32,6 +35,10 @@ class GradientFlow(ContinuousFlow):
 
     def __post_init__(self) -> None:
         check_learning_rate(self.learning_rate)
+
+    @property
+    def default_integrator(self) -> Integrator:
+        return Adaptive(rtol=1e-6, atol=1e-6)
 
     def start(self, objective: Any, x0: Array) -> Array:
         return x0

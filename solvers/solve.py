@@ -143,9 +143,10 @@ def solve(
     save_every : int
         The solution keeps every save_every-th iteration, and the last.
     dt : float, optional
-        Step in time of a continuous flow, 1/m for an integer m; default: the integrator's. None for maps and adaptive schemes.
+        Step in time of a continuous flow, 1/m for an integer m; by default the integrator's. Not for maps and adaptive schemes.
     integrator : Integrator, optional
-        Scheme in time of a continuous flow; default `RK4`.
+        Scheme in time of a continuous flow; by default `RK4` where dt is given, else the flow's own: `RK4`,
+        or `Adaptive` for the gradient flow.
     progress : bool or callable
         True: a bar on stderr with rate and time left; a callable gets (iterations done, iterations in all) after each.
     observe : callable, optional
@@ -210,8 +211,9 @@ def _advance_by_one(
         return lambda s: State(s.step + 1, flow.step(objective, s.step, s.values), s.dissipated)
     if not isinstance(flow, ContinuousFlow):
         raise ValueError(f"flow: {flow!r} came, a solvers.Flow is needed")
-    scheme = RK4() if integrator is None else integrator
-    substeps = _substeps(dt, scheme)
+    if integrator is None:
+        integrator = flow.default_integrator if dt is None else RK4()
+    substeps = _substeps(dt, integrator)
 
     def velocity(t: float, y: Array, shape: tuple[int, ...]) -> Array:
         # The dissipated energy rides along as one more coordinate, so that its balance has the scheme's order.
@@ -225,7 +227,7 @@ def _advance_by_one(
         for i in range(substeps):
             y = np.append(values.ravel(), values.dtype.type(0.0))
             t = state.step + i / substeps
-            y = scheme.advance(lambda t, y: velocity(t, y, shape), t, y, 1.0 / substeps)
+            y = integrator.advance(lambda t, y: velocity(t, y, shape), t, y, 1.0 / substeps)
             values = flow.constrain(objective, y[:-1].reshape(shape))
             dissipated += float(y[-1])
         return State(state.step + 1, values, dissipated)

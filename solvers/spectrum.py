@@ -14,6 +14,8 @@ from solvers.objective import Array, norm
 
 # Below this size the whole matrix is cheaper than a Krylov space, and ARPACK needs k < size.
 _DENSE_SIZE = 24
+# Restarts of ARPACK: a spectrum without a gap at its top ends as "not converged" rather than never (its own limit is 10 x.size).
+_MAX_RESTARTS = 200
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,14 @@ def top_eigenpairs(
     x = np.asarray(x)
     if not isinstance(k, Integral) or not 1 <= k <= x.size:
         raise ValueError(f"k: {k!r} came, an integer from 1 to x.size = {x.size} is needed")
-    if x.size <= max(_DENSE_SIZE, 3 * k):
-        values, flat = _dense(objective, x, int(k))
-    else:
-        values, flat = _lanczos(objective, x, int(k), tol, _start_vector(x, start))
+    v0 = _start_vector(x, start)
+    try:
+        if x.size <= max(_DENSE_SIZE, 3 * k):
+            values, flat = _dense(objective, x, int(k))
+        else:
+            values, flat = _lanczos(objective, x, int(k), tol, v0)
+    except FloatingPointError:  # as in a run that is about to diverge
+        values, flat = np.empty(0), np.empty((x.size, 0))
     vectors = flat.T.reshape(-1, *x.shape).astype(x.dtype)
     for v in vectors:
         v /= x.dtype.type(norm(objective, v))
@@ -98,8 +104,17 @@ def _start_vector(x: Array, start: Array | None) -> Array:
     return total
 
 
+def _product(objective: Any, x: Array, v: Array) -> NDArray[np.float64]:
+    """Hv as a flat float64 vector; FloatingPointError where it is not finite."""
+    product = objective.hvp(x, v.reshape(x.shape).astype(x.dtype)).ravel().astype(np.float64)
+    if not np.all(np.isfinite(product)):
+        raise FloatingPointError("the Hessian is not finite")
+    flat: NDArray[np.float64] = product
+    return flat
+
+
 def _dense(objective: Any, x: Array, k: int) -> tuple[NDArray[np.float64], Array]:
-    columns = [objective.hvp(x, e.reshape(x.shape)).ravel() for e in np.eye(x.size, dtype=x.dtype)]
+    columns = [_product(objective, x, e) for e in np.eye(x.size)]
     matrix = np.array(columns, dtype=np.float64)
     values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
     return values[::-1][:k], vectors[:, ::-1][:, :k]
@@ -110,14 +125,14 @@ def _lanczos(
 ) -> tuple[NDArray[np.float64], Array]:
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-    def matvec(v: Array) -> Array:
-        product: Array = objective.hvp(x, v.reshape(x.shape).astype(x.dtype)).ravel()
-        return product.astype(np.float64)
-
-    operator = LinearOperator((x.size, x.size), matvec=matvec, dtype=np.float64)
+    operator = LinearOperator(
+        (x.size, x.size), matvec=lambda v: _product(objective, x, v), dtype=np.float64
+    )
     # A small Krylov space, often restarted: a warm start converges in a handful of products.
     try:
-        values, vectors = eigsh(operator, k=k, which="LA", v0=v0, ncv=max(2 * k + 1, 8), tol=tol)
+        values, vectors = eigsh(
+            operator, k=k, which="LA", v0=v0, ncv=max(2 * k + 1, 8), maxiter=_MAX_RESTARTS, tol=tol
+        )
     except ArpackNoConvergence as failure:
         values, vectors = failure.eigenvalues, failure.eigenvectors
     order = np.argsort(values)[::-1]

@@ -218,12 +218,13 @@ def _add_multiplied(scale, left, right, out):
 @kernel()
 def _load_tile(code, order, inputs, particles, direction, n_outputs, tile):
     """Fill tile with σ, σ', σ'', σ‴ (rows 0 to 3) and, for order > 0, ż = inputs @ ẇ (row 4), each (n, particles)."""
-    weights = particles[:, n_outputs:].copy()
-    z = np.dot(inputs, weights.T)
+    # A contiguous transpose: BLAS multiplies narrow tiles up to twice as fast as with a transposed view.
+    weights = particles[:, n_outputs:].T.copy()
+    z = np.dot(inputs, weights)
     activate(code, z.reshape(z.size), tile.reshape(tile.shape[0], z.size))
     if order > 0:
-        weights = direction[:, n_outputs:].copy()
-        np.dot(inputs, weights.T, tile[4])
+        weights = direction[:, n_outputs:].T.copy()
+        np.dot(inputs, weights, tile[4])
 
 
 @kernel()

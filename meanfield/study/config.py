@@ -36,6 +36,7 @@ class DigitsTask(Section):
     name: Literal["digits"] = "digits"
     n: Annotated[int, Field(ge=1, le=1797)] = 300
     target: Literal["parity", "classes"] = "parity"
+    seed: Seed = 0
 
 
 class NoisyDigitsTask(Section):
@@ -105,7 +106,7 @@ class GradientDescentProcess(Section):
 class _FlowProcess(Section):
     """What every continuous-time flow may say about its time stepping."""
 
-    integrator: Literal["euler", "rk4", "adaptive"] | None = None
+    integrator: Literal["euler", "midpoint", "rk4", "adaptive"] | None = None
     dt: Annotated[float, Field(gt=0, le=1)] | None = None
     rtol: Positive | None = None
     atol: Positive | None = None
@@ -153,7 +154,7 @@ class Study(Section):
 
     seed: Seed = 0
     learning_rate: Positive = 1.0
-    steps: Count = 1000
+    steps: Count = 600
     task: Task = DigitsTask()
     network: NetworkSection = NetworkSection()
     risk: RiskSection = RiskSection()

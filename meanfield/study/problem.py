@@ -26,6 +26,7 @@ FLOWS: dict[str, Callable[..., Any]] = {
 }
 INTEGRATORS: dict[str, Callable[..., Any]] = {
     "euler": solvers.Euler,
+    "midpoint": solvers.Midpoint,
     "rk4": solvers.RK4,
     "adaptive": solvers.Adaptive,
 }

@@ -112,7 +112,7 @@ class _Recorder:
             row = self._measure(obs)
             if _is_due(obs.step, output.sharpness_every, steps):
                 spectrum, vectors = self._spectrum(obs.center, vectors)
-                row |= spectrum
+                row |= spectrum | {"grad_norm_sq": obs.gradient_norm_sq}
             row["wall_time"] = time.perf_counter() - started
             self.writer.observe(name, obs.time, row)
             if _is_due(obs.step, output.snapshot_every, steps):
@@ -149,7 +149,6 @@ class _Recorder:
             "free_energy": obs.free_energy,
             "dissipated": obs.dissipated,
             "sigma_trace": obs.fluctuation_trace,
-            "grad_norm_sq": obs.gradient_norm_sq,
         }
         if obs.iterate is not None:
             row["iterate_loss"] = self.problem.risk.value(obs.iterate)

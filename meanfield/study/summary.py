@@ -19,6 +19,7 @@ QUANTITIES = {
     "sigma_trace": "tr Σ",
     "center_distance": "center distance to GD",
     "w2": "W2 to GD",
+    "balance_residual": "energy balance residual",
     "wall_time": "seconds",
 }
 
@@ -32,6 +33,7 @@ def summarize(run: RunRecord) -> list[dict[str, Any]]:
         sharpness = last["sharpness"]
         last["eta_sharpness"] = None if sharpness is None else learning_rate * sharpness
         last |= {key: _last(values) for key, values in run.comparison.get(name, {}).items()}
+        last["balance_residual"] = _balance_residual(process.observables)
         about = {"process": name, "status": process.status, "message": process.message}
         rows.append(about | {key: last.get(key) for key in QUANTITIES})
     return rows
@@ -53,6 +55,14 @@ def _last(values: NDArray[np.float64]) -> float | None:
         return None
     measured = values[np.isfinite(values)]
     return float(measured[-1]) if len(measured) else None
+
+
+def _balance_residual(observables: dict[str, NDArray[np.float64]]) -> float | None:
+    """Largest |F(t) − F(0) − ∫ (dF/dt) dt|: how far the scheme in time is from the flow; None for maps."""
+    energy, dissipated = observables["free_energy"], observables["dissipated"]
+    if not len(energy) or not np.isfinite(dissipated[0]):
+        return None
+    return float(np.nanmax(np.abs(energy - energy[0] - dissipated)))
 
 
 def _number(value: float | None) -> str:

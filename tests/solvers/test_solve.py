@@ -40,6 +40,16 @@ def test_gradient_flow_on_a_quadratic_is_the_matrix_exponential(hessian):
     assert np.allclose(run.free_energies - run.free_energies[0], run.dissipated, rtol=0, atol=1e-8)
 
 
+def test_the_gradient_flow_is_stable_whatever_the_sharpness():
+    """ηS = 20: explicit steps of ½ would grow tenfold each; the flow decays, its loss never rises, its balance closes."""
+    objective = Quadratic(np.diag([20.0, 1.0]))
+    run = solvers.solve(solvers.GradientFlow(1.0), objective, np.ones(2), steps=10)
+    # down to ½e⁻²⁰, a hundred times what local errors of 1e-6 (1 + |w|) can make of the stiff coordinate
+    assert np.all(np.diff(run.losses) < 0)
+    assert np.allclose(run.centers[1:, 1], np.exp(-run.times[1:]), rtol=0, atol=2e-5)
+    assert np.abs(run.free_energies - run.free_energies[0] - run.dissipated).max() < 1e-4
+
+
 def test_a_linear_fluctuation_grows_like_its_mode(hessian):
     """On a quadratic u̇ = (ηH − 2)u exactly, whatever the closure: u(t) = exp((ηH − 2)t) u_0."""
     eta, x0 = 0.3, np.ones(5)
@@ -78,6 +88,12 @@ def test_the_run_can_be_cut_and_continued_without_a_change():
         assert np.array_equal(whole.centers[13:], second.centers)
         assert np.array_equal(whole.fluctuations[13:], second.fluctuations)
         assert np.array_equal(whole.dissipated[13:], second.dissipated, equal_nan=True)
+
+
+def test_a_step_in_time_without_an_integrator_is_rk4s():
+    run = solvers.solve(solvers.GradientFlow(0.3), VALLEY, START, 5, dt=0.5)
+    same = solvers.solve(solvers.GradientFlow(0.3), VALLEY, START, 5, integrator=solvers.RK4())
+    assert np.array_equal(run.centers, same.centers)
 
 
 def test_save_every_thins_what_is_kept_and_observe_sees_all():

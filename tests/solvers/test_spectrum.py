@@ -58,6 +58,22 @@ def test_a_warm_start_spares_products():
     assert counts[1] < counts[0] / 2
 
 
+@pytest.mark.parametrize("size", [3, 60])
+def test_a_hessian_that_is_not_finite_gives_nan_and_says_so(size):
+    pairs = solvers.top_eigenpairs(Quadratic(np.full((size, size), np.nan)), np.zeros(size), k=2)
+    assert not pairs.converged
+    assert np.all(np.isnan(pairs.values)) and np.all(np.isnan(pairs.residuals))
+    assert pairs.vectors.shape == (2, size)
+
+
+def test_a_search_that_runs_out_of_restarts_says_so(monkeypatch):
+    monkeypatch.setattr("solvers.spectrum._MAX_RESTARTS", 1)
+    close = np.diag(1.0 - 1e-6 * np.arange(400.0))
+    pairs = solvers.top_eigenpairs(Quadratic(close), np.zeros(400), k=2, tol=1e-12)
+    assert not pairs.converged
+    assert np.any(np.isnan(pairs.values))
+
+
 @pytest.mark.parametrize("k", [0, 6, 1.0])
 def test_bad_k(k):
     with pytest.raises(ValueError, match="k: "):
