@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from solvers.objective import Array
 
@@ -104,13 +106,21 @@ class Adaptive:
         """
         from scipy.integrate import RK45
 
-        solver: Any = RK45(_finite(f), t, y, t + dt, rtol=self.rtol, atol=self.atol)
-        while solver.status == "running":
-            message = solver.step()
+        # SciPy combines the stages through BLAS. More threads would gain nothing there, would compete with those of the
+        # objective's own kernels (three times slower, measured), and would make the last digits depend on their number.
+        with _blas().limit(limits=1):
+            solver: Any = RK45(_finite(f), t, y, t + dt, rtol=self.rtol, atol=self.atol)
+            while solver.status == "running":
+                message = solver.step()
         if solver.status == "failed":
             raise FloatingPointError(message)
         result: Array = solver.y.astype(y.dtype, copy=False)
         return result
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _finite(f: RightHandSide) -> RightHandSide:

@@ -154,7 +154,7 @@ class Study(Section):
 
     seed: Seed = 0
     learning_rate: Positive = 1.0
-    steps: Count = 600
+    steps: Count = 400
     task: Task = DigitsTask()
     network: NetworkSection = NetworkSection()
     risk: RiskSection = RiskSection()

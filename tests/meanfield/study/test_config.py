@@ -18,7 +18,7 @@ def errors(tmp_path, text):
 def test_the_default_is_the_study_of_the_digits():
     study = load()
     assert (study.task.name, study.task.n, study.network.width) == ("digits", 300, 400)
-    assert (study.learning_rate, study.steps, study.risk.loss) == (1.0, 600, "squared")
+    assert (study.learning_rate, study.steps, study.risk.loss) == (1.0, 400, "squared")
     assert list(study.processes) == ["gradient_descent", "gradient_flow", "free_energy_flow"]
 
 
