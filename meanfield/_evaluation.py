@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield._kernels import two_layer
-from meanfield._kernels.blas import single_threaded_blas
+from meanfield._kernels.threads import kernel_threads
 
 if TYPE_CHECKING:
     from meanfield.networks import TwoLayerNetwork
@@ -26,7 +26,7 @@ def network_jet(
     """f_ρ(x_k) and its derivatives along `direction` (N, D) up to order m ≤ 2; `inputs` are augmented; returns (m + 1, n, c)."""
     n_blocks = two_layer.block_count(len(particles))
     partials = np.empty((n_blocks, order + 1, len(inputs), network.output_dim), particles.dtype)
-    with single_threaded_blas():
+    with kernel_threads(_work(particles, inputs, order)):
         two_layer.network_jet(
             two_layer.ACTIVATIONS.index(network.activation),
             order,
@@ -50,7 +50,7 @@ def gradient_jet(
 ) -> Array:
     """d^m/dε^m Σ_k r_k·∇_θ φ(θ_i; x_k), (N, D), for residuals (m + 1, n, c): r and its derivatives along `direction`."""
     gradient = np.empty_like(particles)
-    with single_threaded_blas():
+    with kernel_threads(_work(particles, inputs, len(residuals) - 1)):
         two_layer.gradient_jet(
             two_layer.ACTIVATIONS.index(network.activation),
             len(residuals) - 1,
@@ -62,3 +62,8 @@ def gradient_jet(
             gradient,
         )
     return gradient
+
+
+def _work(particles: Array, inputs: Array, order: int) -> int:
+    """Multiply-adds of a kernel, about."""
+    return particles.size * len(inputs) * (order + 1)

@@ -15,6 +15,10 @@ from solvers.objective import Array
 RightHandSide = Callable[[float, Array], Array]
 
 
+class StepLimitError(ArithmeticError):
+    """A scheme that chooses its own steps took as many as it may."""
+
+
 class Integrator(Protocol):
     """A one-step scheme. `default_dt` is the step taken where ``solve`` is not told; None: the scheme chooses its own."""
 
@@ -78,16 +82,23 @@ class Adaptive:
         A step is accepted when its estimated error is below atol + rtol |y|, in the root mean square over the coordinates.
         |u| may be many orders below |w|: atol must lie below the fluctuations that are to be resolved.
 
+    max_steps : int
+        Inner steps that one call may take. The scheme is explicit: on a flow of stiffness s per iteration
+        it takes at least s/3.3 of them.
+
     Raises
     ------
     ValueError
-        For tolerances outside 0 < rtol < 1, atol ≥ 0.
+        For tolerances outside 0 < rtol < 1, atol ≥ 0, max_steps ≥ 1.
     FloatingPointError
         In use: when f is not finite, or the step size needed falls below the spacing of numbers.
+    StepLimitError
+        In use: after max_steps inner steps.
     """
 
     rtol: float = 1e-6
     atol: float = 1e-12
+    max_steps: int = 2000
 
     order: ClassVar[int] = 5
     default_dt: ClassVar[float | None] = None
@@ -97,6 +108,8 @@ class Adaptive:
             raise ValueError(
                 f"rtol, atol: {self.rtol!r}, {self.atol!r} came, 0 < rtol < 1 and atol ≥ 0 are needed"
             )
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps: {self.max_steps!r} came, at least 1 is needed")
 
     def advance(self, f: RightHandSide, t: float, y: Array, dt: float) -> Array:
         """y(t + dt), by as many inner steps as the tolerance takes.
@@ -110,8 +123,14 @@ class Adaptive:
         # objective's own kernels (three times slower, measured), and would make the last digits depend on their number.
         with _blas().limit(limits=1):
             solver: Any = RK45(_finite(f), t, y, t + dt, rtol=self.rtol, atol=self.atol)
-            while solver.status == "running":
+            for _ in range(self.max_steps):
                 message = solver.step()
+                if solver.status != "running":
+                    break
+            else:
+                raise StepLimitError(
+                    f"{self.max_steps} inner steps did not cover one iteration: the flow is too stiff there"
+                )
         if solver.status == "failed":
             raise FloatingPointError(message)
         result: Array = solver.y.astype(y.dtype, copy=False)

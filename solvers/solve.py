@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, as_iterate
-from solvers.integrators import RK4, Integrator
+from solvers.integrators import RK4, Integrator, StepLimitError
 from solvers.objective import Array, inner
 from solvers.progress import Progress, progress_bar
 
@@ -98,7 +98,8 @@ class Observation:
 class Solution:
     """What `solve` returns. Arrays have the saved times as first axis.
 
-    status : "complete", "diverged" (stopped at the first non-finite value) or "interrupted" (Ctrl-C); message says at which step.
+    status : "complete", "diverged" (stopped at the first non-finite value), "failed" (the scheme in time could not go on) or
+    "interrupted" (Ctrl-C); message says at which step.
     """
 
     times: NDArray[np.float64]
@@ -155,7 +156,7 @@ def solve(
     Returns
     -------
     Solution
-        Complete, or up to the first non-finite value (status "diverged"), or up to Ctrl-C (status "interrupted").
+        Complete, or up to where it ended: see its status.
 
     Raises
     ------
@@ -185,6 +186,8 @@ def solve(
                 state = following
         except FloatingPointError as error:
             status, message = "diverged", f"diverged at step {state.step + 1}: {error}"
+        except StepLimitError as error:
+            status, message = "failed", f"failed at step {state.step + 1}: {error}"
         except KeyboardInterrupt:
             status, message = "interrupted", f"interrupted after step {state.step}"
         if status != "complete":

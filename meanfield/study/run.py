@@ -40,7 +40,7 @@ def run(
     """Run the processes of a study and write ``run.h5`` in a folder.
 
     All start from the same particles, gradient descent first; afterwards the others are compared
-    with it. A process that diverges ends there and the others go on. Ctrl-C ends the run after the
+    with it. A process that diverges or fails ends there and the others go on. Ctrl-C ends the run after the
     current step. The file holds how it ended, and everything up to then.
 
     Parameters
@@ -216,7 +216,7 @@ def _is_due(step: int, every: int, last: int) -> bool:
 
 
 def _worst(statuses: list[Status]) -> Status:
-    order: list[Status] = ["interrupted", "diverged", "complete"]
+    order: list[Status] = ["interrupted", "diverged", "failed", "complete"]
     return next(status for status in order if status in statuses)
 
 

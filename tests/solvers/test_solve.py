@@ -139,6 +139,15 @@ def test_divergence_keeps_what_came_before_and_says_where(flow, integrator):
     assert len(run.times) == int(run.times[-1]) + 1
 
 
+def test_a_flow_too_stiff_for_its_scheme_fails_instead_of_running_for_ever():
+    """ẋ = −ηλx needs at least ηλ/3.31 explicit steps of Dormand–Prince per iteration, here 30,000."""
+    stiff = Quadratic(np.diag([1e5, 1.0]))
+    run = solvers.solve(solvers.GradientFlow(1.0), stiff, np.ones(2), 10)
+    assert run.status == "failed"
+    assert run.message.startswith("failed at step 1: 2000 inner steps did not cover one iteration")
+    assert list(run.times) == [0]
+
+
 def test_an_interrupt_keeps_what_came_before():
     def stop(observation):
         if observation.step == 5:
