@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,6 +30,10 @@ class Flow(ABC):
     """A model of gradient descent with a learning rate η."""
 
     learning_rate: float
+    #: methods of the objective that the flow calls
+    needs: ClassVar[tuple[str, ...]] = ("value", "gradient")
+    #: keys of `diagnostics`
+    diagnostic_names: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def start(self, objective: Any, x0: Array) -> Array:
@@ -63,9 +67,18 @@ class Flow(ABC):
         trace = self.fluctuation_trace(objective, step, state)
         return self.predicted_loss(objective, step, state) - trace / self.learning_rate
 
+    def diagnostics(self, objective: Any, step: int, state: Array) -> dict[str, float]:
+        """Numbers that tell how well the flow was solved, e.g. residuals; evaluated only when asked for."""
+        return {}
+
 
 class ContinuousFlow(Flow):
-    """A flow given by an ordinary differential equation."""
+    """A flow given by an ordinary differential equation ż(t) = V(z(t)), or by the delay equation ż(t) = V(z(t − ½)).
+
+    Gradient descent, z_{k+1} − z_k = V(z_k), is the unit-step *midpoint* rule of the latter.
+    """
+
+    delay: bool = False
 
     @property
     def default_integrator(self) -> Integrator:
@@ -79,6 +92,17 @@ class ContinuousFlow(Flow):
     def constrain(self, objective: Any, state: Array) -> Array:
         """The state put back where the flow's constraints hold, after every step in time."""
         return state
+
+
+class SteppedFlow(Flow):
+    """A flow with a scheme in time of its own, of a declared order."""
+
+    order: ClassVar[int]
+    default_dt: ClassVar[float]
+
+    @abstractmethod
+    def advance(self, objective: Any, state: Array, dt: float) -> Array:
+        """The state after a time dt, in iterations."""
 
 
 class DiscreteFlow(Flow):

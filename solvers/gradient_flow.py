@@ -24,6 +24,10 @@ class GradientFlow(ContinuousFlow):
     ----------
     learning_rate : float
         η > 0.
+    delay : bool
+        Whether the velocity is taken half an iteration before, ẇ(t) = −η∇E(w(t − ½)). Below the edge of stability the flow's
+        error against gradient descent, of order η, becomes one of order η². Has its own scheme in time, for dt = 1/m
+        (default ¼); dt = 1 is gradient descent. It has no energy balance.
 
     Raises
     ------
@@ -32,6 +36,7 @@ class GradientFlow(ContinuousFlow):
     """
 
     learning_rate: float
+    delay: bool = False
 
     def __post_init__(self) -> None:
         check_learning_rate(self.learning_rate)

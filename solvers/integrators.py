@@ -15,8 +15,8 @@ from solvers.objective import Array
 RightHandSide = Callable[[float, Array], Array]
 
 
-class StepLimitError(ArithmeticError):
-    """A scheme that chooses its own steps took as many as it may."""
+class SchemeError(ArithmeticError):
+    """A scheme in time that cannot go on, though the numbers are finite."""
 
 
 class Integrator(Protocol):
@@ -92,7 +92,7 @@ class Adaptive:
         For tolerances outside 0 < rtol < 1, atol ≥ 0, max_steps ≥ 1.
     FloatingPointError
         In use: when f is not finite, or the step size needed falls below the spacing of numbers.
-    StepLimitError
+    SchemeError
         In use: after max_steps inner steps.
     """
 
@@ -128,7 +128,7 @@ class Adaptive:
                 if solver.status != "running":
                     break
             else:
-                raise StepLimitError(
+                raise SchemeError(
                     f"{self.max_steps} inner steps did not cover one iteration: the flow is too stiff there"
                 )
         if solver.status == "failed":

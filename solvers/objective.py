@@ -24,6 +24,44 @@ class Objective(Protocol):
     def hvp(self, x: Array, v: Array) -> Array: ...
 
 
+def check_objective(objective: Any, x: Array, needs: tuple[str, ...], flow: str) -> Array:
+    """The gradient at x of an objective that has what a flow needs.
+
+    Raises
+    ------
+    ValueError
+        Where a method is missing, shapes disagree, or two random vectors show that the Hessian is not symmetric.
+    """
+    for name in needs:
+        if not callable(getattr(objective, name, None)):
+            raise ValueError(
+                f"objective: {flow} needs {name}, which {type(objective).__name__} does not have"
+            )
+    gradient: Array = np.asarray(objective.gradient(x))
+    if gradient.shape != x.shape:
+        raise ValueError(f"objective: its gradient has shape {gradient.shape}, x has {x.shape}")
+    if "hvp" in needs:
+        _check_hessian(objective, x)
+    return gradient
+
+
+def _check_hessian(objective: Any, x: Array) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, *x.shape)).astype(x.dtype)
+    images = objective.hvp(x, a), objective.hvp(x, b)
+    if any(np.shape(image) != x.shape for image in images):
+        raise ValueError(f"objective: its hvp has shape {np.shape(images[0])}, x has {x.shape}")
+    # A Hessian by differences of gradients is symmetric to √eps only.
+    scale = norm(objective, a) * norm(objective, images[1]) + norm(objective, b) * norm(
+        objective, images[0]
+    )
+    asymmetry = abs(inner(objective, b, images[0]) - inner(objective, a, images[1]))
+    if asymmetry > np.finfo(x.dtype).eps ** 0.4 * scale:
+        raise ValueError(
+            f"objective: its Hessian is not symmetric, ⟨b, Ha⟩ and ⟨a, Hb⟩ differ by {asymmetry / scale:.1e} of their bound"
+        )
+
+
 def inner(objective: Any, u: Array, v: Array) -> float:
     """⟨u, v⟩ of the objective; the dot product where it has none, summed in an order that no thread count changes."""
     if hasattr(objective, "inner"):

@@ -5,28 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, as_iterate
-from solvers.integrators import RK4, Integrator, StepLimitError
+from solvers.flow import Flow
+from solvers.integrators import Integrator, SchemeError
 from solvers.objective import Array, inner
 from solvers.progress import Progress, progress_bar
-
-
-@dataclass(frozen=True)
-class State:
-    """Where a run stands: all that is needed to go on from it.
-
-    step : iterations done. values : the flow's state. dissipated : ∫ (dF/dt) dt since the start of the run.
-    """
-
-    step: int
-    values: Array
-    dissipated: float
+from solvers.stepping import State, start, stepper
 
 
 class Observation:
@@ -77,10 +66,15 @@ class Observation:
         """tr Σ in the objective's inner product."""
         return self.flow.fluctuation_trace(self.objective, self.step, self.state.values)
 
-    @property
+    @cached_property
     def free_energy(self) -> float:
-        """F = predicted loss − tr Σ/η."""
-        return self.predicted_loss - self.fluctuation_trace / self.flow.learning_rate
+        """F, for most flows predicted loss − tr Σ/η."""
+        return self.flow.free_energy(self.objective, self.step, self.state.values)
+
+    @cached_property
+    def diagnostics(self) -> dict[str, float]:
+        """What the flow tells of its own solution, by ``flow.diagnostic_names``."""
+        return self.flow.diagnostics(self.objective, self.step, self.state.values)
 
     @cached_property
     def gradient_norm_sq(self) -> float:
@@ -144,10 +138,11 @@ def solve(
     save_every : int
         The solution keeps every save_every-th iteration, and the last.
     dt : float, optional
-        Step in time of a continuous flow, 1/m for an integer m; by default the integrator's. Not for maps and adaptive schemes.
+        Step in time of a continuous flow, 1/m for an integer m, or an integer that divides `steps` (for slow flows, which are
+        then seen only that often); by default the scheme's. Not for maps and adaptive schemes.
     integrator : Integrator, optional
-        Scheme in time of a continuous flow; by default `RK4` where dt is given, else the flow's own: `RK4`,
-        or `Adaptive` for the gradient flow.
+        Scheme in time of a flow given by an ordinary differential equation; by default `RK4` where dt is given, else the
+        flow's own.
     progress : bool or callable
         True: a bar on stderr with rate and time left; a callable gets (iterations done, iterations in all) after each.
     observe : callable, optional
@@ -161,15 +156,19 @@ def solve(
     Raises
     ------
     ValueError
-        For a start that is empty or not finite, and arguments outside what is listed.
+        For a start that is empty or not finite, an objective without what the flow needs (or with a Hessian that is not
+        symmetric), and arguments outside what is listed.
     """
     _check_count("steps", steps, 0)
     _check_count("save_every", save_every, 1)
-    advance = _advance_by_one(flow, objective, dt, integrator)
+    advance = stepper(flow, objective, dt, integrator, steps)
     status, message = "complete", ""
     recorder = _Recorder(save_every)
     with np.errstate(over="ignore", invalid="ignore"), progress_bar(progress, steps) as report:
-        state = _start(flow, objective, x0)
+        if isinstance(x0, State):
+            state = x0
+        else:
+            state, message = start(flow, objective, x0)
         last = state.step + steps
         try:
             while True:
@@ -186,69 +185,13 @@ def solve(
                 state = following
         except FloatingPointError as error:
             status, message = "diverged", f"diverged at step {state.step + 1}: {error}"
-        except StepLimitError as error:
+        except SchemeError as error:
             status, message = "failed", f"failed at step {state.step + 1}: {error}"
         except KeyboardInterrupt:
             status, message = "interrupted", f"interrupted after step {state.step}"
         if status != "complete":
             recorder.record(Observation(flow, objective, state), is_last=True)
     return recorder.solution(status, message, state)
-
-
-def _start(flow: Flow, objective: Any, x0: Array | State) -> State:
-    if isinstance(x0, State):
-        return x0
-    values = flow.start(objective, as_iterate(x0))
-    if not np.all(np.isfinite(values)):
-        raise ValueError("x0: the objective's gradient there is not finite")
-    return State(0, values, 0.0 if isinstance(flow, ContinuousFlow) else float("nan"))
-
-
-def _advance_by_one(
-    flow: Flow, objective: Any, dt: float | None, integrator: Integrator | None
-) -> Callable[[State], State]:
-    """The map from a state to the one an iteration later."""
-    if isinstance(flow, DiscreteFlow):
-        if dt is not None or integrator is not None:
-            raise ValueError("dt, integrator: a map such as gradient descent takes neither")
-        return lambda s: State(s.step + 1, flow.step(objective, s.step, s.values), s.dissipated)
-    if not isinstance(flow, ContinuousFlow):
-        raise ValueError(f"flow: {flow!r} came, a solvers.Flow is needed")
-    if integrator is None:
-        integrator = flow.default_integrator if dt is None else RK4()
-    substeps = _substeps(dt, integrator)
-
-    def velocity(t: float, y: Array, shape: tuple[int, ...]) -> Array:
-        # The dissipated energy rides along as one more coordinate, so that its balance has the scheme's order.
-        values, rate = flow.rates(objective, t, y[:-1].reshape(shape))
-        return np.append(values.ravel(), y.dtype.type(rate))
-
-    def advance(state: State) -> State:
-        values, shape = state.values, state.values.shape
-        # Each iteration's share starts from zero and is summed in float64 whatever the state's precision.
-        dissipated = state.dissipated
-        for i in range(substeps):
-            y = np.append(values.ravel(), values.dtype.type(0.0))
-            t = state.step + i / substeps
-            y = integrator.advance(lambda t, y: velocity(t, y, shape), t, y, 1.0 / substeps)
-            values = flow.constrain(objective, y[:-1].reshape(shape))
-            dissipated += float(y[-1])
-        return State(state.step + 1, values, dissipated)
-
-    return advance
-
-
-def _substeps(dt: float | None, integrator: Integrator) -> int:
-    """How many steps in time make one iteration."""
-    default = integrator.default_dt
-    if default is None:
-        if dt is not None:
-            raise ValueError(f"dt: {dt!r} came, {integrator!r} chooses its own steps")
-        return 1
-    dt = default if dt is None else dt
-    if not isinstance(dt, Real) or not 0 < dt <= 1 or abs(1 / dt - round(1 / dt)) > 1e-9 / dt:
-        raise ValueError(f"dt: {dt!r} came, 1/m for an integer m ≥ 1 is needed")
-    return round(1 / dt)
 
 
 def _check_count(name: str, value: object, minimum: int) -> None:

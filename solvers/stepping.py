@@ -1,0 +1,177 @@
+"""How a flow's state gets from one iteration to the next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, SteppedFlow, as_iterate
+from solvers.integrators import RK4, Integrator
+from solvers.objective import Array, check_objective
+
+_DELAY_DT = 0.25
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands: all that is needed to go on from it.
+
+    step : iterations done. values : the flow's state. dissipated : ∫ (dF/dt) dt since the start of the run, NaN where the
+    scheme does not give it. history : of a delay equation, the states before, one step in time apart, oldest first.
+    """
+
+    step: int
+    values: Array
+    dissipated: float
+    history: Array | None = None
+
+
+Advance = Callable[[State], State]
+
+
+def start(flow: Flow, objective: Any, x0: Any) -> tuple[State, str]:
+    """The state at t = 0, and what there is to say about it.
+
+    Raises
+    ------
+    ValueError
+        For a start or an objective that the flow cannot use.
+    """
+    x = as_iterate(x0)
+    gradient = check_objective(objective, x, flow.needs, type(flow).__name__)
+    values = flow.start(objective, x)
+    if not np.all(np.isfinite(values)):
+        raise ValueError("x0: the objective's gradient there is not finite")
+    message = ""
+    if not np.any(gradient):
+        message = "x0 is a critical point: nothing leaves it and no oscillation ever starts"
+    balanced = isinstance(flow, ContinuousFlow) and not flow.delay
+    return State(0, values, 0.0 if balanced else math.nan), message
+
+
+def stepper(
+    flow: Flow, objective: Any, dt: float | None, integrator: Integrator | None, steps: int
+) -> Advance:
+    """The map from a state to the next that is seen: an iteration later, or dt iterations if that is more."""
+    if isinstance(flow, DiscreteFlow):
+        _refuse(flow, "dt", dt)
+        _refuse(flow, "integrator", integrator)
+        return lambda s: State(s.step + 1, flow.step(objective, s.step, s.values), s.dissipated)
+    if isinstance(flow, SteppedFlow):
+        _refuse(flow, "integrator", integrator)
+        return _by_own_scheme(flow, objective, _Clock(flow.default_dt if dt is None else dt, steps))
+    if not isinstance(flow, ContinuousFlow):
+        raise ValueError(f"flow: {flow!r} came, a solvers.Flow is needed")
+    if flow.delay:
+        _refuse(flow, "integrator", integrator)
+        return _by_method_of_steps(flow, objective, _DELAY_DT if dt is None else dt)
+    if integrator is None:
+        integrator = flow.default_integrator if dt is None else RK4()
+    if integrator.default_dt is None:
+        _refuse(integrator, "dt", dt)
+        dt = 1.0
+    elif dt is None:
+        dt = integrator.default_dt
+    return _by_integrator(flow, objective, integrator, _Clock(dt, steps))
+
+
+def _refuse(what: object, name: str, value: object) -> None:
+    if value is not None:
+        raise ValueError(f"{name}: {value!r} came, {what!r} has its own steps in time")
+
+
+class _Clock:
+    """dt as a number of equal steps per iteration, or of iterations per step."""
+
+    def __init__(self, dt: object, steps: int) -> None:
+        self.substeps, self.stride = 1, 1
+        value = float(dt) if isinstance(dt, Real) else math.nan
+        if value >= 1 and value.is_integer() and steps % int(value) == 0:
+            self.stride = int(value)
+        elif 0 < value < 1 and abs(1 / value - round(1 / value)) <= 1e-9 / value:
+            self.substeps = round(1 / value)
+        else:
+            raise ValueError(
+                f"dt: {dt!r} came, 1/m for an integer m ≥ 1, or an integer that divides steps = {steps}, is needed"
+            )
+        self.dt = self.stride / self.substeps
+
+
+def _by_own_scheme(flow: SteppedFlow, objective: Any, clock: _Clock) -> Advance:
+    def advance(state: State) -> State:
+        values = state.values
+        for _ in range(clock.substeps):
+            values = flow.advance(objective, values, clock.dt)
+        return State(state.step + clock.stride, values, state.dissipated)
+
+    return advance
+
+
+def _by_integrator(
+    flow: ContinuousFlow, objective: Any, integrator: Integrator, clock: _Clock
+) -> Advance:
+    def velocity(t: float, y: Array, shape: tuple[int, ...]) -> Array:
+        # The dissipated energy rides along as one more coordinate, so that its balance has the scheme's order.
+        values, rate = flow.rates(objective, t, y[:-1].reshape(shape))
+        return np.append(values.ravel(), y.dtype.type(rate))
+
+    def advance(state: State) -> State:
+        values, shape = state.values, state.values.shape
+        # Each step's share starts from zero and is summed in float64 whatever the state's precision.
+        dissipated = state.dissipated
+        for i in range(clock.substeps):
+            y = np.append(values.ravel(), values.dtype.type(0.0))
+            t = state.step + i * clock.dt
+            y = integrator.advance(lambda t, y: velocity(t, y, shape), t, y, clock.dt)
+            values = flow.constrain(objective, y[:-1].reshape(shape))
+            dissipated += float(y[-1])
+        return State(state.step + clock.stride, values, dissipated)
+
+    return advance
+
+
+def _by_method_of_steps(flow: ContinuousFlow, objective: Any, dt: float) -> Advance:
+    """The midpoint rule z_{j+1} = z_j + dt V(z(t_j + dt/2 − ½)) of the delay equation ż(t) = V(z(t − ½)), dt = 1/m.
+
+    The delayed time lies on the grid for odd m, else half-way between two of its points, whose mean is taken: order two. At
+    dt = 1 it is t_j itself, and the step that of gradient descent. Before t = 0 the history is z_0 + tV(z_0).
+    """
+    clock = _Clock(dt, steps=1)
+    lag = (clock.substeps - 1) / 2  # in steps of dt
+    near, far = math.floor(lag), math.ceil(lag)
+
+    def velocity(time: float, values: Array) -> Array:
+        return flow.rates(objective, time, values)[0]
+
+    def past(state: State) -> list[Array]:
+        if state.history is None:
+            v = velocity(state.step, state.values)
+            return [
+                state.values - state.values.dtype.type(j * clock.dt) * v for j in range(far, 0, -1)
+            ]
+        if len(state.history) != far:
+            raise ValueError(
+                f"x0: its history has {len(state.history)} states, dt = {clock.dt} needs {far}"
+            )
+        return list(state.history)
+
+    def advance(state: State) -> State:
+        states = [*past(state), state.values]
+        step = state.values.dtype.type(clock.dt)
+        for i in range(clock.substeps):
+            delayed = states[-1 - near]
+            if far != near:
+                delayed = 0.5 * (delayed + states[-1 - far])
+            v = velocity(state.step + (i - lag) * clock.dt, delayed)
+            states.append(flow.constrain(objective, states[-1] + step * v))
+            states = states[-1 - far :]
+        values = states[-1]
+        history = np.stack(states[:-1]) if far else np.empty((0, *values.shape), values.dtype)
+        return State(state.step + 1, values, state.dissipated, history)
+
+    return advance
