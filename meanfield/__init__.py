@@ -6,22 +6,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Risk", "TwoLayerNetwork", "tasks"]
+__all__ = ["Risk", "TorchObjective", "TwoLayerNetwork", "landscapes", "tasks"]
 
 if TYPE_CHECKING:
-    from meanfield import tasks
+    from meanfield import landscapes, tasks
     from meanfield.networks import TwoLayerNetwork
     from meanfield.risk import Risk
+    from meanfield.torch_objective import TorchObjective
 
-_HOME = {"Risk": "meanfield.risk", "TwoLayerNetwork": "meanfield.networks"}
+_HOME = {
+    "Risk": "meanfield.risk",
+    "TorchObjective": "meanfield.torch_objective",
+    "TwoLayerNetwork": "meanfield.networks",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Public names on first use, so that ``import meanfield`` and ``meanfield --help`` stay fast."""
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
-    if name == "tasks":
-        return import_module("meanfield.tasks")
+    if name in ("landscapes", "tasks"):
+        return import_module(f"meanfield.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

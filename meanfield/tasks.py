@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,11 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from meanfield import _cifar10
 from meanfield._validation import check_choice, check_count, check_nonnegative
 
 Target = Literal["parity", "classes"]
 
 DIGITS_MEAN_SQUARE = 1 / 16  # |x|² is then 4 on average for the 64 pixels
+CIFAR10_MEAN_SQUARE = 1 / 768  # |x|² is 4 on average too, for 3·32·32 numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +123,7 @@ def digits(
     if n > len(images):
         raise ValueError(f"n: {n} came, there are {len(images)} digits")
     check_choice("target", target, ("parity", "classes"))
-    if not (np.isfinite(mean_square) and mean_square > 0):
-        raise ValueError(f"mean_square: {mean_square!r} came, a positive number is needed")
+    _check_mean_square(mean_square)
     check_count("seed", seed, minimum=0)
     chosen = np.random.default_rng(seed).permutation(len(images))[:n]
     images, labels = images[chosen], labels[chosen]
@@ -129,6 +132,69 @@ def digits(
     signs = np.where(labels % 2 == 0, 1.0, -1.0)[:, None]
     targets = signs if target == "parity" else np.eye(10)[labels]
     return Task(pixels, targets, name=f"digits ({target}, n={n})")
+
+
+def cifar10(
+    path: str | os.PathLike[str] | None = None,
+    n: int = 500,
+    classes: Sequence[str | int] | None = None,
+    target: Literal["one_hot", "sign"] = "one_hot",
+    mean_square: float = CIFAR10_MEAN_SQUARE,
+    seed: int = 0,
+    train: bool = True,
+) -> Task:
+    """CIFAR-10: n colour images of 32x32 pixels in random order, from the official files, which are not part of the package.
+
+    The inputs are the pixels minus the mean of their channel, times one factor, such that the mean of ``x²`` over all n·3072
+    entries is ``mean_square``; both are taken over the n images. A row is the red, then the green, then the blue image: for a
+    convolutional network, ``task.inputs.reshape(-1, 3, 32, 32)``, and ``mean_square=1`` is the usual scale.
+
+    Parameters
+    ----------
+    path : path or None
+        ``cifar-10-python.tar.gz``, the folder ``cifar-10-batches-py`` extracted from it, or a folder that holds either.
+        None searches ``./data``, the current folder and the caches of torchvision and Keras (``TORCH_HOME``, ``KERAS_HOME``).
+    n : int
+        Number of images: the first n of a random order of all images of these classes.
+    classes : tuple of names or numbers, or None
+        Which classes, e.g. ``("cat", "dog")`` or ``(3, 5)``; None: all ten.
+    target : {"one_hot", "sign"}
+        ``one_hot``: (n, c), the columns in the order of `classes`. ``sign``: +1 for the first and −1 for the second of
+        exactly two classes, (n, 1).
+    mean_square : float
+        Mean of the squared inputs, positive.
+    seed : int
+        Seed of the `numpy.random.Generator` that orders the images.
+    train : bool
+        The five training batches, or the test batch.
+
+    Raises
+    ------
+    ValueError
+        An argument is out of its range; no files were found (the message says where they were looked for, and where they
+        are to be had); they are damaged, or ask for more than numbers when unpickled (nothing in them is ever executed).
+
+    References
+    ----------
+    A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+    """
+    check_count("n", n)
+    check_count("seed", seed, minimum=0)
+    check_choice("target", target, ("one_hot", "sign"))
+    _check_mean_square(mean_square)
+    indices = _cifar10.class_indices(classes)
+    if target == "sign" and len(indices) != 2:
+        raise ValueError(f"target: 'sign' came, it needs exactly two classes, not {len(indices)}")
+    images, labels = _cifar10.load(path, train)
+    places = np.flatnonzero(np.isin(labels, indices))
+    if n > len(places):
+        raise ValueError(f"n: {n} came, there are {len(places)} images of these classes")
+    chosen = places[np.random.default_rng(seed).permutation(len(places))[:n]]
+    inputs = _cifar10.standardize(images[chosen], float(mean_square))
+    one_hot = (labels[chosen, None] == np.array(indices)).astype(np.float64)
+    targets = one_hot[:, :1] - one_hot[:, 1:] if target == "sign" else one_hot
+    names = "all classes" if classes is None else ", ".join(_cifar10.CLASSES[i] for i in indices)
+    return Task(inputs, targets, name=f"CIFAR-10 ({names}, n={n}{'' if train else ', test'})")
 
 
 def noisy_digits(
@@ -272,6 +338,11 @@ def _read_array(archive: Any, key: str) -> NDArray[Any]:
     if not isinstance(array, np.ndarray):
         raise _ArchiveError(f"{key} is not an array")
     return array
+
+
+def _check_mean_square(mean_square: float) -> None:
+    if not (np.isfinite(mean_square) and mean_square > 0):
+        raise ValueError(f"mean_square: {mean_square!r} came, a positive number is needed")
 
 
 def _samples(name: str, values: ArrayLike) -> NDArray[np.float64]:

@@ -10,17 +10,25 @@ from meanfield.study.config import load, load_text
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
-def block(language):
-    return re.search(rf"```{language}\n(.*?)```", README, re.DOTALL).group(1)
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_configuration_shown_is_the_default():
-    assert load_text(block("toml")) == load()
+def test_the_first_configuration_shown_is_the_default():
+    assert load_text(blocks("toml")[0]) == load()
+
+
+def test_the_others_are_configurations():
+    for text in blocks("toml")[1:]:
+        load_text(text)
 
 
 @pytest.mark.slow
-def test_the_python_example_runs():
+def test_the_python_examples_run():
+    networks, landscapes = blocks("python")
     scope = {}
-    exec(block("python"), scope)
+    exec(networks, scope)
     assert scope["descent"].status == scope["flow"].status == "complete"
     assert scope["values"][0] == pytest.approx(2.0, rel=0.05)
+    exec(landscapes, scope)
+    assert scope["model"].status == "complete"

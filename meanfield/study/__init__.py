@@ -1,1 +1,1 @@
-"""Studies: several flows on one task from one start, kept in one file, drawn and compared."""
+"""Studies: several flows on one task or landscape from one start, kept in one file, drawn and compared."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -26,6 +26,9 @@ app = typer.Typer(
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+FormatsOption = Annotated[
+    str, typer.Option("--format", help="png, svg, pdf, or several with commas.")
+]
 
 
 def main() -> None:
@@ -64,7 +67,7 @@ def run(
     as_json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:
-    """Run several processes on one task from one start and compare them."""
+    """Run several processes on one task or landscape from one start and compare them."""
     with _user_errors():
         from meanfield.study.config import load
         from meanfield.study.progress import ProgressBars
@@ -85,7 +88,7 @@ def run(
         _print_summary(record)
         typer.echo(f"run: {path}" + (f"\nfigures: {figures[0].parent}" if figures else ""))
     for name, process in record.processes.items():
-        if process.status != "complete":
+        if process.message or process.status != "complete":
             typer.echo(f"{name}: {process.message or process.status}", err=True)
     raise typer.Exit(EXIT_CODES.get(status, FAILED))
 
@@ -116,16 +119,42 @@ def plot(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figures; by default figures/ beside it.")
     ] = None,
-    formats: Annotated[
-        str, typer.Option("--format", help="png, svg, pdf, or several with commas.")
-    ] = "png",
+    formats: FormatsOption = "png",
 ) -> None:
     """Draw the figures of a run."""
     with _user_errors():
         from meanfield.study.snapshots import read_run
 
-        chosen = [name.strip() for name in formats.split(",")]
-        figures = _draw(read_run(path), out or path.parent / "figures", chosen)
+        figures = _draw(read_run(path), out or path.parent / "figures", _names(formats))
+    for figure in figures:
+        typer.echo(figure)
+
+
+@app.command()
+def compare(
+    path: Annotated[Path, typer.Argument(metavar="RUN.h5", help="The file of a run.")],
+    formats: FormatsOption = "png",
+    no_figure: Annotated[bool, typer.Option("--no-figure", help="Draw nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how close each process of a run stays to gradient descent; draw figures/compare beside it."""
+    with _user_errors():
+        from meanfield.study.compare import METRICS, comparison_cell
+        from meanfield.study.compare import compare as compare_processes
+        from meanfield.study.snapshots import read_run
+
+        record = read_run(path)
+        rows = compare_processes(record)
+        figures = []
+        if not no_figure:
+            from meanfield.study.figures import save_comparison
+
+            figures = save_comparison(record, path.parent / "figures", _names(formats))
+    if as_json:
+        about = {"file": str(path), "learning_rate": float(record.attributes["learning_rate"])}
+        _print_json(about | {"processes": rows, "figures": [str(figure) for figure in figures]})
+        return
+    _print_rows(rows, METRICS, comparison_cell)
     for figure in figures:
         typer.echo(figure)
 
@@ -188,14 +217,27 @@ def _report(record: RunRecord) -> dict[str, Any]:
 
 
 def _print_summary(record: RunRecord) -> None:
+    from meanfield.study.summary import QUANTITIES, summarize, summary_cell
+
+    _print_rows(summarize(record), QUANTITIES, summary_cell)
+
+
+def _print_rows(
+    rows: list[dict[str, Any]], titles: dict[str, str], cell: Callable[[str, Any], str]
+) -> None:
     from rich.console import Console
 
-    from meanfield.study.summary import summarize, summary_table
+    from meanfield.study.summary import tables
 
-    console = Console()
-    # A file or a pipe has no width that the table would have to fit in.
-    width = None if console.is_terminal else 1000
-    console.print(summary_table(summarize(record)), width=width)
+    terminal = Console()
+    if terminal.is_terminal:
+        terminal.print(*tables(rows, titles, cell, terminal.width))
+    else:  # a file or a pipe has no width that the table would have to fit in
+        Console(width=1000).print(*tables(rows, titles, cell))
+
+
+def _names(formats: str) -> list[str]:
+    return [name.strip() for name in formats.split(",")]
 
 
 def _print_json(content: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -17,6 +17,7 @@ NEEDED = {
     "dict_type": "a table",
     "model_type": "a table",
     "model_attributes_type": "a table",
+    "tuple_type": "an array",
     "too_short": "at least one process",
     "string_pattern_mismatch": "a name of letters, digits and underscores",
 }
@@ -48,8 +49,10 @@ def _line(details: ErrorDetails, model: type[BaseModel]) -> str:
         variant, allowed = context["discriminator"].strip("'"), context["expected_tags"]
         hint = _did_you_mean(context["tag"], [tag.strip("'") for tag in allowed.split(", ")])
         return f"{key}.{variant}: {context['tag']!r} came, {allowed} are allowed{hint}"
+    if kind == "union_tag_not_found":
+        return f"{key}.{context['discriminator'].strip(chr(39))}: missing, it has no default"
     if kind == "value_error":  # raised by our own validators, in our own words
-        return f"{key}.{context['error']}" if isinstance(came, dict) else str(context["error"])
+        return f"{key}{_joint(key, came)}{context['error']}"
     hint = ""
     if kind == "literal_error" and isinstance(came, str):
         hint = _did_you_mean(
@@ -92,17 +95,28 @@ def _resolve(
 
 def _variants(annotation: Any) -> dict[str, type[BaseModel]]:
     """The sections an annotation allows, by the value of the key that tells them apart."""
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    members = get_args(annotation) or (annotation,)
-    sections = [m for m in members if isinstance(m, type) and issubclass(m, BaseModel)]
-    return {_tag(section): section for section in sections}
+    return {_tag(section): section for section in _sections(annotation)}
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for member in get_args(annotation) for section in _sections(member)]
 
 
 def _tag(section: type[BaseModel]) -> str:
-    """The one value of the section's discriminator, the only field that allows one value."""
-    allowed = [get_args(field.annotation) for field in section.model_fields.values()]
-    return str(next((values[0] for values in allowed if len(values) == 1), ""))
+    """The one value of the section's discriminator, the only field that allows one word."""
+    for field in section.model_fields.values():
+        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
+            return str(get_args(field.annotation)[0])
+    return ""
+
+
+def _joint(key: str, came: Any) -> str:
+    """Between key and message: a table's message goes on with the name of a key in it, the whole file's starts with one."""
+    if not key:
+        return ""
+    return "." if isinstance(came, dict) else ": "
 
 
 def _did_you_mean(word: str, known: list[str]) -> str:

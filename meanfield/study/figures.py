@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from meanfield.study.layout import OutputError, ProcessRecord, RunRecord
+from meanfield.study.styles import Look, looks
 
 FORMATS = ("png", "svg", "pdf")
 
-# Okabe and Ito's colours, told apart by colour-blind readers too
-COLOURS = {
-    "gradient_descent": "#000000",
-    "gradient_flow": "#0072B2",
-    "free_energy_flow": "#D55E00",
-}
-OTHER_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 PALE = "#BBBBBB"
+MOST_LEGENDS = 4  # processes that a legend inside the axes has room for
+HUGE = 1e100  # a divergence's last steps, which no axis can show
 
 STYLE: Any = {
     "font.size": 9,
@@ -37,6 +33,9 @@ STYLE: Any = {
     "savefig.dpi": 150,
     "svg.hashsalt": "meanfield",
 }
+Drawing = Callable[[Axes, RunRecord], None]
+Shown = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
 STEPS = "time t (iterations of gradient descent)"
 
 
@@ -55,12 +54,23 @@ def save_figures(run: RunRecord, folder: Path, formats: Sequence[str] = ("png",)
     OutputError
         A file cannot be written.
     """
+    return _save(_figures(run), folder, formats)
+
+
+def save_comparison(run: RunRecord, folder: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
+    """Draw ``compare.<format>``: all processes, four quantities over one axis of time. Errors as of `save_figures`."""
+    return _save(_comparison(run), folder, formats)
+
+
+def _save(
+    figures: Iterable[tuple[str, Figure]], folder: Path, formats: Sequence[str]
+) -> list[Path]:
     for name in formats:
         if name not in FORMATS:
             raise ValueError(f"format: {name!r} came, one of {', '.join(FORMATS)} is allowed")
     paths = []
     with rc_context(STYLE):
-        for name, figure in _figures(run):
+        for name, figure in figures:
             for suffix in formats:
                 path = folder / f"{name}.{suffix}"
                 try:
@@ -73,7 +83,7 @@ def save_figures(run: RunRecord, folder: Path, formats: Sequence[str] = ("png",)
 
 
 def _figures(run: RunRecord) -> Iterator[tuple[str, Figure]]:
-    drawings: dict[str, Callable[[Axes, RunRecord], None]] = {
+    drawings: dict[str, Drawing] = {
         "loss": draw_loss,
         "eta_sharpness": draw_eta_sharpness,
         "fluctuation_energy": draw_fluctuation_energy,
@@ -83,93 +93,172 @@ def _figures(run: RunRecord) -> Iterator[tuple[str, Figure]]:
     for name, draw in drawings.items():
         figure = Figure(figsize=(6, 3.8), layout="constrained")
         draw(figure.subplots(), run)
+        _share_legend(figure, run)
         yield name, figure
     yield "energy_balance", _energy_balance(run)
-    clouds = [name for name, process in run.processes.items() if process.last is not None]
+    places: list[Drawing] = []
+    if any(_path(process) is not None for process in run.processes.values()):
+        places.append(draw_trajectories)
+        figure = Figure(figsize=(6, 4.8), layout="constrained")
+        draw_trajectories(figure.subplots(), run)
+        _share_legend(figure, run)
+        yield "trajectories", figure
+    clouds = [
+        name
+        for name, process in run.processes.items()
+        if process.last is not None and process.trajectory is None
+    ]
     if clouds:
+        places.append(lambda ax, run: draw_clouds(ax, run, clouds))
         yield "particle_clouds", _particle_clouds(run, clouds)
-    yield "overview", _overview(run, [*drawings.values(), draw_energy], clouds)
+    yield "overview", _overview(run, [*drawings.values(), draw_energy, *places])
 
 
-def _overview(
-    run: RunRecord, drawings: Sequence[Callable[[Axes, RunRecord], None]], clouds: list[str]
-) -> Figure:
+def _overview(run: RunRecord, drawings: Sequence[Drawing]) -> Figure:
     figure = Figure(figsize=(14, 7.5), layout="constrained")
     axes = figure.subplots(2, 3).flat
     for draw in drawings:
         draw(next(axes), run)
-    if clouds:
-        draw_clouds(next(axes), run, clouds)
     for unused in axes:
         unused.set_axis_off()
+    _share_legend(figure, run)
     return figure
 
 
+def _comparison(run: RunRecord) -> Iterator[tuple[str, Figure]]:
+    drawings = [draw_predicted_loss, draw_eta_sharpness, draw_oscillation_energy]
+    if run.comparison:
+        drawings.append(draw_distance)
+    figure = Figure(figsize=(8, 2.4 * len(drawings)), layout="constrained")
+    axes = figure.subplots(len(drawings), 1, sharex=True, squeeze=False)[:, 0]
+    for ax, draw in zip(axes, drawings, strict=True):
+        draw(ax, run)
+        ax.label_outer()
+    _share_legend(figure, run, always=True)
+    yield "compare", figure
+
+
+def _share_legend(figure: Figure, run: RunRecord, always: bool = False) -> None:
+    """One legend above the axes in place of one inside each, where that would hide the curves."""
+    if len(run.processes) <= MOST_LEGENDS and not always:
+        return
+    entries: dict[str, Any] = {}
+    for ax in figure.axes:
+        handles, labels = ax.get_legend_handles_labels()
+        entries |= {
+            label: h for h, label in zip(handles, labels, strict=True) if label not in entries
+        }
+        legend = ax.get_legend()
+        if legend is not None:
+            legend.remove()
+    columns = max(2, round(figure.get_figwidth() / 2.2))
+    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns)
+
+
 def draw_loss(ax: Axes, run: RunRecord) -> None:
-    """Risk at the center, the time-averaged risk predicted, and the risk of GD's iterates."""
-    for name, process, colour in _processes(run):
+    """Loss at the center, the time-averaged loss predicted, and the loss of GD's iterates."""
+    shown = _loss_axis(ax, run)
+    _draw_iterates(ax, run, shown)
+    for name, process, look in _processes(run):
         data = process.observables
-        if "iterate_loss" in data and len(data["time"]) > 1:
-            pairs = np.stack([data["iterate_loss"][:-1], data["iterate_loss"][1:]])
-            label = f"{_title(name)}, iterates"
-            low, high = pairs.min(axis=0), pairs.max(axis=0)
-            between = _on_log(low), _on_log(high)
-            ax.fill_between(data["time"][:-1], *between, color=PALE, linewidth=3, label=label)
-        ax.plot(data["time"], _on_log(data["train_loss"]), color=colour, label=_title(name))
-        if process.flow != "gradient_flow":  # without fluctuation it predicts its own risk
-            ax.plot(data["time"], _on_log(data["predicted_loss"]), ":", color=colour)
+        ax.plot(data["time"], shown(data["train_loss"]), **look.line, label=_title(name))
+        if _oscillates(process):  # without fluctuation it predicts its own loss
+            ax.plot(data["time"], shown(data["predicted_loss"]), ":", color=look.colour)
     ax.plot([], [], color="grey", linestyle=":", label="predicted")
-    ax.set(xlabel=STEPS, ylabel="risk", yscale="log")
     ax.legend()
+
+
+def draw_predicted_loss(ax: Axes, run: RunRecord) -> None:
+    """The time-averaged loss that every process predicts, and the loss of GD's iterates."""
+    shown = _loss_axis(ax, run)
+    _draw_iterates(ax, run, shown)
+    for name, process, look in _processes(run):
+        data = process.observables
+        ax.plot(data["time"], shown(data["predicted_loss"]), **look.line, label=_title(name))
+    ax.set(ylabel=f"predicted {ax.get_ylabel()}")
+    ax.legend()
+
+
+def _draw_iterates(ax: Axes, run: RunRecord, shown: Shown) -> None:
+    """Between which values the iterates of gradient descent alternate."""
+    for name, process, _ in _processes(run):
+        data = process.observables
+        if process.flow == "gradient_descent" and len(data["time"]) > 1:
+            pairs = np.stack([data["iterate_loss"][:-1], data["iterate_loss"][1:]])
+            between = shown(pairs.min(axis=0)), shown(pairs.max(axis=0))
+            label = f"{_title(name)}, iterates"
+            ax.fill_between(data["time"][:-1], *between, color=PALE, linewidth=3, label=label)
+
+
+def _loss_axis(ax: Axes, run: RunRecord) -> Shown:
+    """Label the axes, logarithmic if all losses are positive; returns what makes values fit for them."""
+    losses = [process.observables["train_loss"] for process in run.processes.values()]
+    is_log = all(np.all(values[np.isfinite(values)] >= 0) for values in losses)
+    name = "risk" if all(p.trajectory is None for p in run.processes.values()) else "loss"
+    ax.set(xlabel=STEPS, ylabel=name, yscale="log" if is_log else "linear")
+    return _on_log if is_log else _not_huge
 
 
 def draw_eta_sharpness(ax: Axes, run: RunRecord) -> None:
     """Learning rate times top eigenvalue, and the edge of stability at 2."""
     learning_rate = float(run.attributes["learning_rate"])
     ax.axhline(2.0, color="grey", linewidth=0.8, linestyle="--", label="edge of stability")
-    for name, process, colour in _processes(run):
+    for name, process, look in _processes(run):
         sharpness = process.observables["sharpness"]
         measured = ~np.isnan(sharpness)
         time = process.observables["time"][measured]
-        ax.plot(time, learning_rate * sharpness[measured], color=colour, label=_title(name))
+        ax.plot(time, learning_rate * sharpness[measured], **look.line, label=_title(name))
     ax.set(xlabel=STEPS, ylabel="learning rate · sharpness")
     ax.legend()
 
 
 def draw_fluctuation_energy(ax: Axes, run: RunRecord) -> None:
-    """Trace of the fluctuation's covariance; gradient flow has none."""
-    for name, process, colour in _processes(run):
-        if process.flow == "gradient_flow":
-            continue
-        trace = _on_log(process.observables["sigma_trace"])
-        ax.plot(process.observables["time"], trace, color=colour, label=_title(name))
-    ax.set(xlabel=STEPS, ylabel="fluctuation energy tr Σ", yscale="log")
+    """Trace of the fluctuation's covariance, of those that have one."""
+    _draw_trace(ax, run, 1.0)
+    ax.set(ylabel="fluctuation energy tr Σ")
+
+
+def draw_oscillation_energy(ax: Axes, run: RunRecord) -> None:
+    """tr Σ/η, by which the oscillation raises the loss at the edge of stability."""
+    _draw_trace(ax, run, 1 / float(run.attributes["learning_rate"]))
+    ax.set(ylabel="oscillation energy tr Σ/η")
+
+
+def _draw_trace(ax: Axes, run: RunRecord, factor: float) -> None:
+    for name, process, look in _processes(run):
+        if _oscillates(process):
+            trace = _on_log(factor * process.observables["sigma_trace"])
+            ax.plot(process.observables["time"], trace, **look.line, label=_title(name))
+    ax.set(xlabel=STEPS, yscale="log")
     if ax.lines:
         ax.legend()
 
 
 def draw_distance(ax: Axes, run: RunRecord) -> None:
-    """Distance of the centers to gradient descent: particle by particle, and as measures."""
-    for name, _, colour in _processes(run):
+    """Distance of the centers to gradient descent: particle by particle, and as measures where there are several."""
+    for name, process, look in _processes(run):
         if name not in run.comparison:
             continue
-        distances = run.comparison[name]
-        time = run.comparison_times
-        ax.plot(time, distances["center_distance"], color=colour, label=_title(name))
-        ax.plot(time, distances["w2"], "o", color=colour, fillstyle="none", markersize=4)
-    ax.plot([], [], color="grey", label="particle by particle (RMS)")
-    ax.plot([], [], "o", color="grey", fillstyle="none", markersize=4, label="Wasserstein-2")
+        distances, time = run.comparison[name], run.comparison_times
+        ax.plot(time, distances["center_distance"], **look.line, label=_title(name))
+        if process.trajectory is None:
+            circles: Any = {"marker": "o", "fillstyle": "none", "markersize": 4}
+            ax.plot(time, distances["w2"], linestyle="", color=look.colour, **circles)
+    if all(process.trajectory is None for process in run.processes.values()):
+        ax.plot([], [], color="grey", label="particle by particle (RMS)")
+        ax.plot([], [], "o", color="grey", fillstyle="none", markersize=4, label="Wasserstein-2")
     ax.set(xlabel=STEPS, ylabel="distance to gradient descent", ylim=(0, None))
     ax.legend()
 
 
 def draw_energy(ax: Axes, run: RunRecord) -> None:
     """Change of the free energy, and the integral of its rate along a flow: equal in exact time."""
-    for name, process, colour in _processes(run):
+    for name, process, look in _processes(run):
         data = process.observables
-        change = data["free_energy"] - data["free_energy"][:1]
-        ax.plot(data["time"], change, color=colour, label=_title(name))
-        ax.plot(data["time"], data["dissipated"], ":", color="white", linewidth=1)
+        change = _not_huge(data["free_energy"] - data["free_energy"][:1])
+        ax.plot(data["time"], change, **look.line, label=_title(name))
+        white: Any = {"color": "white", "linewidth": 1, "zorder": 2.2}
+        ax.plot(data["time"], _not_huge(data["dissipated"]), ":", **white)
     ax.plot([], [], color="grey", linestyle=":", label="integral of the rate")
     ax.set(xlabel=STEPS, ylabel="change of the free energy F")
     ax.legend()
@@ -180,21 +269,27 @@ def _energy_balance(run: RunRecord) -> Figure:
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     draw_energy(top, run)
     top.set_xlabel("")
-    for _, process, colour in _processes(run):
+    for _, process, look in _processes(run):
         data = process.observables
         residual = np.abs(data["free_energy"] - data["free_energy"][:1] - data["dissipated"])
-        bottom.plot(data["time"], _on_log(residual), color=colour)
+        bottom.plot(data["time"], _on_log(residual), **look.line)
     bottom.set(xlabel=STEPS, ylabel="|difference|", yscale="log")
+    _share_legend(figure, run)
     return figure
 
 
 def _particle_clouds(run: RunRecord, names: list[str]) -> Figure:
-    figure = Figure(figsize=(3.2 * len(names), 3.5), layout="constrained")
-    axes = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
-    for ax, name in zip(axes, names, strict=True):
+    columns = min(len(names), 4)
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(3.2 * columns, 3.5 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+    for name in names:
+        ax = next(axes)
         draw_clouds(ax, run, names, shown=[name])
         ax.set_title(_title(name), fontsize=9)
         ax.label_outer()
+    for unused in axes:
+        unused.set_axis_off()
     return figure
 
 
@@ -207,32 +302,57 @@ def draw_clouds(
     directions = np.linalg.svd(last - first, full_matrices=False)[2][:2].T
     dots: Any = {"s": 9, "linewidths": 0, "alpha": 0.6, "rasterized": True}
     ax.scatter(*_columns(first @ directions), color=PALE, label="start", **dots)
-    for name, process, colour in _processes(run):
+    for name, process, look in _processes(run):
         if name in (shown or names) and process.last is not None:
             columns = _columns(process.last @ directions)
-            ax.scatter(*columns, color=colour, label=_title(name), **dots)
+            ax.scatter(*columns, color=look.colour, label=_title(name), **dots)
     ax.set(xlabel="first direction of motion", ylabel="second direction of motion")
     ax.legend(markerscale=2)
 
 
+def draw_trajectories(ax: Axes, run: RunRecord) -> None:
+    """The way of a single particle's center through its first two coordinates, a dot where it ends."""
+    for name, process, look in _processes(run):
+        path = _path(process)
+        if path is None:
+            continue
+        ax.plot(*_columns(path), **look.line, label=_title(name))
+        ax.plot(*path[-1], "o", color=look.colour, markersize=4, zorder=look.line["zorder"])
+        ax.set(xlabel=process.parameter_names[0], ylabel=process.parameter_names[1])
+    ax.legend()
+
+
+def _path(process: ProcessRecord) -> NDArray[np.float64] | None:
+    """First two coordinates (s, 2) of a single particle; None of several, and on the line."""
+    path = process.trajectory
+    if path is None or path.shape[1] < 2 or not len(path):
+        return None
+    return _not_huge(path[:, :2])
+
+
+def _oscillates(process: ProcessRecord) -> bool:
+    return bool(np.any(process.observables["sigma_trace"] > 0))
+
+
 def _on_log(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values with gaps where a logarithmic axis has no place: zero, and a divergence's last steps."""
-    return np.where((values > 0) & (values < 1e100), values, np.nan)
+    return np.where((values > 0) & (values < HUGE), values, np.nan)
+
+
+def _not_huge(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    values = values.astype(np.float64)  # single precision has no such number as HUGE
+    return np.where(np.abs(values) < HUGE, values, np.nan)
 
 
 def _columns(points: NDArray[np.floating]) -> tuple[NDArray[np.floating], ...]:
     return points[:, 0], points[:, 1]
 
 
-def _processes(run: RunRecord) -> Iterator[tuple[str, ProcessRecord, str]]:
-    """Every process with its colour: that of its name, or the next one of the others."""
-    others = 0
+def _processes(run: RunRecord) -> Iterator[tuple[str, ProcessRecord, Look]]:
+    """Every process with its look."""
+    chosen = looks(run.processes)
     for name, process in run.processes.items():
-        colour = COLOURS.get(name)
-        if colour is None:
-            colour = OTHER_COLOURS[others % len(OTHER_COLOURS)]
-            others += 1
-        yield name, process, colour
+        yield name, process, chosen[name]
 
 
 def _title(name: str) -> str:

@@ -19,7 +19,7 @@ FILE_NAME = "run.h5"
 
 # name: (long name, units); all are measured at the center unless they say otherwise
 OBSERVABLES = {
-    "train_loss": ("risk", "1"),
+    "train_loss": ("risk, or the landscape's value", "1"),
     "predicted_loss": ("time-averaged risk that center and fluctuation predict", "1"),
     "sharpness": ("top eigenvalue of the mean-field Hessian", "1"),
     "sharpness_residual": ("residual of the top eigenpair", "1"),
@@ -27,6 +27,10 @@ OBSERVABLES = {
     "dissipated": ("change of the free energy since time 0 by its rate along the flow", "1"),
     "sigma_trace": ("trace of the covariance of the fluctuation", "1"),
     "grad_norm_sq": ("squared norm of the mean-field gradient", "1"),
+    "gradients": ("gradients evaluated by the process since its start", "1"),
+    "hvps": ("Hessian-vector products evaluated by the process since its start", "1"),
+    "thirds": ("third derivatives evaluated by the process since its start", "1"),
+    "solver_time": ("time on the clock since the process started, without measurements", "s"),
     "wall_time": ("time on the clock since the process started", "s"),
 }
 ITERATE_LOSS = {"iterate_loss": ("risk at the iterate of gradient descent", "1")}
@@ -48,16 +52,24 @@ class RunFileError(ValueError):
 
 @dataclass(frozen=True)
 class ProcessLayout:
-    """What a process writes: `modes` is the number of stored fluctuations if they have an index."""
+    """What a process writes: `modes` is the number of stored fluctuations if they have an index.
+
+    `diagnostics` are names of further observables, by which the flow tells how well it was solved.
+    """
 
     flow: str
     modes: int | None = None
     has_iterates: bool = False
+    diagnostics: Sequence[str] = ()
 
     @property
     def observables(self) -> dict[str, tuple[str, str]]:
         """Long name and units of every scalar observable."""
-        return OBSERVABLES | (ITERATE_LOSS if self.has_iterates else {})
+        diagnostics = {
+            name: (f"{name.replace('_', ' ')}, a diagnostic of the flow", "1")
+            for name in self.diagnostics
+        }
+        return OBSERVABLES | (ITERATE_LOSS if self.has_iterates else {}) | diagnostics
 
 
 @dataclass(frozen=True)
@@ -73,14 +85,18 @@ class RunLayout:
     dtype: str = "float64"
     compression: str = "none"
 
+    @property
+    def snapshots(self) -> int:
+        """How many snapshots of every process there are going to be."""
+        return len(snapshot_times(self.steps, self.snapshot_every))
+
     def estimated_bytes(self) -> int:
         """About how large the file becomes, uncompressed."""
-        snapshots = len(snapshot_times(self.steps, self.snapshot_every))
         one_field = self.particles * len(self.parameter_names) * np.dtype(self.dtype).itemsize
         total = 2**20
         for process in self.processes.values():
             rows = (self.steps + 1) * (len(process.observables) + 1 + self.eigenvalues) * 8
-            total += rows + snapshots * one_field * (1 + (process.modes or 1))
+            total += rows + self.snapshots * one_field * (1 + (process.modes or 1))
         return total
 
 
@@ -103,7 +119,8 @@ def require_space(folder: Path, layout: RunLayout) -> None:
 class ProcessRecord:
     """A process as a run left it.
 
-    `observables` are (t,) arrays, ``hessian_eigs`` (t, k); `first` and `last` are positions (N, D).
+    `observables` are (t,) arrays, ``hessian_eigs`` (t, k); `first` and `last` are positions (N, D),
+    `trajectory` (s, D) are those of a single particle at all snapshots, None where there are several.
     """
 
     flow: str
@@ -113,6 +130,8 @@ class ProcessRecord:
     snapshot_times: NDArray[np.float64]
     first: Floats | None
     last: Floats | None
+    trajectory: Floats | None = None
+    parameter_names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

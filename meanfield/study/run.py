@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 import solvers
 from meanfield import __version__
-from meanfield.study.config import Process, Study
+from meanfield.study.config import Study
+from meanfield.study.distances import Distances
 from meanfield.study.interrupt import interruptible
 from meanfield.study.layout import (
     COMPARISONS,
@@ -25,13 +24,19 @@ from meanfield.study.layout import (
     Status,
     require_space,
 )
-from meanfield.study.problem import Problem, build_flow, build_problem, time_stepping
+from meanfield.study.meter import Meter
+from meanfield.study.problem import (
+    Problem,
+    build_flows,
+    build_problem,
+    process_layouts,
+    time_stepping,
+)
 from meanfield.study.snapshots import RunWriter, versions_json
 
 Progress = Callable[[str, int, int], None]  # what is going on, done, total
 
 REFERENCE_FLOW = "gradient_descent"
-EXACT_W2_PARTICLES = 2000  # exact transport takes seconds beyond, and quadratic memory
 
 
 def run(
@@ -66,10 +71,9 @@ def run(
         The file cannot be written.
     """
     problem = build_problem(study)
+    flows = build_flows(study, problem)
+    layout = _layout(study, problem, process_layouts(study, problem, flows))
     folder = _prepare(Path(out), force)
-    processes = sorted(study.processes.items(), key=lambda item: item[1].flow != REFERENCE_FLOW)
-    flows = {name: build_flow(process, study.learning_rate) for name, process in processes}
-    layout = _layout(study, problem, dict(processes))
     require_space(folder, layout)
     with (
         interruptible() as check_interrupt,
@@ -78,9 +82,9 @@ def run(
         recorder = _Recorder(study, problem, writer, progress, check_interrupt)
         statuses = []
         try:
-            for name, process in processes:
-                statuses.append(recorder.run(name, process, flows[name]))
-            recorder.compare([name for name, _ in processes])
+            for name, flow in flows.items():
+                statuses.append(recorder.run(name, flow))
+            recorder.compare(list(flows))
         except KeyboardInterrupt:
             statuses.append("interrupted")
         writer.status = _worst(statuses)
@@ -102,39 +106,42 @@ class _Recorder:
         self.progress = progress or (lambda what, done, total: None)
         self.check_interrupt = check_interrupt
 
-    def run(self, name: str, process: Process, flow: Any) -> Status:
+    def run(self, name: str, flow: solvers.Flow) -> Status:
         """Run one process to its end; KeyboardInterrupt if it was interrupted."""
-        output, steps = self.study.output, self.study.steps
-        started, vectors = time.perf_counter(), None
+        output, steps, particles = self.study.output, self.study.steps, self.problem.particles
+        meter, vectors = Meter(self.problem.objective), None
 
-        def observe(obs: Any) -> None:
+        def observe(obs: solvers.Observation) -> None:
             nonlocal vectors
-            row = self._measure(obs)
-            if _is_due(obs.step, output.sharpness_every, steps):
-                spectrum, vectors = self._spectrum(obs.center, vectors)
-                row |= spectrum | {"grad_norm_sq": obs.gradient_norm_sq}
-            row["wall_time"] = time.perf_counter() - started
-            self.writer.observe(name, obs.time, row)
-            if _is_due(obs.step, output.snapshot_every, steps):
-                self.writer.snapshot(name, obs.time, obs.center, obs.fluctuation)
+            with meter.paused() as readings:
+                row = readings | self._measure(obs)
+                if _is_due(obs.step, output.sharpness_every, steps):
+                    spectrum, vectors = self._spectrum(obs.center, vectors)
+                    row |= spectrum | {"grad_norm_sq": obs.gradient_norm_sq} | obs.diagnostics
+                row["wall_time"] = meter.wall_time
+                self.writer.observe(name, obs.time, row)
+                if _is_due(obs.step, output.snapshot_every, steps):
+                    snapshot = particles(obs.center), particles(obs.fluctuation)
+                    self.writer.snapshot(name, obs.time, *snapshot)
 
         def report(done: int, total: int) -> None:
-            self.progress(name, done, total)
-            self.check_interrupt()  # here a step is measured in full, or not at all
+            with meter.paused():
+                self.progress(name, done, total)
+                self.check_interrupt()  # here a step is measured in full, or not at all
 
         solution = solvers.solve(
             flow,
-            self.problem.risk,
+            meter,
             self.problem.start,
             steps=steps,
             save_every=steps,
             progress=report,
             observe=observe,
-            **time_stepping(process),
+            **time_stepping(self.study.processes[name]),
         )
         times = self.writer.snapshot_times(name)
         if len(times) and times[-1] < solution.times[-1]:  # it ended between two snapshots
-            last = solution.centers[-1], solution.fluctuations[-1]
+            last = particles(solution.centers[-1]), particles(solution.fluctuations[-1])
             self.writer.snapshot(name, solution.times[-1], *last)
         status = cast(Status, solution.status)
         self.writer.finish(name, status, solution.message)
@@ -142,8 +149,8 @@ class _Recorder:
             raise KeyboardInterrupt
         return status
 
-    def _measure(self, obs: Any) -> dict[str, float]:
-        row = {
+    def _measure(self, obs: solvers.Observation) -> dict[str, Any]:
+        row: dict[str, Any] = {
             "train_loss": obs.loss,
             "predicted_loss": obs.predicted_loss,
             "free_energy": obs.free_energy,
@@ -151,13 +158,13 @@ class _Recorder:
             "sigma_trace": obs.fluctuation_trace,
         }
         if obs.iterate is not None:
-            row["iterate_loss"] = self.problem.risk.value(obs.iterate)
+            row["iterate_loss"] = self.problem.objective.value(obs.iterate)
         return row
 
     def _spectrum(self, center: Any, start: Any) -> tuple[dict[str, Any], Any]:
         """Top of the Hessian's spectrum, from the eigenvectors of the time before."""
         k = self.study.output.eigenvalues
-        pairs = solvers.top_eigenpairs(self.problem.risk, center, k=k, start=start)
+        pairs = solvers.top_eigenpairs(self.problem.objective, center, k=k, start=start)
         row = {
             "sharpness": pairs.values[0],
             "sharpness_residual": pairs.residuals[0],
@@ -171,44 +178,21 @@ class _Recorder:
         if self.study.processes[reference].flow != REFERENCE_FLOW or not others:
             return
         times = self.writer.snapshot_times(reference)
+        between = Distances(self.problem, self.study.seed)
         distances = {}
         for i, name in enumerate(others):
             values = {key: np.full(len(times), np.nan) for key in COMPARISONS}
-            common = np.flatnonzero(np.isin(times, self.writer.snapshot_times(name)))
+            own_times = self.writer.snapshot_times(name)
+            common = np.flatnonzero(np.isin(times, own_times))
             for row in map(int, common):
                 self.check_interrupt()
-                last = row == common[-1]
-                for key, value in self._distances(reference, name, row, last).items():
+                x = self.writer.position(reference, row)
+                y = self.writer.position(name, int(np.searchsorted(own_times, times[row])))
+                for key, value in between.between(x, y, with_w2=row == common[-1]).items():
                     values[key][row] = value
                 self.progress("comparison", i * len(times) + row + 1, len(others) * len(times))
             distances[name] = values
-        self.writer.compare(reference, times, distances, {"w2_note": self._w2_note()})
-
-    def _distances(self, reference: str, name: str, row: int, last: bool) -> dict[str, float]:
-        x, y = self.writer.position(reference, row), self.writer.position(name, row)
-        network, inputs = self.problem.network, self.problem.risk.task.inputs
-        difference = network.forward(x, inputs) - network.forward(y, inputs)
-        distances = {
-            "center_distance": solvers.transport.coupled_distance(x, y),
-            "function_distance": float(np.sqrt(np.mean(np.sum(difference**2, axis=1)))),
-        }
-        chosen = self._w2_particles()
-        if last or len(chosen) == len(x):
-            distances["w2"] = solvers.transport.w2(x[chosen], y[chosen]).distance
-        return distances
-
-    def _w2_particles(self) -> NDArray[np.integer[Any]]:
-        """All particles, or the same random `EXACT_W2_PARTICLES` of them in every process."""
-        n = len(self.problem.start)
-        if n <= EXACT_W2_PARTICLES:
-            return np.arange(n)
-        rng = np.random.default_rng(self.study.seed)
-        return np.sort(rng.choice(n, EXACT_W2_PARTICLES, replace=False))
-
-    def _w2_note(self) -> str:
-        if len(self.problem.start) <= EXACT_W2_PARTICLES:
-            return "exact, all particles"
-        return f"exact, {EXACT_W2_PARTICLES} random particles, last common time only"
+        self.writer.compare(reference, times, distances, {"w2_note": between.w2_note})
 
 
 def _is_due(step: int, every: int, last: int) -> bool:
@@ -234,18 +218,12 @@ def _prepare(folder: Path, force: bool) -> Path:
     return folder
 
 
-def _layout(study: Study, problem: Problem, processes: Mapping[str, Process]) -> RunLayout:
+def _layout(study: Study, problem: Problem, processes: Mapping[str, ProcessLayout]) -> RunLayout:
     output = study.output
-
-    def of(process: Process) -> ProcessLayout:
-        rank = getattr(process, "rank", 1)
-        modes = rank if rank > 1 else None
-        return ProcessLayout(process.flow, modes, has_iterates=process.flow == REFERENCE_FLOW)
-
     return RunLayout(
-        processes={name: of(process) for name, process in processes.items()},
-        particles=len(problem.start),
-        parameter_names=problem.network.parameter_names,
+        processes=processes,
+        particles=len(problem.particles(problem.start)),
+        parameter_names=problem.parameter_names,
         steps=study.steps,
         snapshot_every=output.snapshot_every,
         eigenvalues=output.eigenvalues,

@@ -5,7 +5,7 @@
     /                       Conventions, schema, schema_version, status, message, created, seed,
                             learning_rate, versions_json; dataset `config`, the resolved TOML
     /<process>              flow, status, message
-    /<process>/observables  time, OBSERVABLES, hessian_eigs[time, eig]
+    /<process>/observables  time, OBSERVABLES, the flow's diagnostics, hessian_eigs[time, eig]
     /<process>/snapshots    time, particle, parameter, position[time, particle, parameter],
                             fluctuation[time, (mode,) particle, parameter], weight[particle]
     /comparison             process, time, COMPARISONS[process, time]
@@ -16,7 +16,6 @@ and what was not measured is NaN.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import time
@@ -31,6 +30,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.study.guarded_file import GuardedFile
 from meanfield.study.layout import (
     COMPARISONS,
     FILE_NAME,
@@ -48,42 +48,17 @@ from meanfield.study.layout import (
 )
 
 CHUNK_BYTES = 2**20
+SMALL_CHUNK_BYTES = 2**14  # snapshots smaller than this share a chunk
 ROWS_PER_WRITE, SECONDS_PER_WRITE = 256, 5.0
-
-
-class _GuardedFile(io.FileIO):
-    """A file that takes note of the first error and then pretends to write.
-
-    HDF5 cannot close a file on a full disk: it tries again to write what is in its caches, and at
-    last aborts the interpreter. Here it always succeeds, and `error` says what really happened.
-    """
-
-    error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        left = memoryview(data).cast("B")
-        while len(left) and self.error is None:
-            try:
-                left = left[super().write(left) or 0 :]
-            except OSError as error:
-                self.error = error
-        return len(data)
-
-    def truncate(self, size: int | None = None) -> int:
-        if self.error is None:
-            try:
-                return super().truncate(size)
-            except OSError as error:
-                self.error = error
-        return size or 0
 
 
 @dataclass
 class _Rows:
-    """Rows of observables that wait to be written, and how many are in the file."""
+    """What of a process waits to be written, and how many rows of observables are in the file."""
 
     written: int = 0
     waiting: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    snapshots: list[tuple[float, Floats, Floats]] = field(default_factory=list)
 
 
 class RunWriter:
@@ -105,7 +80,7 @@ class RunWriter:
         self._rows = {name: _Rows() for name in layout.processes}
         self._last_write = time.monotonic()
         try:
-            self._raw = _GuardedFile(self._partial, "w+b")
+            self._raw = GuardedFile(self._partial, "w+b")
         except OSError as error:
             raise OutputError(f"{self._partial}: cannot write: {error.strerror}") from error
         self._file = h5py.File(self._raw, "w", libver=("v110", "v110"), track_order=True)
@@ -143,25 +118,25 @@ class RunWriter:
 
     def snapshot(self, process: str, time: float, position: Floats, fluctuation: Floats) -> None:
         """Append the center (N, D) and the fluctuation (N, D) or (modes, N, D)."""
-        group = self._file[f"{process}/snapshots"]
-        row = len(group["time"])
-        _append(group["position"], row, position[None])
-        _append(group["fluctuation"], row, fluctuation[None])
-        _append(group["time"], row, np.array([time]))
-        self._check()
+        waiting = self._rows[process].snapshots
+        waiting.append((time, np.array(position), np.array(fluctuation)))
+        if len(waiting) >= self._snapshots_per_chunk or self._is_due():
+            self._write_snapshots(process)
 
     def finish(self, process: str, status: Status, message: str = "") -> None:
         """Write what is left of a process and how it ended."""
         self._write_rows(process)
+        self._write_snapshots(process)
         self._file[process].attrs.update({"status": status, "message": message})
         self._check()
 
     def snapshot_times(self, process: str) -> NDArray[np.float64]:
-        """Times of the snapshots written so far."""
+        """Times of the snapshots so far."""
+        self._write_snapshots(process)
         return np.asarray(self._file[f"{process}/snapshots/time"][:])
 
     def position(self, process: str, index: int) -> Floats:
-        """The center (N, D) of a snapshot written before."""
+        """The center (N, D) of a snapshot of a process that is finished."""
         return np.asarray(self._file[f"{process}/snapshots/position"][index])
 
     def compare(
@@ -223,7 +198,7 @@ class RunWriter:
         _scale(group, "parameter", np.array(names, dtype=object), ("coordinate of particle", "1"))
         row_bytes = len(names) * np.dtype(layout.dtype).itemsize
         rows = int(np.clip(CHUNK_BYTES // row_bytes, 1, n))
-        chunk = (1, rows, len(names))
+        chunk: tuple[int, ...] = (self._snapshots_per_chunk, rows, len(names))
         options: dict[str, Any] = {"dtype": layout.dtype, "chunks": chunk}
         if layout.compression == "gzip":
             options |= {"compression": "gzip", "shuffle": True}
@@ -231,10 +206,17 @@ class RunWriter:
         _variable(group, "position", dims, ("center of the particles", "1"), **options)
         if modes is not None:
             _scale(group, "mode", np.arange(1, modes + 1), ("index of fluctuation", "1"))
-            dims, options["chunks"] = ("time", "mode", *dims[1:]), (1, *chunk)
+            dims, options["chunks"] = ("time", "mode", *dims[1:]), (chunk[0], 1, *chunk[1:])
         _variable(group, "fluctuation", dims, ("fluctuation of the particles", "1"), **options)
         about = ("mass of particle", "1")
         _variable(group, "weight", ("particle",), about, data=np.full(n, 1 / n))
+
+    @property
+    def _snapshots_per_chunk(self) -> int:
+        layout = self._layout
+        values = layout.particles * len(layout.parameter_names)
+        one = values * np.dtype(layout.dtype).itemsize
+        return int(np.clip(SMALL_CHUNK_BYTES // one, 1, layout.snapshots))
 
     # --- rows and the end ---
 
@@ -257,6 +239,18 @@ class RunWriter:
         self._file.flush()
         self._check()
 
+    def _write_snapshots(self, process: str) -> None:
+        waiting, group = self._rows[process].snapshots, self._file[f"{process}/snapshots"]
+        if not waiting:
+            return
+        row = len(group["time"])
+        times, positions, fluctuations = map(np.array, zip(*waiting, strict=True))
+        _append(group["position"], row, positions)
+        _append(group["fluctuation"], row, fluctuations)
+        _append(group["time"], row, times)
+        waiting.clear()
+        self._check()
+
     def _check(self) -> None:
         error = self._raw.error
         if error is not None:
@@ -268,6 +262,7 @@ class RunWriter:
         try:
             for name in self._layout.processes:
                 self._write_rows(name)
+                self._write_snapshots(name)
                 attributes = self._file[name].attrs
                 if attributes["status"] == "running":
                     attributes["status"] = self.status
@@ -385,6 +380,8 @@ def _process_record(group: h5py.Group) -> ProcessRecord:
         snapshot_times=snapshots["time"][:],
         first=position[0] if len(position) else None,
         last=position[-1] if len(position) else None,
+        trajectory=position[:, 0] if position.shape[1] == 1 else None,
+        parameter_names=tuple(snapshots["parameter"].asstr()[:]),
     )
 
 

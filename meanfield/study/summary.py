@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ from rich.table import Table
 
 from meanfield.study.layout import RunRecord
 
+COLUMN_WIDTH = 16
+
 # key of the summary: how people call it
 QUANTITIES = {
+    "status": "status",
     "time": "steps",
     "train_loss": "risk",
     "predicted_loss": "predicted risk",
@@ -27,27 +31,42 @@ QUANTITIES = {
 def summarize(run: RunRecord) -> list[dict[str, Any]]:
     """Name, status, message and the last finite value of every quantity, None without one."""
     learning_rate = float(run.attributes["learning_rate"])
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, process in run.processes.items():
         last = {key: _last(values) for key, values in process.observables.items()}
         sharpness = last["sharpness"]
         last["eta_sharpness"] = None if sharpness is None else learning_rate * sharpness
         last |= {key: _last(values) for key, values in run.comparison.get(name, {}).items()}
         last["balance_residual"] = _balance_residual(process.observables)
-        about = {"process": name, "status": process.status, "message": process.message}
-        rows.append(about | {key: last.get(key) for key in QUANTITIES})
+        about = {"status": process.status, "message": process.message}
+        rows.append({"process": name} | {key: last.get(key) for key in QUANTITIES} | about)
     return rows
 
 
-def summary_table(rows: list[dict[str, Any]]) -> Table:
-    """The summary as a table for the terminal, one column per process."""
-    table = Table("")
-    for row in rows:
-        table.add_column(row["process"], justify="right", overflow="fold")
-    table.add_row("status", *(row["status"] for row in rows))
-    for key, title in QUANTITIES.items():
-        table.add_row(title, *(_number(row[key]) for row in rows))
-    return table
+def summary_cell(key: str, value: Any) -> str:
+    """A quantity in a table: whole numbers in full, others to four significant digits, a dash for what is missing."""
+    if value is None or isinstance(value, str):
+        return value or "–"
+    return f"{value:.0f}" if abs(value) < 1e9 and float(value).is_integer() else f"{value:.4g}"
+
+
+def tables(
+    rows: list[dict[str, Any]],
+    titles: Mapping[str, str],
+    cell: Callable[[str, Any], str] = summary_cell,
+    width: int | None = None,
+) -> Iterator[Table]:
+    """Rows as tables for the terminal, one column per process, as many side by side as the width (in characters) has room for."""
+    first = max(map(len, titles.values())) + 4
+    columns = len(rows) if width is None else max(1, (width - first) // COLUMN_WIDTH)
+    for start in range(0, len(rows), columns):
+        block = rows[start : start + columns]
+        table = Table("")
+        for row in block:
+            table.add_column(row["process"], justify="right", overflow="fold")
+        for key, title in titles.items():
+            table.add_row(title, *(cell(key, row[key]) for row in block))
+        yield table
 
 
 def _last(values: NDArray[np.float64]) -> float | None:
@@ -63,7 +82,3 @@ def _balance_residual(observables: dict[str, NDArray[np.float64]]) -> float | No
     if not len(energy) or not np.isfinite(dissipated[0]):
         return None
     return float(np.nanmax(np.abs(energy - energy[0] - dissipated)))
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"

@@ -8,8 +8,8 @@ from typing import Any
 
 
 def format_toml(table: dict[str, Any], prefix: str = "") -> str:
-    """Nested tables of strings, booleans, integers and floats as TOML text."""
-    values = [f"{key} = {_scalar(v)}" for key, v in table.items() if not isinstance(v, dict)]
+    """Nested tables of strings, booleans, integers, floats and sequences of them as TOML text."""
+    values = [f"{key} = {_value(v)}" for key, v in table.items() if not isinstance(v, dict)]
     text = "".join(line + "\n" for line in values)
     for key, value in table.items():
         if isinstance(value, dict):
@@ -18,7 +18,9 @@ def format_toml(table: dict[str, Any], prefix: str = "") -> str:
     return text
 
 
-def _scalar(value: str | bool | int | float) -> str:
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, str):
         # JSON's escapes are TOML's, but for the one control character that JSON leaves alone
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

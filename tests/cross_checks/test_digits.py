@@ -19,13 +19,14 @@ pytestmark = pytest.mark.slow
 
 SEEDS = range(5)
 STEPS, COMPARED_AT = 600, 500
+DELAY_COMPARED_AT = 300
 
 
 @dataclass
 class Track:
     """What is compared of one run."""
 
-    center: np.ndarray  # at COMPARED_AT
+    centers: dict[int, np.ndarray]  # at DELAY_COMPARED_AT and COMPARED_AT
     fluctuation_trace: np.ndarray
     predicted_loss: np.ndarray
     final: np.ndarray
@@ -37,13 +38,13 @@ def track(flow, risk, seed, steps=STEPS):
     def observe(o):
         traces.append(o.fluctuation_trace)
         losses.append(o.predicted_loss)
-        if o.step == COMPARED_AT:
+        if o.step in (DELAY_COMPARED_AT, COMPARED_AT):
             centers[o.step] = o.center
 
     x0 = risk.network.initialize(400, seed)
     solution = solvers.solve(flow, risk, x0, steps, save_every=steps, observe=observe)
     assert solution.status == "complete"
-    return Track(centers[COMPARED_AT], np.array(traces), np.array(losses), solution.centers[-1])
+    return Track(centers, np.array(traces), np.array(losses), solution.centers[-1])
 
 
 def smoothed(series):
@@ -61,21 +62,23 @@ def risk():
 
 
 def tracks(seed):
-    """Every flow at η = 0.6, from one seed."""
-    flows = {
-        "gradient_descent": solvers.GradientDescent(0.6),
-        "gradient_flow": solvers.GradientFlow(0.6),
-        "linear": solvers.FreeEnergyFlow(0.6),
-        "exact": solvers.FreeEnergyFlow(0.6, growth="exact"),
+    """Every flow from one seed, by learning rate and name. Some have nothing to show after the step where they are compared."""
+    runs = {
+        (0.6, "gradient_descent"): (solvers.GradientDescent(0.6), STEPS),
+        (0.6, "gradient_flow"): (solvers.GradientFlow(0.6), COMPARED_AT),
+        (0.6, "linear"): (solvers.FreeEnergyFlow(0.6), STEPS),
+        (0.6, "exact"): (solvers.FreeEnergyFlow(0.6, growth="exact"), STEPS),
+        (0.6, "delay"): (solvers.FreeEnergyFlow(0.6, delay=True), DELAY_COMPARED_AT),
+        (1.0, "gradient_descent"): (solvers.GradientDescent(1.0), DELAY_COMPARED_AT),
+        (1.0, "linear"): (solvers.FreeEnergyFlow(1.0), DELAY_COMPARED_AT),
+        (1.0, "delay"): (solvers.FreeEnergyFlow(1.0, delay=True), DELAY_COMPARED_AT),
     }
-    # Without a fluctuation there is nothing to compare past the step where the centers are.
-    steps = {"gradient_flow": COMPARED_AT}
     risk = digits_risk()
-    return {name: track(f, risk, seed, steps.get(name, STEPS)) for name, f in flows.items()}
+    return {key: track(flow, risk, seed, steps) for key, (flow, steps) in runs.items()}
 
 
 @pytest.fixture(scope="module")
-def moderate():
+def all_runs():
     """The runs of every seed: results do not depend on the number of threads, so seeds run side by side on one each."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("NUMBA_NUM_THREADS", "1")
@@ -84,8 +87,17 @@ def moderate():
             return dict(zip(SEEDS, pool.map(tracks, SEEDS), strict=True))
 
 
-def distance(risk, a, b):
-    difference = a.center - b.center
+@pytest.fixture(scope="module")
+def moderate(all_runs):
+    """Those at η = 0.6, by seed and name."""
+    return {
+        seed: {name: run for (eta, name), run in runs.items() if eta == 0.6}
+        for seed, runs in all_runs.items()
+    }
+
+
+def distance(risk, a, b, step=COMPARED_AT):
+    difference = a.centers[step] - b.centers[step]
     return np.sqrt(risk.inner(difference, difference))
 
 
@@ -100,6 +112,18 @@ def test_center_stays_at_most_half_as_far_as_the_gradient_flow(risk, moderate, s
     assert linear <= 0.5 * flow
     assert exact <= 0.5 * flow
     assert exact <= linear
+
+
+@pytest.mark.parametrize("eta", [0.6, 1.0])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_half_step_delay_is_closer(risk, all_runs, seed, eta):
+    runs = all_runs[seed]
+    descent = runs[eta, "gradient_descent"]
+    linear, delay = (
+        distance(risk, runs[eta, name], descent, DELAY_COMPARED_AT) for name in ("linear", "delay")
+    )
+    print(f"seed {seed}, η = {eta}: linear {linear:.3f}, delay {delay:.3f}")
+    assert delay < linear
 
 
 @pytest.mark.parametrize("growth", ["linear", "exact"])

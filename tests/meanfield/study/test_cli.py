@@ -7,11 +7,13 @@ import time
 import h5py
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import meanfield
 from meanfield.study.cli import app
 from meanfield.study.layout import OutputError
+from meanfield.study.summary import tables
 
 
 def meanfield_command(*arguments):
@@ -56,6 +58,19 @@ def test_run_prints_json_for_machines(tmp_path, small):
             assert process["eta_sharpness"] == 0.5 * data["sharpness"][-1]
     descent, flow = report["processes"][0], report["processes"][1]
     assert descent["w2"] is None and flow["w2"] > 0
+
+
+def test_tables_have_as_many_columns_as_the_terminal_has_room_for():
+    rows = [{"process": f"flow{i}", "x": i / 3, "y": None, "z": 12345.0} for i in range(9)]
+    titles = {"x": "value", "y": "missing", "z": "steps"}
+    (everything,) = tables(rows, titles)
+    assert len(everything.columns) == 10 and everything.row_count == 3
+    blocks = list(tables(rows, titles, width=80))
+    assert [len(block.columns) - 1 for block in blocks] == [4, 4, 1]
+    console = Console(width=80, record=True, quiet=True)
+    assert all(console.measure(block).maximum <= 80 for block in blocks)
+    assert list(blocks[1].columns[1].cells) == ["1.333", "–", "12345"]
+    assert len(list(tables(rows, titles, width=1))) == 9
 
 
 def test_quiet_prints_nothing(tmp_path, small):
@@ -172,7 +187,7 @@ def test_plot_draws_what_is_asked_for(small_run, tmp_path):
     assert_refused(meanfield_command("plot", small_run, "--format", "gif"), "'gif' came")
 
 
-@pytest.mark.parametrize("command", ["info", "plot"])
+@pytest.mark.parametrize("command", ["info", "plot", "compare"])
 def test_files_that_are_no_run_are_refused(tmp_path, command):
     rubbish, foreign = tmp_path / "rubbish.h5", tmp_path / "foreign.h5"
     rubbish.write_bytes(b"not HDF5")
@@ -201,7 +216,7 @@ def test_validate(tmp_path):
 
 def test_version_and_help():
     assert meanfield_command("--version").stdout == f"meanfield {meanfield.__version__}\n"
-    for command in ("run", "info", "plot", "validate"):
+    for command in ("run", "info", "plot", "compare", "validate"):
         assert command in meanfield_command("--help").stdout
         assert meanfield_command(command, "--help").exit_code == 0
     assert meanfield_command("rnu").exit_code == 2

@@ -3,7 +3,9 @@ import tomllib
 
 import pytest
 
+from meanfield.landscapes import LANDSCAPES, Valley
 from meanfield.study.config import ConfigError, load, load_text
+from meanfield.study.problem import EXPANSIONS, FLOWS
 from meanfield.study.toml import format_toml, parse_value
 
 
@@ -13,6 +15,21 @@ def errors(tmp_path, text):
     with pytest.raises(ConfigError) as error:
         load(path)
     return error.value.lines
+
+
+def test_every_landscape_and_every_flow_can_be_asked_for_by_its_name():
+    for name in LANDSCAPES:
+        assert isinstance(
+            load(None, (f"landscape.name={name}",)).landscape.build(), LANDSCAPES[name]
+        )
+    for name in (*FLOWS, *EXPANSIONS):
+        (process,) = load(None, (f"processes={{{name}={{}}}}",)).processes.values()
+        assert process.flow == name
+
+
+def test_parameters_of_a_landscape_reach_it():
+    study = load(None, ("landscape={name='valley', zeta=0.7, epsilon=0.005}",))
+    assert study.landscape.build() == Valley(zeta=0.7, epsilon=0.005)
 
 
 def test_the_default_is_the_study_of_the_digits():
@@ -91,6 +108,65 @@ def test_all_errors_come_at_once_one_line_each(tmp_path):
             "processes.gradient_flow.dt: not used",
         ),
         ("[processes.gradient_descent]\ndt = 0.5", "processes.gradient_descent.dt: unknown key"),
+        ("[processes.rod_flow]\nintegrator = 'rk4'", "processes.rod_flow.integrator: unknown key"),
+        ("[processes.central_flow]\ndt = 0.3", "processes.central_flow.dt: 0.3 came"),
+        ("[processes.central_flow]\nmax_modes = 0", "processes.central_flow.max_modes: 0 came"),
+        (
+            "[processes.sharpness_flow]\nlaw = 'normalised'",
+            r"processes.sharpness_flow.law: 'normalised' came, .* \(did you mean 'normalized'\?\)",
+        ),
+        (
+            "[processes.edge_flwo]",
+            r"processes.edge_flwo.flow: 'edge_flwo' came.*mean 'edge_flow'",
+        ),
+        (
+            "[processes.gradient_flow]\ndelay = true\nintegrator = 'rk4'",
+            "processes.gradient_flow.integrator: not used with delay",
+        ),
+        (
+            "[processes.free_energy_flow]\nfluctuation_floor = 'roundng'",
+            "processes.free_energy_flow.fluctuation_floor: 'roundng' came, 'rounding' or",
+        ),
+        (
+            "[processes.free_energy_flow]\nfluctuation_floor = -1.0",
+            "processes.free_energy_flow.fluctuation_floor: -1.0 came, 'rounding' or",
+        ),
+        (
+            "[processes.sqrt_loss_gradient_descent]\nminimum = inf",
+            "processes.sqrt_loss_gradient_descent.minimum: inf came, a finite number is needed",
+        ),
+        ("[landscape]\nname = 'vally'", r"landscape.name: 'vally' came, .* mean 'valley'\?\)"),
+        ("[landscape]\nzeta = 1.0", "landscape.name: missing, it has no default"),
+        ("landscape = 3", "landscape: 3 came, a table is needed"),
+        (
+            "[landscape]\nname = 'valley'\nzta = 2.0",
+            r"landscape.zta: unknown key \(did you mean 'zeta'\?\); .*epsilon",
+        ),
+        ("[landscape]\nname = 'valley'\nzeta = 'a'", "landscape.zeta: 'a' came, a number is"),
+        ("[landscape]\nname = 'valley'\nzeta = nan", "landscape.zeta: nan came, a finite number"),
+        (
+            "[landscape]\nname = 'valley'\nstart = [1.0]",
+            "landscape.start: 1 numbers came, 2 are needed",
+        ),
+        ("[landscape]\nname = 'valley'\nstart = 1.0", "landscape.start: 1.0 came, an array is"),
+        (
+            "[landscape]\nname = 'valley'\nstart = [0.0, inf]",
+            "landscape.start.1: inf came, a finite number is needed",
+        ),
+        ("[landscape]\nname = 'valley'\ndtype = 'float16'", "landscape.dtype: 'float16' came"),
+        (
+            "[landscape]\nname = 'linear_neurons'\nwidth = 1.5",
+            "landscape.width: 1.5 came, an integer is needed",
+        ),
+        (
+            "[landscape]\nname = 'river_valley'\ncodimension = 7",
+            "landscape.codimension: 7 came, 1 or 2 is allowed",
+        ),
+        (
+            "[landscape]\nname = 'valley'\n[task]\nn = 5\n[risk]\n",
+            "landscape: risk, task came too; a study has either a landscape or a network on a task",
+        ),
+        ("[task]\nname = 'cifar10'\ntarget = 'signs'", r"task.target: 'signs' came.*mean 'sign'"),
     ],
 )
 def test_an_error_says_what_came_and_what_is_allowed(tmp_path, text, line):
@@ -125,9 +201,10 @@ def test_overrides_that_name_no_setting_are_refused(override):
         load(None, ("network.width=5", override))
 
 
-def test_a_relative_path_of_data_starts_at_the_file(tmp_path):
+@pytest.mark.parametrize("name", ["npz", "cifar10"])
+def test_a_relative_path_of_data_starts_at_the_file(tmp_path, name):
     path = tmp_path / "study.toml"
-    path.write_text("[task]\nname = 'npz'\npath = 'data.npz'\n")
+    path.write_text(f"[task]\nname = '{name}'\npath = 'data.npz'\n")
     assert load(path).task.path == str(tmp_path / "data.npz")
 
 
@@ -138,6 +215,10 @@ def test_a_relative_path_of_data_starts_at_the_file(tmp_path):
         ("task.name=npz", 'task.path="a \\"quoted\\" \\\\ path é \\t"'),
         ("task.name=teacher_student", "task.noise=1e-12", "learning_rate=0.1"),
         ("processes.fast={flow='free_energy_flow', integrator='adaptive', rtol=1e-5}",),
+        ("processes.mine={flow='free_energy_flow', fluctuation_floor='rounding', delay=true}",),
+        ("landscape={name='valley', zeta=0.7, start=[0.0, 7]}", "landscape.dtype=float32"),
+        ("landscape={name='matrix_factorization', target=[[5, 0.5], [0.0, 4.8]]}",),
+        ("task={name='cifar10', classes=['cat', 5], target='sign'}",),
     ],
 )
 def test_the_resolved_toml_gives_the_same_study(overrides):
@@ -150,6 +231,7 @@ def test_the_resolved_toml_gives_the_same_study(overrides):
     [
         {"a": 1, "b": {"c": 1e16, "d": {"e": "x\x7f\n"}, "f": True}},
         {"tables": {"only": {"x": 0.1}}, "last": {"y": -3}},
+        {"a": [1, 2.5, [True, "x"]], "b": []},
     ],
 )
 def test_format_toml_is_read_back(table):

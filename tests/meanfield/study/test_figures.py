@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from meanfield.study import figures
 from meanfield.study.layout import OutputError
 from meanfield.study.snapshots import read_run
+from meanfield.study.styles import LOOKS, looks
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +45,42 @@ def test_every_process_has_one_colour_in_all_figures(record):
 def test_processes_with_names_of_their_own_are_told_apart(record):
     flow = record.processes["free_energy_flow"]
     named = replace(record, processes={"one": flow, "two": flow, "gradient_flow": flow})
-    colours = [colour for _, _, colour in figures._processes(named)]
-    assert len(set(colours)) == 3 and colours[2] == figures.COLOURS["gradient_flow"]
+    found = [look for _, _, look in figures._processes(named)]
+    assert len(set(found)) == 3 and found[2] == LOOKS["gradient_flow"]
+
+
+@pytest.mark.parametrize("own", [0, 5, 9])
+def test_nine_processes_are_told_apart_by_colour_and_dashes(own):
+    names = [*list(LOOKS)[: 9 - own], *(f"variant{i}" for i in range(own))]
+    chosen = looks(names)
+    assert list(chosen) == names
+    assert len({(look.colour, look.dashes) for look in chosen.values()}) == 9
+    # dotted lines are predictions
+    assert ":" not in {look.dashes for look in chosen.values()}
+
+
+def test_many_processes_share_one_legend_that_hides_no_curve(record):
+    flow = record.processes["free_energy_flow"]
+    many = replace(record, processes={f"flow{i}": flow for i in range(9)}, comparison={})
+    drawings = dict(figures._figures(many))
+    for name, figure in drawings.items():
+        legends = figure.legends, [ax.get_legend() for ax in figure.axes if ax.get_legend()]
+        if name == "particle_clouds":  # one process in each
+            assert len(figure.axes) == 12 and not figure.legends
+        else:
+            (legend,) = legends[0]
+            assert {f"flow{i}" for i in range(9)} <= {t.get_text() for t in legend.get_texts()}
+            assert not legends[1]
+
+
+def test_losses_below_zero_are_drawn_on_a_linear_axis(record):
+    flow = record.processes["free_energy_flow"]
+    data = flow.observables
+    below = replace(flow, observables=data | {"train_loss": data["train_loss"] - 100.0})
+    assert drawn(figures.draw_loss, record).get_yscale() == "log"
+    ax = drawn(figures.draw_loss, replace(record, processes={"flow": below}))
+    assert ax.get_yscale() == "linear"
+    np.testing.assert_array_equal(line(ax, "flow").get_ydata(), data["train_loss"] - 100.0)
 
 
 def test_a_logarithmic_axis_skips_what_it_cannot_show():

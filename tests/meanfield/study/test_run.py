@@ -1,4 +1,5 @@
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -104,7 +105,7 @@ def test_comparison_is_the_distance_of_the_snapshots(small_run, record, problem)
 
 
 def test_wide_networks_are_compared_by_a_sample_at_the_end(tmp_path, small, monkeypatch):
-    monkeypatch.setattr("meanfield.study.run.EXACT_W2_PARTICLES", 5)
+    monkeypatch.setattr("meanfield.study.distances.EXACT_W2_PARTICLES", 5)
     run(load(None, small), tmp_path)
     record = read_run(tmp_path / "run.h5")
     w2 = record.comparison[FLOW]["w2"]
@@ -132,6 +133,26 @@ def test_options_of_a_process_reach_its_flow(tmp_path, small):
     np.testing.assert_allclose(positions(path, "euler"), positions(path, GD), atol=1e-12)
     assert positions(path, "two", "fluctuation").shape == (3, 2, 8, 66)
     assert list(read_run(path).processes) == [GD, "euler", "two"]
+
+
+def test_images_are_a_task_like_any_other(tmp_path, small):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        images = rng.integers(0, 256, (20, 3072), dtype=np.uint8)
+        content = {b"data": images, b"labels": [3, 5] * 10}
+        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+    config = tmp_path / "study.toml"
+    config.write_text(
+        "steps = 2\n[task]\nname = 'cifar10'\npath = 'cifar-10-batches-py'\nn = 12\n"
+        "classes = ['cat', 'dog']\ntarget = 'sign'\nmean_square = 0.01\n[network]\nwidth = 4\n"
+    )
+    study = load(config)
+    task = build_problem(study).risk.task
+    assert task.inputs.shape == (12, 3072) and set(task.targets.ravel()) == {-1.0, 1.0}
+    assert np.mean(task.inputs**2) == pytest.approx(0.01)
+    assert read_run(run(study, tmp_path / "out")).attributes["status"] == "complete"
 
 
 def test_without_gradient_descent_there_is_no_comparison(tmp_path, small):

@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -131,7 +132,7 @@ def test_snapshots_in_single_precision_and_compressed(tmp_path, compression):
     positions = write(tmp_path, np.random.default_rng(0), dtype="float32", compression=compression)
     with h5py.File(tmp_path / "run.h5") as file:
         data = file[f"{GD}/snapshots/position"]
-        assert data.dtype == np.float32 and data.chunks == (1, 5, 3)
+        assert data.dtype == np.float32 and data.chunks == (3, 5, 3)
         assert data.compression == (None if compression == "none" else "gzip")
         np.testing.assert_array_equal(data[:], positions.astype(np.float32))
 
@@ -144,6 +145,47 @@ def test_many_rows_are_written_in_blocks_and_in_order(tmp_path):
     np.testing.assert_array_equal(data["time"], np.arange(1000))
     np.testing.assert_array_equal(data["train_loss"], np.arange(1000.0) ** 2)
     assert np.isnan(data["wall_time"]).all()  # never measured: missing, not zero
+
+
+def test_many_small_snapshots_share_chunks_and_are_written_in_order(tmp_path):
+    rng = np.random.default_rng(0)
+    positions = rng.standard_normal((1000, 1, 3))
+    small = layout(particles=1, steps=999, snapshot_every=1)
+    with RunWriter(tmp_path, small, "", {}) as writer:
+        for t, position in enumerate(positions):
+            writer.snapshot(GD, t, position, -position)
+            writer.snapshot(FLOW, t, position, np.ones((2, 1, 3)))
+            position[:] = np.nan  # what was handed over was kept
+    run = read_run(tmp_path / "run.h5").processes[GD]
+    expected = np.random.default_rng(0).standard_normal((1000, 1, 3))
+    np.testing.assert_array_equal(run.snapshot_times, np.arange(1000))
+    np.testing.assert_array_equal(run.trajectory, expected[:, 0])
+    assert run.parameter_names == ("a0", "w0", "b")
+    with h5py.File(tmp_path / "run.h5") as file:
+        snapshots = file[f"{GD}/snapshots"]
+        assert snapshots["position"].chunks == (2**14 // 24, 1, 3)
+        np.testing.assert_array_equal(snapshots["fluctuation"][:], -expected)
+        assert file[f"{FLOW}/snapshots/fluctuation"].shape == (1000, 2, 1, 3)
+    assert (tmp_path / "run.h5").stat().st_size <= small.estimated_bytes()
+
+
+def test_snapshots_that_wait_are_written_when_a_run_breaks_off(tmp_path):
+    with pytest.raises(ZeroDivisionError), RunWriter(tmp_path, layout(), "", {}) as writer:
+        writer.snapshot(GD, 0, np.ones((5, 3)), np.zeros((5, 3)))
+        raise ZeroDivisionError
+    np.testing.assert_array_equal(read_run(tmp_path / "run.h5").processes[GD].last, np.ones((5, 3)))
+
+
+def test_the_diagnostics_of_a_flow_are_observables_of_its_own(tmp_path):
+    processes = {GD: ProcessLayout(GD), FLOW: ProcessLayout(FLOW, diagnostics=("some_residual",))}
+    with RunWriter(tmp_path, replace(layout(), processes=processes), "", {}) as writer:
+        for t in range(3):
+            writer.observe(FLOW, t, {"some_residual": 0.5} if t == 1 else {})
+    run = read_run(tmp_path / "run.h5")
+    np.testing.assert_array_equal(
+        run.processes[FLOW].observables["some_residual"], [np.nan, 0.5, np.nan]
+    )
+    assert "some_residual" not in run.processes[GD].observables
 
 
 def test_an_unexpected_error_leaves_a_file_that_says_failed(tmp_path):

@@ -1,0 +1,243 @@
+"""How `TorchObjective` evaluates: losses of samples, derivatives that are right to third order, modules that are refused.
+
+Imported only where PyTorch is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.overrides import TorchFunctionMode
+
+# --- derivatives ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def derivatives(order: int) -> Iterator[None]:
+    """Where outputs are computed of which the derivatives up to this order are then taken.
+
+    Gradients are on, whatever the caller has switched off. The fused kernels of attention have no second derivative, the plain
+    one has. From the second order on, normalisations are computed by `_PlainNormalization`.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel([SDPBackend.MATH]):
+        if order < 2:
+            yield
+            return
+        with _PlainNormalization():
+            yield
+
+
+def gradient(scalar: Tensor, theta: Tensor, create_graph: bool) -> Tensor:
+    """The gradient of the scalar in theta; zero where it does not depend on it, as the curvature of a line."""
+    if not scalar.requires_grad:
+        return torch.zeros_like(theta, requires_grad=False)
+    (result,) = torch.autograd.grad(
+        scalar, theta, create_graph=create_graph, materialize_grads=True
+    )
+    return result
+
+
+class _PlainNormalization(TorchFunctionMode):
+    """Replaces PyTorch's fused normalisations by their formulas.
+
+    The backward passes of the fused ones take the statistics of the forward pass as constants: of weight normalisation the
+    second derivative is then wrong, of layer, instance and batch normalisation the third, without any error (seen in PyTorch
+    2.13). A test takes central differences of each.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return _PLAIN.get(func, func)(*args, **(kwargs or {}))
+
+
+def _normalized(x: Tensor, dims: Sequence[int], eps: float) -> Tensor:
+    centered = x - x.mean(dim=tuple(dims), keepdim=True)
+    return centered * (centered.square().mean(dim=tuple(dims), keepdim=True) + eps).rsqrt()
+
+
+def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias
+
+
+def _affine_channels(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    shape = (1, -1, *(1,) * (x.ndim - 2))
+    parts = (None if part is None else part.reshape(shape) for part in (weight, bias))
+    return _affine(x, *parts)
+
+
+def _layer_norm(
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    return _affine(_normalized(x, range(-len(normalized_shape), 0), eps), weight, bias)
+
+
+def _batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    if not training:  # by given statistics: an affine map, of which the fused one is right
+        return functional.batch_norm(x, running_mean, running_var, weight, bias, eps=eps)
+    dims = [dim for dim in range(x.ndim) if dim != 1]
+    return _affine_channels(_normalized(x, dims, eps), weight, bias)
+
+
+def _instance_norm(
+    x: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    if not use_input_stats:
+        return functional.batch_norm(x, running_mean, running_var, weight, bias, eps=eps)
+    return _affine_channels(_normalized(x, range(2, x.ndim), eps), weight, bias)
+
+
+def _rms_norm(
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    dims = tuple(range(-len(normalized_shape), 0))
+    eps = torch.finfo(x.dtype).eps if eps is None else eps
+    return _affine(x * (x.square().mean(dim=dims, keepdim=True) + eps).rsqrt(), weight, None)
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    return v * (g / torch.norm_except_dim(v, 2, dim))
+
+
+_PLAIN: dict[Any, Callable[..., Tensor]] = {
+    functional.layer_norm: _layer_norm,
+    functional.batch_norm: _batch_norm,
+    functional.instance_norm: _instance_norm,
+    functional.rms_norm: _rms_norm,
+    torch._weight_norm: _weight_norm,
+}
+
+# --- losses --------------------------------------------------------------------------------------
+
+
+def squared(outputs: Tensor, targets: Tensor) -> Tensor:
+    """½ |f − y|² of each sample."""
+    _check_shapes("squared", outputs, targets)
+    return 0.5 * ((outputs - targets) ** 2).reshape(len(targets), -1).sum(dim=1)
+
+
+def logistic(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Σ_j log(1 + exp(−y_j f_j)) of each sample."""
+    _check_shapes("logistic", outputs, targets)
+    # Not softplus, which becomes a straight line at 20.
+    margins = (targets * outputs).reshape(len(targets), -1)
+    return -functional.logsigmoid(margins).sum(dim=1)
+
+
+def softmax(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of softmax(f) of each sample, for classes (k,) or probabilities (k, c)."""
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        raise ValueError(f"module: {describe(outputs)} came, softmax needs (samples, classes)")
+    if targets.ndim == 2:
+        _check_shapes("softmax", outputs, targets)
+    elif int(targets.max()) >= outputs.shape[1]:
+        raise ValueError(
+            f"targets: class {int(targets.max())} came, the module has {outputs.shape[1]} outputs"
+        )
+    return functional.cross_entropy(outputs, targets, reduction="none")
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "squared": squared,
+    "logistic": logistic,
+    "softmax": softmax,
+}
+
+
+def _check_shapes(loss: str, outputs: Tensor, targets: Tensor) -> None:
+    # Broadcasting would make k² differences of (k,) and (k, 1).
+    if outputs.shape != targets.shape:
+        raise ValueError(
+            f"targets: shape {tuple(targets.shape)} came for outputs {tuple(outputs.shape)} of a "
+            f"chunk, the {loss} loss needs the same shape"
+        )
+
+
+def check_targets(loss: str, targets: Tensor) -> None:
+    """A ValueError for targets that the loss does not allow."""
+    if loss == "logistic" and not bool((targets.abs() == 1).all()):
+        raise ValueError("targets: the logistic loss needs every target to be −1 or +1")
+    if loss != "softmax":
+        return
+    if targets.ndim == 1:
+        if targets.dtype != torch.int64 or int(targets.min()) < 0:
+            raise ValueError("targets: the softmax loss needs classes that are integers ≥ 0")
+        return
+    sums = targets.reshape(len(targets), -1).sum(dim=1)
+    rounding = 4 * targets[0].numel() * torch.finfo(targets.dtype).eps
+    if targets.ndim != 2 or bool((targets < 0).any() | ((sums - 1).abs() > rounding).any()):
+        raise ValueError("targets: the softmax loss needs rows (n, c) that are probabilities")
+
+
+# --- modules -------------------------------------------------------------------------------------
+
+
+def refuse_modes(module: torch.nn.Module) -> None:
+    """No layer that draws random numbers or lets the samples of a chunk act on each other."""
+    for name, layer in module.named_modules():
+        where = f"module: {name or 'it'} ({type(layer).__name__})"
+        if isinstance(layer, _BatchNorm) and (layer.training or layer.running_mean is None):
+            raise ValueError(
+                f"{where} normalises over the samples of a chunk: call module.eval(), "
+                "with track_running_stats=True"
+            )
+        dropout = layer.p if isinstance(layer, _DropoutNd) else 0.0
+        if isinstance(layer, torch.nn.MultiheadAttention):
+            dropout = layer.dropout
+        if layer.training and dropout > 0:
+            raise ValueError(f"{where} drops at random, not deterministic: call module.eval()")
+
+
+def random_state(device: torch.device) -> Tensor:
+    """State of the generators that a module on this device draws from by default."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return torch.cat(states)
+
+
+def same(first: Tensor, second: Tensor) -> bool:
+    """Equal bit for bit, up to the sign of zeros; a NaN is a NaN."""
+    return bool(first.nan_to_num().equal(second.nan_to_num()))
+
+
+def clone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors by name."""
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def describe(value: Any) -> str:
+    """What came, for a message."""
+    return f"shape {tuple(value.shape)}" if hasattr(value, "shape") else type(value).__name__

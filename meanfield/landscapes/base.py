@@ -1,0 +1,246 @@
+"""What all landscapes share, and the landscapes made of others."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.floating[Any]]
+
+
+def check_real(name: str, value: object, above: float = -math.inf) -> None:
+    """A finite real number, above a bound where one is given."""
+    if isinstance(value, Real) and not isinstance(value, bool) and above < float(value) < math.inf:
+        return
+    bound = "" if above == -math.inf else f" above {above:g}"
+    raise ValueError(f"{name}: {value!r} came, a finite number{bound} is needed")
+
+
+class FiniteDimensional(ABC):
+    """An objective E on flat arrays x of shape (dimension,), Euclidean.
+
+    Arrays are checked here, once; a landscape writes its formulas as ``_value``, ``_gradient``, ``_hvp`` and ``_third``, of
+    float64 or float32 arrays, and what comes back has the precision of x. Landscapes add up, E₁ + E₂, are scaled, 2.0 * E, and
+    shifted, ``E.shifted(offset)``.
+    """
+
+    # NumPy's scalars leave 2.0 * E to the landscape rather than make an array of it.
+    __array_ufunc__ = None
+
+    @property
+    def start(self) -> tuple[float, ...] | None:
+        """Where the reference experiment starts; None where there is none."""
+        return None
+
+    @property
+    def dimension(self) -> int | None:
+        """Number of coordinates; None where any number goes."""
+        return None
+
+    @property
+    def minimum(self) -> float | None:
+        """The infimum of E; None where it is not known or E is unbounded below."""
+        return None
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the coordinates; empty where their number is not known."""
+        return tuple(f"x{i + 1}" for i in range(self.dimension or 0))
+
+    def value(self, x: ArrayLike) -> float:
+        """E(x)."""
+        return float(self._value(self._point("x", x)))
+
+    def gradient(self, x: ArrayLike) -> Array:
+        """∇E(x)."""
+        x = self._point("x", x)
+        return np.array(self._gradient(x), dtype=x.dtype)
+
+    def hvp(self, x: ArrayLike, v: ArrayLike) -> Array:
+        """∇²E(x) v."""
+        x = self._point("x", x)
+        return np.array(self._hvp(x, self._point("v", v, x)), dtype=x.dtype)
+
+    def third(self, x: ArrayLike, u: ArrayLike) -> Array:
+        """∇³E(x)[u, u], the second derivative of the gradient along u."""
+        x = self._point("x", x)
+        return np.array(self._third(x, self._point("u", u, x)), dtype=x.dtype)
+
+    def shifted(self, offset: ArrayLike) -> Shifted:
+        """The landscape x ↦ E(x − offset)."""
+        return Shifted(self, tuple(np.asarray(offset, dtype=np.float64).ravel().tolist()))
+
+    def __add__(self, other: object) -> Sum:
+        return Sum(self, other) if isinstance(other, FiniteDimensional) else NotImplemented
+
+    def __mul__(self, factor: object) -> Scaled:
+        return Scaled(self, float(factor)) if isinstance(factor, Real) else NotImplemented
+
+    __rmul__ = __mul__
+
+    @abstractmethod
+    def _value(self, x: Array) -> float: ...
+    @abstractmethod
+    def _gradient(self, x: Array) -> ArrayLike: ...
+    @abstractmethod
+    def _hvp(self, x: Array, v: Array) -> ArrayLike: ...
+    @abstractmethod
+    def _third(self, x: Array, u: Array) -> ArrayLike: ...
+
+    def _point(self, name: str, value: ArrayLike, like: Array | None = None) -> Array:
+        """A flat array of as many coordinates as the landscape has, or as `like`, in the precision of `like` or its own."""
+        x = np.asarray(value)
+        size = self.dimension if like is None else like.size
+        if x.ndim != 1 or x.size == 0 or size not in (None, x.size):
+            needed = "(n,) with n ≥ 1" if size is None else f"({size},)"
+            raise ValueError(f"{name}: shape {x.shape} came, {needed} is needed")
+        if x.dtype.kind not in "fiu":
+            raise ValueError(f"{name}: dtype {x.dtype} came, real numbers are needed")
+        if like is not None:
+            return np.asarray(x, dtype=like.dtype)
+        return np.asarray(x, dtype=np.float32 if x.dtype == np.float32 else np.float64)
+
+
+class Reference(FiniteDimensional):
+    """A landscape with a reference experiment, whose start fixes the dimension."""
+
+    @property
+    @abstractmethod
+    def start(self) -> tuple[float, ...]: ...
+
+    @property
+    def dimension(self) -> int:
+        return len(self.start)
+
+
+@dataclass(frozen=True)
+class Sum(FiniteDimensional):
+    """E₁(x) + E₂(x). Its infimum does not follow from theirs; its start is the first one there is."""
+
+    first: FiniteDimensional
+    second: FiniteDimensional
+
+    def __post_init__(self) -> None:
+        dimensions = self.first.dimension, self.second.dimension
+        if None not in dimensions and dimensions[0] != dimensions[1]:
+            raise ValueError(
+                f"second: dimension {dimensions[1]} came, {dimensions[0]} is needed, as of first"
+            )
+
+    @property
+    def start(self) -> tuple[float, ...] | None:
+        return self.second.start if self.first.start is None else self.first.start
+
+    @property
+    def dimension(self) -> int | None:
+        first = self.first.dimension
+        return self.second.dimension if first is None else first
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return self.first.parameter_names or self.second.parameter_names
+
+    def _value(self, x: Array) -> float:
+        return self.first.value(x) + self.second.value(x)
+
+    def _gradient(self, x: Array) -> ArrayLike:
+        return self.first.gradient(x) + self.second.gradient(x)
+
+    def _hvp(self, x: Array, v: Array) -> ArrayLike:
+        return self.first.hvp(x, v) + self.second.hvp(x, v)
+
+    def _third(self, x: Array, u: Array) -> ArrayLike:
+        return self.first.third(x, u) + self.second.third(x, u)
+
+
+class _Derived(FiniteDimensional):
+    """What a landscape made of one other takes over from it."""
+
+    landscape: FiniteDimensional
+
+    @property
+    def start(self) -> tuple[float, ...] | None:
+        return self.landscape.start
+
+    @property
+    def dimension(self) -> int | None:
+        return self.landscape.dimension
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return self.landscape.parameter_names
+
+
+@dataclass(frozen=True)
+class Scaled(_Derived):
+    """factor · E(x). With a factor c and learning rate η gradient descent is that on E with cη."""
+
+    landscape: FiniteDimensional
+    factor: float
+
+    def __post_init__(self) -> None:
+        check_real("factor", self.factor)
+
+    @property
+    def minimum(self) -> float | None:
+        lowest = self.landscape.minimum
+        return None if lowest is None or self.factor <= 0 else self.factor * lowest
+
+    def _value(self, x: Array) -> float:
+        return self.factor * self.landscape.value(x)
+
+    def _gradient(self, x: Array) -> ArrayLike:
+        return self.factor * self.landscape.gradient(x)
+
+    def _hvp(self, x: Array, v: Array) -> ArrayLike:
+        return self.factor * self.landscape.hvp(x, v)
+
+    def _third(self, x: Array, u: Array) -> ArrayLike:
+        return self.factor * self.landscape.third(x, u)
+
+
+@dataclass(frozen=True)
+class Shifted(_Derived):
+    """E(x − offset); its start moves along."""
+
+    landscape: FiniteDimensional
+    offset: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        self.landscape._point("offset", self.offset)
+        for entry in self.offset:
+            check_real("offset", entry)
+
+    @property
+    def start(self) -> tuple[float, ...] | None:
+        start = self.landscape.start
+        return start and tuple(s + o for s, o in zip(start, self.offset, strict=True))
+
+    @property
+    def dimension(self) -> int:
+        return len(self.offset)
+
+    @property
+    def minimum(self) -> float | None:
+        return self.landscape.minimum
+
+    def _back(self, x: Array) -> Array:
+        return x - np.array(self.offset, dtype=x.dtype)
+
+    def _value(self, x: Array) -> float:
+        return self.landscape.value(self._back(x))
+
+    def _gradient(self, x: Array) -> ArrayLike:
+        return self.landscape.gradient(self._back(x))
+
+    def _hvp(self, x: Array, v: Array) -> ArrayLike:
+        return self.landscape.hvp(self._back(x), v)
+
+    def _third(self, x: Array, u: Array) -> ArrayLike:
+        return self.landscape.third(self._back(x), u)

@@ -1,0 +1,66 @@
+"""What a process costs: evaluations and seconds, those of the measurements left out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Meter:
+    """An objective that counts how often it is evaluated, and the seconds it is in use; not while paused.
+
+    It answers to what the objective answers to: where that has no `third`, this has none either.
+    """
+
+    def __init__(self, objective: Any) -> None:
+        self._objective = objective
+        self._counts = {"gradients": 0, "hvps": 0, "thirds": 0}
+        self._paused = False
+        self._started = time.perf_counter()
+        self._paused_seconds = 0.0
+
+    def value(self, x: Any) -> float:
+        """E(x); not counted, no flow needs it to move."""
+        return float(self._objective.value(x))
+
+    def gradient(self, x: Any) -> Any:
+        self._count("gradients")
+        return self._objective.gradient(x)
+
+    def hvp(self, x: Any, v: Any) -> Any:
+        self._count("hvps")
+        return self._objective.hvp(x, v)
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._objective, name)
+        if name != "third":
+            return attribute
+
+        def third(x: Any, u: Any) -> Any:
+            self._count("thirds")
+            return attribute(x, u)
+
+        return third
+
+    def _count(self, what: str) -> None:
+        if not self._paused:
+            self._counts[what] += 1
+
+    @contextmanager
+    def paused(self) -> Iterator[dict[str, float]]:
+        """Within it nothing is counted; yields the readings: cumulative counts, `solver_time` in seconds."""
+        begin = time.perf_counter()
+        self._paused = True
+        solver_time = begin - self._started - self._paused_seconds
+        try:
+            yield {**self._counts, "solver_time": solver_time}
+        finally:
+            self._paused = False
+            self._paused_seconds += time.perf_counter() - begin
+
+    @property
+    def wall_time(self) -> float:
+        """Seconds since the start, pauses included."""
+        return time.perf_counter() - self._started
