@@ -1,0 +1,287 @@
+"""What the figures share: measuring a run, the table of errors against gradient descent, one look per process."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+import solvers
+
+Array = NDArray[np.floating[Any]]
+
+_STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "savefig.dpi": 150,
+    "svg.hashsalt": "meanfield",
+}
+#: Decorator of what draws: the figures' style, and none of it left behind.
+styled = rc_context(_STYLE)
+STEPS = "time t (iterations of gradient descent)"
+GD = "gradient descent"
+
+
+class Look(NamedTuple):
+    """Colour (Okabe and Ito's, told apart by colour-blind readers too) and dashes."""
+
+    color: str
+    linestyle: Any = "-"
+    linewidth: float = 1.3
+    zorder: float = 2.1
+
+
+LOOKS = {
+    GD: Look("#000000", "-", 2.4, 2.0),  # broad: the others lie on it
+    "gradient flow": Look("#7F7F7F", (0, (1, 1))),
+    "free-energy flow": Look("#D55E00"),
+    "free-energy flow, exact growth": Look("#E69F00", (0, (5, 1))),
+    "free-energy flow, delay": Look("#0072B2"),
+    "free-energy flow, Taylor": Look("#D55E00", (0, (1, 2))),
+    "rod flow": Look("#009E73", (0, (4, 2))),
+    "edge flow": Look("#CC79A7", (0, (4, 1, 1, 1))),
+    "central flow": Look("#56B4E9", (0, (6, 1, 1, 1, 1, 1))),
+}
+
+
+def models(eta: float, *names: str) -> dict[str, solvers.Flow]:
+    """Gradient descent and its models by name, all of them where no names are given."""
+    flows: dict[str, solvers.Flow] = {
+        GD: solvers.GradientDescent(eta),
+        "gradient flow": solvers.GradientFlow(eta),
+        "free-energy flow": solvers.FreeEnergyFlow(eta),
+        "free-energy flow, exact growth": solvers.FreeEnergyFlow(eta, growth="exact"),
+        "free-energy flow, delay": solvers.FreeEnergyFlow(eta, delay=True),
+        "rod flow": solvers.RodFlow(eta),
+        "edge flow": solvers.EdgeFlow(eta),
+        "central flow": solvers.CentralFlow(eta),
+    }
+    return {name: flows[name] for name in names or flows}
+
+
+@dataclass
+class Run:
+    """A process, measured every so many iterations."""
+
+    times: Array
+    centers: Array  #: (s, *x)
+    fluctuation: Array  #: √tr Σ
+    sharpness: Array  #: at the center
+    losses: Array  #: E at the center
+    predicted: Array  #: the loss averaged over the oscillation
+    iterates: Array | None  #: (s, *x), gradient descent only
+    status: str
+    seconds: float
+
+
+def measure(
+    flow: solvers.Flow, objective: Any, x0: Array, steps: int, every: int = 1, **options: Any
+) -> Run:
+    """A run with its sharpness, NaN where the eigensolver found none. Options go to ``solvers.solve``."""
+    rows: list[tuple[Any, ...]] = []
+    vectors = None
+
+    def observe(o: solvers.Observation) -> None:
+        nonlocal vectors
+        if o.step % every and o.step != steps:
+            return
+        pairs = solvers.top_eigenpairs(objective, o.center, tol=1e-3, start=vectors)
+        # A warm start makes the next eigenproblem a matter of a few products.
+        vectors = pairs.vectors if pairs.converged else None
+        scalars = math.sqrt(o.fluctuation_trace), pairs.values[0], o.loss, o.predicted_loss
+        rows.append((o.time, o.center, *scalars, o.iterate))
+
+    began = time.perf_counter()
+    solution = solvers.solve(
+        flow, objective, x0, steps, save_every=steps, progress=True, observe=observe, **options
+    )
+    if solution.status == "interrupted":
+        raise KeyboardInterrupt
+    *columns, iterates = zip(*rows, strict=True)
+    status = solution.status if solution.status == "complete" else solution.message
+    kept = None if iterates[0] is None else np.array(iterates)
+    return Run(*map(np.array, columns), kept, status, time.perf_counter() - began)
+
+
+def measure_all(
+    flows: dict[str, solvers.Flow],
+    objective: Any,
+    x0: Array,
+    steps: int,
+    every: int = 1,
+    options: dict[str, dict[str, Any]] | None = None,
+) -> dict[str, Run]:
+    """Every flow from the same start; options by name."""
+    runs = {}
+    for name, flow in flows.items():
+        print(f"{name} …", file=sys.stderr, flush=True)
+        runs[name] = measure(flow, objective, x0, steps, every, **(options or {}).get(name, {}))
+    return runs
+
+
+def distances(objective: Any, run: Run, reference: Run) -> Array:
+    """|w − w_GD| in the objective's inner product, for particles their RMS, while both ran."""
+    inner = getattr(objective, "inner", lambda u, v: float(np.vdot(u, v)))
+    pairs = zip(run.centers, reference.centers, strict=False)
+    return np.array([math.sqrt(inner(a - b, a - b)) for a, b in pairs])
+
+
+def onset(run: Run, reference: Run, eta: float) -> float:
+    """When |u| first reaches half of what it is at most in gradient descent once its sharpness has passed 2/η; NaN if never."""
+    past = np.flatnonzero(reference.sharpness > 2 / eta)
+    if not len(past):
+        return math.nan
+    level = 0.5 * np.max(reference.fluctuation[past[0] :])
+    late = run.times >= reference.times[past[0]]
+    reached = run.times[late & (run.fluctuation >= level)]
+    return float(reached[0]) if len(reached) else math.nan
+
+
+HEADER = (
+    "process", "RMS distance", "at the end", "peak ηS", "at step", "onset delay",
+    "loss error", "seconds", "status",
+)  # fmt: skip
+LEGEND = (
+    "RMS distance, at the end: of the center to gradient descent's, over time and at the last step. Peak ηS: sharpness at the "
+    "center times η. Onset delay: steps between |u| reaching half of gradient descent's largest past the edge, in gradient descent "
+    "and here. Loss error: RMS over time of the predicted loss minus gradient descent's, over the RMS of the latter."
+)
+
+
+def error_table(
+    objective: Any, runs: dict[str, Run], eta: float, skip: float = 0
+) -> list[list[str]]:
+    """Errors of every process against gradient descent; peaks are sought from time `skip` on."""
+    reference = runs[GD]
+    first = onset(reference, reference, eta)
+    rows = []
+    for name, run in runs.items():
+        gap = distances(objective, run, reference)
+        n = len(gap)
+        error = run.predicted[:n] - reference.predicted[:n]
+        late = np.where((run.times >= skip) & np.isfinite(run.sharpness), run.sharpness, -np.inf)
+        peak = int(np.argmax(late))
+        delay = onset(run, reference, eta) - first
+        rows.append(
+            [
+                name,
+                f"{_rms(gap):.3g}",
+                f"{gap[-1]:.3g}" if n == len(reference.times) else "–",
+                f"{eta * run.sharpness[peak]:.4g}",
+                f"{run.times[peak]:.0f}",
+                "–" if math.isnan(delay) else f"{delay:+.0f}",
+                f"{100 * _rms(error) / _rms(reference.predicted[:n]):.2g} %",
+                f"{run.seconds:.1f}",
+                run.status,
+            ]
+        )
+    return rows
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def save_table(
+    folder: Path,
+    name: str,
+    title: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    notes: str = "",
+) -> None:
+    """Print a table in Markdown, and add it to ``<name>.md``."""
+    cells = [list(header), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
+    text = "\n".join([f"## {title}", "", *lines, *(["", notes] if notes else []), ""])
+    print(text)
+    with (folder / f"{name}.md").open("a", encoding="utf-8") as file:
+        file.write(text + "\n")
+
+
+def plot(ax: Axes, runs: dict[str, Run], curve: Callable[[Run], Array], **settings: Any) -> None:
+    """A curve over time of every run."""
+    for name, run in runs.items():
+        values = curve(run)
+        ax.plot(run.times[: len(values)], values, **LOOKS[name]._asdict(), label=name)
+    ax.set(**{"xlabel": STEPS, **settings})
+
+
+def plot_edge(ax: Axes, level: float, label: str) -> None:
+    """The edge of stability."""
+    ax.axhline(level, color="grey", linewidth=0.8, linestyle="--", label=label)
+
+
+def plot_envelope(ax: Axes, objective: Any, run: Run) -> None:
+    """Between which losses consecutive iterates of gradient descent alternate: E at w + u and at w − u."""
+    assert run.iterates is not None
+    ends = np.array(
+        [
+            [objective.value(x), objective.value(2 * w - x)]
+            for x, w in zip(run.iterates, run.centers, strict=True)
+        ]
+    )
+    ax.fill_between(run.times, *ends.T, color="#DDDDDD", linewidth=2, label=f"{GD}, iterates")
+
+
+def save_figure(figure: Figure, folder: Path, name: str, suffix: str) -> None:
+    """One legend above the axes for all of them, and the file."""
+    entries: dict[str, Any] = {}
+    for ax in figure.axes:
+        handles, labels = ax.get_legend_handles_labels()
+        if ax.get_legend() is None:
+            entries |= {k: h for h, k in zip(handles, labels, strict=True) if k not in entries}
+    if entries:
+        figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=4)
+    path = folder / f"{name}.{suffix}"
+    figure.savefig(path)
+    print(path)
+
+
+def parser(description: str | None, steps: int) -> argparse.ArgumentParser:
+    """The options that every figure has."""
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--out", type=Path, default=Path("figures"), help="folder (default: figures)")
+    made.add_argument("--format", choices=("png", "svg", "pdf"), default="png")
+    made.add_argument(
+        "--steps",
+        type=int,
+        default=steps,
+        help=f"iterations of gradient descent (default: {steps})",
+    )
+    made.add_argument("--quick", action="store_true", help="a few steps, to see that it runs")
+    return made
+
+
+def prepare(folder: Path, name: str) -> None:
+    """A folder without the table of an earlier run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").unlink(missing_ok=True)
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run, and end without a traceback on Ctrl-C."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
