@@ -7,7 +7,7 @@ from scipy.optimize import fsolve
 from scipy.signal import argrelmax
 
 import solvers
-from meanfield.landscapes import Valley
+from meanfield.landscapes import Landscape, Valley
 
 ETA, EDGE = 0.3, 2 / 0.3
 VALLEY = Valley()
@@ -90,6 +90,26 @@ def test_the_half_step_delay_follows_gradient_descent_through_the_spike(descent)
     assert rms["delay"] <= 0.003
     assert rms["ode"] == pytest.approx(0.127, abs=5e-4)
     assert rms["exact"] == pytest.approx(0.067, abs=5e-4)
+    assert delayed.max() == pytest.approx(y.max(), abs=1e-3)
+    assert abs(delayed.argmax() - y.argmax()) <= 1
+
+
+def test_the_half_step_delay_follows_gradient_descent_on_a_second_landscape():
+    """A valley with flattening walls, E = y log cosh x − ε(x + y), whose two-cycles beyond the edge are stable by themselves."""
+
+    def trough(p):
+        return p[1] * np.log(np.cosh(p[0])) - 0.01 * (p[0] + p[1])
+
+    def center(flow):
+        run = solvers.solve(flow, Landscape(trough), START, 1500)
+        assert run.status == "complete"
+        return run.centers[:, 1]
+
+    y = center(solvers.GradientDescent(ETA))
+    delayed = center(solvers.FreeEnergyFlow(ETA, delay=True))
+    assert y.max() > 1.1 * EDGE
+    assert np.sqrt(np.mean((delayed - y) ** 2)) <= 0.003
+    assert np.sqrt(np.mean((center(solvers.FreeEnergyFlow(ETA)) - y) ** 2)) > 0.03
     assert delayed.max() == pytest.approx(y.max(), abs=1e-3)
     assert abs(delayed.argmax() - y.argmax()) <= 1
 
