@@ -20,6 +20,12 @@ pytestmark = pytest.mark.slow
 SEEDS = range(5)
 STEPS, COMPARED_AT = 600, 500
 DELAY_COMPARED_AT = 300
+PEERS = {
+    "rod": solvers.RodFlow(0.6),
+    "edge": solvers.EdgeFlow(0.6),
+    "central": solvers.CentralFlow(0.6),
+}
+PEER_SEEDS = (0, 1)  # each of the three costs as much as all the rest of a seed
 
 
 @dataclass
@@ -73,6 +79,8 @@ def tracks(seed):
         (1.0, "linear"): (solvers.FreeEnergyFlow(1.0), DELAY_COMPARED_AT),
         (1.0, "delay"): (solvers.FreeEnergyFlow(1.0, delay=True), DELAY_COMPARED_AT),
     }
+    if seed in PEER_SEEDS:
+        runs |= {(0.6, name): (flow, DELAY_COMPARED_AT) for name, flow in PEERS.items()}
     risk = digits_risk()
     return {key: track(flow, risk, seed, steps) for key, (flow, steps) in runs.items()}
 
@@ -124,6 +132,17 @@ def test_the_half_step_delay_is_closer(risk, all_runs, seed, eta):
     )
     print(f"seed {seed}, η = {eta}: linear {linear:.3f}, delay {delay:.3f}")
     assert delay < linear
+
+
+@pytest.mark.parametrize("seed", PEER_SEEDS)
+def test_the_half_step_delay_is_closer_than_the_other_models(risk, moderate, seed):
+    runs = moderate[seed]
+    delayed, *others = (
+        distance(risk, runs[name], runs["gradient_descent"], DELAY_COMPARED_AT)
+        for name in ("delay", *PEERS)
+    )
+    print(f"seed {seed}: delay {delayed:.3f}, {dict(zip(PEERS, others, strict=True))}")
+    assert delayed < min(others)
 
 
 @pytest.mark.parametrize("growth", ["linear", "exact"])
