@@ -22,6 +22,9 @@ class TwoLayerNetwork:
 
         f_ρ(x) = ∫ a σ(w·x + b) dρ(θ) = (1/N) Σ_i a_i σ(w_i·x + b_i).
 
+    With ``train_output=False`` the output weights are held at a = 1 and the particles are θ = (w, b), D = d + 1, or w alone: with
+    one input and no bias they are points of the line, f_ρ(x) = ∫ σ(θx) dρ(θ).
+
     Parameters
     ----------
     input_dim, output_dim : int
@@ -30,11 +33,13 @@ class TwoLayerNetwork:
         σ, one of ``ACTIVATIONS``. At the kink of relu the derivative is taken as 0, its higher derivatives as 0 everywhere.
     bias : bool
         Whether particles have the coordinate b.
+    train_output : bool
+        Whether particles have the coordinates a; without them, one output only.
 
     Raises
     ------
     ValueError
-        For a dimension below 1 or an unknown activation.
+        For a dimension below 1, an unknown activation, several outputs of fixed weights.
 
     References
     ----------
@@ -45,21 +50,26 @@ class TwoLayerNetwork:
     output_dim: int = 1
     activation: str = "tanh"
     bias: bool = True
+    train_output: bool = True
 
     def __post_init__(self) -> None:
         check_count("input_dim", self.input_dim)
         check_count("output_dim", self.output_dim)
         check_choice("activation", self.activation, ACTIVATIONS)
+        if not self.train_output and self.output_dim != 1:
+            raise ValueError(
+                f"output_dim: {self.output_dim} came, 1 is needed where train_output=False"
+            )
 
     @property
     def parameter_count(self) -> int:
         """D, the number of coordinates of a particle."""
-        return self.output_dim + self.input_dim + int(self.bias)
+        return len(self.parameter_names)
 
     @property
     def parameter_names(self) -> list[str]:
         """Names of the D coordinates in order: a0 … , w0 … , b."""
-        names = [f"a{i}" for i in range(self.output_dim)]
+        names = [f"a{i}" for i in range(self.output_dim * self.train_output)]
         names += [f"w{j}" for j in range(self.input_dim)]
         return names + ["b"] * self.bias
 

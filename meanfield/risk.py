@@ -16,6 +16,8 @@ from meanfield.tasks import Task
 
 Array = NDArray[np.floating[Any]]
 
+_WEIGHT_ROUNDING = 1e-6  # of the sum of weights that were stored in float32
+
 
 class Risk:
     """Risk of a two-layer network in mean-field scaling, on particles x of shape (N, D).
@@ -25,6 +27,9 @@ class Risk:
     All derivatives are the *mean-field* ones: the gradient is N ∂R/∂θ_i, whose limit as N → ∞ is ∇_θ R'[ρ](θ_i), and they are
     taken in the inner product ⟨u, v⟩ = (1/N) Σ_i u_i·v_i, so sharpness has a limit too. Gradient descent with learning rate η on
     this objective is plain gradient descent with learning rate ηN on the N neurons.
+
+    With weights p (N,), p ≥ 0 of sum 1, in place of 1/N the measure is ρ = Σ_i p_i δ_{θ_i}. The gradient then still is ∇_θ R'[ρ],
+    not multiplied by p_i, at the particles or at any other points.
 
     Parameters
     ----------
@@ -83,36 +88,44 @@ class Risk:
     def _targets(self) -> Array:
         return np.ascontiguousarray(self.task.targets, dtype=self.dtype)
 
-    def outputs(self, x: ArrayLike) -> Array:
+    def outputs(self, x: ArrayLike, weights: ArrayLike | None = None) -> Array:
         """f_ρ at the training inputs, (n, c)."""
-        return self._jet(self._particles("x", x))[0]
-
-    def value(self, x: ArrayLike) -> float:
-        """R[ρ] of the particles x (N, D)."""
         x = self._particles("x", x)
-        losses = self._loss.value(self._jet(x)[0], self._targets)
-        return float(losses.mean()) + 0.5 * self.weight_decay * self.inner(x, x)
+        return self._jet(x, self._weights(weights, x))[0]
 
-    def gradient(self, x: ArrayLike) -> Array:
-        """Mean-field gradient N ∂R/∂θ_i, (N, D)."""
+    def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
+        """R[ρ] of the particles x (N, D), of weights (N,)."""
         x = self._particles("x", x)
-        r = self._loss.gradient(self._jet(x)[0], self._targets)
-        gradient = self._gradient_jet(x, [r])
-        return gradient + self.dtype.type(self.weight_decay) * x if self.weight_decay else gradient
+        p = self._weights(weights, x)
+        losses = self._loss.value(self._jet(x, p)[0], self._targets)
+        second_moment = self.inner(x, x) if p is None else float(np.sum(p[:, None] * x * x))
+        return float(losses.mean()) + 0.5 * self.weight_decay * second_moment
 
-    def hvp(self, x: ArrayLike, v: ArrayLike) -> Array:
-        """Mean-field Hessian times v: (Hess R · v)_i = N Σ_j ∂²R/∂θ_i∂θ_j v_j, (N, D), for v (N, D)."""
+    def gradient(
+        self, x: ArrayLike, weights: ArrayLike | None = None, at: ArrayLike | None = None
+    ) -> Array:
+        """Mean-field gradient N ∂R/∂θ_i, (N, D); with `at` (M, D), ∇_θ R'[ρ] at those points, (M, D)."""
+        x = self._particles("x", x)
+        points = x if at is None else self._particles("at", at)
+        r = self._loss.gradient(self._jet(x, self._weights(weights, x))[0], self._targets)
+        gradient = self._gradient_jet(points, [r])
+        return self._decayed(gradient, points)
+
+    def hvp(self, x: ArrayLike, v: ArrayLike, weights: ArrayLike | None = None) -> Array:
+        """Mean-field Hessian times v: the derivative of the gradient when every particle moves along v, (N, D), for v (N, D).
+
+        With equal weights, (Hess R · v)_i = N Σ_j ∂²R/∂θ_i∂θ_j v_j. Self-adjoint for ⟨u, v⟩ = Σ_i p_i u_i·v_i.
+        """
         x, v = self._particles("x", x), self._direction("v", v, x)
-        f, df = self._jet(x, v, order=1)
+        f, df = self._jet(x, self._weights(weights, x), v, order=1)
         r = self._loss.gradient(f, self._targets)
         dr = self._loss.curvature(f, self._targets, df)
-        product = self._gradient_jet(x, [r, dr], v)
-        return product + self.dtype.type(self.weight_decay) * v if self.weight_decay else product
+        return self._decayed(self._gradient_jet(x, [r, dr], v), v)
 
-    def third(self, x: ArrayLike, u: ArrayLike) -> Array:
+    def third(self, x: ArrayLike, u: ArrayLike, weights: ArrayLike | None = None) -> Array:
         """∇³R[u, u], the second derivative of the mean-field gradient along u, (N, D), for u (N, D)."""
         x, u = self._particles("x", x), self._direction("u", u, x)
-        f, df, ddf = self._jet(x, u, order=2)
+        f, df, ddf = self._jet(x, self._weights(weights, x), u, order=2)
         r = self._loss.gradient(f, self._targets)
         dr = self._loss.curvature(f, self._targets, df)
         ddr = self._loss.curvature(f, self._targets, ddf) + self._loss.third(f, self._targets, df)
@@ -123,8 +136,10 @@ class Risk:
         u, v = np.asarray(u), np.asarray(v)
         return float(np.sum(u * v, dtype=np.float64)) / len(u)
 
-    def _jet(self, x: Array, direction: Array | None = None, order: int = 0) -> Array:
-        return _evaluation.network_jet(self.network, x, self._inputs, direction, order)
+    def _jet(
+        self, x: Array, weights: Array | None, direction: Array | None = None, order: int = 0
+    ) -> Array:
+        return _evaluation.network_jet(self.network, x, self._inputs, direction, order, weights)
 
     def _gradient_jet(
         self, x: Array, residuals: list[Array], direction: Array | None = None
@@ -134,6 +149,12 @@ class Risk:
         )
         return _evaluation.gradient_jet(self.network, x, self._inputs, scaled, direction)
 
+    def _decayed(self, derivative: Array, argument: Array) -> Array:
+        """A derivative of the loss with that of ∫ V dρ, which is λ times its argument."""
+        if not self.weight_decay:
+            return derivative
+        return derivative + self.dtype.type(self.weight_decay) * argument
+
     def _particles(self, name: str, value: ArrayLike) -> Array:
         return self.network.check_particles(name, np.asarray(value, dtype=self.dtype))
 
@@ -142,3 +163,17 @@ class Risk:
         if direction.shape != x.shape:
             raise ValueError(f"{name}: shape {direction.shape} came, {x.shape} is needed, as of x")
         return direction
+
+    def _weights(self, value: ArrayLike | None, x: Array) -> NDArray[np.float64] | None:
+        if value is None:
+            return None
+        weights = np.asarray(value, dtype=np.float64)
+        if weights.shape != (len(x),):
+            raise ValueError(f"weights: shape {weights.shape} came, ({len(x)},) is needed, as of x")
+        total = float(weights.sum())
+        if not (np.all(weights >= 0) and abs(total - 1.0) <= _WEIGHT_ROUNDING):
+            raise ValueError(
+                f"weights: non-negative ones of sum 1 are needed, the least is {weights.min()!r}, "
+                f"the sum {total!r}"
+            )
+        return weights

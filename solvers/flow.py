@@ -34,6 +34,13 @@ class Flow(ABC):
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient")
     #: keys of `diagnostics`
     diagnostic_names: ClassVar[tuple[str, ...]] = ()
+    #: whether particle i of the center is the i-th of gradient descent
+    labelled: ClassVar[bool] = True
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the scheme in time tells the energy that is dissipated."""
+        return False
 
     @abstractmethod
     def start(self, objective: Any, x0: Array) -> Array:
@@ -68,7 +75,7 @@ class Flow(ABC):
         return self.predicted_loss(objective, step, state) - trace / self.learning_rate
 
     def diagnostics(self, objective: Any, step: int, state: Array) -> dict[str, float]:
-        """Numbers that tell how well the flow was solved, e.g. residuals; evaluated only when asked for."""
+        """Numbers that tell how well the flow is solved at a state, e.g. residuals; evaluated only when asked for."""
         return {}
 
 
@@ -79,6 +86,10 @@ class ContinuousFlow(Flow):
     """
 
     delay: bool = False
+
+    @property
+    def balanced(self) -> bool:
+        return not self.delay
 
     @property
     def default_integrator(self) -> Integrator:
@@ -103,6 +114,15 @@ class SteppedFlow(Flow):
     @abstractmethod
     def advance(self, objective: Any, state: Array, dt: float) -> Array:
         """The state after a time dt, in iterations."""
+
+    def advance_reporting(
+        self, objective: Any, state: Array, dt: float
+    ) -> tuple[Array, dict[str, float]]:
+        """`advance`, and numbers that tell how well this step was solved, diagnostics of the new state.
+
+        Of a flow that is `balanced` also what it "dissipated".
+        """
+        return self.advance(objective, state, dt), {}
 
 
 class DiscreteFlow(Flow):

@@ -73,8 +73,9 @@ class Observation:
 
     @cached_property
     def diagnostics(self) -> dict[str, float]:
-        """What the flow tells of its own solution, by ``flow.diagnostic_names``."""
-        return self.flow.diagnostics(self.objective, self.step, self.state.values)
+        """What flow and scheme tell of their own solution, by ``flow.diagnostic_names``; of steps there are none at the start."""
+        at_state = self.flow.diagnostics(self.objective, self.step, self.state.values)
+        return at_state | dict(self.state.report)
 
     @cached_property
     def gradient_norm_sq(self) -> float:

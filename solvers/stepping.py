@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
@@ -22,13 +22,15 @@ class State:
     """Where a run stands: all that is needed to go on from it.
 
     step : iterations done. values : the flow's state. dissipated : ∫ (dF/dt) dt since the start of the run, NaN where the
-    scheme does not give it. history : of a delay equation, the states before, one step in time apart, oldest first.
+    scheme does not give it. history : of a delay equation, the states before, one step in time apart, oldest first. report :
+    what the scheme has to tell of its steps since the state before, the largest number of each name.
     """
 
     step: int
     values: Array
     dissipated: float
     history: Array | None = None
+    report: Mapping[str, float] = field(default_factory=dict)
 
 
 Advance = Callable[[State], State]
@@ -50,12 +52,15 @@ def start(flow: Flow, objective: Any, x0: Any) -> tuple[State, str]:
     message = ""
     if not np.any(gradient):
         message = "x0 is a critical point: nothing leaves it and no oscillation ever starts"
-    balanced = isinstance(flow, ContinuousFlow) and not flow.delay
-    return State(0, values, 0.0 if balanced else math.nan), message
+    return State(0, values, 0.0 if flow.balanced else math.nan), message
 
 
 def stepper(
-    flow: Flow, objective: Any, dt: float | None, integrator: Integrator | None, steps: int
+    flow: Flow,
+    objective: Any,
+    dt: float | None = None,
+    integrator: Integrator | None = None,
+    steps: int = 1,
 ) -> Advance:
     """The map from a state to the next that is seen: an iteration later, or dt iterations if that is more."""
     if isinstance(flow, DiscreteFlow):
@@ -104,10 +109,12 @@ class _Clock:
 
 def _by_own_scheme(flow: SteppedFlow, objective: Any, clock: _Clock) -> Advance:
     def advance(state: State) -> State:
-        values = state.values
+        values, dissipated, report = state.values, state.dissipated, dict[str, float]()
         for _ in range(clock.substeps):
-            values = flow.advance(objective, values, clock.dt)
-        return State(state.step + clock.stride, values, state.dissipated)
+            values, told = flow.advance_reporting(objective, values, clock.dt)
+            dissipated += told.pop("dissipated", math.nan)
+            report |= {key: max(value, report.get(key, value)) for key, value in told.items()}
+        return State(state.step + clock.stride, values, dissipated, report=report)
 
     return advance
 

@@ -22,13 +22,15 @@ class Distances:
         self._n = len(problem.particles(problem.start))
         self._seed = seed
 
-    def between(self, x: Floats, y: Floats, with_w2: bool) -> dict[str, float]:
-        """Distance particle by particle, of functions, and of measures; the last for many particles only if it is asked for."""
+    def between(self, x: Floats, y: Floats, labelled: bool, with_w2: bool) -> dict[str, float]:
+        """Distance particle by particle, of functions, and of measures.
+
+        The first where particles are `labelled` alike, the last for many particles only if it is asked for.
+        """
         with np.errstate(over="ignore", invalid="ignore"):  # the end of a divergence
-            distances = {
-                "center_distance": solvers.transport.coupled_distance(x, y),
-                "function_distance": self._problem.function_distance(x, y),
-            }
+            distances = {"function_distance": self._problem.function_distance(x, y)}
+            if labelled:
+                distances["center_distance"] = solvers.transport.coupled_distance(x, y)
         if self._n == 1:  # there is one way to couple them
             return distances | {"w2": distances["center_distance"]}
         if with_w2 or self._n <= EXACT_W2_PARTICLES:

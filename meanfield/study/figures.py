@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from meanfield.study.layout import OutputError, ProcessRecord, RunRecord
+from meanfield.study.layout import Floats, OutputError, ProcessRecord, RunRecord
 from meanfield.study.styles import Look, looks
 
 FORMATS = ("png", "svg", "pdf")
@@ -296,9 +296,12 @@ def _particle_clouds(run: RunRecord, names: list[str]) -> Figure:
 def draw_clouds(
     ax: Axes, run: RunRecord, names: list[str], shown: Sequence[str] | None = None
 ) -> None:
-    """Particles at start and end, along the two directions in which the first process moved."""
+    """Particles at start and end, along the two directions in which the first process moved; on the line, how many are where."""
     first, last = run.processes[names[0]].first, run.processes[names[0]].last
     assert first is not None and last is not None
+    if first.shape[1] == 1:
+        _draw_histograms(ax, run, shown or names, first)
+        return
     directions = np.linalg.svd(last - first, full_matrices=False)[2][:2].T
     dots: Any = {"s": 9, "linewidths": 0, "alpha": 0.6, "rasterized": True}
     ax.scatter(*_columns(first @ directions), color=PALE, label="start", **dots)
@@ -308,6 +311,21 @@ def draw_clouds(
             ax.scatter(*columns, color=look.colour, label=_title(name), **dots)
     ax.set(xlabel="first direction of motion", ylabel="second direction of motion")
     ax.legend(markerscale=2)
+
+
+def _draw_histograms(ax: Axes, run: RunRecord, shown: Sequence[str], first: Floats) -> None:
+    lasts = {
+        name: (process.last, look.colour)
+        for name, process, look in _processes(run)
+        if name in shown and process.last is not None
+    }
+    everywhere = np.concatenate([first, *(last for last, _ in lasts.values())])
+    bins: Any = np.histogram_bin_edges(everywhere[np.isfinite(everywhere)], bins=40)
+    ax.hist(first[:, 0], bins, density=True, color=PALE, label="start")
+    for name, (last, colour) in lasts.items():
+        ax.hist(last[:, 0], bins, density=True, color=colour, label=_title(name), histtype="step")
+    ax.set(xlabel=run.processes[shown[0]].parameter_names[0], ylabel="density of particles")
+    ax.legend()
 
 
 def draw_trajectories(ax: Axes, run: RunRecord) -> None:

@@ -21,17 +21,17 @@ class Meter:
         self._started = time.perf_counter()
         self._paused_seconds = 0.0
 
-    def value(self, x: Any) -> float:
-        """E(x); not counted, no flow needs it to move."""
-        return float(self._objective.value(x))
+    def value(self, x: Any, **measure: Any) -> float:
+        """E(x), of particles possibly with weights; not counted, few flows need it to move."""
+        return float(self._objective.value(x, **measure))
 
-    def gradient(self, x: Any) -> Any:
+    def gradient(self, x: Any, **measure: Any) -> Any:
         self._count("gradients")
-        return self._objective.gradient(x)
+        return self._objective.gradient(x, **measure)
 
-    def hvp(self, x: Any, v: Any) -> Any:
+    def hvp(self, x: Any, v: Any, **measure: Any) -> Any:
         self._count("hvps")
-        return self._objective.hvp(x, v)
+        return self._objective.hvp(x, v, **measure)
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._objective, name)

@@ -18,6 +18,7 @@ from meanfield.risk import Risk
 from meanfield.study.config import Process, Study
 from meanfield.study.layout import Floats, ProcessLayout
 from meanfield.study.sections import LandscapeSection
+from solvers.stepping import stepper
 
 TASKS: dict[str, Callable[..., tasks.Task]] = {
     "digits": tasks.digits,
@@ -36,6 +37,9 @@ FLOWS: dict[str, Callable[..., solvers.Flow]] = {
     "edge_flow": solvers.EdgeFlow,
     "central_flow": solvers.CentralFlow,
     "sharpness_flow": solvers.SharpnessFlow,
+    "langevin": solvers.Langevin,
+    "jko": solvers.JKOFlow,
+    "phase_space": solvers.PhaseSpaceFlow,
 }
 # models that are expanded about a point, here the start: (objective, start, learning_rate, **options)
 EXPANSIONS: dict[str, Callable[..., solvers.Flow]] = {
@@ -139,6 +143,7 @@ def _network_problem(study: Study) -> Problem:
         task.output_dim,
         activation=study.network.activation,
         bias=study.network.bias,
+        train_output=study.network.train_output,
     )
     risk = Risk(network, task, **study.risk.model_dump())
     start = network.initialize(study.network.width, seed=study.seed, dtype=study.risk.dtype)
@@ -188,6 +193,9 @@ def process_layouts(
     layouts = {}
     for name, flow in flows.items():
         with _errors_of(name), np.errstate(over="ignore", invalid="ignore"):
+            stepper(
+                flow, problem.objective, steps=study.steps, **time_stepping(study.processes[name])
+            )
             state = flow.start(problem.objective, problem.start)
             fluctuation = flow.fluctuation(0, state)
             layouts[name] = ProcessLayout(
@@ -219,6 +227,5 @@ def time_stepping(process: Process) -> dict[str, Any]:
 
 def check(study: Study) -> None:
     """Build everything a run of the study needs, and nothing more."""
-    build_flows(study, build_problem(study))
-    for process in study.processes.values():
-        time_stepping(process)
+    problem = build_problem(study)
+    process_layouts(study, problem, build_flows(study, problem))

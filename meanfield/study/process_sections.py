@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, model_validator
 
-from meanfield.study.sections import Count, Finite, Positive, Section
+from meanfield.study.sections import Count, Finite, NonNegative, Positive, Section, Seed
 
 
 def _floor(value: Any) -> float | str:
@@ -127,6 +127,32 @@ class SelfStabilizationProcess(_AnyScheme):
     modes: Count = 1
 
 
+class LangevinProcess(Section):
+    """The noisy particle system of mean-field Langevin, see `solvers.Langevin`."""
+
+    flow: Literal["langevin"]
+    temperature: NonNegative
+    seed: Seed = 0
+
+
+class JKOProcess(Section):
+    """Minimising movements of the particles, see `solvers.JKOFlow`; dt is the step τ."""
+
+    flow: Literal["jko"]
+    dt: Positive = 1.0
+    temperature: NonNegative = 0.0
+    saddle: bool = False
+
+
+class PhaseSpaceProcess(_OwnScheme):
+    """The kinetic equation on a grid, for particles of one parameter, see `solvers.PhaseSpaceFlow`."""
+
+    flow: Literal["phase_space"]
+    cells: Annotated[tuple[Count, Count], Field(strict=False)] = (128, 128)
+    temperature: NonNegative = 0.0
+    max_cells: Count = 2**22
+
+
 Process = Annotated[
     GradientDescentProcess
     | NormalizedGradientDescentProcess
@@ -137,6 +163,9 @@ Process = Annotated[
     | EdgeFlowProcess
     | CentralFlowProcess
     | SharpnessFlowProcess
-    | SelfStabilizationProcess,
+    | SelfStabilizationProcess
+    | LangevinProcess
+    | JKOProcess
+    | PhaseSpaceProcess,
     Field(discriminator="flow"),
 ]

@@ -84,7 +84,7 @@ def run(
         try:
             for name, flow in flows.items():
                 statuses.append(recorder.run(name, flow))
-            recorder.compare(list(flows))
+            recorder.compare(flows)
         except KeyboardInterrupt:
             statuses.append("interrupted")
         writer.status = _worst(statuses)
@@ -172,9 +172,9 @@ class _Recorder:
         }
         return row, pairs.vectors if pairs.converged else None
 
-    def compare(self, names: list[str]) -> None:
+    def compare(self, flows: Mapping[str, solvers.Flow]) -> None:
         """Distances of the other processes to gradient descent, if it is one of them."""
-        reference, *others = names
+        reference, *others = flows
         if self.study.processes[reference].flow != REFERENCE_FLOW or not others:
             return
         times = self.writer.snapshot_times(reference)
@@ -188,7 +188,8 @@ class _Recorder:
                 self.check_interrupt()
                 x = self.writer.position(reference, row)
                 y = self.writer.position(name, int(np.searchsorted(own_times, times[row])))
-                for key, value in between.between(x, y, with_w2=row == common[-1]).items():
+                found = between.between(x, y, flows[name].labelled, with_w2=row == common[-1])
+                for key, value in found.items():
                     values[key][row] = value
                 self.progress("comparison", i * len(times) + row + 1, len(others) * len(times))
             distances[name] = values

@@ -97,6 +97,7 @@ class NetworkSection(Section):
     width: Count = 400
     activation: Activation = "tanh"
     bias: bool = True
+    train_output: bool = True
 
 
 class RiskSection(Section):

@@ -22,8 +22,10 @@ def test_every_landscape_and_every_flow_can_be_asked_for_by_its_name():
         assert isinstance(
             load(None, (f"landscape.name={name}",)).landscape.build(), LANDSCAPES[name]
         )
+    needed = {"langevin": "temperature=0.1"}
     for name in (*FLOWS, *EXPANSIONS):
-        (process,) = load(None, (f"processes={{{name}={{}}}}",)).processes.values()
+        options = f"{{{needed.get(name, '')}}}"
+        (process,) = load(None, (f"processes={{{name}={options}}}",)).processes.values()
         assert process.flow == name
 
 

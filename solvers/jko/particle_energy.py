@@ -1,0 +1,126 @@
+"""An energy of weighted particles, as the steps of a minimising movement see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from solvers.objective import Array
+
+Float64 = NDArray[np.float64]
+
+
+class ParticleEnergy:
+    """E + T Ent on particles x (N, D) of weights p (N,), with the Wasserstein gradient and Hessian of it.
+
+        inner(u, v) = Σ_i p_i u_i·v_i,    d/dε E[x + εv] = inner(gradient(x), v),    d/dε gradient(x + εv) = hvp(x, v)
+
+    Everything is float64 here; the objective is called in the precision of the state, with the weights if the user gave any,
+    and, if it is one of a single point, with arrays (D,).
+
+    Parameters
+    ----------
+    objective, entropy : objects with ``value``, ``gradient`` and, where they can, ``hvp``
+        Without an hvp the Hessian is a central difference of gradients. entropy is not called at temperature 0.
+    weights : (N,), of sum one
+    pass_weights, single : bool
+    dtype : the state's
+    """
+
+    def __init__(
+        self,
+        objective: Any,
+        weights: Float64,
+        pass_weights: bool = False,
+        single: bool = False,
+        dtype: DTypeLike = np.float64,
+        temperature: float = 0.0,
+        entropy: Any = None,
+    ) -> None:
+        self.weights = weights
+        self._objective = objective
+        self._keywords = {"weights": weights} if pass_weights else {}
+        self._single = single
+        self._dtype = np.dtype(dtype)
+        self._temperature = temperature
+        self._entropy = entropy
+
+    @property
+    def has_hvp(self) -> bool:
+        """Whether the Hessian is exact."""
+        parts = [self._objective] + [self._entropy] * (self._temperature > 0)
+        return all(callable(getattr(part, "hvp", None)) for part in parts)
+
+    @property
+    def eps(self) -> float:
+        """Unit roundoff of the state, at least that of float64."""
+        return float(np.finfo(self._dtype).eps)
+
+    def value(self, x: Array) -> float:
+        """E + T Ent, possibly ∞."""
+        value = float(self._objective.value(self._plain(x), **self._keywords))
+        if self._temperature > 0:
+            value += self._temperature * float(self._entropy.value(x, weights=self.weights))
+        return value
+
+    def gradient(self, x: Array) -> Float64:
+        """∇(δ/δμ)(E + T Ent) at the particles, (N, D)."""
+        gradient = self._shaped(self._objective.gradient(self._plain(x), **self._keywords), x)
+        if self._temperature > 0:
+            try:
+                entropic = self._entropy.gradient(x, weights=self.weights)
+            except ValueError as error:  # particles that coincide have none
+                raise FloatingPointError(str(error)) from error
+            gradient = gradient + self._temperature * entropic
+        return gradient
+
+    def hvp(self, x: Array, v: Array) -> Float64:
+        """The derivative of the gradient along v, (N, D)."""
+        if not self.has_hvp:
+            return self._difference(x, v)
+        image = self._objective.hvp(self._plain(x), self._plain(v), **self._keywords)
+        product = self._shaped(image, x)
+        if self._temperature > 0:
+            product = product + self._temperature * self._entropy.hvp(x, v, weights=self.weights)
+        return product
+
+    def rounded(self, x: Float64) -> Float64:
+        """x as the state's precision holds it."""
+        return x.astype(self._dtype).astype(np.float64)
+
+    def inner(self, u: Array, v: Array) -> float:
+        """Σ_i p_i u_i·v_i."""
+        return float(self.weights @ np.sum(u * v, axis=1))
+
+    def norm(self, u: Array) -> float:
+        """√inner(u, u), safe from underflow."""
+        largest = float(np.max(np.abs(u), initial=0.0))
+        if largest == 0.0 or not np.isfinite(largest):
+            return largest
+        return largest * float(np.sqrt(self.inner(u / largest, u / largest)))
+
+    def _plain(self, x: Array) -> Array:
+        """As the objective takes it."""
+        plain: Array = x.astype(self._dtype, copy=False)
+        return plain[0] if self._single else plain
+
+    def _shaped(self, values: Any, x: Array) -> Float64:
+        """What the objective gave, as (N, D) in float64."""
+        array = np.asarray(values, dtype=np.float64)
+        if self._single:
+            array = array[None]
+        if array.shape != x.shape:
+            raise ValueError(
+                f"objective: its gradient or hvp has shape {array.shape}, the particles {x.shape}"
+            )
+        return array
+
+    def _difference(self, x: Array, v: Array) -> Float64:
+        """(∇E(x + hv) − ∇E(x − hv)) / 2h: truncation h²|v|³ and rounding ε/h balance at h|v| of order ε^(1/3)."""
+        size = self.norm(v)
+        if size == 0.0:
+            return np.zeros_like(x)
+        h = self.eps ** (1 / 3) * (1.0 + self.norm(x)) / size
+        return (self.gradient(x + h * v) - self.gradient(x - h * v)) / (2.0 * h)

@@ -1,0 +1,1 @@
+"""The kinetic equation of weights and fluctuations on a grid."""

@@ -1,0 +1,270 @@
+"""Laws of centers and fluctuations on the line, as the masses of a rectangular grid of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers._kernels import finite_volume
+from solvers.flow import check_learning_rate
+from solvers.line import Float64, quantile
+from solvers.measures import Grid
+
+_GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
+_ROUNDING = 1e-9  # of the sum of masses
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseSpaceGrid:
+    """Equidistant cells along θ and u, such that θ ± u takes few values on it.
+
+    The larger of the two spacings is an odd multiple of the smaller, which is called δ. The centers of the cells then have all
+    their θ + u on one lattice of spacing δ, all their θ − u on another, of rows·p + columns·q points at most (p, q: the spacings
+    in units of δ), and the middles of the cells' faces have theirs half-way between those points.
+
+    Parameters
+    ----------
+    theta_edges, u_edges : (rows + 1,), (columns + 1,)
+        Increasing, at least four cells each.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+    """
+
+    theta_edges: Float64
+    u_edges: Float64
+
+    def __post_init__(self) -> None:
+        for name in ("theta_edges", "u_edges"):
+            edges = np.array(getattr(self, name), dtype=np.float64)
+            if edges.ndim != 1 or len(edges) < 5:
+                raise ValueError(f"{name}: shape {edges.shape} came, (n + 1,) with n ≥ 4 is needed")
+            widths = np.diff(edges)
+            if not (widths.min() > 0 and np.ptp(widths) <= 1e-6 * widths.min()):
+                raise ValueError(f"{name}: finite edges at equal, positive distances are needed")
+            object.__setattr__(self, name, edges)
+        ratio = self.spacings[0] / self.spacings[1]
+        odd = round(max(ratio, 1.0 / ratio))
+        if odd % 2 == 0 or abs(max(ratio, 1.0 / ratio) - odd) > 1e-6 * odd:
+            raise ValueError(
+                f"theta_edges, u_edges: spacings {self.spacings} came, one must be an odd multiple of the other"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return len(self.theta_edges) - 1, len(self.u_edges) - 1
+
+    @property
+    def spacings(self) -> tuple[float, float]:
+        """Of θ and of u."""
+        (a, b), (rows, columns) = (self.theta_edges[[0, -1]], self.u_edges[[0, -1]]), self.shape
+        return float(a[1] - a[0]) / rows, float(b[1] - b[0]) / columns
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """The spacings (p, q) in units of δ, one of them 1."""
+        rows, columns = self.spacings
+        return (round(rows / columns), 1) if rows >= columns else (1, round(columns / rows))
+
+    @property
+    def theta_centers(self) -> Float64:
+        """(rows,)."""
+        return 0.5 * (self.theta_edges[1:] + self.theta_edges[:-1])
+
+    @property
+    def u_centers(self) -> Float64:
+        """(columns,)."""
+        return 0.5 * (self.u_edges[1:] + self.u_edges[:-1])
+
+    @cached_property
+    def lattices(self) -> tuple[Float64, Float64]:
+        """The values of θ + u at the centers of cells, increasing, and of θ − u, decreasing."""
+        return self._lattices(0)
+
+    @cached_property
+    def face_lattices(self) -> tuple[Float64, Float64]:
+        """Those at the middles of faces."""
+        return self._lattices(max(self.strides))
+
+    def _lattices(self, beyond: int) -> tuple[Float64, Float64]:
+        (rows, columns), (p, q) = self.shape, self.strides
+        steps = np.arange(p * (rows - 1) + q * (columns - 1) + 1 + beyond) - 0.5 * beyond
+        distance = min(self.spacings) * steps
+        theta, u = self.theta_centers, self.u_centers
+        return theta[0] + u[0] + distance, theta[-1] - u[0] - distance
+
+    def laws(self, masses: Float64) -> tuple[Float64, Float64]:
+        """Of θ + u and of θ − u, as masses on the lattices."""
+        plus, minus = (np.empty(len(lattice)) for lattice in self.lattices)
+        finite_volume.endpoint_laws(masses, *self.strides, plus, minus)
+        return plus, minus
+
+    def padded(self, cells: Sequence[int]) -> PhaseSpaceGrid:
+        """With so many cells more below and above in θ, below and above in u."""
+        edges: list[Float64] = []
+        for old, spacing, before, after in zip(
+            (self.theta_edges, self.u_edges), self.spacings, cells[::2], cells[1::2], strict=True
+        ):
+            steps = np.arange(-before, len(old) + after, dtype=np.float64)
+            edges.append(old[0] + spacing * steps)
+        return PhaseSpaceGrid(*edges)
+
+    @classmethod
+    def covering(
+        cls, domain: tuple[tuple[float, float], tuple[float, float]], cells: tuple[int, int]
+    ) -> PhaseSpaceGrid:
+        """Of so many cells, at least the domain: its shape is met by widening one side about its middle, by √3 at most."""
+        spacings = [(high - low) / n for (low, high), n in zip(domain, cells, strict=True)]
+        large, small = (0, 1) if spacings[0] >= spacings[1] else (1, 0)
+        ratio = spacings[large] / spacings[small]
+        below = 2 * int((ratio - 1) // 2) + 1
+        odd = min(below, below + 2, key=lambda k: max(k / ratio, ratio / k))
+        spacings[small] = max(spacings[small], spacings[large] / odd)
+        spacings[large] = odd * spacings[small]
+        edges: list[Float64] = [
+            0.5 * (low + high) + spacing * (np.arange(n + 1, dtype=np.float64) - 0.5 * n)
+            for (low, high), spacing, n in zip(domain, spacings, cells, strict=True)
+        ]
+        return cls(*edges)
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseSpaceDensity:
+    """A law p(θ, u) of a center and a fluctuation, both real, constant in the cells of a grid.
+
+    Integrals of other functions are taken at the centers of cells, with an error of order two in their width.
+
+    Parameters
+    ----------
+    theta_edges, u_edges : (rows + 1,), (columns + 1,)
+        Edges of the cells, in the units of the parameter: equidistant, one spacing an odd multiple of the other.
+    masses : (rows, columns)
+        Of the cells: not negative, of sum one.
+
+    Raises
+    ------
+    ValueError
+        For anything else, and for fewer than four cells in a direction.
+    """
+
+    theta_edges: Float64
+    u_edges: Float64
+    masses: Float64
+
+    def __post_init__(self) -> None:
+        grid = PhaseSpaceGrid(self.theta_edges, self.u_edges)
+        masses = np.array(self.masses, dtype=np.float64)
+        if masses.shape != grid.shape:
+            raise ValueError(f"masses: shape {masses.shape} came, {grid.shape} is needed")
+        total = float(masses.sum())
+        if not (np.all(masses >= 0) and abs(total - 1.0) <= _ROUNDING):
+            raise ValueError(f"masses: non-negative ones of sum 1 are needed, the sum is {total!r}")
+        object.__setattr__(self, "theta_edges", grid.theta_edges)
+        object.__setattr__(self, "u_edges", grid.u_edges)
+        object.__setattr__(self, "masses", masses)
+
+    @cached_property
+    def grid(self) -> PhaseSpaceGrid:
+        """The cells."""
+        return PhaseSpaceGrid(self.theta_edges, self.u_edges)
+
+    @classmethod
+    def of_particles(
+        cls, grid: PhaseSpaceGrid, centers: Float64, fluctuations: Float64
+    ) -> PhaseSpaceDensity:
+        """Equal particles (N,), each shared by the four cells about it in proportion to its nearness: the means are kept.
+
+        Raises
+        ------
+        ValueError
+            For particles that do not lie between centers of cells.
+        """
+        i, row_share = _place("centers", centers, grid.theta_centers)
+        j, column_share = _place("fluctuations", fluctuations, grid.u_centers)
+        masses = np.zeros(grid.shape[0] * grid.shape[1])
+        for row, row_part in ((i, 1.0 - row_share), (i + 1, row_share)):
+            for column, column_part in ((j, 1.0 - column_share), (j + 1, column_share)):
+                flat = row * grid.shape[1] + column
+                masses += np.bincount(flat, row_part * column_part, len(masses))
+        masses = masses.reshape(grid.shape) / len(centers)
+        return cls(grid.theta_edges, grid.u_edges, masses)
+
+    def theta_marginal(self) -> Grid:
+        """The law of θ."""
+        return Grid(self.theta_edges, self.masses.sum(axis=1))
+
+    def u_marginal(self) -> Grid:
+        """The law of u."""
+        return Grid(self.u_edges, self.masses.sum(axis=0))
+
+    @property
+    def mean_center(self) -> float:
+        """∫ θ dp."""
+        return float(self.masses.sum(axis=1) @ self.grid.theta_centers)
+
+    @property
+    def fluctuation_trace(self) -> float:
+        """tr Σ = ∫ u² dp."""
+        return float(self.masses.sum(axis=0) @ self.grid.u_centers**2)
+
+    def mean_loss(self, objective: Any) -> float:
+        """½ (E[μ₊] + E[μ₋]), μ± the law of θ ± u: the loss averaged over the oscillation."""
+        laws = zip(self.grid.lattices, self.grid.laws(self.masses), strict=True)
+        return sum(0.5 * float(objective.value(x[:, None], weights=p)) for x, p in laws)
+
+    def free_energy(self, objective: Any, learning_rate: float) -> float:
+        """F = ½ (E[μ₊] + E[μ₋]) − ∫ u² dp / η."""
+        return self.mean_loss(objective) - self.fluctuation_trace / check_learning_rate(
+            learning_rate
+        )
+
+    def particles(self, n: int) -> tuple[Float64, Float64]:
+        """n equal particles of this law, centers (n, 1) and fluctuations (n, 1), always the same ones.
+
+        The Rosenblatt transform of n points of low discrepancy, ((i + ½)/n, frac((i + ½) φ)) with the golden ratio φ: quantiles
+        of θ, and of u in the row of cells that θ is in. Averages of smooth functions err by O(log n / n).
+
+        Raises
+        ------
+        ValueError
+            For n < 1.
+        """
+        _check_count("n", n, 1)
+        indices = np.arange(n) + 0.5
+        levels, within = indices / n, (indices * _GOLDEN) % 1.0
+        theta = self.theta_marginal()
+        fluctuations = np.empty(n)
+        cumulative = np.cumsum(theta.masses)
+        rows = np.minimum(np.searchsorted(cumulative, levels), np.flatnonzero(theta.masses)[-1])
+        for row in np.unique(rows):
+            here = rows == row
+            law = Grid(self.u_edges, self.masses[row] / self.masses[row].sum())
+            fluctuations[here] = quantile(law.pieces(), within[here])
+        return quantile(theta.pieces(), levels)[:, None], fluctuations[:, None]
+
+
+def _check_count(name: str, value: object, minimum: int) -> None:
+    """An integer of at least the minimum."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
+        raise ValueError(f"{name}: {value!r} came, an integer of at least {minimum} is needed")
+
+
+def _place(name: str, x: Float64, centers: Float64) -> tuple[NDArray[np.intp], Float64]:
+    """The center before each point and the share of the way to the next."""
+    position = (x - centers[0]) / (centers[1] - centers[0])
+    if not (np.min(position) >= 0 and np.max(position) <= len(centers) - 1):
+        raise ValueError(
+            f"domain: {name} from {np.min(x):.6g} to {np.max(x):.6g} came, those from {centers[0]:.6g} "
+            f"to {centers[-1]:.6g} lie between centers of cells"
+        )
+    before = np.minimum(position.astype(np.intp), len(centers) - 2)
+    return before, position - before

@@ -1,0 +1,369 @@
+"""The kinetic equation of weights and fluctuations on a grid, for weights of one dimension."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+
+from solvers._kernels import finite_volume
+from solvers.flow import as_iterate, check_learning_rate
+from solvers.integrators import SchemeError
+from solvers.line import Float64
+from solvers.measures import Grid
+from solvers.phase_space.density import PhaseSpaceDensity, PhaseSpaceGrid
+
+LIMITERS = finite_volume.LIMITERS
+
+# Masses and velocities of both stages and what NumPy needs to combine them: ten arrays in float64.
+_BYTES_PER_CELL = 80
+# The velocities change with the law, and at most a few fold within an iteration.
+_LARGEST_STEP = 1 / 8
+
+
+@dataclass(frozen=True)
+class PhaseSpaceReport:
+    """What an advance tells of itself.
+
+    substeps : steps in time. outflow : mass that met the boundary of the domain on its way out, and was held there. growths : how
+    often the domain was enlarged. mass_error : |mass − 1| at the end. dissipated : ∫ (dF/dt) dt by the scheme's own fluxes, with
+    dF/dt = −η‖∂_θF'‖² + η‖∂_uF'‖² and the share of the diffusion; F(t) − F(0) for the exact solution.
+    """
+
+    substeps: int
+    outflow: float
+    growths: int
+    mass_error: float
+    dissipated: float
+
+
+@dataclass(frozen=True)
+class PhaseSpacePDE:
+    """The kinetic equation of gradient descent in the mean-field limit, for θ and u on the line:
+
+        ∂_t p + ∂_θ (p θ̇) + ∂_u (p u̇) = η T ∂²_θ p,      θ̇ = −η ∂_θ F'[p],    u̇ = +η ∂_u F'[p],    t in iterations,
+
+        F[p] = ½ (R[μ₊] + R[μ₋]) − (1/η) ∫ u² dp,      μ± = law of θ ± u under p,
+
+    so that θ̇ = −(η/2) (g₊(θ + u) + g₋(θ − u)) and u̇ = (η/2) (g₊(θ + u) − g₋(θ − u)) − 2u with g± = ∇R'[μ±]. Its particle system
+    is `FreeEnergyFlow`.
+
+    Finite volumes, unsplit, with limited slopes and upwind fluxes; in time Heun's method, which is SSP: mass is kept to rounding
+    and never negative. On the grid μ± are measures on lattices of about rows + columns points, and g± are evaluated at as many:
+    the velocities are those of the grid's law exactly.
+
+    Order, in the width h of the cells: two where p is smooth, in L1 and in the bulk of the marginals; at the ends of a compact
+    support, where slopes are limited, W2 falls a little slower. Fluctuations that contract end in a law thinner than a cell, and
+    W2 falls like h. A law on a curve, as the start from particles is, has no slopes that the limiter would leave: while it moves
+    across the cells it is spread as by upwind differences, and W2 falls like √h at least.
+
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0.
+    temperature : float
+        T ≥ 0, the noise of mean-field Langevin dynamics on θ.
+    cells : (rows, columns)
+        Along θ and along u, at least 4 each.
+    domain : ((θ_min, θ_max), (u_min, u_max)), optional
+        What the grid covers at first; one side is widened, by √3 at most, to spacings of which one is an odd multiple of the
+        other. By default square cells, with room for half as much again as the start takes along θ, twice as much along u.
+    max_cells : int
+        The domain grows by half on every side that mass is about to leave by, as long as it has no more cells, of 80 bytes.
+    limiter : {"mc", "minmod", "upwind"}
+        Of the slopes; "upwind" takes none, and is of first order.
+    cfl : float
+        Steps in time are this fraction, below 1, of what keeps masses positive (see ``_kernels.finite_volume``), and ⅛ at most.
+    outflow_tolerance : float
+        The rate, in mass per iteration, at which mass may meet one side of the boundary (where it is held) without the domain
+        growing.
+
+    Raises
+    ------
+    ValueError
+        For a value outside what is listed; for a grid larger than max_cells.
+
+    Notes
+    -----
+    u relaxes at the rate 2: near u = U it crosses 2U/h cells per iteration, and a grid of n columns about 0 takes 2n steps.
+
+    References
+    ----------
+    Chodron de Courcel, arXiv:2606.05326 (the equation). van Leer, J. Comput. Phys. 32, 101 (1979) (the slopes). Gottlieb, Shu,
+    Tadmor, SIAM Rev. 43, 89 (2001) (positivity in time).
+    """
+
+    learning_rate: float
+    temperature: float = 0.0
+    cells: tuple[int, int] = (128, 128)
+    domain: tuple[tuple[float, float], tuple[float, float]] | None = None
+    max_cells: int = 2**22
+    limiter: str = "mc"
+    cfl: float = 0.9
+    outflow_tolerance: float = 1e-9
+
+    order: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        check_learning_rate(self.learning_rate)
+        for name in ("temperature", "outflow_tolerance"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+                raise ValueError(f"{name}: {value!r} came, a finite number of at least 0 is needed")
+        if len(self.cells) != 2 or not all(isinstance(n, Integral) and n >= 4 for n in self.cells):
+            raise ValueError(f"cells: {self.cells!r} came, two integers of at least 4 are needed")
+        if not isinstance(self.cfl, Real) or not 0 < self.cfl < 1:
+            raise ValueError(f"cfl: {self.cfl!r} came, a number between 0 and 1 is needed")
+        if self.limiter not in LIMITERS:
+            raise ValueError(f"limiter: {self.limiter!r} came, one of {LIMITERS} is allowed")
+        if self.domain is not None:
+            _check_domain(self.domain)
+        if self.cells[0] * self.cells[1] > self.max_cells:
+            raise ValueError(f"cells: {self.cells} came, {_excess(self.cells, self.max_cells)}")
+
+    def start(
+        self, objective: Any, x0: Any | Callable[[Float64, Float64], Float64]
+    ) -> PhaseSpaceDensity:
+        """The law at t = 0.
+
+        Parameters
+        ----------
+        objective : objective on measures
+            ``value(x, weights)`` and ``gradient(x, weights, at)`` for particles x (N, 1), as of `meanfield.Risk`.
+        x0 : (N,) or (N, 1), or a function
+            The iterate that gradient descent starts from: fluctuations u_0 = (η/2)∇R'[μ_0](x_0), centers x_0 − u_0, equal masses.
+            Or p_0(θ, u) up to a factor, arrays (M,) in and out: the grid takes its averages over the cells, over `domain`.
+
+        Raises
+        ------
+        ValueError
+            For particles that are not finite, of another dimension than one or outside the domain, a function without a domain,
+            with values that are negative or not finite, an objective that has no such methods.
+        """
+        if callable(x0):
+            if self.domain is None:
+                raise ValueError("domain: None came, a start from a function needs one")
+            grid = PhaseSpaceGrid.covering(self.domain, self.cells)
+            cells = Grid.from_density(
+                (grid.theta_edges, grid.u_edges), lambda x: x0(x[:, 0], x[:, 1]), nodes=4
+            )
+            density = PhaseSpaceDensity(grid.theta_edges, grid.u_edges, cells.masses)
+            _check_objective(objective, density.mean_center)
+            return density
+        x = as_iterate(x0).astype(np.float64)
+        x = x[:, None] if x.ndim == 1 else x
+        if x.ndim != 2 or x.shape[1] != 1:
+            raise ValueError(f"x0: shape {x.shape} came, (N, 1) is needed: θ has one dimension")
+        _check_objective(objective, x[0, 0])
+        u = 0.5 * self.learning_rate * np.asarray(objective.gradient(x), dtype=np.float64)[:, 0]
+        w = x[:, 0] - u
+        domain = _domain_of(w, u, self.cells) if self.domain is None else self.domain
+        return PhaseSpaceDensity.of_particles(PhaseSpaceGrid.covering(domain, self.cells), w, u)
+
+    def advance(
+        self, objective: Any, density: PhaseSpaceDensity, time: float, dt: float | None = None
+    ) -> tuple[PhaseSpaceDensity, PhaseSpaceReport]:
+        """The law a time later, in iterations, and how it went.
+
+        Parameters
+        ----------
+        dt : float, optional
+            A fixed step in time (the last one may be shorter); by default chosen anew at every step.
+
+        Raises
+        ------
+        ValueError
+            For a time or dt that is not a finite number above zero; a dt that does not keep the masses positive.
+        SchemeError
+            When mass is about to leave a domain that cannot grow any more.
+        FloatingPointError
+            When the velocities are not finite.
+        """
+        for name, value in (("time", time), ("dt", dt)):
+            if value is not None and not (isinstance(value, Real) and 0 < value < math.inf):
+                raise ValueError(f"{name}: {value!r} came, a finite number above 0 is needed")
+        run = _Run(self, objective, density)
+        while run.time < time:
+            run.step(time, dt)
+        report = PhaseSpaceReport(
+            substeps=run.substeps,
+            outflow=run.outflow,
+            growths=run.growths,
+            mass_error=abs(float(run.masses.sum()) - 1.0),
+            dissipated=run.dissipated,
+        )
+        return PhaseSpaceDensity(run.grid.theta_edges, run.grid.u_edges, run.masses), report
+
+
+class _Stage:
+    """The velocities of a law, and what follows from them."""
+
+    def __init__(self, pde: PhaseSpacePDE, objective: Any, grid: PhaseSpaceGrid, masses: Float64):
+        (rows, columns), (h_theta, h_u), eta = grid.shape, grid.spacings, pde.learning_rate
+        self.masses, self.limiter = masses, LIMITERS.index(pde.limiter)
+        # In cells per unit of time, as the velocities are.
+        self.diffusion = eta * pde.temperature / h_theta**2
+        self.squares = -(h_theta**2) / eta, h_u**2 / eta
+        gradients = [
+            np.asarray(objective.gradient(x[:, None], weights=p, at=at[:, None]), np.float64)[:, 0]
+            for x, p, at in zip(grid.lattices, grid.laws(masses), grid.face_lattices, strict=True)
+        ]
+        if not all(np.all(np.isfinite(g)) for g in gradients):
+            raise FloatingPointError("the velocity is not finite")
+        self.down, self.right = np.empty((rows + 1, columns)), np.empty((rows, columns + 1))
+        scales = 0.5 * eta / h_theta, 0.5 * eta / h_u, 2.0 / h_u
+        finite_volume.face_velocities(
+            *gradients, grid.u_edges, *grid.strides, *scales, self.down, self.right
+        )
+
+    def largest_dt(self) -> float:
+        """The bound below which no mass turns negative."""
+        rate = finite_volume.largest_loss_rate(self.diffusion, self.masses, self.down, self.right)
+        # Less what rounding may take.
+        return (1.0 - 1e-12) / rate if rate > 0 else math.inf
+
+    def outflows(self) -> Float64:
+        """Rates at which mass would leave by each side, the lower and upper ones of θ, then of u, were it not held."""
+        m, down, right = self.masses, self.down, self.right
+        return np.array(
+            [
+                m[0] @ (np.maximum(-down[0], 0.0) + self.diffusion),
+                m[-1] @ (np.maximum(down[-1], 0.0) + self.diffusion),
+                m[:, 0] @ np.maximum(-right[:, 0], 0.0),
+                m[:, -1] @ np.maximum(right[:, -1], 0.0),
+            ]
+        )
+
+    def rates(self) -> tuple[Float64, float]:
+        """ṁ, and dF/dt: over every face, the flux times the jump of F', which is −θ̇ h/η or u̇ h/η."""
+        rates = np.empty_like(self.masses)
+        powers = finite_volume.mass_rates(
+            self.limiter, self.diffusion, self.masses, self.down, self.right, rates
+        )
+        return rates, self.squares[0] * powers[0] + self.squares[1] * powers[1]
+
+
+class _Run:
+    """An advance under way."""
+
+    def __init__(self, pde: PhaseSpacePDE, objective: Any, density: PhaseSpaceDensity):
+        self.pde, self.objective = pde, objective
+        self.grid, self.masses = density.grid, density.masses
+        self.time, self.substeps, self.growths = 0.0, 0, 0
+        self.outflow, self.dissipated = 0.0, 0.0
+
+    def step(self, end: float, fixed: float | None) -> None:
+        """One step in time, not beyond the end; where a stage has mass about to leave, the domain grows in its place."""
+        first = self._stage(self.masses)
+        if self._grow(first):
+            return
+        if fixed is None:
+            wanted = min(self.pde.cfl * first.largest_dt(), _LARGEST_STEP)
+        else:
+            wanted = fixed
+            self._check_fixed(fixed, first)
+        remaining = end - self.time
+        # No sliver of a step is left over by rounding.
+        dt = remaining if wanted > (1.0 - 1e-9) * remaining else wanted
+        first_rates, first_power = first.rates()
+        while True:
+            predicted = self._combine(1.0, self.masses, dt, first_rates)
+            second = self._stage(predicted)
+            if dt <= second.largest_dt():
+                break
+            if fixed is not None:
+                self._check_fixed(fixed, second)
+            dt = min(0.5 * dt, self.pde.cfl * second.largest_dt())
+        if self._grow(second):
+            return
+        second_rates, second_power = second.rates()
+        self.masses = self._combine(0.5, predicted, dt, second_rates)
+        self.outflow += 0.5 * dt * float(np.sum(first.outflows() + second.outflows()))
+        self.dissipated += 0.5 * dt * (first_power + second_power)
+        self.substeps += 1
+        self.time = end if dt == remaining else self.time + dt
+
+    def _stage(self, masses: Float64) -> _Stage:
+        return _Stage(self.pde, self.objective, self.grid, masses)
+
+    def _combine(self, share: float, new: Float64, dt: float, rates: Float64) -> Float64:
+        out = np.empty_like(new)
+        finite_volume.combine(share, self.masses, new, dt, rates, out)
+        return out
+
+    def _check_fixed(self, dt: float, stage: _Stage) -> None:
+        if dt > stage.largest_dt():
+            raise ValueError(
+                f"dt: {dt!r} came, {stage.largest_dt():.3g} is the most that keeps the masses positive "
+                f"{self.time:.6g} iterations on"
+            )
+
+    def _grow(self, stage: _Stage) -> bool:
+        """By half of the cells there are, on every side that mass of this stage is about to leave by; whether there is one."""
+        leaking = stage.outflows() > self.pde.outflow_tolerance
+        if not np.any(leaking):
+            return False
+        rows, columns = self.grid.shape
+        more = np.repeat([(rows + 1) // 2, (columns + 1) // 2], 2)
+        cells = [int(n) for n in np.where(leaking, more, 0)]
+        larger = rows + cells[0] + cells[1], columns + cells[2] + cells[3]
+        if larger[0] * larger[1] > self.pde.max_cells:
+            raise SchemeError(
+                f"mass is about to leave the domain, θ from {self.grid.theta_edges[0]:.6g} to {self.grid.theta_edges[-1]:.6g}, "
+                f"u from {self.grid.u_edges[0]:.6g} to {self.grid.u_edges[-1]:.6g}: {larger} cells are too many, "
+                f"{_excess(larger, self.pde.max_cells)}"
+            )
+        self.grid = self.grid.padded(cells)
+        self.masses = np.pad(self.masses, (tuple(cells[:2]), tuple(cells[2:])))
+        self.growths += 1
+        return True
+
+
+def _excess(cells: tuple[int, int], max_cells: int) -> str:
+    count = int(cells[0]) * int(cells[1])
+    return (
+        f"{count:,} cells would take {count * _BYTES_PER_CELL / 2**30:.3g} GiB, max_cells={max_cells:,} of "
+        f"{max_cells * _BYTES_PER_CELL / 2**30:.3g} GiB are allowed"
+    )
+
+
+def _check_domain(domain: Any) -> None:
+    bounds = np.asarray(domain, dtype=np.float64)
+    if not (
+        bounds.shape == (2, 2)
+        and np.all(np.isfinite(bounds))
+        and np.all(bounds[:, 0] < bounds[:, 1])
+    ):
+        raise ValueError(
+            f"domain: {domain!r} came, ((θ_min, θ_max), (u_min, u_max)) with finite, increasing bounds is needed"
+        )
+
+
+def _domain_of(
+    w: Float64, u: Float64, cells: tuple[int, int]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Of square cells, with room for the particles and half as much again along θ, as much again along u, about 0."""
+    width, height = 1.5 * float(np.ptp(w)), 4.0 * float(np.max(np.abs(u)))
+    spacing = max(width / cells[0], height / cells[1]) or 1.0 / max(cells)
+    middle = 0.5 * float(w.min() + w.max())
+    half_width, half_height = 0.5 * spacing * cells[0], 0.5 * spacing * cells[1]
+    return (middle - half_width, middle + half_width), (-half_height, half_height)
+
+
+def _check_objective(objective: Any, x: float) -> None:
+    """That it is one on weighted particles of one dimension, tried at one of them."""
+    point, weights = np.full((1, 1), x), np.ones(1)
+    try:
+        gradient = np.asarray(objective.gradient(point, weights=weights, at=point))
+        float(objective.value(point, weights=weights))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            "objective: value(x, weights) and gradient(x, weights, at) of particles of one dimension are needed; "
+            f"{type(objective).__name__} refuses them: {error}"
+        ) from error
+    if gradient.shape != (1, 1):
+        raise ValueError(f"objective: its gradient has shape {gradient.shape} for x (1, 1)")

@@ -1,0 +1,479 @@
+"""The phase-space PDE against closed forms, direct sums and its own promises: order, mass, positivity, the domain's growth."""
+
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from solvers._kernels import finite_volume
+from solvers.integrators import SchemeError
+from solvers.phase_space.density import PhaseSpaceDensity, PhaseSpaceGrid
+from solvers.phase_space.pde import LIMITERS, PhaseSpacePDE, _Stage
+
+EPS = np.finfo(float).eps
+
+
+class Quadratic:
+    """R[μ] = (k/2) ∫θ² + (J/2) (∫θ)²: velocities linear in (θ, u) and in the means, under which Gaussians stay Gaussian."""
+
+    def __init__(self, k, j=0.0):
+        self.k, self.j = k, j
+
+    def value(self, x, weights=None):
+        p = np.full(len(x), 1 / len(x)) if weights is None else weights
+        return 0.5 * self.k * float(p @ x[:, 0] ** 2) + 0.5 * self.j * float(p @ x[:, 0]) ** 2
+
+    def gradient(self, x, weights=None, at=None):
+        p = np.full(len(x), 1 / len(x)) if weights is None else weights
+        return self.k * (x if at is None else at) + self.j * float(p @ x[:, 0])
+
+
+class Interaction:
+    """R[μ] = ½ ∫∫ cos(x − y) dμ dμ + ∫ x⁴/20 dμ, with nothing linear about it."""
+
+    def value(self, x, weights=None):
+        p = np.full(len(x), 1 / len(x)) if weights is None else weights
+        return 0.5 * float(p @ np.cos(x - x.T) @ p) + 0.05 * float(p @ x[:, 0] ** 4)
+
+    def gradient(self, x, weights=None, at=None):
+        p = np.full(len(x), 1 / len(x)) if weights is None else weights
+        at = x if at is None else at
+        return -np.sin(at - x.T) @ p[:, None] + 0.2 * at**3
+
+
+def hump(middle, radii):
+    """(1 − |z|²)³ on an ellipse: twice differentiable, and nothing outside."""
+
+    def density(theta, u):
+        a, b = (theta - middle[0]) / radii[0], (u - middle[1]) / radii[1]
+        return np.maximum(1 - a**2 - 0.5 * a * b - b**2, 0.0) ** 3
+
+    return density
+
+
+def block(theta, u):
+    """Discontinuous on purpose."""
+    return ((np.abs(theta - 0.2) < 0.3) & (np.abs(u - 0.1) < 0.15)).astype(float)
+
+
+def fitted_order(cells, errors):
+    return -np.polyfit(np.log(cells), np.log(errors), 1)[0]
+
+
+def l1(a, b):
+    assert np.allclose(a.theta_edges, b.theta_edges) and np.allclose(a.u_edges, b.u_edges)
+    return np.abs(a.masses - b.masses).sum()
+
+
+# --- the fluxes ----------------------------------------------------------------------------------
+
+
+def rotated(masses, limiter, revolutions):
+    """Masses on [−1, 1]² carried round by θ̇ = −2πu, u̇ = 2πθ, by the kernels and Heun's method at 0.9 of the bound."""
+    n, code = len(masses), LIMITERS.index(limiter)
+    centers = (np.arange(n) + 0.5) * 2 / n - 1
+    down = np.tile(-2 * np.pi * centers * n / 2, (n + 1, 1))
+    right = np.tile(2 * np.pi * centers[:, None] * n / 2, (1, n + 1))
+    dt = 0.9 / finite_volume.largest_loss_rate(0.0, np.ones((n, n)), down, right)
+    steps = int(np.ceil(revolutions / dt))
+    rates, least = np.empty((n, n)), 0.0
+    for _ in range(steps):
+        finite_volume.mass_rates(code, 0.0, masses, down, right, rates)
+        predicted = masses + revolutions / steps * rates
+        finite_volume.mass_rates(code, 0.0, predicted, down, right, rates)
+        masses = 0.5 * (masses + predicted + revolutions / steps * rates)
+        least = min(least, predicted.min(), masses.min())
+    return masses, least, steps
+
+
+def bump(n):
+    theta, u = np.meshgrid(*2 * [(np.arange(n) + 0.5) * 2 / n - 1], indexing="ij")
+    masses = np.maximum(1 - ((theta - 0.3) ** 2 + u**2) / 0.36, 0) ** 4
+    return masses / masses.sum()
+
+
+@pytest.mark.parametrize(("limiter", "order"), [("mc", 2), ("minmod", 2), ("upwind", 1)])
+def test_a_smooth_bump_is_turned_by_a_quarter_at_the_schemes_order(limiter, order):
+    cells = [40, 80, 160]
+    errors = [np.abs(rotated(bump(n), limiter, 0.25)[0] - np.rot90(bump(n))).sum() for n in cells]
+    assert fitted_order(cells, errors) == pytest.approx(order, abs=0.2)
+
+
+@pytest.mark.parametrize("limiter", LIMITERS)
+def test_a_turned_block_keeps_its_mass_and_its_sign(limiter):
+    masses = np.zeros((24, 24))
+    masses[9:15, 12:19] = 1 / 42
+    turned, least, steps = rotated(masses, limiter, 1.0)
+    assert least >= 0.0
+    # Each step adds to every cell four fluxes, which cancel over the grid, with a rounding each.
+    assert abs(turned.sum() - 1.0) <= 4 * EPS * steps
+
+
+@pytest.mark.parametrize("limiter", LIMITERS)
+def test_no_mass_turns_negative_at_the_bound_on_the_step(limiter):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        m = rng.exponential(size=(6, 7)) ** 4 * (rng.uniform(size=(6, 7)) < 0.7)
+        down, right = 10 * rng.standard_normal((7, 7)), 10 * rng.standard_normal((6, 8))
+        diffusion = float(rng.exponential())
+        dt = (1 - 1e-12) / finite_volume.largest_loss_rate(diffusion, m, down, right)
+        rates = np.empty_like(m)
+        finite_volume.mass_rates(LIMITERS.index(limiter), diffusion, m, down, right, rates)
+        assert (m + dt * rates).min() >= 0.0
+        assert rates.sum() == pytest.approx(0.0, abs=1e-12 * np.abs(rates).sum())
+
+
+def test_the_bound_on_the_step_is_reached():
+    """The slope at m = 1 between 0 and 4 is 2: its face towards 4 shows 2, and v = 1 empties the cell by the time ½."""
+    m = np.zeros((4, 6))
+    m[1, 2:4] = 1.0, 4.0
+    right = np.zeros((4, 7))
+    right[1, 3] = 1.0
+    rates = np.empty_like(m)
+    assert finite_volume.largest_loss_rate(0.0, m, np.zeros((5, 6)), right) == 2.0
+    finite_volume.mass_rates(LIMITERS.index("mc"), 0.0, m, np.zeros((5, 6)), right, rates)
+    assert m[1, 2] + 0.5 * rates[1, 2] == 0.0
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (12, 36), (36, 12)], ids=["1:1", "3:1", "1:3"])
+def test_velocities_are_those_of_the_law_of_all_cells(shape):
+    """g± summed over every cell (i, j) as a particle at θ_i ± u_j, at the middle of every face."""
+    pde = PhaseSpacePDE(0.7, cells=shape, domain=((-1, 2), (-1.1, 1.9)))
+    grid = PhaseSpaceGrid.covering(pde.domain, shape)
+    m = np.random.default_rng(0).exponential(size=shape)
+    m /= m.sum()
+    theta, u = np.meshgrid(grid.theta_centers, grid.u_centers, indexing="ij")
+
+    def velocity(theta_at, u_at):
+        g = [
+            Interaction()
+            .gradient(
+                (theta + s * u).reshape(-1, 1), m.ravel(), (theta_at + s * u_at).reshape(-1, 1)
+            )
+            .reshape(theta_at.shape)
+            for s in (1, -1)
+        ]
+        return -0.35 * (g[0] + g[1]), 0.35 * (g[0] - g[1]) - 2 * u_at
+
+    stage = _Stage(pde, Interaction(), grid, m)
+    h_theta, h_u = grid.spacings
+    assert sorted(grid.strides) == [1, 3 if shape[0] != 9 else 1]
+    on_rows = np.meshgrid(grid.theta_edges, grid.u_centers, indexing="ij")
+    on_columns = np.meshgrid(grid.theta_centers, grid.u_edges, indexing="ij")
+    assert np.allclose(stage.down * h_theta, velocity(*on_rows)[0], rtol=0, atol=1e-13)
+    assert np.allclose(stage.right * h_u, velocity(*on_columns)[1], rtol=0, atol=1e-13)
+
+
+# --- the equation --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("limiter", "order"), [("mc", 2), ("upwind", 1)])
+def test_linear_velocities_move_any_law_as_their_closed_form_does(limiter, order):
+    """With κ = ηk: θ − E[θ] goes like e^(−κt), u − E[u] like e^((κ−2)t); the means do with κ = η(k + J)."""
+    eta, k, j, t = 0.5, 3.0, 0.6, 0.4
+    middle, radii = np.array([0.2, 0.15]), np.array([1.0, 0.9])
+    moved = middle * np.exp([-eta * (k + j) * t, (eta * (k + j) - 2) * t])
+    shrunk = radii * np.exp([-eta * k * t, (eta * k - 2) * t])
+    cells, errors, risk = [64, 128, 256], [], Quadratic(k, j)
+    for n in cells:
+        pde = PhaseSpacePDE(eta, cells=(n, n), domain=((-1.2, 1.4), (-1.1, 1.3)), limiter=limiter)
+        density, report = pde.advance(risk, pde.start(risk, hump(middle, radii)), t)
+        errors.append(l1(density, pde.start(risk, hump(moved, shrunk))))
+        assert report.growths == 0 and report.mass_error <= EPS * report.substeps
+        assert density.masses.min() >= 0.0
+    assert fitted_order(cells, errors) == pytest.approx(order, abs=0.2)
+
+
+def test_diffusion_follows_ornstein_and_uhlenbeck():
+    """Var θ = s² e^(−2ηkt) + (T/k) (1 − e^(−2ηkt)); by cells of equal mass at their centers, h²/12 less than it."""
+    eta, k, temperature, s, t = 0.5, 1.0, 0.2, 0.3, 1.5
+    pde = PhaseSpacePDE(eta, temperature, cells=(96, 8), domain=((-3.5, 3.5), (-0.3, 0.3)))
+    risk = Quadratic(k)
+    start = pde.start(risk, lambda theta, u: np.exp(-0.5 * (theta / s) ** 2) * (np.abs(u) < 0.1))
+    density, report = pde.advance(risk, start, t)
+    decay = np.exp(-2 * eta * k * t)
+    exact = s**2 * decay + temperature / k * (1 - decay)
+    # The scheme's error at order two, of which the cells' own width h²/12 is a part; h²/4 allows three of those.
+    h = density.grid.spacings[0]
+    found = density.masses.sum(axis=1) @ density.grid.theta_centers**2
+    assert found == pytest.approx(exact, abs=h**2 / 4)
+    assert report.mass_error <= EPS * report.substeps
+    # What the fluxes do to F, those of the diffusion included, is what F does.
+    change = density.free_energy(risk, eta) - start.free_energy(risk, eta)
+    assert change == pytest.approx(report.dissipated, rel=1e-3)
+
+
+def test_the_free_energy_changes_as_its_gradient_says():
+    """dF/dt = −η∫(∂_θF')² dp + η∫(∂_uF')² dp, by direct sums over the cells, against the fluxes, and those against F."""
+    eta, risk = 0.8, Interaction()
+    pde = PhaseSpacePDE(eta, cells=(48, 48), domain=((-0.9, 1.5), (-1.1, 1.3)))
+    start = pde.start(risk, hump((0.3, 0.1), (0.9, 0.8)))
+    theta, u = np.meshgrid(start.grid.theta_centers, start.grid.u_centers, indexing="ij")
+    m = start.masses.ravel()
+    plus, minus = (
+        risk.gradient((theta + s * u).reshape(-1, 1), m).reshape(theta.shape) for s in (1, -1)
+    )
+    rate = np.sum(
+        start.masses
+        * eta
+        * ((0.5 * (plus - minus) - 2 * u / eta) ** 2 - 0.25 * (plus + minus) ** 2)
+    )
+    _, report = pde.advance(risk, start, 1e-4)
+    assert report.dissipated / 1e-4 == pytest.approx(rate, rel=1e-2)
+    density, report = pde.advance(risk, start, 1.0)
+    change = density.free_energy(risk, eta) - start.free_energy(risk, eta)
+    assert change == pytest.approx(report.dissipated, rel=1e-2)
+
+
+def test_rough_data_stay_positive_and_keep_their_mass():
+    pde = PhaseSpacePDE(0.8, cells=(40, 40), domain=((-1, 1.4), (-1, 1.2)))
+    start = pde.start(Interaction(), block)
+    assert np.count_nonzero(start.masses) < 0.2 * start.masses.size
+    density, report = pde.advance(Interaction(), start, 2.0)
+    assert density.masses.min() >= 0.0
+    assert report.mass_error <= EPS * report.substeps
+
+
+def test_the_same_advance_gives_the_same_bits():
+    pde = PhaseSpacePDE(0.8, cells=(20, 20), domain=((-1, 1.4), (-1, 1.2)))
+    ends = [pde.advance(Interaction(), pde.start(Interaction(), block), 0.5)[0] for _ in range(2)]
+    assert np.array_equal(ends[0].masses, ends[1].masses)
+
+
+def test_a_fixed_step_within_the_bound_is_taken_and_converges_at_order_two():
+    """Of the masses on one grid, against a step far below; upwind, whose fluxes are smooth in the masses."""
+    pde = PhaseSpacePDE(0.8, cells=(24, 16), domain=((-2.1, 2.7), (-1.5, 1.7)), limiter="upwind")
+    start = pde.start(Interaction(), hump((0.3, 0.1), (0.9, 0.8)))
+    reference = pde.advance(Interaction(), start, 0.5, dt=1 / 2048)[0]
+    dts, errors = [1 / 64, 1 / 128, 1 / 256], []
+    for dt in dts:
+        density, report = pde.advance(Interaction(), start, 0.5, dt=dt)
+        assert report.substeps == round(0.5 / dt)
+        errors.append(l1(density, reference))
+    assert np.polyfit(np.log(dts), np.log(errors), 1)[0] == pytest.approx(2, abs=0.2)
+
+
+# --- the domain ----------------------------------------------------------------------------------
+
+
+def test_the_domain_grows_where_mass_would_leave_and_changes_nothing_else():
+    """A repelling potential: θ grows like e^(ηt). What leaves is that of a domain large from the start, of the same cells."""
+    eta, risk = 1.0, Quadratic(-1.0)
+    start = hump((0.1, 0.0), (0.5, 0.4))
+    small = PhaseSpacePDE(eta, cells=(32, 32), domain=((-0.6, 0.8), (-0.7, 0.7)))
+    large = PhaseSpacePDE(eta, cells=(256, 32), domain=((-5.5, 5.7), (-0.7, 0.7)))
+    grown, report = small.advance(risk, small.start(risk, start), 1.0)
+    wide, other = large.advance(risk, large.start(risk, start), 1.0)
+    assert report.growths >= 1 and other.growths == 0
+    assert grown.masses.shape[0] > 32 and grown.masses.shape[1] == 32
+    # The rate on one side is at most the tolerance, or there is growth: two sides, one iteration.
+    assert report.outflow <= 2 * small.outflow_tolerance
+    assert report.mass_error <= EPS * report.substeps
+    first = int(np.argmin(np.abs(wide.theta_edges - grown.theta_edges[0])))
+    window = wide.masses[first : first + len(grown.masses)]
+    assert np.abs(window - grown.masses).sum() <= 1e-6
+
+
+def test_a_domain_that_may_not_grow_stops_the_run():
+    pde = PhaseSpacePDE(1.0, cells=(32, 32), domain=((-0.6, 0.8), (-0.7, 0.7)), max_cells=1100)
+    start = pde.start(Quadratic(-1.0), hump((0.1, 0.0), (0.5, 0.4)))
+    with pytest.raises(SchemeError, match=r"θ from -0.6 to 0.8.* 1,536 cells would take .* GiB"):
+        pde.advance(Quadratic(-1.0), start, 2.0)
+
+
+@pytest.mark.parametrize("cells", [(20, 20), (13, 40), (40, 13), (7, 100)])
+def test_a_grid_covers_its_domain_with_little_to_spare(cells):
+    domain = ((-1.0, 2.0), (-0.5, 0.8))
+    grid = PhaseSpaceGrid.covering(domain, cells)
+    assert grid.shape == cells
+    p, q = grid.strides
+    assert min(p, q) == 1 and max(p, q) % 2 == 1
+    widened = []
+    for (low, high), edges in zip(domain, (grid.theta_edges, grid.u_edges), strict=True):
+        assert edges[0] <= low + 1e-12 and edges[-1] >= high - 1e-12
+        assert edges[0] + edges[-1] == pytest.approx(low + high)
+        widened.append((edges[-1] - edges[0]) / (high - low))
+    assert min(widened) == pytest.approx(1.0) and max(widened) <= np.sqrt(3) + 1e-12
+
+
+def test_the_memory_is_what_is_stated():
+    risk, cells = Quadratic(1.0), 400 * 400
+    pde = PhaseSpacePDE(1.0, cells=(400, 400), domain=((-1, 1.5), (-1, 1)))
+    start = pde.start(risk, block)
+    tracemalloc.start()
+    pde.advance(risk, start, 1e-3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= 80 * cells
+
+
+# --- laws and particles --------------------------------------------------------------------------
+
+
+def test_particles_are_deposited_with_their_mass_and_their_means():
+    rng = np.random.default_rng(0)
+    risk, eta, x0 = Interaction(), 0.6, rng.uniform(-0.5, 0.9, (200, 1))
+    u0 = 0.5 * eta * risk.gradient(x0)
+    density = PhaseSpacePDE(eta, cells=(24, 24)).start(risk, x0)
+    assert density.masses.sum() == pytest.approx(1.0, abs=200 * EPS)
+    assert density.mean_center == pytest.approx(np.mean(x0 - u0), abs=1e-14)
+    mean_u = density.masses.sum(axis=0) @ density.grid.u_centers
+    assert mean_u == pytest.approx(np.mean(u0), abs=1e-14)
+    # Each cloud is at most as wide as a cell: it adds h²/4 to the second moment, or less.
+    excess = density.fluctuation_trace - np.mean(u0**2)
+    assert 0 <= excess <= density.grid.spacings[1] ** 2 / 4
+
+
+def test_equal_particles_at_rest_have_a_grid_too():
+    density = PhaseSpacePDE(1.0, cells=(8, 8)).start(Quadratic(1.0), np.zeros(3))
+    assert density.mean_center == pytest.approx(0.0, abs=1e-15)
+
+
+def test_particles_of_a_law_converge_to_it():
+    """Means over n of them against those over a million cells of the same density, at the rate of low-discrepancy points."""
+    pde = PhaseSpacePDE(1.0, cells=(12, 20), domain=((-1, 1), (-1, 1)))
+    density = pde.start(Quadratic(1.0), hump((0.1, 0.2), (0.8, 0.7)))
+
+    def test_function(theta, u):
+        return np.cos(3 * theta + u) + u**2 * theta
+
+    fine = 64  # Gauss–Legendre would be exact within a cell; the midpoints of 64² parts of it err by (h/64)²
+    theta, u = (
+        np.linspace(e[0], e[-1], fine * (len(e) - 1) + 1)
+        for e in (density.theta_edges, density.u_edges)
+    )
+    theta, u = 0.5 * (theta[1:] + theta[:-1]), 0.5 * (u[1:] + u[:-1])
+    cellwise = test_function(theta[:, None], u).reshape(12, fine, 20, fine).mean(axis=(1, 3))
+    exact = np.sum(density.masses * cellwise)
+    sizes, errors = [64, 1024, 16384], []
+    for n in sizes:
+        centers, fluctuations = density.particles(n)
+        assert centers.shape == fluctuations.shape == (n, 1)
+        errors.append(abs(np.mean(test_function(centers, fluctuations)) - exact))
+        assert errors[-1] <= 2 * np.log(n) / n
+    assert np.all(np.diff(density.particles(64)[0][:, 0]) >= 0)
+
+
+def test_marginals_are_sums_of_masses():
+    density = PhaseSpacePDE(1.0, cells=(8, 24), domain=((-1, 1), (-1, 1))).start(
+        Quadratic(1.0), block
+    )
+    theta, u = density.theta_marginal(), density.u_marginal()
+    assert np.allclose(theta.masses, density.masses.sum(axis=1), rtol=1e-14)
+    assert np.allclose(u.masses, density.masses.sum(axis=0), rtol=1e-14)
+    assert np.array_equal(u.edges[0], density.u_edges)
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate: 0.0 came"),
+        ({"temperature": -1.0}, "temperature: -1.0 came"),
+        ({"cells": (3, 20)}, r"cells: \(3, 20\) came, two integers of at least 4"),
+        ({"cells": (20.0, 20)}, "cells:"),
+        (
+            {"cells": (4096, 4096)},
+            "16,777,216 cells would take 1.25 GiB, max_cells=4,194,304 of 0.312",
+        ),
+        ({"cfl": 1.0}, "cfl: 1.0 came"),
+        ({"limiter": "superb"}, "limiter: 'superb' came"),
+        ({"domain": ((0, 1), (1, 1))}, "domain:"),
+        ({"domain": ((0, np.nan), (0, 1))}, "domain:"),
+        ({"outflow_tolerance": np.inf}, "outflow_tolerance"),
+    ],
+)
+def test_bad_settings(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        PhaseSpacePDE(**({"learning_rate": 1.0} | kwargs))
+
+
+def test_bad_starts():
+    pde, risk = PhaseSpacePDE(1.0, cells=(8, 8), domain=((-1, 1), (-1, 1))), Quadratic(1.0)
+    with pytest.raises(ValueError, match="x0: it has entries that are not finite"):
+        pde.start(risk, [0.0, np.nan])
+    with pytest.raises(ValueError, match=r"x0: shape \(5, 2\) came, \(N, 1\) is needed"):
+        pde.start(risk, np.zeros((5, 2)))
+    with pytest.raises(ValueError, match="domain: centers from 2.5 to 2.5 came"):
+        pde.start(risk, [5.0])
+    with pytest.raises(ValueError, match="finite, ≥ 0"):
+        pde.start(risk, lambda theta, u: theta)
+    with pytest.raises(ValueError, match="domain: None came, a start from a function needs one"):
+        PhaseSpacePDE(1.0).start(risk, block)
+
+
+def test_objectives_that_are_none_on_weighted_particles_of_one_dimension():
+    from meanfield import Risk, TwoLayerNetwork, landscapes
+    from meanfield.tasks import Task
+
+    plane = Risk(TwoLayerNetwork(1), Task(np.ones((2, 1)), np.ones((2, 1)), "ones"))
+    pde = PhaseSpacePDE(1.0, cells=(8, 8))
+    for objective in (plane, landscapes.Valley(), object()):
+        with pytest.raises(ValueError, match="objective: .* particles of one dimension are needed"):
+            pde.start(objective, np.zeros((4, 1)))
+
+
+def test_bad_times_and_steps():
+    pde = PhaseSpacePDE(0.8, cells=(16, 16), domain=((-1, 1.4), (-1, 1.2)))
+    start = pde.start(Interaction(), block)
+    for time in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="time:"):
+            pde.advance(Interaction(), start, time)
+    with pytest.raises(ValueError, match="dt: -0.1 came"):
+        pde.advance(Interaction(), start, 1.0, dt=-0.1)
+    with pytest.raises(
+        ValueError, match="dt: 0.5 came, 0.1.* is the most that keeps the masses positive"
+    ):
+        pde.advance(Interaction(), start, 1.0, dt=0.5)
+
+
+def test_a_velocity_that_is_not_finite_stops_the_run():
+    class Blown(Quadratic):
+        def gradient(self, x, weights=None, at=None):
+            g = super().gradient(x, weights, at)
+            return g if len(g) == 1 else g + np.nan
+
+    pde = PhaseSpacePDE(1.0, cells=(8, 8), domain=((-1, 1), (-1, 1)))
+    with pytest.raises(FloatingPointError, match="velocity is not finite"):
+        pde.advance(Blown(1.0), pde.start(Blown(1.0), block), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("theta_edges", "u_edges", "masses", "message"),
+    [
+        (np.linspace(0, 1, 4), np.linspace(0, 1, 9), np.full((3, 8), 1 / 24), "theta_edges: shape"),
+        (np.arange(9.0) ** 2, np.arange(9.0), np.full((8, 8), 1 / 64), "equal, positive distances"),
+        (np.arange(9.0), np.arange(9.0) / 2, np.full((8, 8), 1 / 64), "odd multiple"),
+        (np.arange(9.0), np.arange(9.0), np.full((8, 7), 1 / 56), "masses: shape"),
+        (np.arange(9.0), np.arange(9.0), np.full((8, 8), 1 / 63), "the sum is 1.01"),
+        (np.arange(9.0), np.arange(9.0), np.full((8, 8), np.nan), "masses: non-negative"),
+    ],
+)
+def test_bad_densities(theta_edges, u_edges, masses, message):
+    with pytest.raises(ValueError, match=message):
+        PhaseSpaceDensity(theta_edges, u_edges, masses)
+
+
+def small_run():
+    """Masses after a short time, diffusion and unequal spacings included."""
+    pde = PhaseSpacePDE(0.8, 0.01, cells=(8, 24), domain=((-0.9, 1.5), (-1.1, 1.3)))
+    start = pde.start(Interaction(), hump((0.3, 0.1), (0.9, 0.8)))
+    return pde.advance(Interaction(), start, 0.05)[0].masses
+
+
+def test_the_kernels_as_plain_python_give_the_same(tmp_path):
+    """With bounds checked: an index out of bounds raises there and passes silently compiled."""
+    path = tmp_path / "masses.npy"
+    command = "import sys, numpy; from tests.solvers.test_phase_space import small_run; "
+    command += "numpy.save(sys.argv[1], small_run())"
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", command, path], check=True, env=environment, cwd=root)
+    # Compiled sums of products may be rounded once in place of twice.
+    assert np.allclose(np.load(path), small_run(), rtol=0, atol=1e-14)
