@@ -18,23 +18,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import solvers
+from meanfield.study.figures import PALE, STEPS, STYLE
 
 Array = NDArray[np.floating[Any]]
 
-_STYLE: Any = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "savefig.dpi": 150,
-    "svg.hashsalt": "meanfield",
-}
-#: Decorator of what draws: the figures' style, and none of it left behind.
-styled = rc_context(_STYLE)
-STEPS = "time t (iterations of gradient descent)"
+#: Decorator of what draws: the style of a run's figures, and none of it left behind.
+styled = rc_context({**STYLE, "axes.titlesize": 10})
 GD = "gradient descent"
 
 
@@ -53,7 +42,6 @@ LOOKS = {
     "free-energy flow": Look("#D55E00"),
     "free-energy flow, exact growth": Look("#E69F00", (0, (5, 1))),
     "free-energy flow, delay": Look("#0072B2"),
-    "free-energy flow, Taylor": Look("#D55E00", (0, (1, 2))),
     "rod flow": Look("#009E73", (0, (4, 2))),
     "edge flow": Look("#CC79A7", (0, (4, 1, 1, 1))),
     "central flow": Look("#56B4E9", (0, (6, 1, 1, 1, 1, 1))),
@@ -83,11 +71,21 @@ class Run:
     centers: Array  #: (s, *x)
     fluctuation: Array  #: √tr Σ
     sharpness: Array  #: at the center
-    losses: Array  #: E at the center
     predicted: Array  #: the loss averaged over the oscillation
+    ends: Array  #: (s, 2), E at the two ends of the oscillation
     iterates: Array | None  #: (s, *x), gradient descent only
     status: str
     seconds: float
+
+
+def solve(
+    flow: solvers.Flow, objective: Any, x0: Array, steps: int, **options: Any
+) -> solvers.Solution:
+    """``solvers.solve`` with its bar; Ctrl-C ends the script and not the run alone."""
+    solution = solvers.solve(flow, objective, x0, steps, progress=True, **options)
+    if solution.status == "interrupted":
+        raise KeyboardInterrupt
+    return solution
 
 
 def measure(
@@ -101,22 +99,26 @@ def measure(
         nonlocal vectors
         if o.step % every and o.step != steps:
             return
+        # Started from the last one's vectors, an eigenproblem is a matter of a few products.
         pairs = solvers.top_eigenpairs(objective, o.center, tol=1e-3, start=vectors)
-        # A warm start makes the next eigenproblem a matter of a few products.
         vectors = pairs.vectors if pairs.converged else None
-        scalars = math.sqrt(o.fluctuation_trace), pairs.values[0], o.loss, o.predicted_loss
-        rows.append((o.time, o.center, *scalars, o.iterate))
+        scalars = math.sqrt(o.fluctuation_trace), pairs.values[0], o.predicted_loss
+        u = _leading(o)
+        ends = objective.value(o.center + u), objective.value(o.center - u)
+        rows.append((o.time, o.center, *scalars, ends, o.iterate))
 
     began = time.perf_counter()
-    solution = solvers.solve(
-        flow, objective, x0, steps, save_every=steps, progress=True, observe=observe, **options
-    )
-    if solution.status == "interrupted":
-        raise KeyboardInterrupt
+    solution = solve(flow, objective, x0, steps, save_every=steps, observe=observe, **options)
     *columns, iterates = zip(*rows, strict=True)
     status = solution.status if solution.status == "complete" else solution.message
     kept = None if iterates[0] is None else np.array(iterates)
     return Run(*map(np.array, columns), kept, status, time.perf_counter() - began)
+
+
+def _leading(o: solvers.Observation) -> Array:
+    """The fluctuation, of several the largest."""
+    several = o.fluctuation.ndim > o.center.ndim
+    return max(o.fluctuation, key=np.linalg.norm) if several else o.fluctuation
 
 
 def measure_all(
@@ -143,7 +145,7 @@ def distances(objective: Any, run: Run, reference: Run) -> Array:
 
 
 def onset(run: Run, reference: Run, eta: float) -> float:
-    """When |u| first reaches half of what it is at most in gradient descent once its sharpness has passed 2/η; NaN if never."""
+    """When |u| first reaches half of gradient descent's largest, both past the time its sharpness passes 2/η; NaN if never."""
     past = np.flatnonzero(reference.sharpness > 2 / eta)
     if not len(past):
         return math.nan
@@ -157,17 +159,17 @@ HEADER = (
     "process", "RMS distance", "at the end", "peak ηS", "at step", "onset delay",
     "loss error", "seconds", "status",
 )  # fmt: skip
-LEGEND = (
-    "RMS distance, at the end: of the center to gradient descent's, over time and at the last step. Peak ηS: sharpness at the "
-    "center times η. Onset delay: steps between |u| reaching half of gradient descent's largest past the edge, in gradient descent "
-    "and here. Loss error: RMS over time of the predicted loss minus gradient descent's, over the RMS of the latter."
+DISTANCES = (
+    "RMS distance, at the end: of the center to gradient descent's, over time and at the last step. Peak ηS: η times the largest "
+    "sharpness at the center."
 )
+ONSET = "Onset delay: how much later than gradient descent's |u| reaches half of the latter's largest, past the edge."
+LOSS = "Loss error: RMS over time of the predicted loss minus gradient descent's, over the RMS of the latter."
+LEGEND = f"{DISTANCES} {ONSET} {LOSS}"
 
 
-def error_table(
-    objective: Any, runs: dict[str, Run], eta: float, skip: float = 0
-) -> list[list[str]]:
-    """Errors of every process against gradient descent; peaks are sought from time `skip` on."""
+def error_table(objective: Any, runs: dict[str, Run], eta: float) -> list[list[str]]:
+    """Errors of every process against gradient descent, by `HEADER`."""
     reference = runs[GD]
     first = onset(reference, reference, eta)
     rows = []
@@ -175,8 +177,7 @@ def error_table(
         gap = distances(objective, run, reference)
         n = len(gap)
         error = run.predicted[:n] - reference.predicted[:n]
-        late = np.where((run.times >= skip) & np.isfinite(run.sharpness), run.sharpness, -np.inf)
-        peak = int(np.argmax(late))
+        peak = int(np.argmax(np.nan_to_num(run.sharpness, nan=-np.inf)))
         delay = onset(run, reference, eta) - first
         rows.append(
             [
@@ -186,12 +187,28 @@ def error_table(
                 f"{eta * run.sharpness[peak]:.4g}",
                 f"{run.times[peak]:.0f}",
                 "–" if math.isnan(delay) else f"{delay:+.0f}",
-                f"{100 * _rms(error) / _rms(reference.predicted[:n]):.2g} %",
+                _percent(_rms(error) / _rms(reference.predicted[:n])),
                 f"{run.seconds:.1f}",
                 run.status,
             ]
         )
     return rows
+
+
+def extended(
+    rows: Sequence[Sequence[str]], extra: dict[str, Sequence[str]], without: Sequence[str] = ()
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of an `error_table` with further columns, before the seconds, and without some of its own."""
+    kept = [i for i, name in enumerate(HEADER) if name not in without]
+    table = [
+        [*(row[i] for i in kept[:-2]), *more, *(row[i] for i in kept[-2:])]
+        for row, *more in zip([HEADER, *rows], *([k, *v] for k, v in extra.items()), strict=True)
+    ]
+    return table[0], table[1:]
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:.0f} %" if ratio >= 0.1 else f"{100 * ratio:.2g} %"
 
 
 def _rms(values: Array) -> float:
@@ -230,16 +247,10 @@ def plot_edge(ax: Axes, level: float, label: str) -> None:
     ax.axhline(level, color="grey", linewidth=0.8, linestyle="--", label=label)
 
 
-def plot_envelope(ax: Axes, objective: Any, run: Run) -> None:
-    """Between which losses consecutive iterates of gradient descent alternate: E at w + u and at w − u."""
-    assert run.iterates is not None
-    ends = np.array(
-        [
-            [objective.value(x), objective.value(2 * w - x)]
-            for x, w in zip(run.iterates, run.centers, strict=True)
-        ]
-    )
-    ax.fill_between(run.times, *ends.T, color="#DDDDDD", linewidth=2, label=f"{GD}, iterates")
+def plot_envelope(ax: Axes, run: Run, **settings: Any) -> None:
+    """The losses at the two ends of the oscillation, of gradient descent those of consecutive iterates, as a band."""
+    look = {"color": PALE, "linewidth": 2, "label": f"{GD}, iterates"}
+    ax.fill_between(run.times, *run.ends.T, **(look | settings))
 
 
 def save_figure(figure: Figure, folder: Path, name: str, suffix: str) -> None:
@@ -263,12 +274,8 @@ def parser(description: str | None, steps: int) -> argparse.ArgumentParser:
     )
     made.add_argument("--out", type=Path, default=Path("figures"), help="folder (default: figures)")
     made.add_argument("--format", choices=("png", "svg", "pdf"), default="png")
-    made.add_argument(
-        "--steps",
-        type=int,
-        default=steps,
-        help=f"iterations of gradient descent (default: {steps})",
-    )
+    about = f"iterations of gradient descent (default: {steps})"
+    made.add_argument("--steps", type=int, default=steps, help=about)
     made.add_argument("--quick", action="store_true", help="a few steps, to see that it runs")
     return made
 

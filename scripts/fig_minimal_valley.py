@@ -4,118 +4,165 @@ E(x, y) = ½ (y + ζx) x² − ε (x + y): the sharpness y of the valley's floor
 of x holds it (edge flow, arXiv:2606.18080; rod flow, arXiv:2602.01480; central flow, arXiv:2410.24206; free energy,
 arXiv:2606.05326). Figure one follows every process from (0, 6).
 
-Figure two starts at the edge, where y − 2/η and log |u| swing as a self-stabilising pair (arXiv:2209.15594), and compares the
-peaks of y over successive swings. To first order their size is conserved; at second order that of gradient descent changes
-with the sign of 2 − 9ζ²: the swings grow for ζ < √2/3 ≈ 0.47 and shrink above. The free-energy flow with its half-step delay
-keeps this drift, without the delay it is not gradient descent's.
+Figure two starts at the edge, near rest, where y − 2/η and log |u| swing as a self-stabilising pair (arXiv:2209.15594). To
+first order the swings keep their size; at the next it grows like e^{γt}. The two-cycle of gradient descent at rest has x = w ± u
+with u² = 2ε, and two steps from it have the Jacobian determinant
+
+    det (1 − ηH₋)(1 − ηH₊) = 1 + 2η²ε (2 − 9ζ²) + O(ε²),    so    γ = ½ η²ε (2 − 9ζ²):
+
+the swings grow for ζ < √2/3 ≈ 0.47 and shrink above. The half-step delay contributes η²ε of it, for every ζ; a flow without
+has γ = −(9/2) η²ε ζ² and never grows.
 
     python scripts/fig_minimal_valley.py --out figures
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import _common as c
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.signal import argrelmax, argrelmin
 
 from meanfield.landscapes import Valley
 
 NAME = "minimal_valley"
-ETA = 0.3
-ZETAS = {0.0: "#0072B2", 0.3: "#56B4E9", 2**0.5 / 3: "#000000", 0.7: "#E69F00", 1.0: "#D55E00"}
-DRIFTING = (c.GD, "free-energy flow, delay", "free-energy flow")
-TINY = 1e-12  # the fluctuation's axis ends here
+ETA, EDGE = 0.3, 2 / 0.3
+EPSILON = 0.002  # of figure two
+ZETAS = (0.0, 0.25, 2**0.5 / 3, 0.7, 1.0)
+DRIFTING = (c.GD, "free-energy flow, delay", "free-energy flow", "rod flow")
+TINY = 1e-15  # where the axis of |u| ends
+
+Swings = dict[tuple[str, float], np.ndarray]  # y − 2/η over time, by process and ζ
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = c.parser(__doc__, steps=2000)
-    parser.add_argument(
-        "--drift-steps", type=int, default=8000, help="of figure two (default: 8000)"
-    )
+    about = "of figure two (default: 3000)"
+    parser.add_argument("--drift-steps", type=int, default=3000, help=about)
     args = parser.parse_args(argv)
-    steps, drift_steps = (60, 400) if args.quick else (args.steps, args.drift_steps)
+    steps, drift_steps = (30, 30) if args.quick else (args.steps, args.drift_steps)
     c.prepare(args.out, NAME)
 
     valley = Valley(zeta=1.0, epsilon=0.01)
     runs = c.measure_all(c.models(ETA), valley, np.array(valley.start), steps)
-    rows = c.error_table(valley, runs, ETA)
     title = f"Valley, η = {ETA}, ζ = 1, ε = 0.01, from (0, 6), {steps} steps"
-    c.save_table(args.out, NAME, title, c.HEADER, rows, c.LEGEND)
-    draw_runs(runs, args.out, args.format)
+    header, rows = c.extended(c.error_table(valley, runs, ETA), of_y(runs))
+    c.save_table(args.out, NAME, title, header, rows, c.LEGEND)
+    draw_runs(valley, runs, args.out, args.format)
 
-    peaks = {(name, zeta): swings(name, zeta, drift_steps) for zeta in ZETAS for name in DRIFTING}
-    table = [
+    swings = {(name, zeta): swing(name, zeta, drift_steps) for zeta in ZETAS for name in DRIFTING}
+    title = f"Growth of the swings of y, γ/η²ε, at ε = {EPSILON}, {drift_steps} steps from the edge"
+    header = ["ζ", "1 − 9ζ²/2", *DRIFTING]
+    c.save_table(args.out, NAME, title, header, drift_table(swings))
+    draw_swings(swings, args.out, args.format)
+
+
+def of_y(runs: dict[str, c.Run]) -> dict[str, list[str]]:
+    """Columns of the table."""
+    descent = runs[c.GD].centers[:, 1]
+    paths = [run.centers[:, 1] for run in runs.values()]
+    return {
+        "peak of y": [f"{y.max():.5f}" for y in paths],
+        "at step": [f"{y.argmax()}" for y in paths],
+        "RMS error of y": [f"{np.sqrt(np.mean((y - descent[: len(y)]) ** 2)):.2g}" for y in paths],
+    }
+
+
+def swing(name: str, zeta: float, steps: int) -> np.ndarray:
+    """y − 2/η of the center over time, in a run that starts at the edge with 1.3 times the steady fluctuation √(2ε)."""
+    start = np.array([1.3 * (2 * EPSILON) ** 0.5, EDGE])
+    flow, valley = c.models(ETA, name)[name], Valley(zeta=zeta, epsilon=EPSILON)
+    return c.solve(flow, valley, start, steps).centers[:, 1] - EDGE
+
+
+def growth(y: np.ndarray) -> float:
+    """γ/η²ε between the first and the last swing, a peak and the trough after it; NaN if there are no two."""
+    peaks, troughs = argrelmax(y)[0], argrelmin(y)[0]
+    pairs = [(p, troughs[troughs > p][0]) for p in peaks if np.any(troughs > p)]
+    if len(pairs) < 2:
+        return math.nan
+    (p, q), (r, s) = pairs[0], pairs[-1]
+    return math.log((y[r] - y[s]) / (y[p] - y[q])) / (r - p) / (ETA**2 * EPSILON)
+
+
+def drift_table(swings: Swings) -> list[list[str]]:
+    rates = {key: growth(y) for key, y in swings.items()}
+    return [
         [
             f"{zeta:.3f}",
-            f"{2 - 9 * zeta**2:+.2f}",
-            *(growth(peaks[name, zeta]) for name in DRIFTING),
+            f"{1 - 4.5 * zeta**2:z.3f}",
+            *("–" if math.isnan(r) else f"{r:z.3f}" for r in (rates[n, zeta] for n in DRIFTING)),
         ]
         for zeta in ZETAS
     ]
-    title = (
-        f"Growth of the peaks of y − 2/η per swing, ε = 0.002, {drift_steps} steps from the edge"
-    )
-    c.save_table(args.out, NAME, title, ["ζ", "2 − 9ζ²", *DRIFTING], table)
-    draw_swings(peaks, args.out, args.format)
-
-
-def swings(name: str, zeta: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times and heights over 2/η of the peaks of y, in a run that starts at the edge with twice the steady fluctuation."""
-    valley = Valley(zeta=zeta, epsilon=0.002)
-    start = np.array([2 * (2 * valley.epsilon) ** 0.5, 2 / ETA])
-    run = c.measure_all(c.models(ETA, name), valley, start, steps)[name]
-    y = run.centers[:, 1]
-    top = 1 + np.flatnonzero((y[1:-1] > y[:-2]) & (y[1:-1] >= y[2:]))
-    return run.times[top], y[top] - 2 / ETA
-
-
-def growth(peaks: tuple[np.ndarray, np.ndarray]) -> str:
-    """Mean growth from one peak to the next."""
-    heights = peaks[1]
-    if len(heights) < 2 or np.any(heights <= 0):
-        return "–"
-    return f"{100 * ((heights[-1] / heights[0]) ** (1 / (len(heights) - 1)) - 1):+.2f} %"
 
 
 @c.styled
-def draw_runs(runs: dict[str, c.Run], folder: Path, suffix: str) -> None:
+def draw_runs(valley: Valley, runs: dict[str, c.Run], folder: Path, suffix: str) -> None:
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     (a, b), (d, e) = figure.subplots(2, 2)
-    c.plot_edge(a, 2 / ETA, "2/η")
-    shown = {name: run for name, run in runs.items() if name != "gradient flow"}
-    c.plot(a, runs, lambda run: run.centers[:, 1], ylabel="y", ylim=_range(shown, 1))
-    c.plot(b, shown, lambda run: np.maximum(run.fluctuation, TINY), ylabel="|u|", yscale="log")
-    for name, run in shown.items():
-        d.plot(*run.centers.T, **c.LOOKS[name]._asdict(), label=name)
-    d.set(xlabel="x of the center", ylabel="y", xlim=_range(shown, 0), ylim=_range(shown, 1))
-    c.plot(
-        e, shown, lambda run: np.hypot(*(run.centers - runs[c.GD].centers[: len(run.centers)]).T)
-    )
-    e.set(ylabel="distance of the center to gradient descent's", yscale="log")
+    models = {name: run for name, run in runs.items() if name != c.GD}
+    oscillating = {name: run for name, run in runs.items() if name != "gradient flow"}
+    y = runs[c.GD].centers[:, 1]
+    margin = 0.15 * np.ptp(y)
+    limits = y.min() - margin, y.max() + margin  # rod and gradient flow leave for above
+    c.plot(a, runs, lambda run: run.centers[:, 1], ylabel="y of the center", ylim=limits)
+    c.plot_edge(a, EDGE, "2/η")
+    c.plot(b, oscillating, across, yscale="log", ylim=(TINY, 10))
+    b.set(ylabel="oscillation |u| across the valley")
+    for name, run in oscillating.items():
+        d.plot(run.centers[:, 1], across(run), **c.LOOKS[name]._asdict(), label=name)
+    d.axvline(EDGE, color="grey", linewidth=0.8, linestyle="--")
+    d.set(xlabel="y of the center", ylabel="oscillation |u| across the valley")
+    d.set(xlim=(6.2, limits[1]), yscale="log", ylim=(1e-3, 2))
+    c.plot(e, models, lambda run: c.distances(valley, run, runs[c.GD]))
+    e.set(ylabel="distance of the center to gradient descent's")
+    e.set_yscale("log", nonpositive="mask")  # zero at the start
     c.save_figure(figure, folder, NAME, suffix)
 
 
-def _range(runs: dict[str, c.Run], coordinate: int) -> tuple[float, float]:
-    """Of the models that do not leave gradient descent altogether."""
-    descent = runs[c.GD].centers[:, coordinate]
-    margin = 0.15 * np.ptp(descent)
-    return float(descent.min() - margin), float(descent.max() + margin)
+def across(run: c.Run) -> np.ndarray:
+    """|u|, of gradient descent that of x alone.
+
+    Its u holds the drift of the center too, (η/2)∇E, which hides a small oscillation. That is told by the sixth difference of x,
+    Δ⁶x/2⁶, in which the drift cancels; of a large and quick one it smooths the peak.
+    """
+    size = run.fluctuation
+    if run.iterates is not None:
+        size = np.abs(run.iterates - run.centers)[:, 0]
+        sixth = np.abs(np.diff(run.iterates[:, 0], n=6)) / 2**6
+        middle = slice(3, 3 + len(sixth))
+        size[middle] = np.where(sixth < 1e-4, sixth, size[middle])
+    return np.where(size > TINY, size, np.nan)
 
 
 @c.styled
-def draw_swings(
-    peaks: dict[tuple[str, float], tuple[np.ndarray, np.ndarray]], folder: Path, suffix: str
-) -> None:
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
-    for ax, name in zip(figure.subplots(1, 3, sharex=True, sharey=True), DRIFTING, strict=True):
-        for (zeta, color), marker in zip(ZETAS.items(), "ovsd^", strict=True):
-            line = {"marker": marker, "markersize": 4, "linewidth": 1.0}
-            ax.plot(*peaks[name, zeta], color=color, label=f"ζ = {zeta:.3f}", **line)
-        ax.set(title=name, xlabel=c.STEPS, ylabel="peaks of y − 2/η", yscale="log")
+def draw_swings(swings: Swings, folder: Path, suffix: str) -> None:
+    figure = Figure(figsize=(11, 5.5), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(3, 2))
+    shown = (ZETAS[0], ZETAS[2], ZETAS[-1])
+    for ax, zeta in zip(left.subplots(3, 1, sharex=True, sharey=True), shown, strict=True):
+        for name in DRIFTING[:3]:
+            ax.plot(1000 * swings[name, zeta], **c.LOOKS[name]._asdict(), label=name)
+        ax.set(title=f"ζ = {zeta:.3g}", xlabel=c.STEPS, ylabel="1000 (y − 2/η)")
         ax.label_outer()
+    ax = right.subplots()
+    zeta = np.linspace(0, 1.03, 200)
+    ax.plot(zeta, 1 - 4.5 * zeta**2, color="grey", label="1 − 9ζ²/2")
+    ax.plot(zeta, -4.5 * zeta**2, color="grey", linestyle=":", label="−9ζ²/2")
+    markers = zip(DRIFTING, "o.sx", (9, 8, 6, 7), strict=True)
+    for name, marker, size in markers:
+        look = {"color": c.LOOKS[name].color, "linestyle": "", "marker": marker, "markersize": size}
+        ax.plot(ZETAS, [growth(swings[name, z]) for z in ZETAS], **look, label=name)
+    ax.axhline(0, color="black", linewidth=0.8, zorder=1)
+    ax.text(0.98, 0.06, "swings grow", ha="right", va="bottom")
+    ax.text(0.98, -0.06, "swings shrink", ha="right", va="top")
+    ax.set(xlabel="asymmetry ζ", ylabel="growth rate of the swings, γ/η²ε")
+    ax.legend(loc="lower left")
     c.save_figure(figure, folder, f"{NAME}_drift", suffix)
 
 
