@@ -15,7 +15,7 @@ the free-energy flow does not rest either, until ηS* has come down to about 2.5
 
     python scripts/fig_degree_four.py --out figures
 
-takes some twenty minutes, most of them for the flows (``--flow-steps``).
+takes a quarter of an hour, most of it for the flows (``--flow-steps``).
 """
 
 from __future__ import annotations

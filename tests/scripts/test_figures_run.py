@@ -63,9 +63,14 @@ def test_every_figure_script_is_run_here():
     assert {path.stem for path in SCRIPTS.glob("fig_*.py")} == set(CASES)
 
 
-@pytest.mark.parametrize("name", CASES)
+SLOW = {"fig_image_networks"}  # PyTorch
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in CASES]
+)
 def test_figures_and_tables_are_written(name, load, tmp_path):
-    if name == "fig_image_networks":
+    if name in SLOW:
         pytest.importorskip("torch")
     options, figures, expected = CASES[name]
     load(name).main(["--quick", "--out", str(tmp_path), *options])

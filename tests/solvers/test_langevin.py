@@ -119,7 +119,7 @@ def test_a_run_is_repeatable_and_can_be_cut(network_and_risk):
 
 
 def test_the_noise_depends_on_seed_and_step_alone():
-    flow, wide = Langevin(0.1, 1.0, seed=5), np.empty((1000, 3))
+    flow, wide = Langevin(0.1, 1.0, seed=5), np.zeros((1000, 3))
     later, before = flow.noise(11, wide), flow.noise(10, wide)
     assert np.array_equal(flow.noise(11, wide), later)
     assert np.array_equal(flow.noise(11, wide[:64]), later[:64])
