@@ -21,7 +21,8 @@ from solvers.gradient_flow import GradientFlow
 from solvers.integrators import RK4, Adaptive, Euler, Integrator, Midpoint
 from solvers.jko.flow import JKOFlow
 from solvers.jko.grids import GridJKO, GridStep
-from solvers.jko.particles import JKO, JKOError, JKOStep
+from solvers.jko.particles import JKO, JKOStep
+from solvers.jko.proximal_result import JKOError
 from solvers.jko.quantiles import QuantileJKO, QuantileStep
 from solvers.langevin import Langevin, mean_field_langevin_free_energy
 from solvers.measures import Grid, Particles, Quantiles

@@ -11,7 +11,8 @@ from solvers.entropy import estimator
 from solvers.flow import SteppedFlow
 from solvers.free_energy import FreeEnergy
 from solvers.integrators import SchemeError
-from solvers.jko.particles import JKO, JKOError, JKOStep
+from solvers.jko.particles import JKO, JKOStep
+from solvers.jko.proximal_result import JKOError
 from solvers.objective import Array
 
 

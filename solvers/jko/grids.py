@@ -8,7 +8,7 @@ import numpy as np
 
 from solvers.energies import Energy, check_positive
 from solvers.jko.grid_energy import GridEnergy
-from solvers.jko.proximal_result import ProximalError, ProximalResult, check_settings
+from solvers.jko.proximal_result import JKOError, ProximalResult, check_settings
 from solvers.jko.scaling import ProximalScaling
 from solvers.measures import Grid
 
@@ -93,7 +93,7 @@ class GridJKO:
         ------
         ValueError
             For an energy that grids do not know, a regularization below h²/2.
-        ProximalError
+        JKOError
             When the residual is above the tolerance after max_iterations.
         """
         epsilon = self._regularization(grid)
@@ -115,7 +115,7 @@ class GridJKO:
                 f"the energy inequality fails by {excess:.1e}: a stationary point, but no minimiser"
             )
         if self.require_convergence and failure:
-            raise ProximalError(
+            raise JKOError(
                 f"grid step: {failure}; give a smaller step_size, a larger regularization than {epsilon:.3g}, a larger "
                 f"max_iterations than {self.max_iterations}, or an energy with more Entropy"
             )

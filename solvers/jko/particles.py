@@ -18,16 +18,13 @@ from solvers.jko.particle_energy import ParticleEnergy
 from solvers.jko.particle_state import ParticleState
 from solvers.jko.particle_step import Certificate
 from solvers.jko.plans import Plan
+from solvers.jko.proximal_result import JKOError
 from solvers.jko.substeps import Walk
 from solvers.objective import Array
 
 Float64 = NDArray[np.float64]
 
 INNER = ("newton-cg", "l-bfgs")
-
-
-class JKOError(RuntimeError):
-    """A step of the asked size could not be covered, not even by shorter ones."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from numbers import Integral
 from solvers.energies import check_positive
 
 
-class ProximalError(RuntimeError):
-    """A minimising movement was not solved to its tolerance."""
+class JKOError(RuntimeError):
+    """A minimising movement was not solved to its tolerance, of particles not even by shorter sub-steps."""
 
 
 @dataclass(frozen=True, eq=False)

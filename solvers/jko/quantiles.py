@@ -8,7 +8,7 @@ import numpy as np
 
 from solvers.energies import Energy
 from solvers.jko.monotone_newton import Minimum, interior_point, newton
-from solvers.jko.proximal_result import ProximalError, ProximalResult, check_settings
+from solvers.jko.proximal_result import JKOError, ProximalResult, check_settings
 from solvers.jko.quantile_energy import Derivatives, QuantileEnergy, TransportCells
 from solvers.line import Float64
 from solvers.measures import Quantiles
@@ -85,7 +85,7 @@ class QuantileJKO:
         ------
         ValueError
             For an energy that quantiles do not know.
-        ProximalError
+        JKOError
             When the residual is above the tolerance after max_iterations.
         """
         pace, old = self.learning_rate * self.step_size, quantiles.values
@@ -103,7 +103,7 @@ class QuantileJKO:
         elif not excess <= 1e-12 * (abs(before) + abs(after) + cost):
             failure = f"the energy inequality fails by {excess:.1e}"
         if failure and self.require_convergence:
-            raise ProximalError(
+            raise JKOError(
                 f"quantile step: {failure} after {end.iterations} iterations; give a smaller step_size, a larger "
                 f"max_iterations than {self.max_iterations} or a larger tolerance"
             )

@@ -8,7 +8,7 @@ from solvers.energies import Energy, Entropy, Functional, Interaction, Potential
 from solvers.jko.convolution import Convolution
 from solvers.jko.grid_energy import GridEnergy
 from solvers.jko.grids import GridJKO
-from solvers.jko.proximal_result import ProximalError
+from solvers.jko.proximal_result import JKOError
 from solvers.measures import Grid
 
 HARMONIC = Potential(lambda x: 0.5 * np.sum(x**2, axis=1))
@@ -300,9 +300,7 @@ def test_a_step_in_the_plane_takes_a_fraction_of_a_second():
 
 def test_an_iteration_limit_raises_with_the_remedy():
     grid = sampled_gaussian(LINE, 1.4)
-    with pytest.raises(
-        ProximalError, match=r"a residual of .* remains.*a larger max_iterations than 3"
-    ):
+    with pytest.raises(JKOError, match=r"a residual of .* remains.*a larger max_iterations than 3"):
         GridJKO(0.1, max_iterations=3).step(HARMONIC + Entropy(), grid)
     lax = GridJKO(0.1, max_iterations=3, require_convergence=False)
     step = lax.step(HARMONIC + Entropy(), grid)

@@ -6,7 +6,7 @@ from scipy.optimize import LinearConstraint, brentq, minimize
 
 from solvers import transport
 from solvers.energies import Energy, Entropy, Functional, Interaction, Potential, PowerEntropy
-from solvers.jko.proximal_result import ProximalError
+from solvers.jko.proximal_result import JKOError
 from solvers.jko.quantile_energy import QuantileEnergy, TransportCells
 from solvers.jko.quantiles import QuantileJKO
 from solvers.measures import Particles, Quantiles
@@ -189,7 +189,7 @@ def test_differences_in_place_of_derivatives():
 
 
 def test_an_iteration_limit_raises_with_the_remedy():
-    with pytest.raises(ProximalError, match=r"a residual of .* after 1 iterations; give a smaller"):
+    with pytest.raises(JKOError, match=r"a residual of .* after 1 iterations; give a smaller"):
         QuantileJKO(1.0, max_iterations=1).step(WELLS + Entropy(), NORMAL)
     lax = QuantileJKO(1.0, max_iterations=1, require_convergence=False)
     step = lax.step(WELLS + Entropy(), NORMAL)
