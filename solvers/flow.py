@@ -79,6 +79,19 @@ class Flow(ABC):
         return {}
 
 
+class WithoutFluctuation(Flow):
+    """A flow whose state is the center, and nothing else."""
+
+    def center(self, step: int, state: Array) -> Array:
+        return state
+
+    def fluctuation(self, step: int, state: Array) -> Array:
+        return np.zeros_like(state)
+
+    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
+        return float(objective.value(state))
+
+
 class ContinuousFlow(Flow):
     """A flow given by an ordinary differential equation ż(t) = V(z(t)), or by the delay equation ż(t) = V(z(t − ½)).
 

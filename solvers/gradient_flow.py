@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from solvers.flow import ContinuousFlow, check_learning_rate
+from solvers.flow import ContinuousFlow, WithoutFluctuation, check_learning_rate
 from solvers.integrators import Adaptive, Integrator
 from solvers.objective import Array, inner
 
 
 @dataclass(frozen=True)
-class GradientFlow(ContinuousFlow):
+class GradientFlow(WithoutFluctuation, ContinuousFlow):
     """The gradient flow ẇ = −η ∇E(w), with time counted in iterations of gradient descent.
 
     It has no fluctuation; its free energy is E, with dE/dt = −η |∇E|² = −|ẇ|²/η. Nothing holds its sharpness at 2/η:
@@ -51,12 +49,3 @@ class GradientFlow(ContinuousFlow):
     def rates(self, objective: Any, time: float, state: Array) -> tuple[Array, float]:
         velocity = state.dtype.type(-self.learning_rate) * objective.gradient(state)
         return velocity, -inner(objective, velocity, velocity) / self.learning_rate
-
-    def center(self, step: int, state: Array) -> Array:
-        return state
-
-    def fluctuation(self, step: int, state: Array) -> Array:
-        return np.zeros_like(state)
-
-    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
-        return float(objective.value(state))

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from solvers.entropy import BlobEntropy, Entropy, SpacingEntropy, reference_bandwidth
-from solvers.flow import DiscreteFlow, check_learning_rate
+from solvers.flow import DiscreteFlow, WithoutFluctuation, check_learning_rate
 from solvers.objective import Array
 
 
 @dataclass(frozen=True)
-class Langevin(DiscreteFlow):
+class Langevin(WithoutFluctuation, DiscreteFlow):
     """Mean-field Langevin: the particles of ∂_t μ = ∇·(μ η ∇E'[μ]) + η T Δμ by the Euler–Maruyama scheme,
 
         θ ← θ − h ∇E'[μ](θ) + √(2hT) ξ,     h = η / steps_per_iteration,     ξ standard normal, anew for each particle,
@@ -90,15 +90,6 @@ class Langevin(DiscreteFlow):
             np.random.Philox(key=int(self.seed), counter=int(index) << 192)
         )
         return generator.standard_normal(like.shape).astype(like.dtype, copy=False)
-
-    def center(self, step: int, state: Array) -> Array:
-        return state
-
-    def fluctuation(self, step: int, state: Array) -> Array:
-        return np.zeros_like(state)
-
-    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
-        return float(objective.value(state))
 
     def free_energy(self, objective: Any, step: int, state: Array) -> float:
         """E + T Ent by the flow's estimator, for particles (N, D); NaN where it has none."""

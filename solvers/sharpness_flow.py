@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from solvers.flow import ContinuousFlow, check_learning_rate
+from solvers.flow import ContinuousFlow, WithoutFluctuation, check_learning_rate
 from solvers.integrators import Adaptive, Euler, Integrator, SchemeError
 from solvers.objective import Array, inner, norm, third
 from solvers.spectrum import Eigenpairs, top_eigenpairs
@@ -19,7 +19,7 @@ _FLAT = 1e-4
 
 
 @dataclass(frozen=True)
-class SharpnessFlow(ContinuousFlow):
+class SharpnessFlow(WithoutFluctuation, ContinuousFlow):
     """The limit, as η → 0 in time η²k, of two maps that oscillate across a manifold of minimisers of E:
 
         law="normalized":   Ẋ = −¼ P ∇log S(X)    of `NormalizedGradientDescent`
@@ -83,15 +83,6 @@ class SharpnessFlow(ContinuousFlow):
 
     def constrain(self, objective: Any, state: Array) -> Array:
         return _on_manifold(objective, state, rounds=1)
-
-    def center(self, step: int, state: Array) -> Array:
-        return state
-
-    def fluctuation(self, step: int, state: Array) -> Array:
-        return np.zeros_like(state)
-
-    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
-        return float(objective.value(state))
 
     def free_energy(self, objective: Any, step: int, state: Array) -> float:
         """¼ log S or ⅛ S."""
