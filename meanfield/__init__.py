@@ -6,15 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Risk", "TorchObjective", "TwoLayerNetwork", "landscapes", "tasks"]
+__all__ = ["Result", "Risk", "TorchObjective", "TwoLayerNetwork", "landscapes", "tasks"]
 
 if TYPE_CHECKING:
     from meanfield import landscapes, tasks
     from meanfield.networks import TwoLayerNetwork
     from meanfield.risk import Risk
+    from meanfield.study.result import Result
     from meanfield.torch_objective import TorchObjective
 
 _HOME = {
+    "Result": "meanfield.study.result",
     "Risk": "meanfield.risk",
     "TorchObjective": "meanfield.torch_objective",
     "TwoLayerNetwork": "meanfield.networks",

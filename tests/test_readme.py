@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from meanfield.study.config import load, load_text
+from meanfield.study.run import run
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -24,11 +25,15 @@ def test_the_others_are_configurations():
 
 
 @pytest.mark.slow
-def test_the_python_examples_run():
-    networks, landscapes = blocks("python")
+def test_the_python_examples_run(tmp_path, monkeypatch):
+    networks, landscapes, results = blocks("python")
     scope = {}
     exec(networks, scope)
     assert scope["descent"].status == scope["flow"].status == "complete"
     assert scope["values"][0] == pytest.approx(2.0, rel=0.05)
     exec(landscapes, scope)
     assert scope["model"].status == "complete"
+    monkeypatch.chdir(tmp_path)
+    run(load(None, ("task.n=20", "network.width=10")), "meanfield-run")
+    exec(results, scope)
+    assert scope["result"].status == "complete"

@@ -19,7 +19,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.study.file_lock import turn
 from meanfield.study.guarded_file import GuardedFile
 from meanfield.study.layout import (
     COMPARISONS,
@@ -46,6 +48,7 @@ from meanfield.study.layout import (
     RunRecord,
     Status,
 )
+from meanfield.study.reader import read_header
 
 CHUNK_BYTES = 2**20
 SMALL_CHUNK_BYTES = 2**14  # snapshots smaller than this share a chunk
@@ -80,13 +83,16 @@ class RunWriter:
         self._rows = {name: _Rows() for name in layout.processes}
         self._last_write = time.monotonic()
         try:
+            self._partial.unlink(
+                missing_ok=True
+            )  # whoever reads what a crash left goes on reading it
             self._raw = GuardedFile(self._partial, "w+b")
         except OSError as error:
             raise OutputError(f"{self._partial}: cannot write: {error.strerror}") from error
-        self._file = h5py.File(self._raw, "w", libver=("v110", "v110"), track_order=True)
         try:
-            self._create(config, attributes)
-            self._check()
+            with self._commit():
+                self._file = h5py.File(self._raw, "w", libver=("v110", "v110"), track_order=True)
+                self._create(config, attributes)
         except OutputError:
             self._abandon()
             raise
@@ -127,8 +133,8 @@ class RunWriter:
         """Write what is left of a process and how it ended."""
         self._write_rows(process)
         self._write_snapshots(process)
-        self._file[process].attrs.update({"status": status, "message": message})
-        self._check()
+        with self._commit():
+            self._file[process].attrs.update({"status": status, "message": message})
 
     def snapshot_times(self, process: str) -> NDArray[np.float64]:
         """Times of the snapshots so far."""
@@ -147,14 +153,14 @@ class RunWriter:
         attributes: Mapping[str, Any],
     ) -> None:
         """Write distances to the reference, ``distances[process][comparison]`` of shape (s,)."""
-        group = self._file.create_group("comparison")
-        group.attrs.update({"reference": reference, **attributes})
-        _scale(group, "process", np.array(list(distances), dtype=object), ("process", "1"))
-        _scale(group, "time", times, TIME)
-        for name, about in COMPARISONS.items():
-            values = np.array([d[name] for d in distances.values()]).reshape(-1, len(times))
-            _variable(group, name, ("process", "time"), about, data=values)
-        self._check()
+        with self._commit():
+            group = self._file.create_group("comparison")
+            group.attrs.update({"reference": reference, **attributes})
+            _scale(group, "process", np.array(list(distances), dtype=object), ("process", "1"))
+            _scale(group, "time", times, TIME)
+            for name, about in COMPARISONS.items():
+                values = np.array([d[name] for d in distances.values()]).reshape(-1, len(times))
+                _variable(group, name, ("process", "time"), about, data=values)
 
     # --- creation ---
 
@@ -220,6 +226,14 @@ class RunWriter:
 
     # --- rows and the end ---
 
+    @contextmanager
+    def _commit(self) -> Iterator[None]:
+        """What is written within comes into the file at once, for those who read it meanwhile."""
+        with turn(self._raw, exclusive=True):
+            yield
+            self._file.flush()
+        self._check()
+
     def _is_due(self) -> bool:
         return time.monotonic() - self._last_write > SECONDS_PER_WRITE
 
@@ -228,16 +242,16 @@ class RunWriter:
         rows, group = self._rows[process], self._file[f"{process}/observables"]
         if not rows.waiting:
             return
-        for name in (*self._layout.processes[process].observables, "hessian_eigs"):
-            missing = np.full(group[name].shape[1:], np.nan)
-            values = np.array([row.get(name, missing) for _, row in rows.waiting], dtype=float)
-            _append(group[name], rows.written, values)
-        _append(group["time"], rows.written, np.array([time for time, _ in rows.waiting]))
+        with self._commit():
+            for name in (*self._layout.processes[process].observables, "hessian_eigs"):
+                missing = np.full(group[name].shape[1:], np.nan)
+                values = np.array([row.get(name, missing) for _, row in rows.waiting], dtype=float)
+                _append(group[name], rows.written, values)
+            self._file.flush()  # a crash leaves no row with a time but without the rest
+            _append(group["time"], rows.written, np.array([time for time, _ in rows.waiting]))
         rows.written += len(rows.waiting)
         rows.waiting.clear()
         self._last_write = time.monotonic()
-        self._file.flush()
-        self._check()
 
     def _write_snapshots(self, process: str) -> None:
         waiting, group = self._rows[process].snapshots, self._file[f"{process}/snapshots"]
@@ -245,11 +259,12 @@ class RunWriter:
             return
         row = len(group["time"])
         times, positions, fluctuations = map(np.array, zip(*waiting, strict=True))
-        _append(group["position"], row, positions)
-        _append(group["fluctuation"], row, fluctuations)
-        _append(group["time"], row, times)
+        with self._commit():
+            _append(group["position"], row, positions)
+            _append(group["fluctuation"], row, fluctuations)
+            self._file.flush()
+            _append(group["time"], row, times)
         waiting.clear()
-        self._check()
 
     def _check(self) -> None:
         error = self._raw.error
@@ -263,11 +278,12 @@ class RunWriter:
             for name in self._layout.processes:
                 self._write_rows(name)
                 self._write_snapshots(name)
-                attributes = self._file[name].attrs
-                if attributes["status"] == "running":
-                    attributes["status"] = self.status
-            self._file.attrs.update({"status": self.status, "message": self.message})
-            self._file.close()
+            with turn(self._raw, exclusive=True):
+                for name in self._layout.processes:
+                    if self._file[name].attrs["status"] == "running":
+                        self._file[name].attrs["status"] = self.status
+                self._file.attrs.update({"status": self.status, "message": self.message})
+                self._file.close()
             self._check()
             os.fsync(self._raw.fileno())
             self._raw.close()
@@ -358,18 +374,10 @@ def read_run(path: str | Path) -> RunRecord:
 
 
 def _record(path: Path, file: h5py.File) -> RunRecord:
-    attributes = {
-        key: getattr(value, "item", lambda v=value: v)() for key, value in file.attrs.items()
-    }
-    names = [name for name in file if name not in ("config", "comparison")]
-    times, comparison = np.empty(0), {}
-    if "comparison" in file:
-        group = file["comparison"]
-        times = group["time"][:]
-        for i, process in enumerate(group["process"].asstr()):
-            comparison[process] = {name: group[name][i] for name in COMPARISONS}
-    processes = {name: _process_record(file[name]) for name in names}
-    return RunRecord(path, attributes, file["config"].asstr()[()], processes, times, comparison)
+    about = read_header(file)
+    processes = {name: _process_record(file[name]) for name in about.processes}
+    distances = about.comparison_times, about.comparison
+    return RunRecord(path, about.attributes, about.config, processes, *distances)
 
 
 def _process_record(group: h5py.Group) -> ProcessRecord:

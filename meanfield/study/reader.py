@@ -1,0 +1,227 @@
+"""Reading a run's file piece by piece, also while it is being written.
+
+A file is held by its descriptor: a run that ends renames its file, and a later one may take the name, but here it stays the same
+file. Each read takes its turn with the writer, which writes all of a row in one turn; what HDF5 knows of a file that grows is
+forgotten between two reads.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield.study.file_lock import PATIENCE, turn
+from meanfield.study.layout import (
+    COMPARISONS,
+    FILE_NAME,
+    OBSERVABLES,
+    SCHEMA,
+    SCHEMA_VERSION,
+    Floats,
+    RunFileError,
+    Status,
+)
+
+PARTIAL = ".partial"
+LONGEST_READ = (
+    PATIENCE / 2
+)  # seconds, of a file that grows: the writer waits no longer than PATIENCE
+BIRTH = 2.0  # seconds until the first rows of a new file can be read, and a little more
+BETWEEN_TRIES = 0.02
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class ProcessHeader:
+    """How far a process is: `rows` of observables, snapshots at `snapshot_times` (s,)."""
+
+    flow: str
+    status: Status
+    message: str
+    rows: int
+    snapshot_times: NDArray[np.float64]
+    parameter_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """What there is in the file at one moment; see `meanfield.study.layout.RunRecord`."""
+
+    attributes: dict[str, Any]
+    config: str
+    processes: dict[str, ProcessHeader]
+    comparison_times: NDArray[np.float64]
+    comparison: dict[str, dict[str, NDArray[np.float64]]]
+
+
+class RunReader:
+    """Reads the file of a run, finished or not.
+
+    Parameters
+    ----------
+    path : path
+        ``run.h5``, ``run.h5.partial``, or their folder: then the newer of the two.
+
+    Raises
+    ------
+    RunFileError
+        There is no such file, or it cannot be opened. Reading raises it if the file is not HDF5, is damaged, is closed, or is no
+        run of a schema that is known here.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path, self._raw = _open(Path(path))
+        weakref.finalize(self, self._raw.close)  # a notebook may forget it
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._raw.close()
+
+    def header(self) -> RunHeader:
+        """What the file holds now."""
+        self._follow()
+        return self._read(read_header)
+
+    def observables(self, process: str, rows: int) -> dict[str, NDArray[np.float64]]:
+        """The first rows of all observables: (rows,) each, ``hessian_eigs`` (rows, k)."""
+
+        def read(file: h5py.File) -> dict[str, NDArray[np.float64]]:
+            group = file[f"{process}/observables"]
+            names = [name for name in ("time", *OBSERVABLES) if name in group]
+            names += [name for name in group if name not in (*names, "eig")]
+            return {name: group[name][:rows] for name in names}
+
+        return self._read(read)
+
+    def snapshot(self, process: str, index: int) -> tuple[Floats, Floats, NDArray[np.float64]]:
+        """Position and fluctuation of one snapshot, and the weights; nothing else is read."""
+
+        def read(file: h5py.File) -> tuple[Floats, Floats, NDArray[np.float64]]:
+            group = file[f"{process}/snapshots"]
+            return group["position"][index], group["fluctuation"][index], group["weight"][:]
+
+        return self._read(read)
+
+    @contextmanager
+    def held(self) -> Iterator[Any]:
+        """The file as other libraries open it, while the writer waits, for `PATIENCE` seconds at most."""
+        self._require_open()
+        with turn(self._raw, exclusive=False) as held:
+            if not held:
+                raise RunFileError(f"{self.path}: its writer does not let go of it")
+            yield self._raw
+
+    def _read(self, read: Callable[[h5py.File], _T]) -> _T:
+        """Try until it succeeds; a file that does not grow is tried once."""
+        self._require_open()
+        give_up = time.monotonic() + (BIRTH if self.path.suffix == PARTIAL else 0)
+        while True:
+            try:
+                return self._try(read)
+            except (OSError, KeyError, RuntimeError) as error:
+                if time.monotonic() >= give_up:
+                    raise RunFileError(f"{self.path}: {self._explain()} ({error})") from error
+            time.sleep(BETWEEN_TRIES)
+
+    def _try(self, read: Callable[[h5py.File], _T]) -> _T:
+        with turn(self._raw, exclusive=False) as held:
+            if not held:
+                raise TimeoutError("its writer does not let go of it")
+            began = time.monotonic()
+            with h5py.File(self._raw, "r") as file:
+                _check_schema(self.path, file)
+                result, grows = read(file), file.attrs["status"] == "running"
+            if grows and time.monotonic() - began > LONGEST_READ:
+                raise TimeoutError(f"the file grows, and reading took over {LONGEST_READ:g} s")
+            return result
+
+    def _require_open(self) -> None:
+        if self._raw.closed:
+            raise RunFileError(f"{self.path}: this result is closed")
+
+    def _explain(self) -> str:
+        self._raw.seek(0)
+        signature = self._raw.read(8)
+        return "damaged or broken off" if signature == b"\x89HDF\r\n\x1a\n" else "not an HDF5 file"
+
+    def _follow(self) -> None:
+        """The path of a file that has got its final name."""
+        if self.path.suffix == PARTIAL and not self._raw.closed:
+            final = self.path.with_suffix("")
+            if final.is_file() and os.path.samestat(final.stat(), os.fstat(self._raw.fileno())):
+                self.path = final
+
+
+def _open(path: Path) -> tuple[Path, Any]:
+    for _ in range(10):  # it may get its final name in this very moment
+        chosen = _newest(path) if path.is_dir() else path
+        try:
+            return chosen, open(chosen, "rb", buffering=0)
+        except FileNotFoundError:
+            if chosen == path:
+                break
+        except OSError as error:
+            raise RunFileError(f"{chosen}: cannot be opened: {error.strerror}") from error
+    partial = path.with_name(path.name + PARTIAL)
+    hint = f"; {partial.name} is there, a run that is not finished" if partial.is_file() else ""
+    raise RunFileError(f"{path}: there is no such file{hint}")
+
+
+def _newest(folder: Path) -> Path:
+    found = []
+    for name in (FILE_NAME + PARTIAL, FILE_NAME):  # in this order a renaming is not missed
+        try:
+            found.append(((folder / name).stat().st_mtime_ns, folder / name))
+        except FileNotFoundError:
+            continue
+    if not found:
+        raise RunFileError(f"{folder}: there is neither {FILE_NAME} nor {FILE_NAME}{PARTIAL} in it")
+    return max(found)[1]
+
+
+def _check_schema(path: Path, file: h5py.File) -> None:
+    schema, version = file.attrs.get("schema"), file.attrs.get("schema_version")
+    if schema != SCHEMA:
+        raise RunFileError(f"{path}: not the file of a run: its schema is {schema}, not {SCHEMA}")
+    if version != SCHEMA_VERSION:
+        newer = "; a newer meanfield wrote it" if version > SCHEMA_VERSION else ""
+        raise RunFileError(
+            f"{path}: schema version {version} came, {SCHEMA_VERSION} can be read{newer}"
+        )
+
+
+def read_header(file: h5py.File) -> RunHeader:
+    """All but the observables and the particles."""
+    attributes = {
+        key: getattr(value, "item", lambda v=value: v)() for key, value in file.attrs.items()
+    }
+    times, comparison = np.empty(0), {}
+    if "comparison" in file:
+        group = file["comparison"]
+        times = group["time"][:]
+        for i, process in enumerate(group["process"].asstr()):
+            comparison[process] = {name: group[name][i] for name in COMPARISONS}
+    names = [name for name in file if name not in ("config", "comparison")]
+    processes = {name: _process_header(file[name]) for name in names}
+    return RunHeader(attributes, file["config"].asstr()[()], processes, times, comparison)
+
+
+def _process_header(group: h5py.Group) -> ProcessHeader:
+    snapshots = group["snapshots"]
+    return ProcessHeader(
+        **{key: group.attrs[key] for key in ("flow", "status", "message")},
+        rows=len(group["observables/time"]),
+        snapshot_times=snapshots["time"][:],
+        parameter_names=tuple(snapshots["parameter"].asstr()[:]),
+    )

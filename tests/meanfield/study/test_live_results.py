@@ -1,0 +1,234 @@
+"""Runs in Python while they are being written, and after a crash."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import meanfield
+from meanfield.study import file_lock, reader, snapshots
+from meanfield.study.guarded_file import GuardedFile
+from meanfield.study.layout import ProcessLayout, RunFileError, RunLayout
+from meanfield.study.snapshots import RunWriter
+
+GD, ENERGY = "gradient_descent", "free_energy_flow"
+
+
+def layout(processes=None, particles=4, snapshots=1001):
+    processes = processes or {GD: ProcessLayout(GD), ENERGY: ProcessLayout(ENERGY, modes=2)}
+    return RunLayout(processes, particles, ["a", "w", "b"], snapshots - 1, 1)
+
+
+def writer_of(folder, attributes=None, **changes):
+    return RunWriter(
+        folder, layout(**changes), "steps = 1\n", {"learning_rate": 0.5} | (attributes or {})
+    )
+
+
+def write_at(writer, process, t, modes=(), particles=4):
+    """A row and a snapshot in which everything is ±t."""
+    writer.observe(process, t, {"train_loss": t, "sharpness": -t, "hessian_eigs": [t]})
+    writer.snapshot(process, t, np.full((particles, 3), t), np.full((*modes, particles, 3), -t))
+
+
+# writes to a slow disk until it is told to stop; in every row everything is ±t
+WRITER = """
+import sys
+import time
+from pathlib import Path
+import numpy as np
+from meanfield.study import snapshots
+from meanfield.study.layout import ProcessLayout, RunLayout
+
+from meanfield.study.guarded_file import GuardedFile
+
+
+class SlowDisk(GuardedFile):
+    def write(self, data):
+        time.sleep(0.001 if len(data) < 1000 else 0)  # most of the time a row is half there
+        return super().write(data)
+
+
+snapshots.ROWS_PER_WRITE, snapshots.GuardedFile = 3, SlowDisk
+folder, crash = Path(sys.argv[1]), len(sys.argv) > 2
+names = ["gradient_descent", "free_energy_flow"]
+layout = RunLayout({name: ProcessLayout(name) for name in names}, 300, ["a", "w"], 10**5, 1)
+with snapshots.RunWriter(folder, layout, "", {"learning_rate": 1.0}) as writer:
+    t = 0
+    while not (folder / "stop").exists():
+        for name in names:
+            row = dict.fromkeys(snapshots_names, float(t)) | {"hessian_eigs": [t]}
+            writer.observe(name, t, row)
+            writer.snapshot(name, t, np.full((300, 2), t), np.full((300, 2), -t))
+        t += 1
+    if crash:
+        import os
+        os._exit(1)
+    for name in names:
+        writer.finish(name, "complete")
+""".replace("snapshots_names", "layout.processes[name].observables")
+
+
+@pytest.fixture
+def started(tmp_path):
+    """A writer at work in another process, in a folder; ends it at the end."""
+    processes = []
+
+    def start(*arguments):
+        command = [sys.executable, "-W", "error", "-c", WRITER, str(tmp_path), *arguments]
+        processes.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        while not (tmp_path / "run.h5.partial").exists():
+            assert processes[0].poll() is None, processes[0].stderr.read()
+            time.sleep(0.001)
+        return processes[0]
+
+    yield start
+    (tmp_path / "stop").touch()
+    for process in processes:
+        process.communicate(timeout=60)
+
+
+def check_rows(result):
+    """Every row is whole: ±t everywhere; returns how many rows and snapshots there are."""
+    counts = []
+    for process in result.values():
+        times = process.observables["time"]
+        np.testing.assert_array_equal(times, np.arange(len(times)))
+        for values in process.observables.values():
+            np.testing.assert_array_equal(values.ravel(), times)
+        np.testing.assert_array_equal(process.snapshots.times, np.arange(len(process.snapshots)))
+        for i in {0, len(process.snapshots) // 2, len(process.snapshots) - 1}:
+            if 0 <= i < len(process.snapshots):
+                snapshot = process.snapshots[i]
+                assert np.all(snapshot.position == i) and np.all(snapshot.fluctuation == -i)
+        counts.append((len(times), len(process.snapshots)))
+    return np.array(counts)
+
+
+def test_a_run_is_read_fifty_times_while_it_is_written(tmp_path, started):
+    process = started()  # the first opening may come before the first row, or before the header
+    seen = []
+    with meanfield.Result.open(tmp_path) as followed:
+        for i in range(50):
+            with meanfield.Result.open(tmp_path) as result:
+                assert result.status == "running" and result.path.suffix == ".partial"
+                seen.append(check_rows(result))
+            if i % 10:
+                continue
+            older = followed[GD]
+            rows = len(older.observables["time"])
+            check_rows(followed.refresh())
+            assert len(older.observables["time"]) == rows <= len(followed[GD].observables["time"])
+            assert "running" in repr(followed) and followed._repr_html_()
+        assert all(np.all(b >= a) for a, b in pairwise(seen))
+        assert np.all(seen[-1] > seen[0])  # it went on meanwhile
+        (tmp_path / "stop").touch()
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        assert followed.status == "running"
+        final = check_rows(followed.refresh())
+        assert (followed.status, followed.path) == ("complete", tmp_path / "run.h5")
+    with meanfield.Result.open(tmp_path) as result:
+        np.testing.assert_array_equal(check_rows(result), final)
+    assert sorted(os.listdir(tmp_path)) == ["run.h5", "stop"]
+
+
+def test_what_a_crash_leaves_is_read_and_not_disturbed_by_the_next_run(tmp_path, started):
+    process = started("crash")
+    with meanfield.Result.open(tmp_path) as result:
+        while check_rows(result.refresh()).min() < 3:
+            time.sleep(0.02)
+    (tmp_path / "stop").touch()
+    assert process.wait(timeout=60) == 1
+    with meanfield.Result.open(tmp_path) as left:
+        rows = check_rows(left)
+        assert left.status == "running" and rows.min() >= 3
+        with writer_of(tmp_path) as writer:
+            write_at(writer, GD, 7)
+        np.testing.assert_array_equal(check_rows(left.refresh()), rows)
+    with meanfield.Result.open(tmp_path) as new:
+        assert new[GD].snapshots[0].time == 7
+
+
+def test_a_crash_in_the_midst_of_a_row_leaves_whole_rows(tmp_path, monkeypatch):
+    """Cut short after any of its writes, the file is the one before or after the row."""
+    copies, left = tmp_path / "left.partial", []
+
+    class Watched(GuardedFile):
+        def write(self, data):
+            written = super().write(data)
+            if on:
+                shutil.copy(tmp_path / "run.h5.partial", copies)
+                try:
+                    with meanfield.Result.open(copies) as result:
+                        left.append(check_rows(result)[0].tolist())
+                except RunFileError as error:  # a block at its end the file does not know of yet
+                    left.append(str(error))
+            return written
+
+    on = False
+    monkeypatch.setattr(snapshots, "GuardedFile", Watched)
+    monkeypatch.setattr(snapshots, "ROWS_PER_WRITE", 2)
+    monkeypatch.setattr(reader, "BIRTH", 0.0)
+    processes = {GD: ProcessLayout(GD)}
+    names = processes[GD].observables
+    with writer_of(tmp_path, processes=processes, particles=300) as writer:
+        on = True
+        for t in range(8):
+            writer.observe(GD, t, dict.fromkeys(names, float(t)) | {"hessian_eigs": [t]})
+            writer.snapshot(GD, t, np.full((300, 3), t), np.full((300, 3), -t))
+        on = False
+    broken = [each for each in left if isinstance(each, str)]
+    assert len(broken) <= 0.05 * len(left) and all("broken off" in each for each in broken)
+    whole = [tuple(each) for each in left if not isinstance(each, str)]
+    assert whole == sorted(whole) and whole[-1] == (8, 8)
+    assert {rows for rows, _ in whole} == {0, 2, 4, 6, 8}
+
+
+def test_the_newer_of_an_old_run_and_one_going_on(tmp_path):
+    with writer_of(tmp_path, {"seed": 1}):
+        pass
+    os.utime(tmp_path / "run.h5", (1, 1))
+    with writer_of(tmp_path, {"seed": 2}), meanfield.Result.open(tmp_path) as result:
+        assert (result.attributes["seed"], result.status) == (2, "running")
+        assert "running: not started" in repr(result)
+        with meanfield.Result.open(tmp_path / "run.h5") as old:
+            assert old.attributes["seed"] == 1
+
+
+def test_a_result_stays_with_its_file(tmp_path):
+    for seed in (1, 2):
+        with writer_of(tmp_path, {"seed": seed}) as writer:
+            write_at(writer, GD, seed)
+        if seed == 1:
+            first = meanfield.Result.open(tmp_path)
+    with first:
+        assert first.refresh().attributes["seed"] == 1
+        assert first[GD].snapshots[0].time == 1
+
+
+def test_readers_and_the_writer_take_turns(tmp_path, monkeypatch):
+    monkeypatch.setattr(snapshots, "ROWS_PER_WRITE", 1)
+    with writer_of(tmp_path) as writer, open(tmp_path / "run.h5.partial", "rb") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)  # a reader that hangs
+        with meanfield.Result.open(tmp_path) as result:  # readers do not mind one another
+            monkeypatch.setattr(file_lock, "PATIENCE", 0.2)
+            began = time.monotonic()
+            write_at(writer, GD, 0)
+            assert 0.2 <= time.monotonic() - began < 2  # the run goes on at last
+            fcntl.flock(other, fcntl.LOCK_UN)
+            assert len(result.refresh()[GD].observables["time"]) == 1
+            fcntl.flock(other, fcntl.LOCK_EX)  # a writer that hangs
+            monkeypatch.setattr(reader, "BIRTH", 0.0)
+            with pytest.raises(RunFileError, match="its writer does not let go of it"):
+                result.refresh()
+            fcntl.flock(other, fcntl.LOCK_UN)
+            monkeypatch.setattr(reader, "LONGEST_READ", -1.0)
+            with pytest.raises(RunFileError, match="the file grows, and reading took over"):
+                result.refresh()
