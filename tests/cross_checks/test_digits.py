@@ -25,7 +25,7 @@ PEERS = {
     "edge": solvers.EdgeFlow(0.6),
     "central": solvers.CentralFlow(0.6),
 }
-PEER_SEEDS = (0, 1)  # each of the three costs as much as all the rest of a seed
+PEER_SEEDS = (0,)  # the three cost more than all the rest of a seed
 
 
 @dataclass

@@ -31,7 +31,8 @@ def test_degree_four_ends_just_below_the_edge():
     landscape = DegreeFour()
     run = last(solvers.GradientDescent(0.01), landscape, landscape.start, 300_000)
     x, y, z, w = run.iterates[-1]
-    assert (x, y) == (z, w)
+    # z = x and w = y are kept by the dynamics; the order of a product's factors is rounded differently.
+    assert (z, w) == pytest.approx((x, y), rel=1e-12)
     assert x == pytest.approx(9.99938, abs=5e-6)
     assert y == pytest.approx(0.100006, abs=5e-7)
     assert sharpness(landscape, run.iterates[-1]) == pytest.approx(199.995, abs=5e-4)
