@@ -9,164 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from solvers._kernels import finite_volume
 from solvers.integrators import SchemeError
-from solvers.phase_space.density import PhaseSpaceDensity, PhaseSpaceGrid
-from solvers.phase_space.pde import LIMITERS, PhaseSpacePDE, _Stage
-
-EPS = np.finfo(float).eps
-
-
-class Quadratic:
-    """R[μ] = (k/2) ∫θ² + (J/2) (∫θ)²: velocities linear in (θ, u) and in the means, under which Gaussians stay Gaussian."""
-
-    def __init__(self, k, j=0.0):
-        self.k, self.j = k, j
-
-    def value(self, x, weights=None):
-        p = np.full(len(x), 1 / len(x)) if weights is None else weights
-        return 0.5 * self.k * float(p @ x[:, 0] ** 2) + 0.5 * self.j * float(p @ x[:, 0]) ** 2
-
-    def gradient(self, x, weights=None, at=None):
-        p = np.full(len(x), 1 / len(x)) if weights is None else weights
-        return self.k * (x if at is None else at) + self.j * float(p @ x[:, 0])
-
-
-class Interaction:
-    """R[μ] = ½ ∫∫ cos(x − y) dμ dμ + ∫ x⁴/20 dμ, with nothing linear about it."""
-
-    def value(self, x, weights=None):
-        p = np.full(len(x), 1 / len(x)) if weights is None else weights
-        return 0.5 * float(p @ np.cos(x - x.T) @ p) + 0.05 * float(p @ x[:, 0] ** 4)
-
-    def gradient(self, x, weights=None, at=None):
-        p = np.full(len(x), 1 / len(x)) if weights is None else weights
-        at = x if at is None else at
-        return -np.sin(at - x.T) @ p[:, None] + 0.2 * at**3
-
-
-def hump(middle, radii):
-    """(1 − |z|²)³ on an ellipse: twice differentiable, and nothing outside."""
-
-    def density(theta, u):
-        a, b = (theta - middle[0]) / radii[0], (u - middle[1]) / radii[1]
-        return np.maximum(1 - a**2 - 0.5 * a * b - b**2, 0.0) ** 3
-
-    return density
-
-
-def block(theta, u):
-    """Discontinuous on purpose."""
-    return ((np.abs(theta - 0.2) < 0.3) & (np.abs(u - 0.1) < 0.15)).astype(float)
-
-
-def fitted_order(cells, errors):
-    return -np.polyfit(np.log(cells), np.log(errors), 1)[0]
-
-
-def l1(a, b):
-    assert np.allclose(a.theta_edges, b.theta_edges) and np.allclose(a.u_edges, b.u_edges)
-    return np.abs(a.masses - b.masses).sum()
-
-
-# --- the fluxes ----------------------------------------------------------------------------------
-
-
-def rotated(masses, limiter, revolutions):
-    """Masses on [−1, 1]² carried round by θ̇ = −2πu, u̇ = 2πθ, by the kernels and Heun's method at 0.9 of the bound."""
-    n, code = len(masses), LIMITERS.index(limiter)
-    centers = (np.arange(n) + 0.5) * 2 / n - 1
-    down = np.tile(-2 * np.pi * centers * n / 2, (n + 1, 1))
-    right = np.tile(2 * np.pi * centers[:, None] * n / 2, (1, n + 1))
-    dt = 0.9 / finite_volume.largest_loss_rate(0.0, np.ones((n, n)), down, right)
-    steps = int(np.ceil(revolutions / dt))
-    rates, least = np.empty((n, n)), 0.0
-    for _ in range(steps):
-        finite_volume.mass_rates(code, 0.0, masses, down, right, rates)
-        predicted = masses + revolutions / steps * rates
-        finite_volume.mass_rates(code, 0.0, predicted, down, right, rates)
-        masses = 0.5 * (masses + predicted + revolutions / steps * rates)
-        least = min(least, predicted.min(), masses.min())
-    return masses, least, steps
-
-
-def bump(n):
-    theta, u = np.meshgrid(*2 * [(np.arange(n) + 0.5) * 2 / n - 1], indexing="ij")
-    masses = np.maximum(1 - ((theta - 0.3) ** 2 + u**2) / 0.36, 0) ** 4
-    return masses / masses.sum()
-
-
-@pytest.mark.parametrize(("limiter", "order"), [("mc", 2), ("minmod", 2), ("upwind", 1)])
-def test_a_smooth_bump_is_turned_by_a_quarter_at_the_schemes_order(limiter, order):
-    cells = [40, 80, 160]
-    errors = [np.abs(rotated(bump(n), limiter, 0.25)[0] - np.rot90(bump(n))).sum() for n in cells]
-    assert fitted_order(cells, errors) == pytest.approx(order, abs=0.2)
-
-
-@pytest.mark.parametrize("limiter", LIMITERS)
-def test_a_turned_block_keeps_its_mass_and_its_sign(limiter):
-    masses = np.zeros((24, 24))
-    masses[9:15, 12:19] = 1 / 42
-    turned, least, steps = rotated(masses, limiter, 1.0)
-    assert least >= 0.0
-    # Each step adds to every cell four fluxes, which cancel over the grid, with a rounding each.
-    assert abs(turned.sum() - 1.0) <= 4 * EPS * steps
-
-
-@pytest.mark.parametrize("limiter", LIMITERS)
-def test_no_mass_turns_negative_at_the_bound_on_the_step(limiter):
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        m = rng.exponential(size=(6, 7)) ** 4 * (rng.uniform(size=(6, 7)) < 0.7)
-        down, right = 10 * rng.standard_normal((7, 7)), 10 * rng.standard_normal((6, 8))
-        diffusion = float(rng.exponential())
-        dt = (1 - 1e-12) / finite_volume.largest_loss_rate(diffusion, m, down, right)
-        rates = np.empty_like(m)
-        finite_volume.mass_rates(LIMITERS.index(limiter), diffusion, m, down, right, rates)
-        assert (m + dt * rates).min() >= 0.0
-        assert rates.sum() == pytest.approx(0.0, abs=1e-12 * np.abs(rates).sum())
-
-
-def test_the_bound_on_the_step_is_reached():
-    """The slope at m = 1 between 0 and 4 is 2: its face towards 4 shows 2, and v = 1 empties the cell by the time ½."""
-    m = np.zeros((4, 6))
-    m[1, 2:4] = 1.0, 4.0
-    right = np.zeros((4, 7))
-    right[1, 3] = 1.0
-    rates = np.empty_like(m)
-    assert finite_volume.largest_loss_rate(0.0, m, np.zeros((5, 6)), right) == 2.0
-    finite_volume.mass_rates(LIMITERS.index("mc"), 0.0, m, np.zeros((5, 6)), right, rates)
-    assert m[1, 2] + 0.5 * rates[1, 2] == 0.0
-
-
-@pytest.mark.parametrize("shape", [(9, 12), (12, 36), (36, 12)], ids=["1:1", "3:1", "1:3"])
-def test_velocities_are_those_of_the_law_of_all_cells(shape):
-    """g± summed over every cell (i, j) as a particle at θ_i ± u_j, at the middle of every face."""
-    pde = PhaseSpacePDE(0.7, cells=shape, domain=((-1, 2), (-1.1, 1.9)))
-    grid = PhaseSpaceGrid.covering(pde.domain, shape)
-    m = np.random.default_rng(0).exponential(size=shape)
-    m /= m.sum()
-    theta, u = np.meshgrid(grid.theta_centers, grid.u_centers, indexing="ij")
-
-    def velocity(theta_at, u_at):
-        g = [
-            Interaction()
-            .gradient(
-                (theta + s * u).reshape(-1, 1), m.ravel(), (theta_at + s * u_at).reshape(-1, 1)
-            )
-            .reshape(theta_at.shape)
-            for s in (1, -1)
-        ]
-        return -0.35 * (g[0] + g[1]), 0.35 * (g[0] - g[1]) - 2 * u_at
-
-    stage = _Stage(pde, Interaction(), grid, m)
-    h_theta, h_u = grid.spacings
-    assert sorted(grid.strides) == [1, 3 if shape[0] != 9 else 1]
-    on_rows = np.meshgrid(grid.theta_edges, grid.u_centers, indexing="ij")
-    on_columns = np.meshgrid(grid.theta_centers, grid.u_edges, indexing="ij")
-    assert np.allclose(stage.down * h_theta, velocity(*on_rows)[0], rtol=0, atol=1e-13)
-    assert np.allclose(stage.right * h_u, velocity(*on_columns)[1], rtol=0, atol=1e-13)
-
+from solvers.phase_space.pde import PhaseSpacePDE
+from tests.line_measures import EPS, Interaction, Quadratic, block, fitted_order, hump, l1
 
 # --- the equation --------------------------------------------------------------------------------
 
@@ -285,21 +130,6 @@ def test_a_domain_that_may_not_grow_stops_the_run():
         pde.advance(Quadratic(-1.0), start, 2.0)
 
 
-@pytest.mark.parametrize("cells", [(20, 20), (13, 40), (40, 13), (7, 100)])
-def test_a_grid_covers_its_domain_with_little_to_spare(cells):
-    domain = ((-1.0, 2.0), (-0.5, 0.8))
-    grid = PhaseSpaceGrid.covering(domain, cells)
-    assert grid.shape == cells
-    p, q = grid.strides
-    assert min(p, q) == 1 and max(p, q) % 2 == 1
-    widened = []
-    for (low, high), edges in zip(domain, (grid.theta_edges, grid.u_edges), strict=True):
-        assert edges[0] <= low + 1e-12 and edges[-1] >= high - 1e-12
-        assert edges[0] + edges[-1] == pytest.approx(low + high)
-        widened.append((edges[-1] - edges[0]) / (high - low))
-    assert min(widened) == pytest.approx(1.0) and max(widened) <= np.sqrt(3) + 1e-12
-
-
 def test_the_memory_is_what_is_stated():
     risk, cells = Quadratic(1.0), 400 * 400
     pde = PhaseSpacePDE(1.0, cells=(400, 400), domain=((-1, 1.5), (-1, 1)))
@@ -309,63 +139,6 @@ def test_the_memory_is_what_is_stated():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= 80 * cells
-
-
-# --- laws and particles --------------------------------------------------------------------------
-
-
-def test_particles_are_deposited_with_their_mass_and_their_means():
-    rng = np.random.default_rng(0)
-    risk, eta, x0 = Interaction(), 0.6, rng.uniform(-0.5, 0.9, (200, 1))
-    u0 = 0.5 * eta * risk.gradient(x0)
-    density = PhaseSpacePDE(eta, cells=(24, 24)).start(risk, x0)
-    assert density.masses.sum() == pytest.approx(1.0, abs=200 * EPS)
-    assert density.mean_center == pytest.approx(np.mean(x0 - u0), abs=1e-14)
-    mean_u = density.masses.sum(axis=0) @ density.grid.u_centers
-    assert mean_u == pytest.approx(np.mean(u0), abs=1e-14)
-    # Each cloud is at most as wide as a cell: it adds h²/4 to the second moment, or less.
-    excess = density.fluctuation_trace - np.mean(u0**2)
-    assert 0 <= excess <= density.grid.spacings[1] ** 2 / 4
-
-
-def test_equal_particles_at_rest_have_a_grid_too():
-    density = PhaseSpacePDE(1.0, cells=(8, 8)).start(Quadratic(1.0), np.zeros(3))
-    assert density.mean_center == pytest.approx(0.0, abs=1e-15)
-
-
-def test_particles_of_a_law_converge_to_it():
-    """Means over n of them against those over a million cells of the same density, at the rate of low-discrepancy points."""
-    pde = PhaseSpacePDE(1.0, cells=(12, 20), domain=((-1, 1), (-1, 1)))
-    density = pde.start(Quadratic(1.0), hump((0.1, 0.2), (0.8, 0.7)))
-
-    def test_function(theta, u):
-        return np.cos(3 * theta + u) + u**2 * theta
-
-    fine = 64  # Gauss–Legendre would be exact within a cell; the midpoints of 64² parts of it err by (h/64)²
-    theta, u = (
-        np.linspace(e[0], e[-1], fine * (len(e) - 1) + 1)
-        for e in (density.theta_edges, density.u_edges)
-    )
-    theta, u = 0.5 * (theta[1:] + theta[:-1]), 0.5 * (u[1:] + u[:-1])
-    cellwise = test_function(theta[:, None], u).reshape(12, fine, 20, fine).mean(axis=(1, 3))
-    exact = np.sum(density.masses * cellwise)
-    sizes, errors = [64, 1024, 16384], []
-    for n in sizes:
-        centers, fluctuations = density.particles(n)
-        assert centers.shape == fluctuations.shape == (n, 1)
-        errors.append(abs(np.mean(test_function(centers, fluctuations)) - exact))
-        assert errors[-1] <= 2 * np.log(n) / n
-    assert np.all(np.diff(density.particles(64)[0][:, 0]) >= 0)
-
-
-def test_marginals_are_sums_of_masses():
-    density = PhaseSpacePDE(1.0, cells=(8, 24), domain=((-1, 1), (-1, 1))).start(
-        Quadratic(1.0), block
-    )
-    theta, u = density.theta_marginal(), density.u_marginal()
-    assert np.allclose(theta.masses, density.masses.sum(axis=1), rtol=1e-14)
-    assert np.allclose(u.masses, density.masses.sum(axis=0), rtol=1e-14)
-    assert np.array_equal(u.edges[0], density.u_edges)
 
 
 # --- what is refused -----------------------------------------------------------------------------
@@ -442,22 +215,6 @@ def test_a_velocity_that_is_not_finite_stops_the_run():
     pde = PhaseSpacePDE(1.0, cells=(8, 8), domain=((-1, 1), (-1, 1)))
     with pytest.raises(FloatingPointError, match="velocity is not finite"):
         pde.advance(Blown(1.0), pde.start(Blown(1.0), block), 1.0)
-
-
-@pytest.mark.parametrize(
-    ("theta_edges", "u_edges", "masses", "message"),
-    [
-        (np.linspace(0, 1, 4), np.linspace(0, 1, 9), np.full((3, 8), 1 / 24), "theta_edges: shape"),
-        (np.arange(9.0) ** 2, np.arange(9.0), np.full((8, 8), 1 / 64), "equal, positive distances"),
-        (np.arange(9.0), np.arange(9.0) / 2, np.full((8, 8), 1 / 64), "odd multiple"),
-        (np.arange(9.0), np.arange(9.0), np.full((8, 7), 1 / 56), "masses: shape"),
-        (np.arange(9.0), np.arange(9.0), np.full((8, 8), 1 / 63), "the sum is 1.01"),
-        (np.arange(9.0), np.arange(9.0), np.full((8, 8), np.nan), "masses: non-negative"),
-    ],
-)
-def test_bad_densities(theta_edges, u_edges, masses, message):
-    with pytest.raises(ValueError, match=message):
-        PhaseSpaceDensity(theta_edges, u_edges, masses)
 
 
 def small_run():

@@ -1,0 +1,111 @@
+"""Landscapes made of others, and of Python functions."""
+
+import re
+
+import numpy as np
+import pytest
+
+from meanfield.landscapes import (
+    Landscape,
+    Rosenbrock,
+    Scaled,
+    Shifted,
+    Sum,
+    Valley,
+)
+from tests.meanfield.landscape_checks import (
+    EPS,
+    analytic,
+    analytic_in_torch,
+    by_autograd,
+    close,
+    random_point,
+)
+
+# The algebra
+
+
+def test_algebra_says_what_follows_from_the_parts():
+    total = Valley() + Rosenbrock()
+    assert total == Sum(Valley(), Rosenbrock())
+    assert total.start == (0.0, 6.0)
+    assert total.minimum is None
+    assert 2.0 * Valley() == Valley() * 2 == np.float64(2.0) * Valley() == Scaled(Valley(), 2.0)
+    assert (3 * (Rosenbrock().shifted([1, 2]))).minimum == 0.0
+    assert (-1 * Rosenbrock()).minimum is None
+    moved = Rosenbrock().shifted([1, 2])
+    assert moved == Shifted(Rosenbrock(), (1.0, 2.0))
+    assert moved.start == pytest.approx((-0.2, 3.0))
+    assert moved.value([2.0, 3.0]) == 0.0
+    free = Landscape(lambda x: np.sum(x**2))
+    assert free.shifted([1.0]).start is None
+    assert (free + Valley()).start == (0.0, 6.0)
+    assert (free + Valley()).dimension == 2
+    assert (free + Valley()).parameter_names == ("x", "y")
+    with pytest.raises(TypeError):
+        Valley() + 1.0
+    with pytest.raises(TypeError):
+        Valley() * Valley()
+
+
+# From a function
+
+#: The powers of ε that the errors are of, for gradient, hvp and third. What multiplies them, derivatives two orders up over 6 and
+#: lengths (1 + |x|)², is below 100.
+ORDERS = {"complex": (1, 2 / 3, 1 / 2), "differences": (2 / 3, 1 / 2, 2 / 5)}
+
+
+@pytest.mark.parametrize("derivatives", ORDERS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_derivatives_of_a_function_have_the_accuracy_of_their_step(derivatives, dtype):
+    landscape = Landscape(analytic, dimension=3, derivatives=derivatives)
+    x, u, _ = random_point(landscape, dtype=dtype)
+    value, *expected = by_autograd(analytic_in_torch, x, u)
+    assert landscape.value(x) == pytest.approx(value, rel=10 * EPS)
+    actual = landscape.gradient(x), landscape.hvp(x, u), landscape.third(x, u)
+    rounding = np.finfo(dtype).eps  # of the result, the evaluations are in float64
+    for a, e, order in zip(actual, expected, ORDERS[derivatives], strict=True):
+        assert a.dtype == dtype
+        assert close(a, e, 100 * EPS**order + rounding)
+
+
+@pytest.mark.parametrize("derivatives", ORDERS)
+def test_a_function_takes_arrays_of_any_length_and_zero_directions(derivatives):
+    landscape = Landscape(lambda x: np.sum(x**2), minimum=0.0, derivatives=derivatives)
+    assert landscape.dimension is None
+    assert landscape.start is None
+    assert landscape.parameter_names == ()
+    assert Landscape(analytic, dimension=2).parameter_names == ("x1", "x2")
+    for n in (1, 4):
+        x = np.arange(1.0, n + 1)
+        assert close(landscape.gradient(x), 2 * x, 1e-9)
+        assert not landscape.hvp(x, 0 * x).any()
+        assert not landscape.third(x, 0 * x).any()
+    with pytest.raises(ValueError, match=re.escape("x: shape (0,) came, (n,) with n ≥ 1")):
+        landscape.gradient([])
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: np.sum(np.abs(x)), "returned .*, real, for a complex array"),
+        (lambda x: np.sum(x.real**2), "returned .*, real, for a complex array"),
+        (lambda x: np.sum(np.abs(x) ** 2) * x[0], "not analytic"),
+        (lambda x: np.sum(x * np.conj(x)) + x[0], "not analytic"),
+        (lambda x: x, r"shape \(2,\)"),
+        (lambda x: "high", "dtype <U4"),
+        (lambda x: 1j * x[0], "complex, for a real array"),
+    ],
+)
+def test_functions_that_cannot_be_differentiated_are_refused(function, message):
+    landscape = Landscape(function)
+    with pytest.raises(ValueError, match=f"^function: .*{message}"):
+        landscape.gradient(np.array([1.0, -2.0]))
+    with pytest.raises(ValueError, match="^function: "):
+        landscape.hvp(np.array([1.0, -2.0]), np.ones(2))
+
+
+def test_differences_serve_a_function_that_is_not_analytic():
+    landscape = Landscape(lambda x: float(np.sum(np.abs(x) ** 3)), derivatives="differences")
+    x = np.array([1.0, -2.0])
+    assert close(landscape.gradient(x), 3 * x * np.abs(x), 1e-8)
