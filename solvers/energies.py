@@ -78,7 +78,19 @@ class Sum(Energy):
         return np.asarray(sum(term.hvp(x, v, weights) for term in self.terms))
 
 
-class Potential(Energy):
+class _OfFunction(Energy):
+    """An energy given by a function on space."""
+
+    def __init__(
+        self,
+        function: Callable[[Float64], ArrayLike],
+        gradient: Callable[[Float64], ArrayLike] | None = None,
+        hessian: Callable[[Float64], ArrayLike] | None = None,
+    ) -> None:
+        self.field = ScalarField(function, gradient, hessian)
+
+
+class Potential(_OfFunction):
     """∫ V dμ, of the flow ∂_t μ = ∇·(μ ∇V).
 
     Parameters
@@ -88,14 +100,6 @@ class Potential(Energy):
     gradient, hessian : (M, D) -> (M, D) and (M, D, D), optional
         Of V; central differences in their place. `GridJKO` uses neither.
     """
-
-    def __init__(
-        self,
-        function: Callable[[Float64], ArrayLike],
-        gradient: Callable[[Float64], ArrayLike] | None = None,
-        hessian: Callable[[Float64], ArrayLike] | None = None,
-    ) -> None:
-        self.field = ScalarField(function, gradient, hessian)
 
     def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
         x = check_positions("x", x)
@@ -112,7 +116,7 @@ class Potential(Energy):
         )
 
 
-class Interaction(Energy):
+class Interaction(_OfFunction):
     """½ ∬ W(x − y) dμ(x) dμ(y), of the flow ∂_t μ = ∇·(μ ∇W*μ).
 
     Parameters
@@ -127,14 +131,6 @@ class Interaction(Energy):
     ValueError
         When evaluated, where W is seen not to be even.
     """
-
-    def __init__(
-        self,
-        function: Callable[[Float64], ArrayLike],
-        gradient: Callable[[Float64], ArrayLike] | None = None,
-        hessian: Callable[[Float64], ArrayLike] | None = None,
-    ) -> None:
-        self.field = ScalarField(function, gradient, hessian)
 
     def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
         x, p = _measure(x, weights)

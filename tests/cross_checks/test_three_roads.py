@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-import meanfield
 import solvers
+from tests.line_network import sine_risk
 
 WIDTH, TIME = 400, 8.0  # neurons; ηk
 RATES = (2.0, 1.0, 0.5)
@@ -13,9 +13,7 @@ RATES = (2.0, 1.0, 0.5)
 
 @pytest.fixture(scope="module")
 def risk():
-    x = np.linspace(-2.0, 2.0, 40)[:, None]
-    network = meanfield.TwoLayerNetwork(1, activation="sin", bias=False, train_output=False)
-    return meanfield.Risk(network, meanfield.tasks.Task(x, 0.6 * np.sin(2 * x), "sine"))
+    return sine_risk(40)
 
 
 @pytest.fixture(scope="module")

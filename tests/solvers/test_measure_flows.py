@@ -6,16 +6,14 @@ import pytest
 import meanfield
 import solvers
 from meanfield.landscapes import Valley
+from tests.line_network import sine_risk
 
 ETA = 2.5  # η times the sharpness at the start: 1.9
 
 
 @pytest.fixture(scope="module")
 def risk():
-    """Neurons sin(θx) on the line: particles of one coordinate, with the edge of stability in reach."""
-    x = np.linspace(-2.0, 2.0, 20)[:, None]
-    network = meanfield.TwoLayerNetwork(1, activation="sin", bias=False, train_output=False)
-    return meanfield.Risk(network, meanfield.tasks.Task(x, 0.6 * np.sin(2 * x), "sine"))
+    return sine_risk(20)
 
 
 @pytest.fixture(scope="module")
