@@ -229,16 +229,18 @@ class BlobEntropy:
         return change
 
 
-def estimator(x: ArrayLike, bandwidth: float | None = None) -> Entropy:
-    """The estimator that suits the particles x (N, D).
+def estimator(
+    x: ArrayLike, bandwidth: float | None = None, weights: ArrayLike | None = None
+) -> Entropy:
+    """The estimator that suits the particles x (N, D) of weights (N,).
 
     `SpacingEntropy` on the line; in more dimensions, or where a bandwidth is asked for, `BlobEntropy` with that bandwidth, by
-    default ``reference_bandwidth(x)``.
+    default ``reference_bandwidth(x, weights)``.
     """
     positions, _ = _particles(x, None)
     if bandwidth is None and positions.shape[1] == 1:
         return SpacingEntropy()
-    return BlobEntropy(reference_bandwidth(positions) if bandwidth is None else bandwidth)
+    return BlobEntropy(reference_bandwidth(positions, weights) if bandwidth is None else bandwidth)
 
 
 def reference_bandwidth(x: ArrayLike, weights: ArrayLike | None = None) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
+from solvers.entropy import estimator
 from solvers.flow import check_learning_rate
 from solvers.free_energy import FreeEnergy
 from solvers.jko.particle_energy import ParticleEnergy
@@ -228,11 +229,7 @@ class JKO:
     def _entropy(self, measure: ParticleState) -> Any:
         if self.temperature == 0 or self.entropy is not None:
             return self.entropy
-        from solvers.entropy import estimator, reference_bandwidth
-
-        x = measure.positions
-        on_the_line = x.shape[1] == 1
-        return estimator(x, None if on_the_line else reference_bandwidth(x, measure.weights))
+        return estimator(measure.positions, weights=measure.weights)
 
     def _energy_at(self, energy: ParticleEnergy, positions: Float64) -> float:
         """What a step starts from; ValueError where it is not finite."""
