@@ -1,0 +1,93 @@
+"""What all commands share: the app, its options, its errors, its tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from meanfield.study.layout import RunRecord
+
+FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+EXIT_CODES = {"complete": 0, "interrupted": INTERRUPTED}
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Gradient descent on two-layer networks, and the flows that model it, side by side.",
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+FormatsOption = Annotated[
+    str, typer.Option("--format", help="png, svg, pdf, or several with commas.")
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN.h5", help="The file of a run.")]
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Errors that a person can mend become a message and an exit code, never a traceback."""
+    from meanfield.study.layout import OutputError
+
+    try:
+        yield
+    except OutputError as error:
+        fail(error, FAILED)
+    except ValueError as error:
+        fail(error, WRONG_INPUT)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def fail(error: Exception, code: int) -> NoReturn:
+    text = str(error)
+    separator = "\n  " if "\n" in text else " "
+    typer.echo(f"error:{separator}" + text.replace("\n", separator), err=True)
+    raise typer.Exit(code) from None
+
+
+def draw(record: RunRecord, folder: Path, formats: list[str]) -> list[Path]:
+    from meanfield.study.figures import save_figures
+
+    return save_figures(record, folder, formats)
+
+
+def report(record: RunRecord) -> dict[str, Any]:
+    from meanfield.study.summary import summarize
+
+    attributes = {key: record.attributes[key] for key in ("status", "message", "seed")}
+    return {"file": str(record.path), **attributes, "processes": summarize(record)}
+
+
+def print_summary(record: RunRecord) -> None:
+    from meanfield.study.summary import QUANTITIES, summarize, summary_cell
+
+    print_rows(summarize(record), QUANTITIES, summary_cell)
+
+
+def print_rows(
+    rows: list[dict[str, Any]], titles: dict[str, str], cell: Callable[[str, Any], str]
+) -> None:
+    from rich.console import Console
+
+    from meanfield.study.summary import tables
+
+    terminal = Console()
+    if terminal.is_terminal:
+        terminal.print(*tables(rows, titles, cell, terminal.width))
+    else:  # a file or a pipe has no width that the table would have to fit in
+        Console(width=1000).print(*tables(rows, titles, cell))
+
+
+def names(formats: str) -> list[str]:
+    return [name.strip() for name in formats.split(",")]
+
+
+def print_json(content: dict[str, Any]) -> None:
+    typer.echo(json.dumps(content, indent=2, allow_nan=False))

@@ -1,0 +1,62 @@
+"""A width study as plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+# name: (long name, units); of a process at width N from its reference at width M
+METRICS = {
+    "coupled_rms": ("root mean square over particles of the distance to the reference's own", "1"),
+    "coupled_mean": ("mean over particles of the distance to the reference's own", "1"),
+    "coupled_median": ("median over particles of the distance to the reference's own", "1"),
+    "w2": ("Wasserstein-2 distance to an independent sample of the reference", "1"),
+    "sliced_w2": ("sliced Wasserstein-2 distance to the reference", "1"),
+    "sinkhorn": ("square root of the Sinkhorn divergence to the reference", "1"),
+    "function_distance": ("root mean square over held-out inputs of the outputs' difference", "1"),
+    "free_energy_gap": ("distance of the free energies", "1"),
+}
+
+
+class Pair(NamedTuple):
+    """Which process at width N is compared with which process of the reference."""
+
+    process: str
+    reference: str
+
+    @property
+    def label(self) -> str:
+        """As people read it."""
+        return f"{self.process} to {self.reference} of the reference".replace("_", " ")
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A width study: p pairs of processes, w widths, s seeds, t times.
+
+    distances : by `METRICS`, (p, w, s, t); NaN where there is none.
+    floors : of metrics that sampling alone makes positive, (p, w, t): the distance of two independent samples of the reference,
+    of N particles each.
+    slopes : by metric, (p, t, 3): d log distance / d log N of a straight line through the seeds' medians, and the two ends of
+    its 95% interval by a bootstrap over seeds, NaN with a single seed.
+    statuses : (w, s), of each run: complete, diverged, failed, or missing.
+    warnings : what a reader must know before quoting a number.
+    attributes : of the file: learning_rate, start ("nested" or "independent"), reference_width, created, versions_json, …
+    config : TOML of the run that was repeated; its width and seed are not those of any run.
+    """
+
+    path: Path
+    attributes: dict[str, Any]
+    config: str
+    widths: NDArray[Any]
+    seeds: NDArray[Any]
+    times: NDArray[Any]
+    pairs: tuple[Pair, ...]
+    distances: dict[str, NDArray[Any]]
+    floors: dict[str, NDArray[Any]]
+    slopes: dict[str, NDArray[Any]]
+    statuses: NDArray[Any]
+    warnings: tuple[str, ...]
