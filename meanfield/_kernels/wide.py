@@ -53,7 +53,9 @@ def network_block(jets, particles, direction, c, inputs, total):
         j = min(i + rows, particles.shape[0])
         # Contiguous copies: BLAS takes nothing else.
         a, w = particles[i:j, :c].copy(), particles[i:j, c:].copy()
-        da, dw = direction[i:j, :c].copy(), direction[i:j, c:].copy()
+        da, dw = a, w
+        if order > 0:
+            da, dw = direction[i:j, :c].copy(), direction[i:j, c:].copy()
         for k in range(0, n, columns):
             m = min(k + columns, n)
             tile, dz = (
@@ -83,11 +85,14 @@ def gradient_block(jets, particles, direction, c, inputs, r, gradient):
     work = np.empty((order + 2) * rows * columns, gradient.dtype)
     dz_work = np.empty(rows * columns, gradient.dtype)
     s_work = np.empty((order + 1) * rows * columns, gradient.dtype)
+    product = np.empty((rows, p), gradient.dtype)
     gradient[:] = 0
     for i in range(0, particles.shape[0], rows):
         j = min(i + rows, particles.shape[0])
         a, w = particles[i:j, :c].copy(), particles[i:j, c:].copy()
-        da, dw = direction[i:j, :c].copy(), direction[i:j, c:].copy()
+        da, dw = a, w
+        if order > 0:
+            da, dw = direction[i:j, :c].copy(), direction[i:j, c:].copy()
         for k in range(0, n, columns):
             m = min(k + columns, n)
             tile, s = (
@@ -110,4 +115,7 @@ def gradient_block(jets, particles, direction, c, inputs, r, gradient):
             chain_backward(tile, dz, s, j - i)
             for q in range(order + 1):
                 add_product(tile[q], r[order - q, k:m], gradient[i:j, :c])
-            add_product(s[0], x, gradient[i:j, c:])
+            np.dot(s[0], x, product[: j - i])
+            for q in range(j - i):
+                for k_w in range(p):
+                    gradient[i + q, c + k_w] += product[q, k_w]
