@@ -145,6 +145,10 @@ class DiscreteFlow(Flow):
     def step(self, objective: Any, step: int, state: Array) -> Array:
         """The state at step + 1 from that at step."""
 
+    def leap(self, objective: Any, state: Array, steps: int) -> tuple[Array, int]:
+        """The state after as many of so many steps as can be taken at once, and how many those are: none, in general."""
+        return state, 0
+
 
 def as_iterate(x0: Any) -> Array:
     """x0 as a floating array (float32 stays), finite, of at least one entry."""

@@ -82,7 +82,8 @@ def lanczos(
 
 def _orthogonal(basis: Vector) -> Vector:
     """A random unit vector orthogonal to the rows: the space of the start is invariant, there is more outside it."""
-    vector: Vector = np.random.default_rng(len(basis)).standard_normal(basis.shape[1])
+    vector = np.random.default_rng(len(basis)).standard_normal((1, basis.shape[1]))
     for _ in range(2):
-        vector -= (basis @ vector) @ basis
-    return vector / float(np.linalg.norm(vector))
+        vector = vector - (vector @ basis.T) @ basis
+    unit: Vector = vector[0] / np.linalg.norm(vector)
+    return unit
