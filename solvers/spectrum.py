@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.objective import Array, norm
+from solvers._threads import one_blas_thread
+from solvers.objective import Array, is_spread, norm
 
 # Below this size the whole matrix is cheaper than a Krylov space, and ARPACK needs k < size.
 _DENSE_SIZE = 24
@@ -63,15 +64,17 @@ def top_eigenpairs(
     ValueError
         For k outside its range, or a start whose shape does not fit.
     """
+    if is_spread(objective):  # Lanczos' vectors are kept whole, by every process the same
+        whole = None if start is None else objective.gather(start)
+        pairs = top_eigenpairs(_Together(objective), objective.gather(x), k, tol, whole)
+        return replace(pairs, vectors=objective.own(pairs.vectors))
     x = np.asarray(x)
     if not isinstance(k, Integral) or not 1 <= k <= x.size:
         raise ValueError(f"k: {k!r} came, an integer from 1 to x.size = {x.size} is needed")
     v0 = _start_vector(x, start)
     try:
-        if x.size <= max(_DENSE_SIZE, 3 * k):
-            values, flat = _dense(objective, x, int(k))
-        else:
-            values, flat = _lanczos(objective, x, int(k), tol, v0)
+        with one_blas_thread():  # the eigenvectors' last digits, and with them the run's, then do not depend on their number
+            values, flat = _eigenpairs(objective, x, int(k), tol, v0)
     except FloatingPointError:  # as in a run that is about to diverge
         values, flat = np.empty(0), np.empty((x.size, 0))
     vectors = flat.T.reshape(-1, *x.shape).astype(x.dtype)
@@ -93,6 +96,22 @@ def top_eigenpairs(
     )
 
 
+class _Together:
+    """A spread objective on whole arrays."""
+
+    def __init__(self, objective: Any) -> None:
+        self._objective = objective
+
+    def hvp(self, x: Array, v: Array) -> Array:
+        own = self._objective.own
+        product: Array = self._objective.gather(self._objective.hvp(own(x), own(v)))
+        return product
+
+    def inner(self, u: Array, v: Array) -> float:
+        own = self._objective.own
+        return float(self._objective.inner(own(u), own(v)))
+
+
 def _start_vector(x: Array, start: Array | None) -> Array:
     if start is None:
         return np.random.default_rng(0).standard_normal(x.size)
@@ -111,6 +130,14 @@ def _product(objective: Any, x: Array, v: Array) -> NDArray[np.float64]:
         raise FloatingPointError("the Hessian is not finite")
     flat: NDArray[np.float64] = product
     return flat
+
+
+def _eigenpairs(
+    objective: Any, x: Array, k: int, tol: float, v0: Array
+) -> tuple[NDArray[np.float64], Array]:
+    if x.size <= max(_DENSE_SIZE, 3 * k):
+        return _dense(objective, x, k)
+    return _lanczos(objective, x, k, tol, v0)
 
 
 def _dense(objective: Any, x: Array, k: int) -> tuple[NDArray[np.float64], Array]:
