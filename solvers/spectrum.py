@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from inspect import signature
 from numbers import Integral
 from typing import Any
 
@@ -155,10 +156,19 @@ def _lanczos(
     operator = LinearOperator(
         (x.size, x.size), matvec=lambda v: _product(objective, x, v), dtype=np.float64
     )
+    # Where a Krylov space closes on itself ARPACK goes on from a random vector, since SciPy 1.17 of a generator of SciPy's.
+    seed = {"rng": 0} if "rng" in signature(eigsh).parameters else {}
     # A small Krylov space, often restarted: a warm start converges in a handful of products.
     try:
         values, vectors = eigsh(
-            operator, k=k, which="LA", v0=v0, ncv=max(2 * k + 1, 8), maxiter=_MAX_RESTARTS, tol=tol
+            operator,
+            k=k,
+            which="LA",
+            v0=v0,
+            ncv=max(2 * k + 1, 8),
+            maxiter=_MAX_RESTARTS,
+            tol=tol,
+            **seed,
         )
     except ArpackNoConvergence as failure:
         values, vectors = failure.eigenvalues, failure.eigenvectors

@@ -43,6 +43,7 @@ class _SharedRisk(Risk):
 
     def __init__(self, risk: Risk, processes: SupportsArrays) -> None:
         super().__init__(risk.network, risk.task, risk.loss, risk.weight_decay, risk.dtype)
+        self._inputs, self._targets = risk._inputs, risk._targets
         self.processes = processes
 
     def _shares(self, n_particles: int) -> tuple[_Share, ...]:
@@ -95,8 +96,8 @@ class SpreadRisk(_SharedRisk):
         n_groups = self._share(n_particles).n_groups
         if processes.size > n_groups:
             raise ValueError(
-                f"n_particles: {n_particles} came, which form {n_groups} groups: "
-                f"{processes.size} processes are too many, at most {n_groups} are allowed"
+                f"n_particles: {n_particles} came for {processes.size} processes; so many particles form {n_groups} groups, "
+                "and every process needs one"
             )
 
     @cached_property

@@ -58,15 +58,16 @@ class JobTeam(Team):
     @contextmanager
     def together(self) -> Iterator[None]:
         error: Exception | None = None
-        try:
-            yield
-        except Exception as raised:
-            error = raised
+        with self.on_error_end_all():  # errors that nobody foresaw
+            try:
+                yield
+            except (OutputError, ValueError) as raised:
+                error = raised
         errors = self._processes.comm.allgather(None if error is None else _portable(error))
         first = next((rank for rank, found in enumerate(errors) if found is not None), None)
         if first is None:
             return
-        if all(found is not None for found in errors):
+        if first == 0:  # it speaks for all
             raise errors[0] from None
         raise type(errors[first])(f"process {first}: {errors[first]}") from None
 
@@ -74,7 +75,7 @@ class JobTeam(Team):
     def on_error_end_all(self) -> Iterator[None]:
         try:
             yield
-        except KeyboardInterrupt:  # the second Ctrl-C
+        except KeyboardInterrupt:  # before the steps, or the second one
             self._abort("interrupted", INTERRUPTED)
         except BaseException as error:
             if not isinstance(error, OutputError):
@@ -104,7 +105,10 @@ class JobTeam(Team):
 
         size = self._processes.size
         if isinstance(problem, NetworkProblem):
-            SpreadRisk(problem.risk, len(problem.start), self._processes)
+            try:
+                SpreadRisk(problem.risk, len(problem.start), self._processes)
+            except ValueError as error:
+                raise ValueError(str(error).replace("n_particles", "network.width")) from None
         elif size > 1:
             raise ValueError(f"landscape: it has no particles to spread over {size} processes")
 
@@ -170,8 +174,4 @@ def find_team() -> Team:
 
 def _portable(error: Exception) -> Exception:
     """The error in a class that can be made of a message alone."""
-    kind = next(
-        (kind for kind in (OutputError, ValueError) if isinstance(error, kind)), RuntimeError
-    )
-    name = "" if kind is not RuntimeError else f"{type(error).__name__}: "
-    return kind(f"{name}{error}")
+    return (OutputError if isinstance(error, OutputError) else ValueError)(str(error))

@@ -1,0 +1,448 @@
+"""Studies run by several processes: real ones under mpiexec where they must be, threads in lockstep elsewhere."""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from meanfield.study import team as teams
+from meanfield.study.config import load
+from meanfield.study.launch import is_first, launched_rank, launched_size
+from meanfield.study.layout import OutputError
+from meanfield.study.problem import build_problem
+from tests.meanfield.lockstep import in_lockstep
+
+# The launcher beside the interpreter first: it is the one of the MPI library that mpi4py finds there.
+MPIEXEC = shutil.which(
+    "mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+)
+needs_mpi = pytest.mark.skipif(
+    MPIEXEC is None or importlib.util.find_spec("mpi4py") is None,
+    reason="needs mpi4py and mpiexec, of the extra `mpi`",
+)
+ENVIRONMENT = {
+    "NUMBA_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # Open MPI, were it the one that is installed, refuses root and more processes than cores
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
+COMMAND = "from meanfield.study.cli import main; main()"
+SMALL = ("steps=6", "task.n=12", "network.width=8", "learning_rate=0.5")
+ENDLESS = ("steps=1000000", "task.n=12", "network.width=8", "output.snapshot_every=1")
+
+
+def settings(values):
+    return [part for value in values for part in ("--set", value)]
+
+
+def start(size, code, *arguments):
+    """The code in so many processes, with a file `pid.<rank>` of each in the working directory."""
+    out = arguments[arguments.index("--out") + 1] if "--out" in arguments else ""
+    note = (
+        "import os, sys; from meanfield.study.launch import launched_rank\n"
+        f"open({out + '.pid.'!r} + str(launched_rank()), 'w').write(str(os.getpid()))\n"
+    )
+    code = note + code if out else code
+    return subprocess.Popen(
+        [MPIEXEC, "-n", str(size), sys.executable, "-c", code, *arguments],
+        env=os.environ | ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process, timeout=240):
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+    return process.returncode, stdout, stderr
+
+
+def wait_for_snapshots(process, partial, size=300_000):
+    deadline = time.monotonic() + 120
+    while not (partial.exists() and partial.stat().st_size > size):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def contents(path):
+    """Everything in a file but when it was made, and the seconds."""
+    found = {}
+
+    def note(name, item):
+        if isinstance(item, h5py.Dataset) and not name.endswith(("wall_time", "solver_time")):
+            values = np.asarray(item[()])
+            found[name] = values.tolist() if values.dtype == object else values.tobytes()
+        found[name + "@"] = str({k: str(v) for k, v in item.attrs.items() if "REFERENCE" not in k})
+
+    with h5py.File(path) as file:
+        file.visititems(note)
+        found["@"] = {k: str(v) for k, v in file.attrs.items() if k != "created"}
+    return found
+
+
+# --- whether there are several processes, and what they agree on ---
+
+
+@pytest.mark.parametrize(
+    ("variables", "rank", "size"),
+    [
+        ({}, None, None),
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "4"}, None, None),  # tasks that are no MPI job
+        ({"PMI_RANK": "1", "PMI_SIZE": "2"}, 1, 2),
+        ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "3"}, 0, 3),
+        ({"PMIX_RANK": "3", "SLURM_STEP_NUM_TASKS": "4"}, 3, 4),
+        ({"PMIX_RANK": "0"}, 0, None),
+    ],
+)
+def test_a_launcher_is_known_by_its_environment(monkeypatch, variables, rank, size):
+    _forget_launchers(monkeypatch)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert (launched_rank(), launched_size()) == (rank, size)
+    assert is_first() == (rank in (None, 0))
+
+
+def _forget_launchers(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(("PMI", "OMPI_", "SLURM_")):
+            monkeypatch.delenv(name)
+
+
+def test_without_mpi4py_a_launched_process_says_so(monkeypatch):
+    _forget_launchers(monkeypatch)
+    monkeypatch.setenv("PMI_RANK", "1")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(ValueError, match=r"launcher started this process.*meanfield-eos\[mpi\]"):
+        teams.find_team()
+
+
+def test_a_launcher_of_another_mpi_is_found_out(monkeypatch):
+    _forget_launchers(monkeypatch)
+    monkeypatch.setenv("PMI_RANK", "1")
+    monkeypatch.setenv("PMI_SIZE", "2")
+
+    class Alone:
+        size = 1
+
+    monkeypatch.setattr("meanfield.distributed.Processes.world", Alone)
+    with pytest.raises(ValueError, match="started 2 processes, but mpi4py's MPI library finds 1"):
+        teams.find_team()
+
+
+def test_a_plain_run_knows_nothing_of_mpi(tmp_path):
+    code = (
+        "import sys; from meanfield.study.run import run; from meanfield.study.config import load\n"
+        f"run(load(None, {SMALL!r}), {str(tmp_path / 'out')!r}); assert 'mpi4py' not in sys.modules"
+    )
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "OMPI_"))}
+    subprocess.run([sys.executable, "-c", code], check=True, env=variables, timeout=240)
+
+
+class Job:
+    """What `JobTeam` needs of processes in lockstep: objects go around too, and the end of all is an exception."""
+
+    def __init__(self, processes):
+        self.comm = self
+        self.rank, self.size = processes.rank, processes.size
+        self.numbers, self._exchange = processes.numbers, processes._exchange
+
+    def allgather(self, value):
+        return self._exchange(value)
+
+    def Abort(self, code):
+        raise RuntimeError(f"abort {code} from {self.rank}")
+
+
+def in_team(size, work):
+    return in_lockstep(size, lambda processes: work(teams.JobTeam(Job(processes)), processes.rank))
+
+
+@pytest.mark.parametrize("error", [ValueError, OutputError])
+@pytest.mark.parametrize(("failing", "message"), [({0}, "^bad$"), ({1}, "^process 1: bad$")])
+def test_an_error_of_one_process_is_one_of_all(error, failing, message):
+    def work(team, rank):
+        with team.together():
+            pass
+        with pytest.raises(error, match=message), team.together():
+            if rank in failing:
+                raise error("bad")
+
+    in_team(3, work)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyError("bug"), 1, "error: process 1 of 2: KeyError: 'bug'"),
+        (OutputError("disk full"), 1, "error: process 1 of 2: disk full"),
+        (KeyboardInterrupt(), 130, "error: process 1 of 2: interrupted"),
+    ],
+)
+def test_an_exception_ends_the_job_with_the_number_of_the_process(capsys, error, code, message):
+    def work(team, rank):
+        with team.on_error_end_all():
+            if rank == 1:
+                raise error
+
+    with pytest.raises(RuntimeError, match=f"abort {code} from 1"):
+        in_team(2, work)
+    stderr = capsys.readouterr().err
+    assert message in stderr
+    assert ("Traceback" in stderr) == isinstance(error, KeyError)
+
+
+def test_an_interrupt_of_one_process_stops_all_at_the_same_step():
+    def work(team, rank):
+        def check():
+            if rank == 1 and step == 3:
+                raise KeyboardInterrupt
+
+        for step in range(10):
+            try:
+                team.agree(check)
+            except KeyboardInterrupt:
+                return step
+
+    assert in_team(3, work) == [3, 3, 3]
+
+
+def test_a_study_without_shares_for_all_is_refused():
+    narrow = build_problem(load(None, (*SMALL, "network.width=2")))
+    valley = build_problem(load(None, ("landscape={name='valley'}",)))
+
+    def work(team, rank):
+        with pytest.raises(ValueError, match=r"network.width: 2 came for 3 processes"):
+            team.require_shares(narrow)
+        with pytest.raises(ValueError, match=r"landscape: .* no particles .* 3 processes"):
+            team.require_shares(valley)
+
+    in_team(3, work)
+
+
+def test_who_does_not_write_knows_when_snapshots_were_taken():
+    x = np.zeros((2, 3))
+    with teams.SilentWriter() as writer:
+        writer.observe("p", 0.0, {})
+        assert len(writer.snapshot_times("p")) == 0
+        for t in (0.0, 4.0):
+            writer.snapshot("p", t, x, x)
+        writer.finish("p", "complete")
+        np.testing.assert_array_equal(writer.snapshot_times("p"), [0, 4])
+
+
+# --- real processes ---
+
+OPERATIONS = """
+import json, numpy as np, meanfield
+from meanfield.distributed import Processes, gathered, spread
+p = Processes.world()
+for dtype in ("float64", "float32"):
+    array = np.arange(6, dtype=dtype).reshape(2, 3) * (p.rank + 1)
+    p.add(array)
+    assert array.dtype == dtype and np.array_equal(array, 3 * np.arange(6).reshape(2, 3)), array
+    rows = np.full((p.rank, 2, 2), p.rank, dtype)  # the first process has none
+    assert np.array_equal(p.join(rows, [0, 1]), np.ones((1, 2, 2), dtype))
+assert np.array_equal(p.numbers(-p.rank), [0, -1])
+net = meanfield.TwoLayerNetwork(2)
+rng = np.random.default_rng(0)
+task = meanfield.tasks.Task(rng.standard_normal((9, 2)), rng.standard_normal((9, 1)), "random")
+risk, x = meanfield.Risk(net, task), net.initialize(40)
+shares = spread(risk, 40)
+assert np.array_equal(shares.gather(shares.gradient(shares.own(x))), risk.gradient(x))
+assert np.array_equal(gathered(risk).gradient(x), risk.gradient(x))
+assert shares.value(shares.own(x)) == risk.value(x)
+numbers = p.comm.gather(p.cores())
+if p.rank == 0:
+    print(json.dumps(numbers))
+"""
+
+
+@needs_mpi
+def test_the_operations_of_mpi():
+    code, stdout, stderr = finish(start(2, OPERATIONS))
+    assert code == 0, stderr
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert sum(json.loads(stdout)) <= max(2, available)
+
+
+EVERY_FLOW = """
+steps = 4
+learning_rate = 0.5
+[task]
+n = 20
+target = "classes"
+[network]
+width = 37
+[risk]
+weight_decay = 0.01
+[output]
+snapshot_every = 3
+sharpness_every = 2
+eigenvalues = 2
+[processes.gradient_descent]
+[processes.normalized_gradient_descent]
+[processes.gradient_flow]
+[processes.delayed]
+flow = "free_energy_flow"
+delay = true
+[processes.free_energy_flow]
+rank = 2
+fluctuation_floor = "rounding"
+[processes.exact]
+flow = "free_energy_flow"
+growth = "exact"
+[processes.rod_flow]
+[processes.edge_flow]
+[processes.central_flow]
+[processes.self_stabilization]
+[processes.langevin]
+temperature = 0.001
+[processes.jko]
+"""
+
+
+@needs_mpi
+@pytest.mark.slow
+def test_a_run_of_every_flow_is_the_same_file_for_any_number_of_processes(tmp_path):
+    config = tmp_path / "every.toml"
+    config.write_text(EVERY_FLOW)
+    alone = [sys.executable, "-c", COMMAND, "run", str(config), "--no-figures", "--out"]
+    subprocess.run(
+        [*alone, str(tmp_path / "0")],
+        check=True,
+        env=os.environ | ENVIRONMENT,
+        capture_output=True,
+        timeout=240,
+    )
+    expected = contents(tmp_path / "0/run.h5")
+    assert expected["@"]["status"] == "complete"
+    for size in (1, 2, 3):
+        out = str(tmp_path / str(size))
+        run = start(size, COMMAND, "run", str(config), "--no-figures", "--out", out)
+        code, stdout, stderr = finish(run)
+        assert code == 0, stderr
+        assert stdout.count("energy balance residual") == 1
+        assert contents(Path(out) / "run.h5") == expected
+
+
+@needs_mpi
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("network.width=5", "network.activation=relu", "risk.dtype=float32"),
+        ("network.width=17", "network.train_output=false"),
+    ],
+)
+def test_small_and_odd_runs_are_the_same_file(tmp_path, overrides):
+    from meanfield.study.run import run
+
+    overrides = (*SMALL, *overrides)
+    expected = contents(run(load(None, overrides), tmp_path / "0"))
+    arguments = ("run", "--no-figures", *settings(overrides), "--out", str(tmp_path / "3"))
+    code, _, stderr = finish(start(3, COMMAND, *arguments))
+    assert code == 0, stderr
+    assert contents(tmp_path / "3/run.h5") == expected
+
+
+@needs_mpi
+@pytest.mark.slow
+def test_bad_input_earns_one_message(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    for out, values, message in [
+        ("a", ("steps=-1",), "steps: -1 came"),
+        ("full", SMALL, "the folder is not empty"),
+        ("b", (*SMALL, "network.width=1", "output.eigenvalues=1"), "network.width: 1 came for 2"),
+    ]:
+        run = start(2, COMMAND, "run", *settings(values), "--out", str(tmp_path / out))
+        code, stdout, stderr = finish(run)
+        assert code == 2 and stderr.count("error") == 1 and message in stderr
+        assert "Traceback" not in stderr and not stdout
+        assert not list(tmp_path.glob("[ab]/*"))
+
+
+@needs_mpi
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_finished_file(tmp_path):
+    out = tmp_path / "out"
+    run = start(2, COMMAND, "run", *settings(ENDLESS), "--no-figures", "--out", str(out))
+    wait_for_snapshots(run, out / "run.h5.partial")
+    run.send_signal(signal.SIGINT)
+    code, _, stderr = finish(run, timeout=60)
+    assert code == 130 and "Traceback" not in stderr
+    assert stderr.count("gradient_descent: interrupted after step") == 1
+    assert os.listdir(out) == ["run.h5"]
+    with h5py.File(out / "run.h5") as file:
+        assert file.attrs["status"] == "interrupted"
+        times = file["gradient_descent/observables/time"][:]
+        np.testing.assert_array_equal(times, file["gradient_descent/snapshots/time"][:])
+
+
+@needs_mpi
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_process_ends_the_others_and_the_file_can_be_read(tmp_path, killed):
+    from meanfield import Result
+
+    out = tmp_path / "out"
+    run = start(2, COMMAND, "run", *settings(ENDLESS), "--no-figures", "--out", str(out))
+    wait_for_snapshots(run, out / "run.h5.partial")
+    pids = [int((tmp_path / f"out.pid.{rank}").read_text()) for rank in (0, 1)]
+    begin = time.monotonic()
+    os.kill(pids[killed], signal.SIGKILL)
+    code, _, stderr = finish(run, timeout=10)
+    assert time.monotonic() - begin < 10 and code != 0 and "9" in stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[1 - killed], 0)
+    with Result.open(out) as result:
+        descent = result["gradient_descent"]
+        assert len(descent.snapshots) > 1
+        assert np.isfinite(descent.snapshots[-1].position).all()
+
+
+FAILS = {
+    "an exception": (
+        "import meanfield.distributed as d; from meanfield.study.team import launched_rank\n"
+        "gradient, calls = d.SpreadRisk.gradient, []\n"
+        "def fail(self, x):\n"
+        "    calls.append(x)\n"
+        "    if launched_rank() == 1 and len(calls) == 5: raise MemoryError('no room')\n"
+        "    return gradient(self, x)\n"
+        "d.SpreadRisk.gradient = fail\n",
+        "error: process 1 of 2: MemoryError: no room",
+    ),
+    "a full disk": (
+        "from meanfield.study.layout import OutputError; import meanfield.study.run as r\n"
+        "def fail(self, *row): raise OutputError('run.h5.partial: cannot write: disk full')\n"
+        "r.RunWriter.observe = fail\n",
+        "error: process 0 of 2: run.h5.partial: cannot write: disk full",
+    ),
+}
+
+
+@needs_mpi
+@pytest.mark.slow
+@pytest.mark.parametrize("cause", FAILS)
+def test_what_happens_to_one_process_ends_the_others(tmp_path, cause):
+    code, message = FAILS[cause]
+    out = ("--out", str(tmp_path / "out"))
+    run = start(2, code + COMMAND, "run", *settings(SMALL), "--no-figures", *out)
+    returned, _, stderr = finish(run, timeout=60)
+    assert returned == 1 and message in stderr
+    assert ("Traceback" in stderr) == (cause == "an exception")
+    assert not (tmp_path / "out/run.h5").exists()
