@@ -279,8 +279,8 @@ def test_the_operations_of_mpi():
     assert sum(json.loads(stdout)) <= max(2, available)
 
 
-EVERY_FLOW = """
-steps = 4
+BOTH_KINDS = """  # of flows: those that go particle by particle, and those that need the particles together
+steps = 3
 learning_rate = 0.5
 [task]
 n = 20
@@ -290,36 +290,26 @@ width = 37
 [risk]
 weight_decay = 0.01
 [output]
-snapshot_every = 3
-sharpness_every = 2
+snapshot_every = 2
+sharpness_every = 3
 eigenvalues = 2
 [processes.gradient_descent]
-[processes.normalized_gradient_descent]
 [processes.gradient_flow]
-[processes.delayed]
-flow = "free_energy_flow"
-delay = true
 [processes.free_energy_flow]
 rank = 2
 fluctuation_floor = "rounding"
-[processes.exact]
-flow = "free_energy_flow"
-growth = "exact"
-[processes.rod_flow]
 [processes.edge_flow]
-[processes.central_flow]
-[processes.self_stabilization]
+[processes.rod_flow]
 [processes.langevin]
 temperature = 0.001
-[processes.jko]
 """
 
 
 @needs_mpi
 @pytest.mark.slow
-def test_a_run_of_every_flow_is_the_same_file_for_any_number_of_processes(tmp_path):
-    config = tmp_path / "every.toml"
-    config.write_text(EVERY_FLOW)
+def test_a_run_is_the_same_file_for_any_number_of_processes(tmp_path):
+    config = tmp_path / "study.toml"
+    config.write_text(BOTH_KINDS)
     alone = [sys.executable, "-c", COMMAND, "run", str(config), "--no-figures", "--out"]
     subprocess.run(
         [*alone, str(tmp_path / "0")],
@@ -330,7 +320,7 @@ def test_a_run_of_every_flow_is_the_same_file_for_any_number_of_processes(tmp_pa
     )
     expected = contents(tmp_path / "0/run.h5")
     assert expected["@"]["status"] == "complete"
-    for size in (1, 2, 3):
+    for size in (1, 2):
         out = str(tmp_path / str(size))
         run = start(size, COMMAND, "run", str(config), "--no-figures", "--out", out)
         code, stdout, stderr = finish(run)
@@ -349,9 +339,11 @@ def test_a_run_of_every_flow_is_the_same_file_for_any_number_of_processes(tmp_pa
     ],
 )
 def test_small_and_odd_runs_are_the_same_file(tmp_path, overrides):
+    """Three processes wait milliseconds for each other where there are two cores, so they are not asked much."""
     from meanfield.study.run import run
 
-    overrides = (*SMALL, *overrides)
+    flows = "processes={gradient_descent={},free_energy_flow={integrator='euler'}}"
+    overrides = (*SMALL, "steps=3", "output.sharpness_every=3", flows, *overrides)
     expected = contents(run(load(None, overrides), tmp_path / "0"))
     arguments = ("run", "--no-figures", *settings(overrides), "--out", str(tmp_path / "3"))
     code, _, stderr = finish(start(3, COMMAND, *arguments))
@@ -367,13 +359,12 @@ def test_bad_input_earns_one_message(tmp_path):
     for out, values, message in [
         ("a", ("steps=-1",), "steps: -1 came"),
         ("full", SMALL, "the folder is not empty"),
-        ("b", (*SMALL, "network.width=1", "output.eigenvalues=1"), "network.width: 1 came for 2"),
     ]:
         run = start(2, COMMAND, "run", *settings(values), "--out", str(tmp_path / out))
         code, stdout, stderr = finish(run)
         assert code == 2 and stderr.count("error") == 1 and message in stderr
         assert "Traceback" not in stderr and not stdout
-        assert not list(tmp_path.glob("[ab]/*"))
+        assert not list(tmp_path.glob("a/*"))
 
 
 @needs_mpi
@@ -405,8 +396,9 @@ def test_a_killed_process_ends_the_others_and_the_file_can_be_read(tmp_path, kil
     pids = [int((tmp_path / f"out.pid.{rank}").read_text()) for rank in (0, 1)]
     begin = time.monotonic()
     os.kill(pids[killed], signal.SIGKILL)
-    code, _, stderr = finish(run, timeout=10)
-    assert time.monotonic() - begin < 10 and code != 0 and "9" in stderr
+    code, stdout, stderr = finish(run, timeout=10)
+    assert time.monotonic() - begin < 10 and code != 0
+    assert "signal 9" in stdout + stderr  # the launcher's own message
     with pytest.raises(ProcessLookupError):
         os.kill(pids[1 - killed], 0)
     with Result.open(out) as result:
