@@ -137,7 +137,7 @@ class Risk:
         """⟨u, v⟩ = (1/N) Σ_i u_i·v_i, summed in float64 and in one order whatever the number of threads or processes."""
         u, v = np.asarray(u), np.asarray(v)
         sums = _evaluation.inner_sums(u, v, _evaluation.group_bounds(len(u)))
-        return float(_evaluation.mean_of(sums, len(u)))
+        return _evaluation.inner_of(sums, len(u))
 
     def _jet(
         self, x: Array, weights: Array | None, direction: Array | None = None, order: int = 0

@@ -1,6 +1,6 @@
 """One particle system spread over the processes of an MPI job.
 
-Particles are cut into G = min(N, 16) groups, and every process has some of the groups. A gradient needs of the other processes
+Particles are cut into G ≤ 16 groups, and every process has some of the groups. A gradient needs of the other processes
 only the network's outputs at the n data: each sums a σ(w·x) over its own groups, one in-place ``Allreduce`` of (G, n, c) numbers
 puts the sums of all groups in all processes, and each adds them up in the order of the groups. As a number plus zero is that
 number, the result is the same bit for bit however many processes there are, one without MPI included.
@@ -30,7 +30,7 @@ def spread(risk: Risk, n_particles: int, comm: Any = None) -> SpreadRisk:
     risk : Risk
         The same on every process.
     n_particles : int
-        N, at least the number of processes; of those there may be 16.
+        N. Of processes there may be as many as groups: min(N, 4), one more per 32 particles beyond 128, at most 16.
     comm : mpi4py.MPI.Comm, optional
         By default ``MPI.COMM_WORLD``.
 

@@ -139,7 +139,7 @@ class SpreadRisk(_SharedRisk):
         sums = np.zeros(share.n_groups)
         sums[share.groups] = _evaluation.inner_sums(u, v, share.bounds)
         self.processes.add(sums)
-        return float(_evaluation.mean_of(sums, self.n_particles))
+        return _evaluation.inner_of(sums, self.n_particles)
 
     def _jet(
         self, x: Array, weights: Array | None, direction: Array | None = None, order: int = 0
