@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from meanfield._kernels.threads import use_cores
 from meanfield.distributed.processes import Processes, SupportsArrays
 from meanfield.distributed.risk import GatheredRisk, SpreadRisk
 from meanfield.risk import Risk
@@ -66,4 +67,6 @@ def gathered(risk: Risk, comm: Any = None) -> GatheredRisk:
 
 
 def _processes(comm: Any) -> SupportsArrays:
-    return Processes.world() if comm is None else Processes(comm)
+    processes = Processes.world() if comm is None else Processes(comm)
+    use_cores(processes.cores())
+    return processes

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import h5py
 import numpy as np
 import pytest
 
+import meanfield
+import solvers
 from meanfield.study import team as teams
 from meanfield.study.config import load
 from meanfield.study.launch import is_first, launched_rank, launched_size
@@ -388,8 +391,6 @@ def test_ctrl_c_leaves_a_finished_file(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_killed_process_ends_the_others_and_the_file_can_be_read(tmp_path, killed):
-    from meanfield import Result
-
     out = tmp_path / "out"
     run = start(2, COMMAND, "run", *settings(ENDLESS), "--no-figures", "--out", str(out))
     wait_for_snapshots(run, out / "run.h5.partial")
@@ -401,10 +402,28 @@ def test_a_killed_process_ends_the_others_and_the_file_can_be_read(tmp_path, kil
     assert "signal 9" in stdout + stderr  # the launcher's own message
     with pytest.raises(ProcessLookupError):
         os.kill(pids[1 - killed], 0)
-    with Result.open(out) as result:
+    with meanfield.Result.open(out) as result:
         descent = result["gradient_descent"]
         assert len(descent.snapshots) > 1
         assert np.isfinite(descent.snapshots[-1].position).all()
+
+
+@needs_mpi
+@pytest.mark.slow
+def test_the_example_of_the_document(capsys):
+    text = (Path(__file__).parents[2] / "docs/mpi.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code, stdout, stderr = finish(start(2, block))
+    assert code == 0, stderr
+
+    task = meanfield.tasks.digits(n=100)
+    risk = meanfield.Risk(meanfield.TwoLayerNetwork(input_dim=64), task)
+    x0 = risk.network.initialize(n_particles=200, seed=0)
+    descent = solvers.solve(solvers.GradientDescent(1.0), risk, x0, steps=20)
+    sharpness = solvers.top_eigenpairs(risk, descent.centers[-1]).values[0]
+    rod = solvers.solve(solvers.RodFlow(1.0), risk, x0, steps=20)
+    print(descent.losses[-1], sharpness, abs(descent.centers[-1] - rod.centers[-1]).max())
+    assert stdout == capsys.readouterr().out
 
 
 FAILS = {
