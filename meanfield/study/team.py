@@ -36,9 +36,19 @@ class Team:
         """An exception that leaves it on one process, wherever the others are, ends all of them, with a message."""
         return nullcontext()
 
+    def largest(self, number: float) -> float:
+        """The largest of a number that each process gives: how they decide together what none may do alone."""
+        return number
+
     def agree(self, check: Callable[[], None]) -> None:
         """Call `check`, all processes together; if it raises KeyboardInterrupt on one, it is raised on all of them."""
-        check()
+        interrupted = False
+        try:
+            check()
+        except KeyboardInterrupt:
+            interrupted = True
+        if self.largest(interrupted):
+            raise KeyboardInterrupt
 
     def require_shares(self, problem: Problem) -> None:
         """ValueError where there is not a share of the problem for every process."""
@@ -90,14 +100,8 @@ class JobTeam(Team):
         self._processes.comm.Abort(code)
         raise SystemExit(code)
 
-    def agree(self, check: Callable[[], None]) -> None:
-        interrupted = False
-        try:
-            check()
-        except KeyboardInterrupt:
-            interrupted = True
-        if self._processes.numbers(interrupted).any():
-            raise KeyboardInterrupt
+    def largest(self, number: float) -> float:
+        return float(self._processes.numbers(number).max())
 
     def require_shares(self, problem: Problem) -> None:
         from meanfield.distributed import SpreadRisk
