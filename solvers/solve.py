@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from solvers.flow import Flow
 from solvers.integrators import Integrator, SchemeError
-from solvers.objective import Array, inner
+from solvers.objective import Array, all_finite, inner
 from solvers.progress import Progress, progress_bar
 from solvers.stepping import State, leap, start, stepper
 
@@ -189,7 +189,7 @@ def solve(
                 ):  # what nobody looks at may pass at once
                     state = leap(flow, objective, state, recorder.due(state.step, last) - 1)
                 following = advance(state)
-                if not np.all(np.isfinite(following.values)):
+                if not all_finite(objective, following.values):
                     raise FloatingPointError("the state is not finite")
                 state = following
         except FloatingPointError as error:

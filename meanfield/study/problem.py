@@ -102,6 +102,14 @@ class NetworkProblem(Problem):
         return float(np.sqrt(np.mean(np.sum(difference**2, axis=1))))
 
 
+class SpreadProblem(NetworkProblem):
+    """The risk of particles of which each process of an MPI job has its share; `particles` has them all."""
+
+    def particles(self, x: Floats) -> Floats:
+        whole: Floats = self.objective.gather(x)
+        return whole
+
+
 class LandscapeProblem(Problem):
     """A landscape on flat arrays: one particle, whose parameters are the coordinates."""
 

@@ -33,6 +33,8 @@ from meanfield.study.problem import (
     time_stepping,
 )
 from meanfield.study.snapshots import RunWriter, versions_json
+from meanfield.study.team import SilentWriter, Team, find_team
+from solvers._threads import one_blas_thread
 
 Progress = Callable[[str, int, int], None]  # what is going on, done, total
 
@@ -40,7 +42,11 @@ REFERENCE_FLOW = "gradient_descent"
 
 
 def run(
-    study: Study, out: str | Path, force: bool = False, progress: Progress | None = None
+    study: Study,
+    out: str | Path,
+    force: bool = False,
+    progress: Progress | None = None,
+    team: Team | None = None,
 ) -> Path:
     """Run the processes of a study and write ``run.h5`` in a folder.
 
@@ -57,6 +63,9 @@ def run(
         Whether the folder may hold something; an older ``run.h5`` is replaced at the end.
     progress : callable, optional
         Called as ``progress(what, done, total)``.
+    team : Team, optional
+        The operating system's processes that run the study, by default those that an MPI launcher started: each has its share
+        of the particles, the first one writes. Without a launcher it is this one alone.
 
     Returns
     -------
@@ -70,25 +79,39 @@ def run(
     OutputError
         The file cannot be written.
     """
-    problem = build_problem(study)
-    flows = build_flows(study, problem)
-    layout = _layout(study, problem, process_layouts(study, problem, flows))
-    folder = _prepare(Path(out), force)
-    require_space(folder, layout)
+    team, folder = team or find_team(), Path(out)
+    with team.together(), one_blas_thread():
+        problem = build_problem(study)
+        team.require_shares(problem)
+        flows = build_flows(study, problem)
+        layout = _layout(study, problem, process_layouts(study, problem, flows))
+    with team.together():
+        if team.is_first:
+            _prepare(folder, force)
+            require_space(folder, layout)
     with (
+        team.on_error_end_all(),
+        one_blas_thread(),  # see `README.md`, Determinism
         interruptible() as check_interrupt,
-        RunWriter(folder, layout, study.to_toml(), _attributes(study)) as writer,
+        _writer(team, folder, layout, study) as writer,
     ):
-        recorder = _Recorder(study, problem, writer, progress, check_interrupt)
+        recorder = _Recorder(study, problem, writer, progress, check_interrupt, team)
         statuses = []
         try:
             for name, flow in flows.items():
                 statuses.append(recorder.run(name, flow))
-            recorder.compare(flows)
+            if team.is_first:
+                recorder.compare(flows)
         except KeyboardInterrupt:
             statuses.append("interrupted")
         writer.status = _worst(statuses)
     return folder / FILE_NAME
+
+
+def _writer(team: Team, folder: Path, layout: RunLayout, study: Study) -> RunWriter:
+    if not team.is_first:
+        return SilentWriter()
+    return RunWriter(folder, layout, study.to_toml(), _attributes(study))
 
 
 class _Recorder:
@@ -101,22 +124,26 @@ class _Recorder:
         writer: RunWriter,
         progress: Progress | None,
         check_interrupt: Callable[[], None],
+        team: Team,
     ) -> None:
         self.study, self.problem, self.writer = study, problem, writer
         self.progress = progress or (lambda what, done, total: None)
         self.check_interrupt = check_interrupt
+        self.team = team
 
     def run(self, name: str, flow: solvers.Flow) -> Status:
         """Run one process to its end; KeyboardInterrupt if it was interrupted."""
-        output, steps, particles = self.study.output, self.study.steps, self.problem.particles
-        meter, vectors = Meter(self.problem.objective), None
+        output, steps = self.study.output, self.study.steps
+        stepping = time_stepping(self.study.processes[name])
+        problem = self.team.problem_for(self.problem, flow, **stepping)
+        particles, meter, vectors = problem.particles, Meter(problem.objective), None
 
         def observe(obs: solvers.Observation) -> None:
             nonlocal vectors
             with meter.paused() as readings:
                 row = readings | self._measure(obs)
                 if _is_due(obs.step, output.sharpness_every, steps):
-                    spectrum, vectors = self._spectrum(obs.center, vectors)
+                    spectrum, vectors = self._spectrum(obs, vectors)
                     row |= spectrum | {"grad_norm_sq": obs.gradient_norm_sq} | obs.diagnostics
                 row["wall_time"] = meter.wall_time
                 self.writer.observe(name, obs.time, row)
@@ -127,17 +154,19 @@ class _Recorder:
         def report(done: int, total: int) -> None:
             with meter.paused():
                 self.progress(name, done, total)
-                self.check_interrupt()  # here a step is measured in full, or not at all
+                self.team.agree(
+                    self.check_interrupt
+                )  # here a step is measured in full, or not at all
 
         solution = solvers.solve(
             flow,
             meter,
-            self.problem.start,
+            problem.start,
             steps=steps,
             save_every=steps,
             progress=report,
             observe=observe,
-            **time_stepping(self.study.processes[name]),
+            **stepping,
         )
         times = self.writer.snapshot_times(name)
         if len(times) and times[-1] < solution.times[-1]:  # it ended between two snapshots
@@ -158,13 +187,13 @@ class _Recorder:
             "sigma_trace": obs.fluctuation_trace,
         }
         if obs.iterate is not None:
-            row["iterate_loss"] = self.problem.objective.value(obs.iterate)
+            row["iterate_loss"] = obs.objective.value(obs.iterate)
         return row
 
-    def _spectrum(self, center: Any, start: Any) -> tuple[dict[str, Any], Any]:
+    def _spectrum(self, obs: solvers.Observation, start: Any) -> tuple[dict[str, Any], Any]:
         """Top of the Hessian's spectrum, from the eigenvectors of the time before."""
         k = self.study.output.eigenvalues
-        pairs = solvers.top_eigenpairs(self.problem.objective, center, k=k, start=start)
+        pairs = solvers.top_eigenpairs(obs.objective, obs.center, k=k, start=start)
         row = {
             "sharpness": pairs.values[0],
             "sharpness_residual": pairs.residuals[0],
@@ -205,8 +234,8 @@ def _worst(statuses: list[Status]) -> Status:
     return next(status for status in order if status in statuses)
 
 
-def _prepare(folder: Path, force: bool) -> Path:
-    """The folder, made if need be; refused if it holds something and `force` is not set."""
+def _prepare(folder: Path, force: bool) -> None:
+    """Make the folder if need be; refuse it if it holds something and `force` is not set."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: a file came, a folder is needed for the output")
     try:
@@ -216,7 +245,6 @@ def _prepare(folder: Path, force: bool) -> Path:
         raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
     if occupied and not force:
         raise ValueError(f"{folder}: the folder is not empty; choose another, or use --force")
-    return folder
 
 
 def _layout(study: Study, problem: Problem, processes: Mapping[str, ProcessLayout]) -> RunLayout:

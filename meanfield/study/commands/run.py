@@ -41,10 +41,15 @@ def run(
         from meanfield.study.progress import ProgressBars
         from meanfield.study.run import run as run_study
         from meanfield.study.snapshots import read_run
+        from meanfield.study.team import find_team
 
-        study = load(config, tuple(overrides or ()))
-        with ProgressBars(quiet) as progress:
-            path = run_study(study, out, force, progress)
+        team = find_team()
+        with team.together():
+            study = load(config, tuple(overrides or ()))
+        with ProgressBars(quiet or not team.is_first) as progress:
+            path = run_study(study, out, force, progress, team)
+        if not team.is_first:
+            raise typer.Exit
         record = read_run(path)
         status = record.attributes["status"]
         figures = []
