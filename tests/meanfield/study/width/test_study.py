@@ -234,7 +234,7 @@ def test_killed_and_started_again_it_has_the_same_files(tiny, tiny_study, tmp_pa
 def test_ctrl_c_keeps_what_is_finished(tiny, tmp_path):
     folder = tmp_path / "study"
     folder.mkdir()
-    plan = tiny("steps=4000", seeds=40)
+    plan = tiny("steps=200", "processes={gradient_descent={}}", seeds=100)
     (folder / "study.toml").write_text(plan.to_toml(), encoding="utf-8")
     command = [*COMMAND, "--out", str(folder), "--jobs", "1"]
     process = subprocess.Popen(
