@@ -217,10 +217,10 @@ def _measure(
         if not mine:
             say("another process computes the distances")
             return
-        if about := announcement(plan, workers):
-            say(about)
         nested = [run for run in present if run.seed is not None]
         first, jobs = _distance_jobs(kept, nested)
+        if jobs and (about := announcement(plan, workers)):
+            say(about)
         bar = _Bar("distances", {job.name: 1.0 for job in [*first, *jobs]}, progress)
         for group in (first, jobs):
             threads = max(1, available_cores() // max(1, min(workers, len(group))))
@@ -267,9 +267,11 @@ def _collect(kept: Measured, nested: list[Run]) -> StudyRecord:
         for name, values in (kept.load(floor_name(width), plan.reference) or {}).items():
             floors[name][:, i] = values
     inputs = Inputs(plan).held_out
+    with Result.open(plan.reference.path(folder)) as reference:
+        about = {"held_out": inputs.note, "reference_status": reference.status}
     record = StudyRecord(
         path=folder / STUDY_NAME,
-        attributes=_attributes(plan) | {"held_out": inputs.note},
+        attributes=_attributes(plan) | about,
         config=plan.study.to_toml(),
         widths=widths,
         seeds=np.arange(plan.width.seeds),
