@@ -116,13 +116,13 @@ def _prepare(plan: WidthPlan, folder: Path) -> None:
     """The folder with the plan in it; refused if it is of another study."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: a file came, a folder is needed for the study")
-    there = read_plan(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        strange = any(not path.name.startswith(PLAN_NAME) for path in folder.iterdir())
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+    there = read_plan(folder)  # after the look: what another task puts beside its plan comes later
     if there is None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            strange = [p for p in folder.iterdir() if not p.name.startswith(PLAN_NAME)]
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
         if strange:
             raise ValueError(
                 f"{folder}: the folder is not empty and holds no study; choose another"
