@@ -298,7 +298,7 @@ def test_unknown_formats_are_refused_before_anything_is_drawn(record, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("suffix", figures.FORMATS)
+@pytest.mark.parametrize("suffix", ["svg", "pdf"])  # those that have a date
 def test_the_same_data_give_the_same_bytes(record, tmp_path, suffix):
     contents = []
     for folder in (tmp_path / "one", tmp_path / "two"):
