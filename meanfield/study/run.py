@@ -18,6 +18,7 @@ from meanfield.study.interrupt import interruptible
 from meanfield.study.layout import (
     COMPARISONS,
     FILE_NAME,
+    Floats,
     OutputError,
     ProcessLayout,
     RunLayout,
@@ -46,6 +47,9 @@ def run(
     out: str | Path,
     force: bool = False,
     progress: Progress | None = None,
+    *,
+    start: Floats | None = None,
+    attributes: Mapping[str, Any] | None = None,
     team: Team | None = None,
 ) -> Path:
     """Run the processes of a study and write ``run.h5`` in a folder.
@@ -63,6 +67,10 @@ def run(
         Whether the folder may hold something; an older ``run.h5`` is replaced at the end.
     progress : callable, optional
         Called as ``progress(what, done, total)``.
+    start : (N, D) array, optional
+        What all processes start from, in place of the draw with the study's seed.
+    attributes : mapping, optional
+        More attributes of the file.
     team : Team, optional
         The operating system's processes that run the study, by default those that an MPI launcher started: each has its share
         of the particles, the first one writes. Without a launcher it is this one alone.
@@ -82,6 +90,8 @@ def run(
     team, folder = team or find_team(), Path(out)
     with team.together(), one_blas_thread():
         problem = build_problem(study)
+        if start is not None:
+            problem = problem.started_from(start)
         team.require_shares(problem)
         flows = build_flows(study, problem)
         layout = _layout(study, problem, process_layouts(study, problem, flows))
@@ -89,11 +99,12 @@ def run(
         if team.is_first:
             _prepare(folder, force)
             require_space(folder, layout)
+    described = file_attributes(study) | dict(attributes or {})
     with (
         team.on_error_end_all(),
         one_blas_thread(),  # see `README.md`, Determinism
         interruptible() as check_interrupt,
-        _writer(team, folder, layout, study) as writer,
+        _writer(team, folder, layout, study.to_toml(), described) as writer,
     ):
         recorder = _Recorder(study, problem, writer, progress, check_interrupt, team)
         statuses = []
@@ -108,10 +119,10 @@ def run(
     return folder / FILE_NAME
 
 
-def _writer(team: Team, folder: Path, layout: RunLayout, study: Study) -> RunWriter:
-    if not team.is_first:
-        return SilentWriter()
-    return RunWriter(folder, layout, study.to_toml(), _attributes(study))
+def _writer(
+    team: Team, folder: Path, layout: RunLayout, config: str, attributes: Mapping[str, Any]
+) -> RunWriter:
+    return RunWriter(folder, layout, config, attributes) if team.is_first else SilentWriter()
 
 
 class _Recorder:
@@ -247,6 +258,12 @@ def _prepare(folder: Path, force: bool) -> None:
         raise ValueError(f"{folder}: the folder is not empty; choose another, or use --force")
 
 
+def run_layout(study: Study) -> RunLayout:
+    """What the file of a run is going to hold."""
+    problem = build_problem(study)
+    return _layout(study, problem, process_layouts(study, problem, build_flows(study, problem)))
+
+
 def _layout(study: Study, problem: Problem, processes: Mapping[str, ProcessLayout]) -> RunLayout:
     output = study.output
     return RunLayout(
@@ -261,7 +278,8 @@ def _layout(study: Study, problem: Problem, processes: Mapping[str, ProcessLayou
     )
 
 
-def _attributes(study: Study) -> dict[str, Any]:
+def file_attributes(study: Study) -> dict[str, Any]:
+    """What a file says about the study beside its settings: seed, learning rate, versions."""
     packages = ("numpy", "scipy", "numba", "pot", "h5py")
     versions = {package: version(package) for package in packages}
     versions |= {"meanfield": __version__, "python": platform.python_version()}

@@ -390,6 +390,7 @@ def _process_record(group: h5py.Group) -> ProcessRecord:
         last=position[-1] if len(position) else None,
         trajectory=position[:, 0] if position.shape[1] == 1 else None,
         parameter_names=tuple(snapshots["parameter"].asstr()[:]),
+        fluctuations=snapshots["fluctuation"][..., 0, :] if position.shape[1] == 1 else None,
     )
 
 

@@ -47,7 +47,7 @@ def run(
         with team.together():
             study = load(config, tuple(overrides or ()))
         with ProgressBars(quiet or not team.is_first) as progress:
-            path = run_study(study, out, force, progress, team)
+            path = run_study(study, out, force, progress, team=team)
         if not team.is_first:
             raise typer.Exit
         record = read_run(path)
