@@ -15,6 +15,11 @@ from threadpoolctl import ThreadpoolController
 _WORK_PER_THREAD = 1_000_000
 
 
+def most_threads() -> int:
+    """How many a kernel may run on, if its work is worth them."""
+    return int(numba.get_num_threads())
+
+
 @functools.cache
 def _blas() -> ThreadpoolController:
     import scipy.linalg.cython_blas  # noqa: F401  (the library numba calls; it must be loaded to be found)
