@@ -368,12 +368,13 @@ def read_run(path: str | Path) -> RunRecord:
             if schema != (SCHEMA, SCHEMA_VERSION):
                 came, read = f"{schema[0]} {schema[1]}", f"{SCHEMA} {SCHEMA_VERSION}"
                 raise RunFileError(f"{path}: a file of schema {came}, only {read} can be read")
-            return _record(path, file)
+            return record_of(path, file)
     except (OSError, KeyError, RuntimeError) as error:
         raise RunFileError(f"{path}: not the file of a finished run ({error})") from error
 
 
-def _record(path: Path, file: h5py.File) -> RunRecord:
+def record_of(path: Path, file: h5py.File) -> RunRecord:
+    """What an open file holds now."""
     about = read_header(file)
     processes = {name: _process_record(file[name]) for name in about.processes}
     distances = about.comparison_times, about.comparison
@@ -382,13 +383,14 @@ def _record(path: Path, file: h5py.File) -> RunRecord:
 
 def _process_record(group: h5py.Group) -> ProcessRecord:
     snapshots, position = group["snapshots"], group["snapshots/position"]
+    rows, times = len(group["observables/time"]), snapshots["time"][:]  # what has a time is whole
     return ProcessRecord(
         **{key: group.attrs[key] for key in ("flow", "status", "message")},
-        observables={k: v[:] for k, v in group["observables"].items() if k != "eig"},
-        snapshot_times=snapshots["time"][:],
-        first=position[0] if len(position) else None,
-        last=position[-1] if len(position) else None,
-        trajectory=position[:, 0] if position.shape[1] == 1 else None,
+        observables={k: v[:rows] for k, v in group["observables"].items() if k != "eig"},
+        snapshot_times=times,
+        first=position[0] if len(times) else None,
+        last=position[len(times) - 1] if len(times) else None,
+        trajectory=position[: len(times), 0] if position.shape[1] == 1 else None,
         parameter_names=tuple(snapshots["parameter"].asstr()[:]),
     )
 
