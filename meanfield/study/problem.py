@@ -6,8 +6,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -60,6 +60,18 @@ class Problem(ABC):
 
     objective: Any
     start: Floats
+
+    def started_from(self, start: Floats) -> Self:
+        """The same objective from another start, of the same shape.
+
+        Raises
+        ------
+        ValueError
+            The shapes differ.
+        """
+        if np.shape(start) != self.start.shape:
+            raise ValueError(f"start: shape {np.shape(start)} came, {self.start.shape} is needed")
+        return replace(self, start=np.array(start, dtype=self.start.dtype))
 
     @property
     @abstractmethod

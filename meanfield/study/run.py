@@ -19,6 +19,7 @@ from meanfield.study.interrupt import interruptible
 from meanfield.study.layout import (
     COMPARISONS,
     FILE_NAME,
+    Floats,
     OutputError,
     ProcessLayout,
     RunLayout,
@@ -42,7 +43,13 @@ REFERENCE_FLOW = "gradient_descent"
 
 
 def run(
-    study: Study, out: str | Path, force: bool = False, progress: Progress | None = None
+    study: Study,
+    out: str | Path,
+    force: bool = False,
+    progress: Progress | None = None,
+    *,
+    start: Floats | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> Path:
     """Run the processes of a study and write ``run.h5`` in a folder.
 
@@ -59,6 +66,10 @@ def run(
         Whether the folder may hold something; an older ``run.h5`` is replaced at the end.
     progress : callable, optional
         Called as ``progress(what, done, total)``.
+    start : (N, D) array, optional
+        What all processes start from, in place of the draw with the study's seed.
+    attributes : mapping, optional
+        More attributes of the file.
 
     Returns
     -------
@@ -73,13 +84,16 @@ def run(
         The file cannot be written.
     """
     problem = build_problem(study)
+    if start is not None:
+        problem = problem.started_from(start)
     flows = build_flows(study, problem)
     layout = _layout(study, problem, process_layouts(study, problem, flows))
     folder = _prepare(Path(out), force)
     require_space(folder, layout)
+    described = file_attributes(study) | dict(attributes or {})
     with (
         interruptible() as check_interrupt,
-        RunWriter(folder, layout, study.to_toml(), _attributes(study)) as writer,
+        RunWriter(folder, layout, study.to_toml(), described) as writer,
     ):
         recorder = _Recorder(study, problem, writer, progress, check_interrupt)
         statuses = []
@@ -221,6 +235,12 @@ def _prepare(folder: Path, force: bool) -> Path:
     return folder
 
 
+def run_layout(study: Study) -> RunLayout:
+    """What the file of a run is going to hold."""
+    problem = build_problem(study)
+    return _layout(study, problem, process_layouts(study, problem, build_flows(study, problem)))
+
+
 def _layout(study: Study, problem: Problem, processes: Mapping[str, ProcessLayout]) -> RunLayout:
     output = study.output
     return RunLayout(
@@ -235,7 +255,8 @@ def _layout(study: Study, problem: Problem, processes: Mapping[str, ProcessLayou
     )
 
 
-def _attributes(study: Study) -> dict[str, Any]:
+def file_attributes(study: Study) -> dict[str, Any]:
+    """What a file says about the study beside its settings: seed, learning rate, versions."""
     packages = ("numpy", "scipy", "numba", "pot", "h5py")
     versions = {package: version(package) for package in packages}
     versions |= {"meanfield": __version__, "python": platform.python_version()}
