@@ -120,7 +120,8 @@ class ProcessRecord:
     """A process as a run left it.
 
     `observables` are (t,) arrays, ``hessian_eigs`` (t, k); `first` and `last` are positions (N, D),
-    `trajectory` (s, D) are those of a single particle at all snapshots, None where there are several.
+    `trajectory` (s, D) are those of a single particle at all snapshots, None where there are several; so are its
+    `fluctuations` (s, D) or (s, modes, D).
     """
 
     flow: str
@@ -132,6 +133,7 @@ class ProcessRecord:
     last: Floats | None
     trajectory: Floats | None = None
     parameter_names: Sequence[str] = ()
+    fluctuations: Floats | None = None
 
 
 @dataclass(frozen=True)

@@ -392,6 +392,7 @@ def _process_record(group: h5py.Group) -> ProcessRecord:
         last=position[len(times) - 1] if len(times) else None,
         trajectory=position[: len(times), 0] if position.shape[1] == 1 else None,
         parameter_names=tuple(snapshots["parameter"].asstr()[:]),
+        fluctuations=snapshots["fluctuation"][..., 0, :] if position.shape[1] == 1 else None,
     )
 
 

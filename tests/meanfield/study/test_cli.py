@@ -175,10 +175,13 @@ def test_plot_draws_what_is_asked_for(small_run, tmp_path):
     names = {path.stem for path in tmp_path.iterdir()}
     assert names == {
         "loss",
-        "eta_sharpness",
-        "fluctuation_energy",
+        "sharpness",
+        "oscillation",
         "distance",
-        "energy_balance",
+        "free_energy",
+        "measure",
+        "measure_plane",
+        "phase_portrait",
         "particle_clouds",
         "overview",
     }
