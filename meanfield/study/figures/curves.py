@@ -80,7 +80,7 @@ def _loss_axis(ax: Axes, run: RunRecord) -> Shown:
 def draw_sharpness(ax: Axes, run: RunRecord) -> None:
     """The largest eigenvalues of the Hessian at the center, and the edge of stability 2/η."""
     edge = 2 / learning_rate(run)
-    ax.axhline(edge, color=GREY, linewidth=1, linestyle=(0, (2, 2)), label="edge of stability 2/η")
+    ax.axhline(edge, color=GREY, linewidth=1, linestyle=(0, (5, 2)), label="edge of stability 2/η")
     eigenvalues = tamed(run, {name: _eigenvalues(p.observables) for name, p, _ in processes(run)})
     for name, process, look in processes(run):
         values = eigenvalues[name]

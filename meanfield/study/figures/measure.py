@@ -51,7 +51,7 @@ def read_marginals(run: RunRecord) -> Marginals | None:
         if not files:
             return None
         first = next(iter(files.values()))
-        chosen = _most_moved(first)
+        chosen = most_moved(first)
         times, values, weights = {}, {}, {}
         for name, file in files.items():
             rows = evenly(len(file.snapshots), MOST_SNAPSHOTS)
@@ -68,7 +68,7 @@ def read_marginals(run: RunRecord) -> Marginals | None:
     return Marginals(names, times, values, weights, ranges, shades)
 
 
-def _most_moved(file: Process) -> list[int]:
+def most_moved(file: Process) -> list[int]:
     """The two parameters whose marginals are furthest, in Wasserstein-2 on the line, from where they started."""
     first, last = (sane(sample(file.snapshots[row])[0]) for row in (0, -1))
     if first.shape != last.shape:  # a divergence's end

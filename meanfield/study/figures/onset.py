@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from meanfield.study.figures.curves import (
@@ -14,7 +15,13 @@ from meanfield.study.figures.curves import (
     mark_onset,
     onset_time,
 )
-from meanfield.study.figures.style import new_figure, share_legend
+from meanfield.study.figures.style import (
+    learning_rate,
+    new_figure,
+    on_log,
+    oscillates,
+    share_legend,
+)
 from meanfield.study.layout import ProcessRecord, RunRecord
 
 LEAST = 20.0  # steps before and after, at least
@@ -38,11 +45,21 @@ def onset_zoom(run: RunRecord) -> Figure | None:
         draw(ax, cropped)
         mark_onset(ax, run)
         ax.label_outer()
+    _focus(figure.axes[1], cropped)
     top = figure.axes[2].get_ylim()[1]
     figure.axes[2].set_ylim(bottom=max(figure.axes[2].get_ylim()[0], DECADES * top))
     figure.axes[0].set_xlim(start, end)
     share_legend(figure)
     return figure
+
+
+def _focus(ax: Axes, run: RunRecord) -> None:
+    """The sharpness of those that oscillate, and the edge; others may be far above it."""
+    values = [p.observables["sharpness"] for p in run.processes.values() if oscillates(p)]
+    known = [value[np.isfinite(on_log(value))] for value in values]
+    shown = np.concatenate([[2 / learning_rate(run)], *known])
+    margin = 0.1 * float(np.ptp(shown)) or 0.1 * shown[0]
+    ax.set_ylim(shown.min() - margin, shown.max() + margin)
 
 
 def window(run: RunRecord, time: float) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from meanfield.study.result import Result
 
 MOST_SNAPSHOTS = 60
 MOST_PARTICLES = 2000
+MASS = 0.999  # of a marginal that an axis shows, at each end
 BOUND = f"at most {MOST_PARTICLES} particles chosen at random, at most {MOST_SNAPSHOTS} snapshots"
 
 Points = NDArray[np.float64]
@@ -90,7 +91,7 @@ def strongest(process: ProcessRecord, times: Series) -> int:
 
 
 def shared_range(
-    run: RunRecord, columns: Mapping[str, Sequence[Series]], share: float = 0.999
+    run: RunRecord, columns: Mapping[str, Sequence[Series]], share: float = MASS
 ) -> tuple[float, float]:
     """An axis for values by process and time: all but a small share of them, those of a divergence's end left out."""
     kept = [
@@ -100,7 +101,12 @@ def shared_range(
             series[:-1] if run.processes[name].status == "diverged" and len(series) > 1 else series
         )
     ]
-    values = np.concatenate(kept)
+    return range_of(kept, share)
+
+
+def range_of(series: Sequence[Series], share: float = MASS) -> tuple[float, float]:
+    """An axis for all but a small share of some values, which may be huge or none."""
+    values = np.concatenate(series)
     values = values[np.abs(values) < HUGE]
     if not len(values):
         return 0.0, 1.0

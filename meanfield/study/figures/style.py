@@ -19,6 +19,7 @@ PALE = "#BBBBBB"
 HUGE = 1e100  # a divergence's last steps, which no axis can show
 BEYOND = 10.0  # how many times further than all others a diverging process is drawn
 FEW = 12  # values that a line is drawn with dots of
+HANDLE, LETTER = 0.5, 0.065  # inches, of a legend's entry
 WIDTH = 4.8  # inches: its letters can still be read on a telephone
 
 STYLE: Any = {
@@ -78,7 +79,8 @@ def share_legend(figure: Figure) -> None:
             label: h for h, label in zip(handles, labels, strict=True) if label not in entries
         }
     if entries:
-        columns = max(2, int(figure.get_figwidth() / 2.2))
+        longest = max(map(len, entries))
+        columns = max(1, int(figure.get_figwidth() / (HANDLE + LETTER * longest)))
         figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns)
 
 

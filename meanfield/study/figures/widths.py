@@ -117,7 +117,8 @@ def draw_against_width(ax: Axes, study: StudyRecord, metric: str) -> None:
             continue
         slope = study.slopes[metric][p, time] if metric in study.slopes else np.full(3, np.nan)
         label = _pair_label(study.pairs[p]) + _slope_label(slope)
-        ax.plot(study.widths, middle, marker="o", markersize=3.5, **look.line, label=label)
+        thin = look.line | {"linewidth": 1.0}
+        ax.plot(study.widths, middle, marker="o", markersize=3.5, **thin, label=label)
         if len(study.seeds) > 1:
             ax.fill_between(study.widths, low, high, color=look.shade, alpha=0.25, linewidth=0)
         ax.plot(study.widths, _fitted(study.widths, middle, slope[0]), ":", color=look.colour)
@@ -125,7 +126,7 @@ def draw_against_width(ax: Axes, study: StudyRecord, metric: str) -> None:
         for floor in study.floors[metric]:
             label = "sampling floor" if "sampling floor" not in _labels(ax) else ""
             ax.plot(study.widths, on_log(floor[:, time]), "-.", color=GREY, label=label)
-    ax.set(yscale="log", ylabel=f"distance, {NAMES[metric]}")
+    ax.set(yscale="log", ylabel=NAMES[metric])
     ax.set_xscale("log", base=2)
     ax.set_xticks(study.widths, [f"{width}" for width in study.widths])
     ax.minorticks_off()
@@ -145,7 +146,7 @@ def _slopes_over_time(study: StudyRecord, metrics: list[str]) -> Figure:
 
 def draw_slopes(ax: Axes, study: StudyRecord, metric: str) -> None:
     """The slope of one distance along time, and its interval."""
-    ax.axhline(-0.5, color=GREY, linewidth=1, linestyle=(0, (2, 2)), label="−½")
+    ax.axhline(-0.5, color=GREY, linewidth=1, linestyle=(0, (5, 2)), label="−½")
     for p, look in enumerate(_looks(study.pairs)):
         slope, low, high = study.slopes[metric][p].T
         if np.any(np.isfinite(slope)):
