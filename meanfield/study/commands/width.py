@@ -134,7 +134,8 @@ def _print(study: StudyRecord, as_json: bool, quiet: bool) -> None:
         terminal = Console()
         if not terminal.is_terminal:  # a file or a pipe has no width to fit in
             terminal = Console(width=1000)
-        terminal.print(*study_tables(study))
+        for title, table in study_tables(study):
+            terminal.print(title, table, highlight=False)
         typer.echo(f"study: {study.path}")
     if not quiet:
         for caution in study.warnings:

@@ -75,8 +75,8 @@ def _narrow_reference(plan: WidthPlan, record: StudyRecord) -> Iterator[str]:
         narrow = [f"{name} {share:.0%}" for name, share in shares.items() if share**2 / 2 > SHARE]
         if narrow:
             yield (
-                f"The reference may be too narrow for {pair.label}: at the slopes found its own error is, as a part of the distance "
-                f"at width {plan.width.widths[-1]}, of {', '.join(narrow)}. That these distances go to zero is not shown."
+                f"The reference may be too narrow for {pair.label}: at the slopes found its own error is, as a part of the "
+                f"distance at width {plan.width.widths[-1]}, of {', '.join(narrow)}. That these go to zero is not shown."
             )
 
 
@@ -116,8 +116,8 @@ def _floors(record: StudyRecord) -> Iterator[str]:
             for what, pairs in found.items()
         ]
         yield (
-            f"At the end these are within {NEAR_FLOOR:g} times their sampling floor, and show the sampling more than the distance "
-            f"of the laws: {', '.join(where)}."
+            f"At the end these are within {NEAR_FLOOR:g} times their sampling floor, and show the sampling more than the "
+            f"distance of the laws: {', '.join(where)}."
         )
 
 

@@ -73,7 +73,7 @@ def save_arrays(path: Path, key: str, arrays: Mapping[str, NDArray[Any]]) -> Non
 def load_arrays(path: Path, key: str) -> dict[str, NDArray[Any]] | None:
     """What `save_arrays` wrote; None if it is not there, damaged, or has another key."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if str(archive["key"]) != key:
                 return None
             return {name: archive[name] for name in archive.files if name != "key"}

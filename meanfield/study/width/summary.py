@@ -43,12 +43,12 @@ def _metrics(study: StudyRecord, pair: int) -> dict[str, dict[str, Any]]:
     return found
 
 
-def study_tables(study: StudyRecord) -> Iterator[Table]:
-    """One for each pair of processes: metrics and their floors by width, and slopes."""
+def study_tables(study: StudyRecord) -> Iterator[tuple[str, Table]]:
+    """A title and a table for each pair of processes: metrics and their floors by width, and slopes."""
     summary = summarize_study(study)
     for pair, about in zip(study.pairs, summary["pairs"], strict=True):
         title = f"{pair.label}, at {summary['time']:g}: median over {summary['seeds']} seeds"
-        table = Table("", title=title, title_justify="left")
+        table = Table("")
         for width in summary["widths"]:
             table.add_column(f"N = {width}", justify="right")
         table.add_column("slope", justify="right")
@@ -59,7 +59,7 @@ def study_tables(study: StudyRecord) -> Iterator[Table]:
             table.add_row(name, *medians_, _cell(found["slope"], ".3f"), interval)
             if "floor" in found:
                 table.add_row("  sampling floor", *map(_cell, found["floor"]), "", "", style="dim")
-        yield table
+        yield title, table
 
 
 def _numbers(values: Any) -> list[float | None]:
