@@ -76,7 +76,7 @@ def _described(section: Any, without: tuple[str, ...]) -> str:
         return UNKNOWN
     shown = {key: value for key, value in section.items() if key not in ("name", *without)}
     rest = ", ".join(f"{spoken(key)} {_value(value)}" for key, value in shown.items())
-    return "; ".join(filter(None, (spoken(str(section.get("name", ""))), rest)))
+    return "; ".join(filter(None, (spoken(str(section.get("name", ""))), rest))) or UNKNOWN
 
 
 def _value(value: Any) -> str:

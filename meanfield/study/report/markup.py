@@ -34,6 +34,11 @@ def paragraph(*children: str, class_: str | None = None) -> Html:
     return element("p", *children, class_=class_)
 
 
+def breakable(name: str) -> Html:
+    """A name that may go on in the next line after an underscore."""
+    return Html(html(name).replace("_", "_<wbr/>"))
+
+
 def slug(text: str) -> str:
     """An id for a heading."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"
@@ -55,7 +60,9 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Row], corner: str
     """A table with a heading to every row and column, in a box of its own that scrolls where the page is too narrow."""
     name = f"table-{slug(caption)}"
     first = element("th", corner, scope="col") if corner else element("td")
-    head = element("tr", first, *(element("th", title, scope="col") for title in columns))
+    head = element(
+        "tr", first, *(element("th", breakable(title), scope="col") for title in columns)
+    )
     sizes = {
         "wide": len(columns) > MANY,
         "long": any(len(row.title) > LONG for row in rows),
@@ -71,7 +78,9 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Row], corner: str
 
 
 def _row(row: Row) -> Html:
-    heading = element("th", row.title, scope="row", class_="indented" if row.indented else None)
+    heading = element(
+        "th", breakable(row.title), scope="row", class_="indented" if row.indented else None
+    )
     return element("tr", heading, *(element("td", cell) for cell in row.cells))
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from meanfield.study.layout import OBSERVABLES, ProcessRecord, RunRecord
+from meanfield.study.layout import OBSERVABLES, ProcessRecord, RunFileError, RunRecord
 from meanfield.study.reader import RunReader
 from meanfield.study.snapshots import record_of
 from meanfield.study.width import is_study, read_study
+from meanfield.study.width.plan import PLAN_NAME, STUDY_NAME
 from meanfield.study.width.record import StudyRecord
 
 # The way to somewhere on a machine, POSIX's or Windows's, up to its last part; between quotes it may hold spaces.
@@ -35,6 +36,11 @@ def read_source(path: str | Path) -> RunRecord | StudyRecord:
     """
     if is_study(path):
         return read_study(path)
+    if (Path(path) / PLAN_NAME).is_file():
+        raise RunFileError(
+            f"{path}: no {STUDY_NAME} yet: the width study is not finished; "
+            "meanfield width --collect makes one of the runs there are"
+        )
     with closing(RunReader(path)) as reader:
         reader.header()  # says what is wrong with a file that cannot be read
         run = reader.read(lambda file: record_of(reader.path, file))

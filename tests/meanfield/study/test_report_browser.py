@@ -9,7 +9,7 @@ import pytest
 from meanfield.study.report import run_sections, study_sections
 from meanfield.study.snapshots import read_run
 from tests.browser import browser
-from tests.meanfield.study.width_studies import synthetic_study
+from tests.meanfield.study.studies import study
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ def many_processes(record):
 def tab(request, chromium, small_run, tmp_path_factory):
     record = read_run(small_run)
     if request.param == "study":
-        made = study_sections.report(synthetic_study())
+        made = study_sections.report(study())
     else:
         shown = record if request.param == "run" else many_processes(record)
         made = run_sections.report(shown)
