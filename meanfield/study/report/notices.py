@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,8 +23,9 @@ def run_warnings(run: RunRecord) -> list[str]:
     texts = [*_of_the_file(run)]
     for name, process in run.processes.items():
         texts += [f"{spoken(name)}: {text}" for text in _of_the_end(process)]
+    every = _sharpness_every(run)
     for name, process in run.processes.items():
-        texts += [f"{spoken(name)}: {text}" for text in _of_the_numbers(process)]
+        texts += [f"{spoken(name)}: {text}" for text in _of_the_numbers(process, every)]
     return [without_folders(text) for text in texts]
 
 
@@ -59,7 +61,7 @@ def _of_the_end(process: ProcessRecord) -> Iterator[str]:
         yield f"{process.message or f'{process.status} after step {times[-1]:g}'}."
 
 
-def _of_the_numbers(process: ProcessRecord) -> Iterator[str]:
+def _of_the_numbers(process: ProcessRecord, every: float) -> Iterator[str]:
     data = process.observables
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the end of a divergence
         residual = np.abs(data["sharpness_residual"] / data["sharpness"])
@@ -69,7 +71,7 @@ def _of_the_numbers(process: ProcessRecord) -> Iterator[str]:
             f"the sharpness is not exact at {len(wrong)} of {_times(np.isfinite(residual))}: its eigenpair "
             f"has a relative residual of up to {residual[wrong].max():.2g}."
         )
-    lost = np.isfinite(data["grad_norm_sq"]) & ~np.isfinite(data["sharpness"])
+    lost = (data["time"] % every == 0) & ~np.isfinite(data["sharpness"])
     if lost.any():
         yield f"no sharpness at {_times(lost)}, where its eigenpair did not converge."
     energy = balance(data)
@@ -82,6 +84,13 @@ def _of_the_numbers(process: ProcessRecord) -> Iterator[str]:
     ):
         if name in data and np.nanmax(data[name], initial=0.0) > ROUNDING * _scale(data, name):
             yield f"{what} {np.nanmax(data[name]):.2g}."
+
+
+def _sharpness_every(run: RunRecord) -> float:
+    """At multiples of how many steps the sharpness was to be measured; infinity, so at 0 only, where that is not known."""
+    output = settings(run.config).get("output")
+    every = output.get("sharpness_every") if isinstance(output, dict) else None
+    return every if isinstance(every, int) and every > 0 else math.inf
 
 
 def _scale(data: dict[str, NDArray[Any]], name: str) -> float:

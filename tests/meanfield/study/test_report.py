@@ -220,7 +220,7 @@ def test_what_counts_as_a_path(text, left):
 # --- runs that did not end well, or not yet ------------------------------------------------------
 
 
-def test_a_diverged_run_says_where(tmp_path):
+def test_a_diverged_run_says_where(tmp_path, without_figures):
     study = load(None, ("landscape.name=quartic", "learning_rate=20.0", "steps=30"))
     path = run(study, tmp_path)
     made = make_report(path)
