@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -75,9 +76,13 @@ def width(
         with StudyBars(quiet) as progress:
             outcome = run_width_study(plan, out, execution, progress, _say)
         study = None if outcome.path is None else read_study(outcome.path)
-    if study is not None:
-        _print(study, as_json, quiet)
-    _conclude(outcome, collect)
+    if as_json:
+        print_json(_summary(study) | {"failures": outcome.failures, "missing": outcome.missing})
+    elif study is not None and not quiet:
+        _print(study)
+    for line in _remarks(study, outcome, quiet):
+        _say(line)
+    raise typer.Exit(_exit_code(study, outcome, collect))
 
 
 def _plan(
@@ -123,30 +128,39 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def _print(study: StudyRecord, as_json: bool, quiet: bool) -> None:
+def _summary(study: StudyRecord | None) -> dict[str, Any]:
+    from meanfield.study.width.summary import summarize_study
+
+    return {"file": None} if study is None else summarize_study(study)
+
+
+def _print(study: StudyRecord) -> None:
     from rich.console import Console
 
-    from meanfield.study.width.summary import study_tables, summarize_study
+    from meanfield.study.width.summary import study_tables
 
-    if as_json:
-        print_json(summarize_study(study))
-    elif not quiet:
-        terminal = Console()
-        if not terminal.is_terminal:  # a file or a pipe has no width to fit in
-            terminal = Console(width=1000)
-        for title, table in study_tables(study):
-            terminal.print(title, table, highlight=False)
-        typer.echo(f"study: {study.path}")
-    if not quiet:
-        for caution in study.warnings:
-            _say(f"warning: {caution}")
+    terminal = Console()
+    if not terminal.is_terminal:  # a file or a pipe has no width to fit in
+        terminal = Console(width=1000)
+    for title, table in study_tables(study):
+        terminal.print(title, table, highlight=False)
+    typer.echo(f"study: {study.path}")
 
 
-def _conclude(outcome: Outcome, collect: bool) -> None:
-    """What went wrong or is left to do, and the exit code."""
-    for name, reason in outcome.failures.items():
-        _say(f"{name}: {reason}")
+def _remarks(study: StudyRecord | None, outcome: Outcome, quiet: bool) -> Iterator[str]:
+    """What to know before quoting a number, what went wrong, and what is left to do."""
+    if study is not None and not quiet:
+        yield from (f"warning: {caution}" for caution in study.warnings)
+    yield from (f"{name}: {reason}" for name, reason in outcome.failures.items())
     if outcome.missing:
-        _say(f"missing: {len(outcome.missing)} runs: {', '.join(outcome.missing)}")
-    failed = outcome.failures or (collect and outcome.path is None)
-    raise typer.Exit(FAILED if failed else 0)
+        yield f"missing: {len(outcome.missing)} runs: {', '.join(outcome.missing)}"
+
+
+def _exit_code(study: StudyRecord | None, outcome: Outcome, collect: bool) -> int:
+    """As of a run: 1 if anything failed or diverged; a task of several may leave runs to the others."""
+    if study is None:
+        return FAILED if outcome.failures or collect else 0
+    whole = (study.statuses == "complete").all() and study.attributes[
+        "reference_status"
+    ] == "complete"
+    return FAILED if outcome.failures or not whole else 0

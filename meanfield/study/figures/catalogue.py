@@ -201,7 +201,7 @@ def _phase(run: RunRecord) -> Iterator[Drawn]:
     else:
         about = (
             "Each dot is a particle, (⟨θᵢ, q⟩, ⟨uᵢ, q⟩) along the unit vector q that maximises (1/N) Σᵢ ⟨uᵢ, q⟩² where the first "
-            "process oscillates most; of several modes the leading one, and the sign of u, in which F is even, as in the first. "
+            "process oscillates most; of several modes the leading one; where a flow knows uuᵀ only, of the nearest sign. "
             f"{BOUND.capitalize()}."
         )
     yield Drawn("phase_portrait", "Phase portrait", f"{about} {equation}", figure)

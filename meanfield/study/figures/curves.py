@@ -15,6 +15,7 @@ from meanfield.study.figures.style import (
     STEPS,
     is_landscape,
     learning_rate,
+    log_axis,
     new_figure,
     not_huge,
     on_log,
@@ -42,7 +43,7 @@ def draw_loss(ax: Axes, run: RunRecord) -> None:
         if oscillates(process):  # without fluctuation it predicts its own loss
             ax.plot(data["time"], shown(data["predicted_loss"]), ":", color=look.colour)
     if any(oscillates(process) for process in run.processes.values()):
-        ax.plot([], [], color=GREY, linestyle=":", label="predicted, over the oscillation")
+        ax.plot([], [], color=GREY, linestyle=":", label="predicted average")
 
 
 def draw_predicted_loss(ax: Axes, run: RunRecord) -> None:
@@ -73,7 +74,9 @@ def _loss_axis(ax: Axes, run: RunRecord) -> Shown:
     losses = [process.observables["train_loss"] for process in run.processes.values()]
     is_log = all(np.all(values[np.isfinite(values)] >= 0) for values in losses)
     name = "loss" if is_landscape(run) else "risk"
-    ax.set(xlabel=STEPS, ylabel=name, yscale="log" if is_log else "linear")
+    ax.set(xlabel=STEPS, ylabel=name)
+    if is_log:
+        log_axis(ax)
     return on_log if is_log else not_huge
 
 
@@ -104,7 +107,8 @@ def draw_oscillation(ax: Axes, run: RunRecord) -> None:
         if oscillates(process):
             energy = on_log(process.observables["sigma_trace"] / learning_rate(run))
             plot(ax, process.observables["time"], energy, **look.line, label=title(name))
-    ax.set(xlabel=STEPS, ylabel="oscillation energy tr Σ/η", yscale="log")
+    ax.set(xlabel=STEPS, ylabel="oscillation energy tr Σ/η")
+    log_axis(ax)
 
 
 def draw_distance(ax: Axes, run: RunRecord) -> None:
@@ -171,6 +175,7 @@ def energy_balance(run: RunRecord) -> Figure:
     for _, process, look in processes(run):
         data = process.observables
         plot(bottom, data["time"], on_log(np.abs(_change(data) - data["dissipated"])), **look.line)
-    bottom.set(xlabel=STEPS, ylabel="|residual|", yscale="log")
+    bottom.set(xlabel=STEPS, ylabel="|residual|")
+    log_axis(bottom)
     share_legend(figure)
     return figure

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.study.figures.style import HUGE, Series
+from meanfield.study.figures.style import BEYOND, HUGE, Series
 from meanfield.study.layout import Floats, ProcessRecord, RunRecord
 from meanfield.study.process_views import Process, Snapshot
 from meanfield.study.result import Result
@@ -40,12 +41,16 @@ def evenly(count: int, most: int) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most))})
 
 
+def chosen_particles(count: int) -> NDArray[np.integer[Any]]:
+    """All of so many particles, or the same random `MOST_PARTICLES` of them."""
+    if count <= MOST_PARTICLES:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).choice(count, MOST_PARTICLES, replace=False))
+
+
 def sample(snapshot: Snapshot) -> tuple[Points, Points, Series]:
     """Positions (m, D), leading fluctuations (m, D), weights (m,) of at most `MOST_PARTICLES` particles, always the same."""
-    n = len(snapshot.position)
-    chosen = np.arange(n)
-    if n > MOST_PARTICLES:
-        chosen = np.sort(np.random.default_rng(0).choice(n, MOST_PARTICLES, replace=False))
+    chosen = chosen_particles(len(snapshot.position))
     fluctuation = leading_mode(snapshot.fluctuation[..., chosen, :].astype(np.float64))
     return snapshot.position[chosen].astype(np.float64), fluctuation, snapshot.weight[chosen]
 
@@ -93,15 +98,19 @@ def strongest(process: ProcessRecord, times: Series) -> int:
 def shared_range(
     run: RunRecord, columns: Mapping[str, Sequence[Series]], share: float = MASS
 ) -> tuple[float, float]:
-    """An axis for values by process and time: all but a small share of them, those of a divergence's end left out."""
-    kept = [
-        values
-        for name, series in columns.items()
-        for values in (
-            series[:-1] if run.processes[name].status == "diverged" and len(series) > 1 else series
-        )
-    ]
-    return range_of(kept, share)
+    """An axis for values by process and time: all but a small share of those of the processes that do not diverge.
+
+    If all diverge, for what is not far beyond their start.
+    """
+    steady = [v for k, s in columns.items() if run.processes[k].status != "diverged" for v in s]
+    if steady:
+        return range_of(steady, share)
+    return range_of([_near_its_start(series) for series in columns.values()], share)
+
+
+def _near_its_start(series: Sequence[Series]) -> Series:
+    values, first = np.concatenate(series), np.abs(series[0])
+    return values[np.abs(values) <= BEYOND * max(first, default=0.0)]
 
 
 def range_of(series: Sequence[Series], share: float = MASS) -> tuple[float, float]:

@@ -21,8 +21,8 @@ from meanfield.study.figures.particles import (
     strongest,
 )
 from meanfield.study.figures.style import (
-    PALE,
     Series,
+    dots,
     new_figure,
     oscillates,
     plot,
@@ -33,9 +33,11 @@ from meanfield.study.figures.style import (
 )
 from meanfield.study.layout import Floats, ProcessRecord, RunRecord
 from meanfield.study.process_views import Process
+from meanfield.study.styles import GREY
 
 MOST_POINTS = 4000
-Cloud = tuple[float, Series, Series]  # time, center and fluctuation along the direction
+UNSIGNED = ("rod_flow", "central_flow")  # they know uuᵀ only; F is even in u
+Cloud = tuple[Series, Series]  # center and fluctuation along the direction
 
 
 def phase_portrait(run: RunRecord) -> Figure | None:
@@ -75,6 +77,7 @@ def draw_point_portrait(ax: Axes, run: RunRecord, paths: dict[str, Floats]) -> N
             plot(ax, centers[name][kept], heights[name][kept], **look.line, label=title(name))
             end = {"color": look.colour, "markersize": 4, "zorder": look.line["zorder"]}
             ax.plot(centers[name][-1], heights[name][-1], "o", **end)
+    ax.locator_params(axis="x", nbins=5)
     along, across = direction_name(p, names), direction_name(q, names)
     ax.set_xlabel(f"center {along}" if along else "center along its direction of motion")
     ax.set_ylabel(
@@ -107,11 +110,11 @@ def _portrait_of_particles(run: RunRecord) -> Figure | None:
             name: _clouds(file, run.processes[name], q, reference) for name, file in files.items()
         }
     figure, axes = grid(len(clouds), 2.2)
-    x = shared_range(run, {name: [cloud[1] for cloud in c] for name, c in clouds.items()})
-    y = shared_range(run, {name: [cloud[2] for cloud in c] for name, c in clouds.items()})
+    x = shared_range(run, {name: [x for x, _ in c] for name, c in clouds.items()})
+    y = shared_range(run, {name: [u for _, u in c] for name, c in clouds.items()})
     for ax, (name, _, look) in zip(axes, _some(run, clouds), strict=True):
-        _draw_clouds(ax, clouds[name], look.colour)
         ax.set(xlim=x, ylim=y)
+        _draw_clouds(ax, clouds[name], look.colour)
     parameter = direction_name(q, run.processes[first].parameter_names)
     about, across = (
         parameter or "⟨θ, q⟩",
@@ -132,18 +135,20 @@ def _clouds(file: Process, process: ProcessRecord, q: Points, reference: Points)
     clouds = []
     for row in sorted({0, strongest(process, times), len(times) - 1}):
         position, fluctuation, _ = sample(file.snapshots[row])
-        sign = 1.0
-        if fluctuation.shape == reference.shape and np.sum(fluctuation * reference) < 0:
-            sign = -1.0  # F is even in u
-        clouds.append((float(times[row]), position @ q, sign * fluctuation @ q))
+        if process.flow in UNSIGNED and np.sum(fluctuation * reference) < 0:
+            fluctuation = -fluctuation
+        clouds.append((position @ q, fluctuation @ q))
     return clouds
 
 
 def _draw_clouds(ax: Axes, clouds: list[Cloud], colour: str) -> None:
     """The start grey, later the stronger the later."""
-    dots: Any = {"s": 7, "linewidths": 0, "rasterized": True}
-    looks = [(PALE, 0.7), (colour, 0.25), (colour, 0.7)]
-    labels = ["start", "where tr Σ is largest (pale)", "end"]
+    looks = [
+        ("start (grey)", GREY, False),
+        ("where tr Σ is largest (pale)", colour, False),
+        ("end", colour, True),
+    ]
     which = {1: [2], 2: [0, 2], 3: [0, 1, 2]}[len(clouds)]
-    for (_, x, u), i in zip(clouds, which, strict=True):
-        ax.scatter(x, u, color=looks[i][0], alpha=looks[i][1], label=labels[i], **dots)
+    for (x, u), i in zip(clouds, which, strict=True):
+        label, own, strong = looks[i]
+        dots(ax, x, u, own, label, strong)

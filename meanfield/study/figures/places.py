@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from meanfield.study.figures.panels import grid, panel_titles
-from meanfield.study.figures.particles import Points, sane, shared_range
-from meanfield.study.figures.style import PALE, not_huge, plot, processes, single, tamed, title
+from meanfield.study.figures.particles import Points, chosen_particles, sane, shared_range
+from meanfield.study.figures.style import dots, not_huge, plot, processes, single, tamed, title
 from meanfield.study.layout import Floats, ProcessRecord, RunRecord
+from meanfield.study.styles import GREY
 
 
 def trajectories(run: RunRecord) -> Figure | None:
@@ -36,6 +37,7 @@ def draw_trajectories(ax: Axes, run: RunRecord) -> None:
             end: Any = {"color": look.colour, "markersize": 4, "zorder": look.line["zorder"]}
             ax.plot(*path[-1], "o", **end)
             ax.set(xlabel=process.parameter_names[0], ylabel=process.parameter_names[1])
+    ax.locator_params(axis="x", nbins=5)
 
 
 def _path(process: ProcessRecord) -> Points | None:
@@ -88,22 +90,22 @@ def draw_clouds(
     )
     clouds = {name: _along(run.processes[name].last, directions) for name in names}
     start = _along(first, directions)
-    dots: Any = {"s": 7, "linewidths": 0, "alpha": 0.6, "rasterized": True}
-    ax.scatter(*start.T, color=PALE, label="start", **dots)
-    for name, _, look in processes(run):
-        if name in (shown or names):
-            ax.scatter(*clouds[name].T, color=look.colour, label=title(name), **dots)
     limits = [
         shared_range(run, {k: [start[:, i], v[:, i]] for k, v in clouds.items()}, 1.0)
         for i in (0, 1)
     ]
     ax.set(xlim=limits[0], ylim=limits[1])
+    dots(ax, start[:, 0], start[:, 1], GREY, "start", strong=False)
+    for name, _, look in processes(run):
+        if name in (shown or names):
+            x, y = clouds[name].T
+            dots(ax, x, y, look.colour, title(name))
     ax.set(xlabel="first direction of motion", ylabel="second direction of motion")
 
 
 def _along(points: Floats | None, directions: Points) -> Points:
     assert points is not None
-    return sane(points) @ directions.T
+    return sane(points[chosen_particles(len(points))]) @ directions.T
 
 
 def _draw_histograms(ax: Axes, run: RunRecord, names: Sequence[str], shown: Sequence[str]) -> None:
@@ -113,7 +115,7 @@ def _draw_histograms(ax: Axes, run: RunRecord, names: Sequence[str], shown: Sequ
     low, high = shared_range(run, ends, 1.0)
     bins: Any = np.linspace(low, high, 41)
     first, *_ = ends.values()
-    ax.hist(first[0], bins, density=True, color=PALE, label="start")
+    ax.hist(first[0], bins, density=True, color=GREY, alpha=0.4, label="start")
     for name, _, look in processes(run):
         if name in shown and np.any((ends[name][1] >= low) & (ends[name][1] <= high)):
             style: Any = {"color": look.colour, "label": title(name), "histtype": "step"}

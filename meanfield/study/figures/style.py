@@ -10,6 +10,9 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import LogFormatterSciNotation
 from numpy.typing import NDArray
 
 from meanfield.study.layout import ProcessRecord, RunRecord
@@ -19,8 +22,9 @@ PALE = "#BBBBBB"
 HUGE = 1e100  # a divergence's last steps, which no axis can show
 BEYOND = 10.0  # how many times further than all others a diverging process is drawn
 FEW = 12  # values that a line is drawn with dots of
-HANDLE, LETTER = 0.5, 0.065  # inches, of a legend's entry
-WIDTH = 4.8  # inches: its letters can still be read on a telephone
+DOT = 2.8  # points
+HANDLE, LETTER = 0.5, 0.06  # inches, of a legend's entry
+WIDTH = 4.4  # inches: its letters can still be read on a telephone
 
 STYLE: Any = {
     "font.size": 9,
@@ -57,12 +61,12 @@ def styled() -> Iterator[None]:
         yield
 
 
-def new_figure(height: float = 3.6, width: float = WIDTH) -> Figure:
+def new_figure(height: float = 3.4, width: float = WIDTH) -> Figure:
     """An empty figure of a size in inches."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def single(draw: Drawing, run: RunRecord, height: float = 3.6) -> Figure:
+def single(draw: Drawing, run: RunRecord, height: float = 3.4) -> Figure:
     """A drawing by itself."""
     figure = new_figure(height)
     draw(figure.subplots(), run)
@@ -121,6 +125,25 @@ def plot(ax: Axes, times: Series, values: Series, **options: Any) -> None:
     count = np.sum(np.isfinite(values))
     if count:
         ax.plot(times, values, marker="o" if count <= FEW else "", markersize=3, **options)
+
+
+def dots(ax: Axes, x: Series, y: Series, colour: str, label: str = "", strong: bool = True) -> None:
+    """Points as one path of round ends: small as an image, but its colour can turn with the page. The axis has its limits."""
+    low, high = ax.get_xlim()
+    length = 1e-5 * (high - low)  # of nothing at all some renderers would draw nothing
+    vertices = np.stack([x, y, x + length, y], axis=1).reshape(-1, 2)
+    path = Path(vertices, [Path.MOVETO, Path.LINETO] * len(x))
+    path.should_simplify = False
+    look: Any = {"color": colour, "alpha": 0.85 if strong else 0.35}
+    ends: Any = {"linewidth": DOT, "capstyle": "round", "snap": False}
+    ax.add_patch(PathPatch(path, fill=False, **ends, **look))
+    ax.plot([], [], "o", markersize=DOT, markeredgewidth=0, label=label, **look)
+
+
+def log_axis(ax: Axes) -> None:
+    """A logarithmic axis with numbers between the powers of ten only where there would be none else."""
+    ax.set_yscale("log")
+    ax.yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(0.7, 0.3)))
 
 
 def on_log(values: NDArray[np.floating]) -> Series:

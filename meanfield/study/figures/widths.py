@@ -15,6 +15,7 @@ from meanfield.study.figures.style import (
     STEPS,
     Drawn,
     Series,
+    log_axis,
     new_figure,
     on_log,
     plot,
@@ -126,7 +127,8 @@ def draw_against_width(ax: Axes, study: StudyRecord, metric: str) -> None:
         for floor in study.floors[metric]:
             label = "sampling floor" if "sampling floor" not in _labels(ax) else ""
             ax.plot(study.widths, on_log(floor[:, time]), "-.", color=GREY, label=label)
-    ax.set(yscale="log", ylabel=NAMES[metric])
+    ax.set(ylabel=NAMES[metric])
+    log_axis(ax)
     ax.set_xscale("log", base=2)
     ax.set_xticks(study.widths, [f"{width}" for width in study.widths])
     ax.minorticks_off()

@@ -78,8 +78,8 @@ class Inputs:
 
     @cached_property
     def problem(self) -> NetworkProblem:
-        """That of a single particle; its objective is that of all widths."""
-        problem = build_problem(self.plan.study_of(Run(1, 0)))
+        """That of the narrowest runs; its objective is that of all widths."""
+        problem = build_problem(self.plan.study_of(Run(self.plan.width.widths[0], 0)))
         assert isinstance(problem, NetworkProblem)
         return problem
 

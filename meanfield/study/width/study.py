@@ -116,13 +116,13 @@ def _prepare(plan: WidthPlan, folder: Path) -> None:
     """The folder with the plan in it; refused if it is of another study."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: a file came, a folder is needed for the study")
-    there = read_plan(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        strange = any(not path.name.startswith(PLAN_NAME) for path in folder.iterdir())
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+    there = read_plan(folder)  # after the look: what another task puts beside its plan comes later
     if there is None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            strange = [p for p in folder.iterdir() if not p.name.startswith(PLAN_NAME)]
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
         if strange:
             raise ValueError(
                 f"{folder}: the folder is not empty and holds no study; choose another"
@@ -217,10 +217,10 @@ def _measure(
         if not mine:
             say("another process computes the distances")
             return
-        if about := announcement(plan, workers):
-            say(about)
         nested = [run for run in present if run.seed is not None]
         first, jobs = _distance_jobs(kept, nested)
+        if jobs and (about := announcement(plan, workers)):
+            say(about)
         bar = _Bar("distances", {job.name: 1.0 for job in [*first, *jobs]}, progress)
         for group in (first, jobs):
             threads = max(1, available_cores() // max(1, min(workers, len(group))))
@@ -267,9 +267,11 @@ def _collect(kept: Measured, nested: list[Run]) -> StudyRecord:
         for name, values in (kept.load(floor_name(width), plan.reference) or {}).items():
             floors[name][:, i] = values
     inputs = Inputs(plan).held_out
+    with Result.open(plan.reference.path(folder)) as reference:
+        about = {"held_out": inputs.note, "reference_status": reference.status}
     record = StudyRecord(
         path=folder / STUDY_NAME,
-        attributes=_attributes(plan) | {"held_out": inputs.note},
+        attributes=_attributes(plan) | about,
         config=plan.study.to_toml(),
         widths=widths,
         seeds=np.arange(plan.width.seeds),

@@ -118,8 +118,9 @@ def test_a_task_that_ends_before_the_others(config, settings, tmp_path, at_home)
     assert (result.exit_code, result.stdout) == (0, "")
     assert "missing: 1 runs: reference" in result.stderr
     assert not (tmp_path / "study" / "study.h5").exists()
-    nothing = command("--collect", "--out", tmp_path / "study")
+    nothing = command("--collect", "--out", tmp_path / "study", "--json")
     assert nothing.exit_code == 1 and "missing: 1 runs: reference" in nothing.stderr
+    assert json.loads(nothing.stdout) == {"file": None, "failures": {}, "missing": ["reference"]}
     result = command(config, *settings, *options, "--task-index", 0)
     assert result.exit_code == 0 and "study.h5" in result.stdout
 

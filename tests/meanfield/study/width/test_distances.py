@@ -166,6 +166,6 @@ def test_small_distances():
 
 
 def test_the_network_of_a_run_is_that_of_the_study(tiny):
-    plan = tiny()
+    plan = tiny("output.eigenvalues=20")  # more than a single particle has
     problem = build_problem(plan.study_of(plan.reference))
     assert Inputs(plan).problem.network == problem.network
