@@ -22,6 +22,14 @@ FIGURES = """[...document.querySelectorAll('figure svg')].map(svg => {
   return {width: box.width, height: box.height, drawn: drawn.length, id: svg.closest('figure').id};
 })"""
 
+CUT = """[...document.querySelectorAll('figure svg')].flatMap(svg => {
+  const page = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll('text')].filter(text => {
+    const box = text.getBoundingClientRect();
+    return box.left < page.left - 1 || box.right > page.right + 1 || box.top < page.top - 1 || box.bottom > page.bottom + 1;
+  }).map(text => svg.id + ': ' + text.textContent);
+})"""
+
 # What sticks out to the right of the page, but for what is inside a box that scrolls.
 OVERFLOW = """[...document.body.querySelectorAll('*')].filter(e =>
   !e.closest('svg') && !e.parentElement.closest('.box') && e.getBoundingClientRect().right > innerWidth + 0.5
@@ -104,6 +112,7 @@ def test_every_figure_is_seen(tab, width):
     assert len(figures) >= 3
     for figure in figures:
         assert figure["width"] > 200 and figure["height"] > 100 and figure["drawn"] > 10, figure
+    assert tab.evaluate(CUT) == []
 
 
 @pytest.mark.parametrize("width", [LAPTOP, TABLET, PHONE])
