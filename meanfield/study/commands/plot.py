@@ -13,7 +13,10 @@ from meanfield.study.commands._shared import app, draw, names, user_errors
 @app.command()
 def plot(
     path: Annotated[
-        Path, typer.Argument(metavar="RUN.h5|DIR", help="The file of a run, or its folder.")
+        Path,
+        typer.Argument(
+            metavar="PATH", help="The file of a run or of a width study, or its folder."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figures; by default figures/ beside it.")
@@ -31,21 +34,32 @@ def plot(
     ] = None,
     fps: Annotated[float, typer.Option(help="Frames per second of an animation.")] = 10.0,
 ) -> None:
-    """Draw the figures of a run, or an animation of its particles."""
+    """Draw the figures of a run or of a width study, or an animation of a run's particles."""
     with user_errors():
-        if path.is_dir():
-            from meanfield.study.layout import FILE_NAME
+        from meanfield.study.layout import FILE_NAME
+        from meanfield.study.width import is_study
 
+        if path.is_dir() and not is_study(path):
             path = path / FILE_NAME
-        folder = out or path.parent / "figures"
+        beside = path if path.is_dir() else path.parent
+        folder = out or beside / "figures"
         if animate is None:
-            from meanfield.study.snapshots import read_run
-
-            figures = draw(read_run(path), folder, names(formats or "png"))
+            figures = _draw(path, folder, names(formats or "png"))
         else:
             figures = _animate(path, folder, animate, names(formats or "gif"), fps)
     for figure in figures:
         typer.echo(figure)
+
+
+def _draw(path: Path, folder: Path, formats: list[str]) -> list[Path]:
+    from meanfield.study.snapshots import read_run
+    from meanfield.study.width import is_study, read_study
+
+    if not is_study(path):
+        return draw(read_run(path), folder, formats)
+    from meanfield.study.figures import save_study_figures
+
+    return save_study_figures(read_study(path), folder, formats)
 
 
 def _animate(path: Path, folder: Path, process: str, formats: list[str], fps: float) -> list[Path]:

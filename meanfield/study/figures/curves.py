@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation
 from numpy.typing import NDArray
 
 from meanfield.study.compare import onset, onset_level
@@ -15,7 +16,6 @@ from meanfield.study.figures.style import (
     STEPS,
     is_landscape,
     learning_rate,
-    log_axis,
     new_figure,
     not_huge,
     on_log,
@@ -74,9 +74,7 @@ def _loss_axis(ax: Axes, run: RunRecord) -> Shown:
     losses = [process.observables["train_loss"] for process in run.processes.values()]
     is_log = all(np.all(values[np.isfinite(values)] >= 0) for values in losses)
     name = "loss" if is_landscape(run) else "risk"
-    ax.set(xlabel=STEPS, ylabel=name)
-    if is_log:
-        log_axis(ax)
+    ax.set(xlabel=STEPS, ylabel=name, yscale="log" if is_log else "linear")
     return on_log if is_log else not_huge
 
 
@@ -107,8 +105,7 @@ def draw_oscillation(ax: Axes, run: RunRecord) -> None:
         if oscillates(process):
             energy = on_log(process.observables["sigma_trace"] / learning_rate(run))
             plot(ax, process.observables["time"], energy, **look.line, label=title(name))
-    ax.set(xlabel=STEPS, ylabel="oscillation energy tr Σ/η")
-    log_axis(ax)
+    ax.set(xlabel=STEPS, ylabel="oscillation energy tr Σ/η", yscale="log")
 
 
 def draw_distance(ax: Axes, run: RunRecord) -> None:
@@ -175,7 +172,8 @@ def energy_balance(run: RunRecord) -> Figure:
     for _, process, look in processes(run):
         data = process.observables
         plot(bottom, data["time"], on_log(np.abs(_change(data) - data["dissipated"])), **look.line)
-    bottom.set(xlabel=STEPS, ylabel="|residual|")
-    log_axis(bottom)
+    bottom.set(xlabel=STEPS, ylabel="|residual|", yscale="log")
+    few = LogFormatterSciNotation(minor_thresholds=(0.7, 0.3))  # there is little room for numbers
+    bottom.yaxis.set_minor_formatter(few)
     share_legend(figure)
     return figure

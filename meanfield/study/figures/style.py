@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from matplotlib.ticker import LogFormatterSciNotation
 from numpy.typing import NDArray
 
 from meanfield.study.layout import ProcessRecord, RunRecord
@@ -138,12 +137,6 @@ def dots(ax: Axes, x: Series, y: Series, colour: str, label: str = "", strong: b
     ends: Any = {"linewidth": DOT, "capstyle": "round", "snap": False}
     ax.add_patch(PathPatch(path, fill=False, **ends, **look))
     ax.plot([], [], "o", markersize=DOT, markeredgewidth=0, label=label, **look)
-
-
-def log_axis(ax: Axes) -> None:
-    """A logarithmic axis with numbers between the powers of ten only where there would be none else."""
-    ax.set_yscale("log")
-    ax.yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(0.7, 0.3)))
 
 
 def on_log(values: NDArray[np.floating]) -> Series:

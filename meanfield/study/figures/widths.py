@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from meanfield.study.figures.panels import grid
@@ -15,12 +16,12 @@ from meanfield.study.figures.style import (
     STEPS,
     Drawn,
     Series,
-    log_axis,
     new_figure,
     on_log,
     plot,
     share_legend,
     styled,
+    title,
 )
 from meanfield.study.styles import DASHES, GREY, Look, looks
 from meanfield.study.width.record import METRICS, Pair, StudyRecord
@@ -31,10 +32,11 @@ NAMES = {
     "coupled_median": "coupled, median",
     "w2": "Wasserstein-2",
     "sliced_w2": "sliced Wasserstein-2",
-    "sinkhorn": "Sinkhorn divergence, root",
+    "sinkhorn": "Sinkhorn, √S_ε",
     "function_distance": "functions",
     "free_energy_gap": "free energies",
 }
+LONG = 30  # letters of a label that leave no room for its slope
 LEAST_FOR_QUARTILES = 4  # seeds; of fewer the band is their range
 
 
@@ -51,15 +53,15 @@ GROUPS = (
     Group(
         "width_coupled",
         "Distance to the reference, particle by particle, against the width",
-        "dᵢ = |θᵢ − θᵢ_ref| for the N particles that started together with N of the reference's: √((1/N) Σᵢ dᵢ²) (an upper bound "
-        "of Wasserstein-2), (1/N) Σᵢ dᵢ, and the median.",
+        "dᵢ = |xᵢ − yᵢ| of the N particles from those of the reference that started where they did: √((1/N) Σᵢ dᵢ²) (an upper "
+        "bound of Wasserstein-2), (1/N) Σᵢ dᵢ, and the median.",
         ("coupled_rms", "coupled_mean", "coupled_median"),
     ),
     Group(
         "width_measures",
         "Distance to the reference as measures, against the width",
-        "W₂²(μ, ν) = min over couplings of ∫|θ − θ'|² dγ; sliced: its mean over directions on the line; Sinkhorn: the root of "
-        "its debiased entropic version. Independent samples of one law are W₂ ~ N^(−1/D) apart: the sampling floor.",
+        "W₂² = min over couplings γ of ∫|x − y|² dγ; sliced: its mean over projections on lines; √S_ε: the root of the Sinkhorn "
+        "divergence. The sampling floor is the distance of two samples of N particles of the reference itself.",
         ("w2", "sliced_w2", "sinkhorn"),
     ),
     Group(
@@ -80,8 +82,8 @@ def study_figures(study: StudyRecord) -> Iterator[Drawn]:
                 figure = _against_width(study, metrics)
             times = sorted({float(study.times[_last(study, m) or 0]) for m in metrics})
             caption = (
-                f"{group.equation} “A → B”: A at width N, B at the reference's {_reference_width(study)}; at "
-                f"t = {', '.join(f'{time:g}' for time in times)}. Lines: the median over the seeds; {_band(study)} Dotted: the "
+                f"{group.equation} A process at width N from itself, or A → B from B, at the reference's "
+                f"{_reference_width(study)}, at t = {', '.join(f'{time:g}' for time in times)}. Lines: the median over the seeds; {_band(study)} Dotted: the "
                 f"fit log d = α log N + c through the medians, with its slope α and {_interval(study)}"
             )
             yield Drawn(group.name, group.title, caption, figure)
@@ -102,7 +104,7 @@ def _against_width(study: StudyRecord, metrics: list[str]) -> Figure:
     for ax, metric in zip(axes, metrics, strict=True):
         draw_against_width(ax, study, metric)
         above: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}
-        ax.legend(**above)
+        ax.legend(**above, handlelength=1.8, handletextpad=0.5)
     axes[-1].set(xlabel="width N (particles)")
     return figure
 
@@ -112,12 +114,13 @@ def draw_against_width(ax: Axes, study: StudyRecord, metric: str) -> None:
     time = _last(study, metric)
     assert time is not None
     for p, look in enumerate(_looks(study.pairs)):
-        values = on_log(study.distances[metric][p, :, :, time])
+        values = shown_distances(study, metric)[p, :, :, time]
         middle, low, high = _over_seeds(values)
         if not np.any(np.isfinite(middle)):
             continue
         slope = study.slopes[metric][p, time] if metric in study.slopes else np.full(3, np.nan)
-        label = _pair_label(study.pairs[p]) + _slope_label(slope)
+        label = _pair_label(study.pairs[p])
+        label += ("\n" if len(label) > LONG else "") + _slope_label(slope)
         thin = look.line | {"linewidth": 1.0}
         ax.plot(study.widths, middle, marker="o", markersize=3.5, **thin, label=label)
         if len(study.seeds) > 1:
@@ -127,11 +130,10 @@ def draw_against_width(ax: Axes, study: StudyRecord, metric: str) -> None:
         for floor in study.floors[metric]:
             label = "sampling floor" if "sampling floor" not in _labels(ax) else ""
             ax.plot(study.widths, on_log(floor[:, time]), "-.", color=GREY, label=label)
-    ax.set(ylabel=NAMES[metric])
-    log_axis(ax)
+    ax.set(ylabel=NAMES[metric], yscale="log")
     ax.set_xscale("log", base=2)
     ax.set_xticks(study.widths, [f"{width}" for width in study.widths])
-    ax.minorticks_off()
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _slopes_over_time(study: StudyRecord, metrics: list[str]) -> Figure:
@@ -170,15 +172,16 @@ def _looks(pairs: tuple[Pair, ...]) -> list[Look]:
 
 
 def _pair_label(pair: Pair) -> str:
-    return f"{pair.process} → {pair.reference}".replace("_", " ")
+    both = pair.process if pair.process == pair.reference else f"{pair.process} → {pair.reference}"
+    return title(both)
 
 
 def _slope_label(slope: Series) -> str:
     if not np.isfinite(slope[0]):
         return ""
-    text = f": α = {slope[0]:.2f}"
+    text = f" α = {slope[0]:.2f}"
     if np.all(np.isfinite(slope)):
-        text += f" [{slope[1]:.2f}, {slope[2]:.2f}]"
+        text += f" ({slope[1]:.2f} to {slope[2]:.2f})"
     return text.replace("-", "−")
 
 
@@ -201,11 +204,19 @@ def _over_seeds(values: Series) -> tuple[Series, Series, Series]:
     return middle, low, high
 
 
+def shown_distances(study: StudyRecord, metric: str) -> Series:
+    """Distances (p, w, s, t) of the runs that came to their end; at the reference's own width nested ones are rounding."""
+    whole = study.statuses == "complete"
+    if study.attributes.get("start") == "nested":
+        whole = whole & (study.widths != study.attributes.get("reference_width"))[:, None]
+    return np.where(whole[None, :, :, None], on_log(study.distances[metric]), np.nan)
+
+
 def _last(study: StudyRecord, metric: str) -> int | None:
     """The last time at which there is a distance above zero."""
     if metric not in study.distances:
         return None
-    found = np.flatnonzero(np.any(np.isfinite(on_log(study.distances[metric])), axis=(0, 1, 2)))
+    found = np.flatnonzero(np.any(np.isfinite(shown_distances(study, metric)), axis=(0, 1, 2)))
     return int(found[-1]) if len(found) else None
 
 
