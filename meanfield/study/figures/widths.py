@@ -81,10 +81,11 @@ def study_figures(study: StudyRecord) -> Iterator[Drawn]:
             with styled():
                 figure = _against_width(study, metrics)
             times = sorted({float(study.times[_last(study, m) or 0]) for m in metrics})
+            when = ", ".join(f"{time:g}" for time in times)
             caption = (
                 f"{group.equation} A process at width N from itself, or A → B from B, at the reference's "
-                f"{_reference_width(study)}, at t = {', '.join(f'{time:g}' for time in times)}. Lines: the median over the seeds; {_band(study)} Dotted: the "
-                f"fit log d = α log N + c through the medians, with its slope α and {_interval(study)}"
+                f"{_reference_width(study)}, at t = {when}. Lines: the median over the seeds; {_band(study)} Dotted: the fit "
+                f"log d = α log N + c through the medians, with its slope α and {_interval(study)}"
             )
             yield Drawn(group.name, group.title, caption, figure)
     metrics = [m for m in METRICS if _rates(study, m)]
@@ -119,8 +120,7 @@ def draw_against_width(ax: Axes, study: StudyRecord, metric: str) -> None:
         if not np.any(np.isfinite(middle)):
             continue
         slope = study.slopes[metric][p, time] if metric in study.slopes else np.full(3, np.nan)
-        label = _pair_label(study.pairs[p])
-        label += ("\n" if len(label) > LONG else "") + _slope_label(slope)
+        label = _with_slope(_pair_label(study.pairs[p]), slope)
         thin = look.line | {"linewidth": 1.0}
         ax.plot(study.widths, middle, marker="o", markersize=3.5, **thin, label=label)
         if len(study.seeds) > 1:
@@ -176,13 +176,13 @@ def _pair_label(pair: Pair) -> str:
     return title(both)
 
 
-def _slope_label(slope: Series) -> str:
+def _with_slope(label: str, slope: Series) -> str:
     if not np.isfinite(slope[0]):
-        return ""
-    text = f" α = {slope[0]:.2f}"
+        return label
+    text = f"α = {slope[0]:.2f}"
     if np.all(np.isfinite(slope)):
         text += f" ({slope[1]:.2f} to {slope[2]:.2f})"
-    return text.replace("-", "−")
+    return label + (":\n" if len(label) > LONG else ": ") + text.replace("-", "−")
 
 
 def _fitted(widths: NDArray[Any], middle: Series, slope: float) -> Series:
