@@ -3,7 +3,7 @@
 ::
 
     /                       Conventions, schema, schema_version, status, message, created, seed,
-                            learning_rate, versions_json; dataset `config`, the resolved TOML
+                            learning_rate, versions_json, machine_json; dataset `config`, the resolved TOML
     /<process>              flow, status, message
     /<process>/observables  time, OBSERVABLES, the flow's diagnostics, hessian_eigs[time, eig]
     /<process>/snapshots    time, particle, parameter, position[time, particle, parameter],
