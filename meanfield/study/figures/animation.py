@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,10 +80,10 @@ def save_animation(
             raise ValueError(f"{path}: {process} has no snapshots, there is nothing to animate")
         scene = _scene(result[process])
         colour = looks(result)[process].colour
-    with styled(), _written(out):
+    with styled(), _written(out) as partial:
         figure = new_figure(3.6)
         frames = _frames(figure, scene, process, colour)
-        with writer.saving(figure, str(out), DPI):
+        with writer.saving(figure, str(partial), DPI):
             for done, _ in enumerate(frames, 1):
                 writer.grab_frame()
                 figure.set_layout_engine("none")  # what stands still must not tremble
@@ -108,13 +109,17 @@ def _writer(suffix: str, fps: float) -> AbstractMovieWriter:
 
 
 @contextmanager
-def _written(out: Path) -> Iterator[None]:
-    """No half of a file, and a clear error."""
+def _written(out: Path) -> Iterator[Path]:
+    """A file of another name that becomes `out` when it is whole; no half of a file, and a clear error."""
+    partial = out.with_name(f".{out.stem}.partial{out.suffix}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        yield
+        try:
+            yield partial
+            os.replace(partial, out)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
-        out.unlink(missing_ok=True)
         raise OutputError(f"{out}: cannot write: {error.strerror or error}") from error
 
 

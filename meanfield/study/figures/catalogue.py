@@ -239,7 +239,7 @@ def overview(run: RunRecord) -> Iterator[Drawn]:
     if not drawings:
         return
     with styled():
-        figure = new_figure(7.5, 14)
+        figure = new_figure(6.4, 11)
         axes = figure.subplots(2, 3).flat
         for ax, draw in zip(axes, drawings, strict=False):
             draw(ax, run)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from meanfield.study.compare import onset, onset_level
 from meanfield.study.figures.style import (
+    FEW,
     STEPS,
     is_landscape,
     learning_rate,
@@ -116,12 +117,14 @@ def draw_distance(ax: Axes, run: RunRecord) -> None:
     time, measures = run.comparison_times, not is_landscape(run)
     for name, _, look in processes(run):
         if name in drawn:
-            plot(ax, time, coupled[name], **look.line, label=title(name))
+            plot(
+                ax, time, coupled[name], few=0 if measures else FEW, **look.line, label=title(name)
+            )
             if measures:  # quantiles of a law are no particles, and have these only
                 label = "" if np.any(np.isfinite(coupled[name])) else title(name)
                 ax.plot(time, w2[name], linestyle="", color=look.colour, **CIRCLES, label=label)
     if measures:
-        ax.plot([], [], color=GREY, label="particle by particle (RMS)")
+        ax.plot([], [], color=GREY, label="RMS over particles")
         ax.plot([], [], linestyle="", color=GREY, **CIRCLES, label="Wasserstein-2")
     mark_onset(ax, run)
     ax.set(xlabel=STEPS, ylabel="distance to gradient descent")
@@ -142,7 +145,7 @@ def mark_onset(ax: Axes, run: RunRecord) -> None:
     """A line where the oscillation of gradient descent sets in."""
     time = onset_time(run)
     if time is not None:
-        ax.axvline(time, color=GREY, linewidth=1, label="onset of the oscillation")
+        ax.axvline(time, color=GREY, linewidth=1, label="onset (vertical)")
 
 
 def draw_energy(ax: Axes, run: RunRecord) -> None:
@@ -155,7 +158,7 @@ def draw_energy(ax: Axes, run: RunRecord) -> None:
         broad = look.line | {"linewidth": 3.5, "alpha": 0.35, "linestyle": "-"}
         plot(ax, time, changes[name], **broad, label=title(name))
         plot(ax, time, integrals[name], **look.line | {"linewidth": 1.0})
-    ax.plot([], [], color=GREY, linewidth=1, label="integral of the rate")
+    ax.plot([], [], color=GREY, linewidth=1, label="integral of its rate (thin)")
     ax.set(xlabel=STEPS, ylabel="change of the free energy F")
 
 

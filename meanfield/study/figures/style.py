@@ -119,11 +119,11 @@ def measured(run: RunRecord, key: str) -> bool:
     return any(np.any(np.isfinite(p.observables[key])) for p in run.processes.values())
 
 
-def plot(ax: Axes, times: Series, values: Series, **options: Any) -> None:
+def plot(ax: Axes, times: Series, values: Series, few: int = FEW, **options: Any) -> None:
     """A line, with dots where there are few values; none where there are none."""
     count = np.sum(np.isfinite(values))
     if count:
-        ax.plot(times, values, marker="o" if count <= FEW else "", markersize=3, **options)
+        ax.plot(times, values, marker="o" if count <= few else "", markersize=3, **options)
 
 
 def dots(ax: Axes, x: Series, y: Series, colour: str, label: str = "", strong: bool = True) -> None:
