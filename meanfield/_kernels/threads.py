@@ -22,6 +22,11 @@ def use_cores(count: int) -> None:
         numba.set_num_threads(max(1, min(count, numba.get_num_threads())))
 
 
+def most_threads() -> int:
+    """How many a kernel may run on, if its work is worth them."""
+    return int(numba.get_num_threads())
+
+
 @functools.cache
 def _blas() -> ThreadpoolController:
     import scipy.linalg.cython_blas  # noqa: F401  (the library numba calls; it must be loaded to be found)

@@ -20,6 +20,7 @@ COMMANDS = (
     "distance",
     "width",
     "plot",
+    "report",
 )  # in the order of the help
 
 for name in COMMANDS:  # a command's module registers it

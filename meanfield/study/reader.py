@@ -91,7 +91,7 @@ class RunReader:
     def header(self) -> RunHeader:
         """What the file holds now."""
         self._follow()
-        return self._read(read_header)
+        return self.read(read_header)
 
     def observables(self, process: str, rows: int) -> dict[str, NDArray[np.float64]]:
         """The first rows of all observables: (rows,) each, ``hessian_eigs`` (rows, k)."""
@@ -102,7 +102,7 @@ class RunReader:
             names += [name for name in group if name not in (*names, "eig")]
             return {name: group[name][:rows] for name in names}
 
-        return self._read(read)
+        return self.read(read)
 
     def snapshot(self, process: str, index: int) -> tuple[Floats, Floats, NDArray[np.float64]]:
         """Position and fluctuation of one snapshot, and the weights; nothing else is read."""
@@ -111,7 +111,7 @@ class RunReader:
             group = file[f"{process}/snapshots"]
             return group["position"][index], group["fluctuation"][index], group["weight"][:]
 
-        return self._read(read)
+        return self.read(read)
 
     @contextmanager
     def held(self) -> Iterator[Any]:
@@ -122,8 +122,8 @@ class RunReader:
                 raise RunFileError(f"{self.path}: its writer does not let go of it")
             yield self._raw
 
-    def _read(self, read: Callable[[h5py.File], _T]) -> _T:
-        """Try until it succeeds; a file that does not grow is tried once."""
+    def read(self, read: Callable[[h5py.File], _T]) -> _T:
+        """Anything that can be read of the open file; tried until it succeeds, once if the file does not grow."""
         self._require_open()
         give_up = time.monotonic() + (BIRTH if self.path.suffix == PARTIAL else 0)
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from meanfield.study.layout import (
     Status,
     require_space,
 )
+from meanfield.study.machine import machine
 from meanfield.study.meter import Meter
 from meanfield.study.problem import (
     Problem,
@@ -287,4 +289,5 @@ def file_attributes(study: Study) -> dict[str, Any]:
         "seed": study.seed,
         "learning_rate": study.learning_rate,
         "versions_json": versions_json(versions),
+        "machine_json": json.dumps(machine(), sort_keys=True),
     }

@@ -3,7 +3,7 @@
 ::
 
     /                       Conventions, schema, schema_version, status, message, created, seed,
-                            learning_rate, versions_json; dataset `config`, the resolved TOML
+                            learning_rate, versions_json, machine_json; dataset `config`, the resolved TOML
     /<process>              flow, status, message
     /<process>/observables  time, OBSERVABLES, the flow's diagnostics, hessian_eigs[time, eig]
     /<process>/snapshots    time, particle, parameter, position[time, particle, parameter],
@@ -83,9 +83,8 @@ class RunWriter:
         self._rows = {name: _Rows() for name in layout.processes}
         self._last_write = time.monotonic()
         try:
-            self._partial.unlink(
-                missing_ok=True
-            )  # whoever reads what a crash left goes on reading it
+            # whoever reads what a crash left goes on reading it
+            self._partial.unlink(missing_ok=True)
             self._raw = GuardedFile(self._partial, "w+b")
         except OSError as error:
             raise OutputError(f"{self._partial}: cannot write: {error.strerror}") from error
@@ -368,29 +367,31 @@ def read_run(path: str | Path) -> RunRecord:
             if schema != (SCHEMA, SCHEMA_VERSION):
                 came, read = f"{schema[0]} {schema[1]}", f"{SCHEMA} {SCHEMA_VERSION}"
                 raise RunFileError(f"{path}: a file of schema {came}, only {read} can be read")
-            return _record(path, file)
+            return record_of(path, file)
     except (OSError, KeyError, RuntimeError) as error:
         raise RunFileError(f"{path}: not the file of a finished run ({error})") from error
 
 
-def _record(path: Path, file: h5py.File) -> RunRecord:
-    about = read_header(file)
-    processes = {name: _process_record(file[name]) for name in about.processes}
-    distances = about.comparison_times, about.comparison
-    return RunRecord(path, about.attributes, about.config, processes, *distances)
+def record_of(path: Path, file: h5py.File) -> RunRecord:
+    """What an open file holds now."""
+    about = vars(read_header(file))
+    processes = {name: _process_record(file[name]) for name in about["processes"]}
+    return RunRecord(path, **(about | {"processes": processes}))
 
 
 def _process_record(group: h5py.Group) -> ProcessRecord:
     snapshots, position = group["snapshots"], group["snapshots/position"]
+    rows, is_point = len(group["observables/time"]), position.shape[1] == 1
+    s = len(snapshots["time"])  # what has a time is whole
     return ProcessRecord(
         **{key: group.attrs[key] for key in ("flow", "status", "message")},
-        observables={k: v[:] for k, v in group["observables"].items() if k != "eig"},
+        observables={k: v[:rows] for k, v in group["observables"].items() if k != "eig"},
         snapshot_times=snapshots["time"][:],
-        first=position[0] if len(position) else None,
-        last=position[-1] if len(position) else None,
-        trajectory=position[:, 0] if position.shape[1] == 1 else None,
+        first=position[0] if s else None,
+        last=position[s - 1] if s else None,
+        trajectory=position[:s, 0] if is_point else None,
         parameter_names=tuple(snapshots["parameter"].asstr()[:]),
-        fluctuations=snapshots["fluctuation"][..., 0, :] if position.shape[1] == 1 else None,
+        fluctuations=snapshots["fluctuation"][:s, ..., 0, :] if is_point else None,
     )
 
 

@@ -47,9 +47,13 @@ def svg(drawn: Drawn) -> str:
 
 
 def _prefix_ids(root: ElementTree.Element, prefix: str) -> None:
+    known: set[str] = set()
     for element in root.iter():
+        if element.get("id", "") in known:  # the same image or marker once more
+            del element.attrib["id"]
         for key, value in element.attrib.items():
             if key == "id":
+                known.add(value)
                 element.set(key, prefix + value)
             elif key in ("href", HREF) and value.startswith("#"):
                 element.set(key, f"#{prefix}{value[1:]}")

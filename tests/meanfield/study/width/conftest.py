@@ -15,7 +15,7 @@ TINY = (
     "output.snapshot_every=3",
     "output.sharpness_every=6",
 )
-OPTIONS = {"held_out": 20, "floor_draws": 2, "projections": 16}
+OPTIONS = {"held_out": 20, "floor_draws": 2, "projections": 16, "sinkhorn_points": 8}
 
 
 @pytest.fixture(scope="session")

@@ -88,5 +88,5 @@ def test_all_else_is_said_too(tiny):
     text = said(plan, record_of(plan, [4.0, 2.0], statuses=statuses))
     assert "Left out, diverged: the runs, or processes of them, at width 8 (seed 1)." in text
     assert "Left out, missing: the runs, or processes of them, at width 16 (seed 0)." in text
-    plan = tiny(reference_width=256)
+    plan = tiny(reference_width=256, sinkhorn_points=16)
     assert said(plan, record_of(plan, [4.0, 4 / 2**0.5])) == ""
