@@ -21,6 +21,7 @@ from meanfield.study.width.storage import Positions, load_arrays, save_arrays
 from solvers import sinkhorn, transport
 
 TRANSPORTS = ("w2", "sliced_w2", "sinkhorn")  # of METRICS, those that sampling alone makes positive
+SINKHORN_ITERATIONS = 5000  # few samples with outliers take more than usual
 
 Report = Callable[[float], None]
 Arrays = dict[str, NDArray[Any]]
@@ -208,7 +209,12 @@ def transports(
         if n <= options.sinkhorn_points:
             eps = 2 * sinkhorn.SHARE_OF_VARIANCE * spread or None
             found["sinkhorn"] = transport.w2(
-                x, y, method="sinkhorn", regularization=eps, require_convergence=False
+                x,
+                y,
+                method="sinkhorn",
+                regularization=eps,
+                max_iterations=SINKHORN_ITERATIONS,
+                require_convergence=False,
             )
     return {name: result.distance for name, result in found.items() if result.converged}
 
@@ -236,8 +242,9 @@ def measure_floor(plan: WidthPlan, folder: Path, width: int, report: Report) -> 
                     spread = float(known[_spread(name, time)])
                     halves = [(y[order[:width]], y[order[width:]]) for order in orders]
                     draws = [transports(plan, *half, spread, time) for half in halves]
-                    for metric in set.intersection(*map(set, draws)):
-                        floors[metric][rows, j] = np.mean([draw[metric] for draw in draws])
+                    for metric in TRANSPORTS:
+                        values = [draw[metric] for draw in draws if metric in draw]
+                        floors[metric][rows, j] = np.mean(values) if values else np.nan
                 report((i + (j + 1) / len(times)) / len(names))
     kept.save(floor_name(width), floors, plan.reference)
 
