@@ -7,17 +7,16 @@ from typing import Annotated
 
 import typer
 
-from meanfield.study.commands._shared import (
-    EXIT_CODES,
-    FAILED,
-    JsonOption,
-    app,
-    draw,
-    print_json,
-    print_summary,
-    report,
-    user_errors,
+from meanfield.study.commands._running import (
+    CheckpointEveryOption,
+    CheckpointSecondsOption,
+    MaxRuntimeOption,
+    NoFiguresOption,
+    QuietOption,
+    finish,
+    options,
 )
+from meanfield.study.commands._shared import JsonOption, app, user_errors
 
 
 @app.command()
@@ -31,31 +30,19 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. network.width=800."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the run in the folder.")] = False,
-    no_figures: Annotated[bool, typer.Option("--no-figures", help="Draw nothing.")] = False,
+    checkpoint_seconds: CheckpointSecondsOption = 60.0,
+    checkpoint_every: CheckpointEveryOption = None,
+    max_runtime: MaxRuntimeOption = None,
+    no_figures: NoFiguresOption = False,
     as_json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Run several processes on one task or landscape from one start and compare them."""
     with user_errors():
         from meanfield.study.config import load
-        from meanfield.study.progress import ProgressBars
         from meanfield.study.run import run as run_study
-        from meanfield.study.snapshots import read_run
 
         study = load(config, tuple(overrides or ()))
-        with ProgressBars(quiet) as progress:
-            path = run_study(study, out, force, progress)
-        record = read_run(path)
-        status = record.attributes["status"]
-        figures = []
-        if not no_figures and status != "interrupted":
-            figures = draw(record, path.parent / "figures", ["png"])
-    if as_json:
-        print_json(report(record) | {"figures": [str(figure) for figure in figures]})
-    elif not quiet:
-        print_summary(record)
-        typer.echo(f"run: {path}" + (f"\nfigures: {figures[0].parent}" if figures else ""))
-    for name, process in record.processes.items():
-        if process.message or process.status != "complete":
-            typer.echo(f"{name}: {process.message or process.status}", err=True)
-    raise typer.Exit(EXIT_CODES.get(status, FAILED))
+        with options(checkpoint_seconds, checkpoint_every, max_runtime, quiet) as how:
+            path = run_study(study, out, force, options=how)
+        finish(path, no_figures, as_json, quiet)
