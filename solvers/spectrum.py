@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Integral
@@ -128,11 +129,13 @@ def _lanczos(
     operator = LinearOperator(
         (x.size, x.size), matvec=lambda v: _product(objective, x, v), dtype=np.float64
     )
-    # A small Krylov space, often restarted: a warm start converges in a handful of products.
+    # A small Krylov space, often restarted: a warm start converges in a handful of products. Where the start is an eigenvector
+    # already ARPACK goes on from a random one, which SciPy ≥ 1.17 would draw anew in every run.
+    space: dict[str, Any] = {"ncv": max(2 * k + 1, 8), "maxiter": _MAX_RESTARTS, "tol": tol}
+    if "rng" in inspect.signature(eigsh).parameters:
+        space["rng"] = np.random.default_rng(0)
     try:
-        values, vectors = eigsh(
-            operator, k=k, which="LA", v0=v0, ncv=max(2 * k + 1, 8), maxiter=_MAX_RESTARTS, tol=tol
-        )
+        values, vectors = eigsh(operator, k=k, which="LA", v0=v0, **space)
     except ArpackNoConvergence as failure:
         values, vectors = failure.eigenvalues, failure.eigenvectors
     order = np.argsort(values)[::-1]
