@@ -7,7 +7,6 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,11 @@ from meanfield.study.run import Options, Work, carry_out, current_versions
 from meanfield.study.run_folder import RunFolder
 from meanfield.study.snapshots import read_run
 
+DYING_SECONDS = 3.0  # what a process that was killed had started may live a little longer
 RECOVERY_SECONDS = 120.0  # to open a file and cut its last rows; a damaged one may take for ever
 
-Warn = Callable[[str], None]
 
-
-def resume(folder: str | Path, options: Options | None = None, warn: Warn | None = None) -> Path:
+def resume(folder: str | Path, options: Options | None = None) -> Path:
     """Carry the run in a folder on to its end, from its last checkpoint.
 
     The file is the one that it would have been without the interruption, bit for bit, but for what the clock says: timings,
@@ -34,9 +32,8 @@ def resume(folder: str | Path, options: Options | None = None, warn: Warn | None
     ----------
     folder : path
     options : Options, optional
-        When checkpoints are written and so on; they may be others than before.
-    warn : callable, optional
-        Called with a text if the same bits cannot be promised.
+        When checkpoints are written and so on; they may be others than before. It is said there if the same bits cannot be
+        promised.
 
     Returns
     -------
@@ -57,22 +54,23 @@ def resume(folder: str | Path, options: Options | None = None, warn: Warn | None
     if (path := ended(folder)) is not None:
         return path
     checkpoints = Checkpoints(folder)
-    with RunFolder(folder) as held:
+    with RunFolder(folder, DYING_SECONDS) as held:
         start = checkpoints.load()
         if start is None or _has_ended(
             held, start
         ):  # it did so before it removed its checkpoints, or in this very moment
             checkpoints.remove()
             return held.final
-        work = _work(start, folder)
-        if warn is not None and start.versions != current_versions():
-            warn(
-                f"{folder}: begun with other versions ({_differing(start.versions)}); the last digits may differ from those of a "
-                "run without interruption"
+        options = options or Options()
+        work = _work(start, folder, options)
+        if start.versions != current_versions():
+            options.notice(
+                f"warning: {folder}: begun with other versions ({_differing(start.versions)}); "
+                "the last digits may differ from those of a run without interruption"
             )
         if start.rows:
             _recover(held, start)
-        return carry_out(work, held, start, checkpoints, options or Options())
+        return carry_out(work, held, start, checkpoints, options)
 
 
 def ended(folder: Path) -> Path | None:
@@ -95,7 +93,7 @@ def _has_ended(folder: RunFolder, start: Checkpoint) -> bool:
     return attributes["created"] == start.created and not stopped
 
 
-def _work(start: Checkpoint, folder: Path) -> Work:
+def _work(start: Checkpoint, folder: Path, options: Options) -> Work:
     """The study of a checkpoint.
 
     Raises
@@ -103,7 +101,7 @@ def _work(start: Checkpoint, folder: Path) -> Work:
     CheckpointError
         They do not go together.
     """
-    work = Work.of(load_text(start.config))
+    work = Work.of(load_text(start.config), options)
     if work.digest() != start.problem:
         raise CheckpointError(
             f"{folder}: the data of its study are not those that the run began with"

@@ -29,6 +29,7 @@ from meanfield.study.layout import (
     Status,
     require_space,
 )
+from meanfield.study.memory import memory_notice
 from meanfield.study.meter import Meter
 from meanfield.study.problem import (
     Problem,
@@ -59,9 +60,11 @@ class Work:
     layout: RunLayout
 
     @classmethod
-    def of(cls, study: Study) -> Work:
-        """Raises ValueError where the study's data or options do not fit together."""
-        problem = build_problem(study)
+    def of(cls, study: Study, options: Options | None = None) -> Work:
+        """Raises ValueError where the study's data or options do not fit together, or do not fit the memory."""
+        options = options or Options()
+        problem = build_problem(study, options.memory_limit)
+        options.notice(memory_notice(study, len(problem.parameter_names)))
         flows = build_flows(study, problem)
         return cls(
             study, problem, flows, _layout(study, problem, process_layouts(study, problem, flows))
@@ -79,11 +82,23 @@ class Work:
 
 @dataclass(frozen=True)
 class Options:
-    """What does not change a run's results: when checkpoints are written, seconds by which it is to have ended, its progress."""
+    """What does not change a run's results.
+
+    schedule : when checkpoints are written. max_runtime : seconds by which it is to have ended. memory_limit : bytes that it may
+    need, by default those available. progress : called as ``progress(what, done, total)``. say : called with what there is to
+    notice.
+    """
 
     schedule: Schedule = field(default_factory=Schedule)
     max_runtime: float | None = None
+    memory_limit: int | None = None
     progress: Progress | None = None
+    say: Callable[[str], None] | None = None
+
+    def notice(self, text: str) -> None:
+        """Say something, if it is anything."""
+        if text and self.say is not None:
+            self.say(text)
 
 
 def run(
@@ -125,7 +140,10 @@ def run(
     OutputError
         The file cannot be written.
     """
-    work = Work.of(study)
+    options = options or Options()
+    if progress is not None:
+        options = replace(options, progress=progress)
+    work = Work.of(study, options)
     folder = _prepare(Path(out), force)
     require_space(folder, work.layout)
     with RunFolder(folder) as held:
@@ -135,9 +153,6 @@ def run(
         checkpoints = Checkpoints(folder)
         checkpoints.remove()
         checkpoints.save(start)
-        options = options or Options()
-        if progress is not None:
-            options = replace(options, progress=progress)
         return carry_out(work, held, start, checkpoints, options)
 
 

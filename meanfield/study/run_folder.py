@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +24,12 @@ class RunFolder:
 
     The journal of the file is there as long as the run, and is locked by its process.
 
+    Parameters
+    ----------
+    path : Path
+    patience : float
+        Seconds to wait for it.
+
     Raises
     ------
     FolderInUseError
@@ -31,11 +38,15 @@ class RunFolder:
         Nothing can be written there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience: float = 0.0) -> None:
         self.path = path
         self.final, self.partial = path / FILE_NAME, path / PARTIAL_NAME
+        give_up = time.monotonic() + patience
         try:
-            journal = claim(journal_path(self.partial))
+            while (journal := claim(journal_path(self.partial))) is None:
+                if time.monotonic() >= give_up:
+                    break
+                time.sleep(0.05)
         except OSError as error:
             raise OutputError(f"{path}: cannot write there: {error.strerror}") from error
         if journal is None:

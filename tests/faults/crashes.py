@@ -138,6 +138,7 @@ def check_what_is_left(folder, expected):
     """Every row that can be read after a crash is that of the run that was left in peace; how many there are."""
     if not (folder / run_folder.PARTIAL_NAME).exists():
         return 0
+    run_folder.RunFolder(folder, patience=60).close()  # what it had started ends too
     try:
         reader = RunReader(folder / run_folder.PARTIAL_NAME)
         header = reader.header()

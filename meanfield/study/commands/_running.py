@@ -39,6 +39,14 @@ MaxRuntimeOption = Annotated[
         help="End in time with a checkpoint and exit code 75; seconds, or as 1h30m.",
     ),
 ]
+MemoryLimitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-limit",
+        metavar="AMOUNT",
+        help="Refuse what needs more memory, as 8GB; by default more than is available.",
+    ),
+]
 NoFiguresOption = Annotated[bool, typer.Option("--no-figures", help="Draw nothing.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 
@@ -64,17 +72,27 @@ def seconds(text: str) -> float:
 
 @contextmanager
 def options(
-    checkpoint_seconds: float, checkpoint_every: int | None, max_runtime: str | None, quiet: bool
+    checkpoint_seconds: float,
+    checkpoint_every: int | None,
+    max_runtime: str | None,
+    memory_limit: str | None,
+    quiet: bool,
 ) -> Iterator[Options]:
     """Options of a run, whose progress is shown meanwhile."""
     from meanfield.study.keeper import Schedule
+    from meanfield.study.memory import parse_bytes
     from meanfield.study.progress import ProgressBars
     from meanfield.study.run import Options
 
     schedule = Schedule(checkpoint_seconds, checkpoint_every)
-    limit = None if max_runtime is None else seconds(max_runtime)
+    runtime = None if max_runtime is None else seconds(max_runtime)
+    memory = None if memory_limit is None else parse_bytes(memory_limit)
     with ProgressBars(quiet) as progress:
-        yield Options(schedule, limit, progress)
+        yield Options(schedule, runtime, memory, progress, say)
+
+
+def say(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def finish(path: Path, no_figures: bool, as_json: bool, quiet: bool) -> None:

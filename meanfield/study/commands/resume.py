@@ -11,6 +11,7 @@ from meanfield.study.commands._running import (
     CheckpointEveryOption,
     CheckpointSecondsOption,
     MaxRuntimeOption,
+    MemoryLimitOption,
     NoFiguresOption,
     QuietOption,
     finish,
@@ -25,6 +26,7 @@ def resume(
     checkpoint_seconds: CheckpointSecondsOption = 60.0,
     checkpoint_every: CheckpointEveryOption = None,
     max_runtime: MaxRuntimeOption = None,
+    memory_limit: MemoryLimitOption = None,
     no_figures: NoFiguresOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -37,6 +39,6 @@ def resume(
         if (path := ended(folder)) is not None:
             typer.echo(f"{path}: this run has ended, there is nothing to go on with", err=True)
             raise typer.Exit
-        with options(checkpoint_seconds, checkpoint_every, max_runtime, quiet) as how:
-            path = resume_run(folder, how, lambda text: typer.echo(f"warning: {text}", err=True))
+        with options(checkpoint_seconds, checkpoint_every, max_runtime, memory_limit, quiet) as how:
+            path = resume_run(folder, how)
         finish(path, no_figures, as_json, quiet)

@@ -11,6 +11,7 @@ from meanfield.study.commands._running import (
     CheckpointEveryOption,
     CheckpointSecondsOption,
     MaxRuntimeOption,
+    MemoryLimitOption,
     NoFiguresOption,
     QuietOption,
     finish,
@@ -33,6 +34,7 @@ def run(
     checkpoint_seconds: CheckpointSecondsOption = 60.0,
     checkpoint_every: CheckpointEveryOption = None,
     max_runtime: MaxRuntimeOption = None,
+    memory_limit: MemoryLimitOption = None,
     no_figures: NoFiguresOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -43,6 +45,6 @@ def run(
         from meanfield.study.run import run as run_study
 
         study = load(config, tuple(overrides or ()))
-        with options(checkpoint_seconds, checkpoint_every, max_runtime, quiet) as how:
+        with options(checkpoint_seconds, checkpoint_every, max_runtime, memory_limit, quiet) as how:
             path = run_study(study, out, force, options=how)
         finish(path, no_figures, as_json, quiet)

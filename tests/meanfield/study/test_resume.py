@@ -252,7 +252,7 @@ def test_other_versions_are_warned_of(tmp_path, small, monkeypatch, recover_here
     now = json.loads(current_versions()) | {"numpy": "99.0"}
     monkeypatch.setattr("meanfield.study.resume.current_versions", lambda: json.dumps(now))
     warnings = []
-    resume(tmp_path, warn=warnings.append)
+    resume(tmp_path, Options(say=warnings.append))
     assert len(warnings) == 1 and f"numpy {np.__version__} before, 99.0 now" in warnings[0]
 
 
