@@ -41,7 +41,11 @@ class Interruption:
             margin = min(LARGEST_MARGIN, 0.1 * max_runtime)
             self._deadline = time.monotonic() + max_runtime - margin
         self._shields = 0
-        self._over = False
+        self._may_raise = False
+
+    def begin(self) -> None:
+        """From here on a step that takes long may be abandoned; before, nothing is raised but by `check`."""
+        self._may_raise = True
 
     def check(self) -> None:
         """Raise `Stopped` if the run is to stop."""
@@ -61,12 +65,12 @@ class Interruption:
 
     def finish(self) -> None:
         """From here on nothing is raised any more: the run is being closed."""
-        self._over = True
+        self._may_raise = False
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         again = self.reason is not None
         self.reason = self.reason or signal.Signals(signum).name
-        if again and not self._shields and not self._over:
+        if again and self._may_raise and not self._shields:
             raise Stopped  # somebody who asks twice does not want to wait
         _arm(GRACE, AGAIN)
 
@@ -77,7 +81,7 @@ class Interruption:
         if self.reason is None:  # the time is over; the step that is under way gets its grace
             self.reason = MAX_RUNTIME
             _arm(GRACE, AGAIN)
-        elif not self._shields and not self._over:
+        elif self._may_raise and not self._shields:
             raise Stopped
 
 

@@ -163,13 +163,13 @@ def carry_out(
     study = work.study
     attributes = _attributes(study) | {"created": start.created, "versions_json": start.versions}
     with interruptible(options.max_runtime) as interruption:
-        with interruption.shielded():
-            rows = start.rows or None
-            writer = RunWriter(folder, work.layout, start.config, attributes, rows, resumable=True)
+        rows = start.rows or None
+        writer = RunWriter(folder, work.layout, start.config, attributes, rows, resumable=True)
         with writer:
             keeper = Keeper(start, writer, checkpoints, options.schedule, interruption)
             recorder = _Recorder(work, writer, keeper, options.progress)
             try:
+                interruption.begin()
                 statuses = [recorder.run(name, flow) for name, flow in work.flows.items()]
                 recorder.compare()
                 writer.status = _worst(statuses)
@@ -177,6 +177,8 @@ def carry_out(
                 interruption.finish()
                 recorder.stop()
                 writer.status, writer.message = "interrupted", f"stopped by {interruption.reason}"
+            finally:
+                interruption.finish()  # the file is closed in peace
     if writer.status != "interrupted":
         checkpoints.remove()
     return writer.path
@@ -308,7 +310,8 @@ class _Recorder:
         reference, *others = self.flows
         if self.study.processes[reference].flow != REFERENCE_FLOW or not others:
             return
-        all_times = {name: self.writer.snapshot_times(name) for name in self.flows}
+        with self.keeper.interruption.shielded():
+            all_times = {name: self.writer.snapshot_times(name) for name in self.flows}
         times = all_times[reference]
         between = Distances(self.problem, self.study.seed)
         done, values = self.keeper.now.compared, self.keeper.now.distances
@@ -340,7 +343,8 @@ class _Recorder:
         if own_row == len(own_times) or own_times[own_row] != times[row]:
             return {}
         last = not np.isin(times[row + 1 :], own_times).any()
-        x, y = self.writer.position(names[0], row), self.writer.position(names[1], own_row)
+        with self.keeper.interruption.shielded():
+            x, y = self.writer.position(names[0], row), self.writer.position(names[1], own_row)
         return between.between(x, y, self.flows[names[1]].labelled, with_w2=last)
 
 

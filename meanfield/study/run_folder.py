@@ -82,6 +82,7 @@ class RunFolder:
     def go_on(self) -> JournaledFile:
         """The file that a run left which did not end, as it was at its last commit."""
         if not self.partial.exists():
+            self.journal.truncate(0)  # whatever it holds is not of this file
             os.replace(self.final, self.partial)
         file = GuardedFile(self.partial, "r+b")
         try:

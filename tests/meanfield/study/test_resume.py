@@ -12,6 +12,7 @@ import pytest
 
 from meanfield.study.checkpoint import NAMES, CheckpointError, Checkpoints
 from meanfield.study.config import load, load_text
+from meanfield.study.journal import Changes, journal_path
 from meanfield.study.layout import RunFileError
 from meanfield.study.problem import EXPANSIONS, FLOWS
 from meanfield.study.recovery import take_back
@@ -179,6 +180,21 @@ def test_stopped_at_any_step_it_ends_the_same(tmp_path, undisturbed, recover_her
         assert len(read_run(path).processes["gradient_descent"].observables["time"]) > rows
     resume(tmp_path)
     assert_same(path, expected)
+
+
+def test_in_single_precision_too(tmp_path, small, recover_here):
+    more = ("risk.dtype=float32", "output.snapshot_dtype=float32", "output.compression=gzip")
+    study = load(None, (*small, *more))
+    path = run(study, tmp_path / "out", progress=stop_at("free_energy_flow", 2))
+    resume(tmp_path / "out")
+    assert_same(path, run(study, tmp_path / "expected"))
+
+
+def test_what_a_journal_of_another_file_holds_is_not_replayed(tmp_path, small, small_run):
+    path = run(load(None, small), tmp_path, progress=stop_at("gradient_flow", 2))
+    left = Changes(path.stat().st_size, ((0, b"rubbish"),)).encoded()
+    journal_path(tmp_path / "run.h5.partial").write_bytes(left)
+    assert_same(resume(tmp_path), small_run)
 
 
 def test_a_stopped_run_says_where_and_keeps_everything(tmp_path, undisturbed):

@@ -36,6 +36,7 @@ def test_the_first_signal_waits_and_the_second_does_not(name):
     signum = getattr(signal, name)
     before = signal.getsignal(signum)
     with interruptible() as interruption:
+        interruption.begin()
         interruption.check()
         signal.raise_signal(signum)
         with pytest.raises(Stopped):
@@ -51,6 +52,7 @@ def test_the_first_signal_waits_and_the_second_does_not(name):
 
 def test_a_step_that_takes_long_is_abandoned(impatient):
     with interruptible() as interruption:
+        interruption.begin()
         with interruption.shielded():
             signal.raise_signal(signal.SIGTERM)
             end = time.monotonic() + 0.3
@@ -69,6 +71,7 @@ def test_a_step_that_takes_long_is_abandoned(impatient):
 
 def test_the_end_of_the_time_allowed(impatient):
     with interruptible(max_runtime=0.2) as interruption:
+        interruption.begin()
         interruption.check()
         with pytest.raises(Stopped):
             time.sleep(10)
@@ -77,6 +80,7 @@ def test_the_end_of_the_time_allowed(impatient):
 
 def test_a_signal_asks_for_a_checkpoint():
     with interruptible() as interruption:
+        interruption.begin()
         signal.raise_signal(signal.SIGUSR1)
         assert interruption.checkpoint_asked
         interruption.check()
@@ -87,6 +91,7 @@ def test_outside_the_main_thread_there_are_no_signals_but_there_is_the_time():
 
     def work():
         with interruptible(max_runtime=1e-3) as interruption:
+            interruption.begin()
             time.sleep(0.01)
             try:
                 interruption.check()
