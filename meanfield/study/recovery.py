@@ -14,6 +14,7 @@ from typing import Any
 
 import h5py
 
+from meanfield.study.file_lock import turn
 from meanfield.study.guarded_file import GuardedFile
 from meanfield.study.journal import JournaledFile, journal_path
 from meanfield.study.schema import NOT_STARTED, shorten
@@ -39,7 +40,8 @@ def take_back(path: Path, about: Mapping[str, Any]) -> None:
         raw = JournaledFile(file, journal)
         with h5py.File(raw, "r+", libver=("v110", "v110")) as content:
             _take_back(content, about)
-        raw.commit()
+        with turn(raw, exclusive=True):
+            raw.commit()
         if raw.error is not None:
             raise raw.error
 
