@@ -10,7 +10,7 @@ import numpy as np
 
 from meanfield.study.config import Process, Study
 from meanfield.study.distances import EXACT_W2_PARTICLES
-from solvers import transport
+from solvers import transport_cost
 
 WORTH_SAYING = 10**9
 # Arrays of the size of all particles that are held at once, measured at 20,000 and more particles: rounded up.
@@ -40,7 +40,7 @@ def required_memory(study: Study, parameters: int) -> dict[str, int]:
     spectrum = (2 * max(2 * k + 1, 8) + _SPECTRUM_ARRAYS) * floats * 8
     kept = 2 * _SNAPSHOT_ARRAYS * floats * np.dtype(study.output.snapshot_dtype).itemsize
     few = min(n, EXACT_W2_PARTICLES)
-    pairs = transport.estimate(few, few, parameters).bytes
+    pairs = transport_cost.exact(few, few, parameters, lazy=False).bytes
     return {
         name: max(spectrum + kept + _step_arrays(process) * particles + _cells(process), pairs)
         for name, process in study.processes.items()
