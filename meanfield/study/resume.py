@@ -14,9 +14,10 @@ import numpy as np
 from meanfield.study.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from meanfield.study.config import load_text
 from meanfield.study.layout import COMPARISONS, FILE_NAME, RunFileError
-from meanfield.study.run import Options, Work, carry_out, current_versions
+from meanfield.study.run import carry_out
 from meanfield.study.run_folder import RunFolder
 from meanfield.study.snapshots import read_run
+from meanfield.study.work import Options, Work, current_versions
 
 DYING_SECONDS = 3.0  # what a process that was killed had started may live a little longer
 RECOVERY_SECONDS = 120.0  # to open a file and cut its last rows; a damaged one may take for ever

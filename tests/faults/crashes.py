@@ -23,7 +23,8 @@ from meanfield.study.guarded_file import GuardedFile
 from meanfield.study.keeper import Schedule
 from meanfield.study.reader import RunReader
 from meanfield.study.resume import resume
-from meanfield.study.run import Options, run
+from meanfield.study.run import run
+from meanfield.study.work import Options
 from tests.meanfield.study.same_runs import CLOCK, assert_same
 
 PROBLEMS = {

@@ -15,9 +15,10 @@ from meanfield.study.checkpoint import NAMES
 from meanfield.study.config import load
 from meanfield.study.layout import OutputError
 from meanfield.study.resume import resume
-from meanfield.study.run import Options, run
+from meanfield.study.run import run
 from meanfield.study.run_folder import FolderInUseError, RunFolder
 from meanfield.study.snapshots import read_run
+from meanfield.study.work import Options
 from tests.meanfield.study.conftest import SMALL
 from tests.meanfield.study.same_runs import assert_same
 
@@ -114,7 +115,8 @@ import resource, sys
 from meanfield.study.config import load
 from meanfield.study.keeper import Schedule
 from meanfield.study.layout import OutputError
-from meanfield.study.run import Options, run
+from meanfield.study.run import run
+from meanfield.study.work import Options
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:
     run(load(None, tuple(sys.argv[3:])), sys.argv[1], options=Options(Schedule(steps=1)))

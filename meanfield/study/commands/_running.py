@@ -20,7 +20,7 @@ from meanfield.study.commands._shared import (
 )
 
 if TYPE_CHECKING:
-    from meanfield.study.run import Options
+    from meanfield.study.work import Options
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
@@ -82,7 +82,7 @@ def options(
     from meanfield.study.keeper import Schedule
     from meanfield.study.memory import parse_bytes
     from meanfield.study.progress import ProgressBars
-    from meanfield.study.run import Options
+    from meanfield.study.work import Options
 
     schedule = Schedule(checkpoint_seconds, checkpoint_every)
     runtime = None if max_runtime is None else seconds(max_runtime)

@@ -17,8 +17,9 @@ from meanfield.study.layout import RunFileError
 from meanfield.study.problem import EXPANSIONS, FLOWS
 from meanfield.study.recovery import take_back
 from meanfield.study.resume import resume
-from meanfield.study.run import Options, current_versions, run
+from meanfield.study.run import run
 from meanfield.study.snapshots import read_run
+from meanfield.study.work import Options, current_versions
 from tests.meanfield.study.same_runs import assert_same
 
 VALLEY = """

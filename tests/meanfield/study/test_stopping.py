@@ -16,8 +16,9 @@ from meanfield.study.config import load
 from meanfield.study.interrupt import Stopped, interruptible
 from meanfield.study.keeper import Schedule
 from meanfield.study.resume import resume
-from meanfield.study.run import Options, run
+from meanfield.study.run import run
 from meanfield.study.snapshots import read_run
+from meanfield.study.work import Options
 from tests.meanfield.study.same_runs import assert_same
 from tests.meanfield.study.test_cli import assert_refused, meanfield_command, settings
 
