@@ -20,7 +20,7 @@ _STEPS_AT_ONCE = 2**22  # some tenths of a second in two coordinates
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands: all that is needed to go on from it.
+    """Where a run stands: all that is needed to go on from it, bit for bit.
 
     step : iterations done. values : the flow's state. dissipated : ∫ (dF/dt) dt since the start of the run, NaN where the
     scheme does not give it. history : of a delay equation, the states before, one step in time apart, oldest first. report :
@@ -32,6 +32,10 @@ class State:
     dissipated: float
     history: Array | None = None
     report: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Sums run in the order of memory: a state that was stored and read again must not have another one.
+        object.__setattr__(self, "values", np.ascontiguousarray(self.values))
 
 
 Advance = Callable[[State], State]

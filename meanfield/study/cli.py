@@ -14,6 +14,7 @@ __all__ = ["app", "main"]
 
 COMMANDS = (
     "run",
+    "resume",
     "validate",
     "info",
     "compare",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import solvers
 from meanfield.study.layout import Floats
-from meanfield.study.problem import Problem
+
+if TYPE_CHECKING:
+    from meanfield.study.problem import Problem
 
 EXACT_W2_PARTICLES = 2000  # exact transport takes seconds beyond, and quadratic memory
 

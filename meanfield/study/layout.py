@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,13 @@ class OutputError(Exception):
 
 class RunFileError(ValueError):
     """Not a file that a run wrote, or one that is not finished."""
+
+
+class RowCounts(NamedTuple):
+    """How much of a process is in the file."""
+
+    observables: int
+    snapshots: int
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.launch import launched_rank, launched_size
-from meanfield.study.layout import Floats, OutputError, Status
+from meanfield.study.layout import Floats, OutputError, RowCounts, Status
 from meanfield.study.snapshots import RunWriter
 
 if TYPE_CHECKING:
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from meanfield.study.problem import Problem
 
 INTERRUPTED = 130
+T = TypeVar("T")
 
 
 class Team:
     """One process, which does everything itself."""
 
     is_first = True  #: whether this process writes and speaks
+    size = 1  #: how many there are
 
     def together(self) -> AbstractContextManager[None]:
         """What is done within fails on all processes or on none: an error of one is raised on all. Nothing collective in it."""
@@ -40,15 +42,9 @@ class Team:
         """The largest of a number that each process gives: how they decide together what none may do alone."""
         return number
 
-    def agree(self, check: Callable[[], None]) -> None:
-        """Call `check`, all processes together; if it raises KeyboardInterrupt on one, it is raised on all of them."""
-        interrupted = False
-        try:
-            check()
-        except KeyboardInterrupt:
-            interrupted = True
-        if self.largest(interrupted):
-            raise KeyboardInterrupt
+    def of_first(self, make: Callable[[], T]) -> T:
+        """What the first process makes, for all of them; its errors are raised on all. Nothing collective in it."""
+        return make()
 
     def require_shares(self, problem: Problem) -> None:
         """ValueError where there is not a share of the problem for every process."""
@@ -63,7 +59,7 @@ class JobTeam(Team):
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
-        self.is_first = processes.rank == 0
+        self.is_first, self.size = processes.rank == 0, processes.size
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -103,6 +99,14 @@ class JobTeam(Team):
     def largest(self, number: float) -> float:
         return float(self._processes.numbers(number).max())
 
+    def of_first(self, make: Callable[[], T]) -> T:
+        made = None
+        with self.together():
+            if self.is_first:
+                made = make()
+        shared: T = self._processes.comm.bcast(made)  # pickled: by another process of this job
+        return shared
+
     def require_shares(self, problem: Problem) -> None:
         from meanfield.distributed import SpreadRisk
         from meanfield.study.problem import NetworkProblem
@@ -130,11 +134,18 @@ class JobTeam(Team):
 
 
 class SilentWriter(RunWriter):
-    """Stands in for `RunWriter` on the processes that write nothing; it knows when snapshots were taken."""
+    """Stands in for `RunWriter` on the processes that write nothing; it knows when snapshots were taken.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    times : mapping, optional
+        Of the snapshots that the file of a run that goes on has of every process.
+    """
+
+    def __init__(self, times: Mapping[str, NDArray[np.float64]] | None = None) -> None:
         self.status: Status = "complete"
-        self._times: dict[str, list[float]] = {}
+        self.message = ""
+        self._times = {name: list(values) for name, values in (times or {}).items()}
 
     def __exit__(self, *exception: object) -> None: ...
 
@@ -144,6 +155,11 @@ class SilentWriter(RunWriter):
         self._times.setdefault(process, []).append(time)
 
     def finish(self, process: str, status: Status, message: str = "") -> None: ...
+
+    def sync(self) -> dict[str, RowCounts]:
+        return {}
+
+    def compare(self, *comparison: object) -> None: ...
 
     def snapshot_times(self, process: str) -> NDArray[np.float64]:
         return np.array(self._times.get(process, []))

@@ -83,6 +83,9 @@ class Job:
     def allgather(self, value):
         return self._exchange(value)
 
+    def bcast(self, value):
+        return self._exchange(value)[0]
+
     def Abort(self, code):
         raise RuntimeError(f"abort {code} from {self.rank}")
 
@@ -125,19 +128,17 @@ def test_an_exception_ends_the_job_with_the_number_of_the_process(capsys, error,
     assert ("Traceback" in stderr) == isinstance(error, KeyError)
 
 
-def test_an_interrupt_of_one_process_stops_all_at_the_same_step():
+def test_what_the_first_process_makes_all_have():
     def work(team, rank):
-        def check():
-            if rank == 1 and step == 3:
-                raise KeyboardInterrupt
+        made = team.of_first(lambda: f"by {rank}")
+        with pytest.raises(ValueError, match="^bad$"):
+            team.of_first(lambda: int("bad") if rank else _fail())
+        return made
 
-        for step in range(10):
-            try:
-                team.agree(check)
-            except KeyboardInterrupt:
-                return step
+    def _fail():
+        raise ValueError("bad")
 
-    assert in_team(3, work) == [3, 3, 3]
+    assert in_team(3, work) == ["by 0"] * 3
 
 
 def test_a_study_without_shares_for_all_is_refused():
@@ -162,3 +163,6 @@ def test_who_does_not_write_knows_when_snapshots_were_taken():
             writer.snapshot("p", t, x, x)
         writer.finish("p", "complete")
         np.testing.assert_array_equal(writer.snapshot_times("p"), [0, 4])
+    with teams.SilentWriter({"p": writer.snapshot_times("p")}) as writer:
+        writer.snapshot("p", 6.0, x, x)
+        np.testing.assert_array_equal(writer.snapshot_times("p"), [0, 4, 6])

@@ -15,6 +15,7 @@ from meanfield.study.commands._shared import (
     print_json,
     user_errors,
 )
+from meanfield.study.launch import launched_rank
 
 if TYPE_CHECKING:
     from meanfield.study.width.plan import WidthPlan
@@ -62,6 +63,8 @@ def width(
 ) -> None:
     """Compare runs of several widths and seeds with one much wider, and fit how fast they approach it."""
     with user_errors():
+        if launched_rank() is not None:
+            raise ValueError("width: it starts its own processes; run it without mpiexec")
         from meanfield.study.width.cautions import too_narrow
         from meanfield.study.width.progress import StudyBars
         from meanfield.study.width.storage import read_study

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from meanfield.study.layout import OutputError
-from meanfield.study.run import run_layout
 from meanfield.study.width.distances import Inputs, times_of
 from meanfield.study.width.plan import Run, WidthPlan
+from meanfield.study.work import run_layout
 from solvers import transport
 from solvers.transport_cost import Cost
 

@@ -12,7 +12,9 @@ from meanfield.study.file_lock import turn
 from meanfield.study.layout import FILE_NAME, RunFileError
 from meanfield.study.result import Result
 from meanfield.study.run import run as run_processes
+from meanfield.study.team import Team
 from meanfield.study.width.plan import Run, WidthPlan
+from meanfield.study.work import Options
 
 
 class RunError(RuntimeError):
@@ -53,6 +55,8 @@ def execute(plan: WidthPlan, folder: Path, run: Run, report: Callable[[float], N
             progress=progress,
             start=plan.start_of(run),
             attributes=plan.attributes_of(run),
+            options=Options(schedule=None),  # what was stopped is done again
+            team=Team(),  # alone, whatever started the parent
         )
         with Result.open(written) as result:
             if result.status == "interrupted":

@@ -14,7 +14,6 @@ from meanfield.study.file_lock import turn
 from meanfield.study.layout import OutputError
 from meanfield.study.problem import check
 from meanfield.study.result import Result
-from meanfield.study.run import file_attributes
 from meanfield.study.width import cautions, runs
 from meanfield.study.width.costs import announcement, require_space
 from meanfield.study.width.distances import (
@@ -32,6 +31,7 @@ from meanfield.study.width.record import METRICS, StudyRecord
 from meanfield.study.width.statistics import slopes
 from meanfield.study.width.storage import write_atomically, write_study
 from meanfield.study.width.workers import Job, available_cores, do_jobs
+from meanfield.study.work import file_attributes
 
 Say = Callable[[str], None]
 
