@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,10 +52,11 @@ def too_narrow(plan: WidthPlan) -> str | None:
     if abs(factor - 1) <= SHARE:
         return None
     m, n = plan.width.reference_width, plan.width.widths[-1]
-    slopes = "steep" if plan.is_nested else "shallow"
+    slopes, sign = ("steep", -1) if plan.is_nested else ("shallow", 1)
+    enough = math.ceil(n / abs((1 + sign * SHARE) ** 2 - 1))
     return (
-        f"The reference is too narrow: at width {n} its {m} particles change distances by a factor {factor:.2f}, so that slopes "
-        f"come out too {slopes}; {10 * n} or more are needed."
+        f"The reference is too narrow: at width {n} its {m} particles change distances by a factor {factor:.3f}, so that slopes "
+        f"come out too {slopes}; {enough} or more are needed."
     )
 
 

@@ -57,7 +57,10 @@ def test_a_reference_of_few_particles_is_said_to_be_narrow(tiny, start, sign, ra
     assert (too_narrow(plan) is None) == (ratio == 16)
     if ratio == 4:
         steep = "steep" if start == "nested" else "shallow"
-        assert f"slopes come out too {steep}; 160 or more" in too_narrow(plan)
+        enough = {"nested": 165, "independent": 157}[start]  # 16/(1 - 0.95²), 16/(1.05² - 1)
+        assert f"slopes come out too {steep}; {enough} or more" in too_narrow(plan)
+        assert too_narrow(tiny(widths=(8, 16), reference_width=enough, start=start)) is None
+        assert too_narrow(tiny(widths=(8, 16), reference_width=enough - 1, start=start))
         assert too_narrow(plan) in said(plan, record_of(plan, [1, 0.5]))
 
 
