@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +38,8 @@ class Distances:
             return distances | {"w2": distances["center_distance"]}
         if with_w2 or self._n <= EXACT_W2_PARTICLES:
             chosen = self._chosen()
-            distances["w2"] = solvers.transport.w2(x[chosen], y[chosen]).distance
+            with suppress(solvers.transport.TransportError):  # of a divergence's last steps
+                distances["w2"] = solvers.transport.w2(x[chosen], y[chosen]).distance
         return distances
 
     def _chosen(self) -> NDArray[np.integer[Any]]:

@@ -79,10 +79,12 @@ def width(
         with StudyBars(quiet) as progress:
             outcome = run_width_study(plan, out, execution, progress, _say)
         study = None if outcome.path is None else read_study(outcome.path)
+        figures = [] if study is None or no_figures else _draw(study)
     if as_json:
         print_json(_summary(study) | {"failures": outcome.failures, "missing": outcome.missing})
     elif study is not None and not quiet:
         _print(study)
+        typer.echo(f"study: {study.path}" + (f"\nfigures: {figures[0].parent}" if figures else ""))
     for line in _remarks(study, outcome, quiet):
         _say(line)
     raise typer.Exit(_exit_code(study, outcome, collect))
@@ -137,6 +139,12 @@ def _summary(study: StudyRecord | None) -> dict[str, Any]:
     return {"file": None} if study is None else summarize_study(study)
 
 
+def _draw(study: StudyRecord) -> list[Path]:
+    from meanfield.study.figures import save_study_figures
+
+    return save_study_figures(study, study.path.parent / "figures", ["png"])
+
+
 def _print(study: StudyRecord) -> None:
     from rich.console import Console
 
@@ -147,7 +155,6 @@ def _print(study: StudyRecord) -> None:
         terminal = Console(width=1000)
     for title, table in study_tables(study):
         terminal.print(title, table, highlight=False)
-    typer.echo(f"study: {study.path}")
 
 
 def _remarks(study: StudyRecord | None, outcome: Outcome, quiet: bool) -> Iterator[str]:

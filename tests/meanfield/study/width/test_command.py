@@ -42,7 +42,11 @@ def test_it_prints_distances_slopes_and_floors(tiny_study, at_home):
         "free_energy_gap",
     ):
         assert sum(row in line for line in lines) >= 4
-    assert lines[-1] == f"study: {tiny_study / 'study.h5'}"
+    assert lines[-2:] == [
+        f"study: {tiny_study / 'study.h5'}",
+        f"figures: {tiny_study / 'figures'}",
+    ]
+    assert (tiny_study / "figures/width_functions.png").stat().st_size > 10_000
     assert "warning: At the end these are within 2 times their sampling floor" in result.stderr
 
 

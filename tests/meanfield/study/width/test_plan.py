@@ -122,3 +122,11 @@ def test_a_study_may_grow_but_not_change(tiny):
         "width.reference_width is 64 and 65",
     ]
     assert changed.digest != plan.digest
+
+
+def test_a_start_of_another_shape_is_refused(tiny):
+    problem = build_problem(tiny().study_of(Run(8, 0)))
+    moved = problem.started_from(np.ones(problem.start.shape, np.float32))
+    assert moved.start.dtype == problem.start.dtype and (moved.start == 1).all()
+    with pytest.raises(ValueError, match=r"start: shape \(9, 4\) came, \(8, 4\) is needed"):
+        problem.started_from(np.ones((9, 4)))
