@@ -192,3 +192,10 @@ def test_a_landscape_is_refused(tmp_path):
 
 def test_options_of_the_fixture_are_those_of_a_plan(tiny):
     assert {key: getattr(tiny().width, key) for key in OPTIONS} == OPTIONS
+
+
+def test_it_is_refused_under_a_launcher(tmp_path, monkeypatch):
+    monkeypatch.setenv("PMI_RANK", "0")
+    result = command("--widths", "2", "--out", tmp_path / "out")
+    assert result.exit_code == 2 and "run it without mpiexec" in result.stderr
+    assert not (tmp_path / "out").exists()
