@@ -77,7 +77,7 @@ def wait_for_snapshots(process, partial, size=300_000):
 
 
 def contents(path):
-    """Everything in a file but when it was made, and the seconds."""
+    """Everything in a file but when and on how many threads it was made, and the seconds."""
     found = {}
 
     def note(name, item):
@@ -88,7 +88,8 @@ def contents(path):
 
     with h5py.File(path) as file:
         file.visititems(note)
-        found["@"] = {k: str(v) for k, v in file.attrs.items() if k != "created"}
+        kept = file.attrs.keys() - {"created", "machine_json"}
+        found["@"] = {k: str(file.attrs[k]) for k in kept}
     return found
 
 

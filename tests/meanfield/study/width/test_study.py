@@ -37,8 +37,13 @@ def content(path):
     return found
 
 
-def files(folder):
-    return sorted(path.relative_to(folder) for path in folder.rglob("*.h5"))
+def files(folder, pattern="*.h5"):
+    """Also of a study that goes on: its folders may vanish while they are walked through."""
+    while True:
+        try:
+            return sorted(path.relative_to(folder) for path in folder.rglob(pattern))
+        except FileNotFoundError:
+            continue
 
 
 def assert_same(folder, other):
@@ -212,7 +217,7 @@ def test_killed_and_started_again_it_has_the_same_files(tiny, tiny_study, tmp_pa
     command = [*COMMAND, "--out", str(folder), "--jobs", jobs]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     give_up = time.monotonic() + 120
-    while len(files(folder)) < finished or not list(folder.rglob("run.h5.partial")):
+    while len(files(folder)) < finished or not files(folder, "run.h5.partial"):
         assert first.poll() is None and time.monotonic() < give_up
         time.sleep(0.001)
     first.send_signal(signal.SIGKILL)
