@@ -1,7 +1,13 @@
-"""From networks and particle arrays to the kernels and back."""
+"""From networks and particle arrays to the kernels and back, and the order in which sums over particles are taken.
+
+Particles form groups, by N alone, and a group has blocks, by its size alone. A sum over particles is taken block by block
+within a group, then group by group: a tree that neither the number of threads, which share the blocks, nor that of the
+processes, which share the groups, can change.
+"""
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +20,24 @@ if TYPE_CHECKING:
     from meanfield.networks import TwoLayerNetwork
 
 Array = NDArray[np.floating[Any]]
+# Of consecutive groups: group g is the particles bounds[g] to bounds[g + 1].
+Bounds = tuple[int, ...]
+
+# A group is the least that a process can have. Smaller ones than this cost time: there are few of them even so.
+GROUP = 32
+FEWEST_GROUPS, MOST_GROUPS = 4, 16
+BLOCKS_PER_GROUP = 16
+BLOCK = 128  # particles, or a multiple, of a block that is not all of a group: a whole number of every tile
 
 _PARTIALS_BYTES = 32_000_000  # of the partial sums over blocks that are held at once
 _LEAST_DATA = 1024  # at once, a multiple of every tile
+
+
+@functools.lru_cache
+def group_bounds(n_particles: int) -> Bounds:
+    """The bounds (G + 1) of the groups: ⌈N/32⌉ of them, but from 4 (or N, if less) to 16."""
+    n_groups = min(max(-(-n_particles // GROUP), FEWEST_GROUPS), MOST_GROUPS, n_particles)
+    return tuple(g * n_particles // n_groups for g in range(n_groups + 1))
 
 
 def network_jet(
@@ -31,13 +52,30 @@ def network_jet(
 
     `weights` (N,) are the particles', 1/N each by default.
     """
-    particles = _weighted(network, _packed(network, particles, 1.0), weights)
+    n = len(particles)
+    masses = None if weights is None else n * weights
+    return mean_of(
+        group_sums(network, particles, inputs, group_bounds(n), direction, order, masses), n
+    )
+
+
+def group_sums(
+    network: TwoLayerNetwork,
+    particles: Array,
+    inputs: Array,
+    groups: Bounds,
+    direction: Array | None = None,
+    order: int = 0,
+    masses: Array | None = None,
+) -> Array:
+    """Σ_i m_i a_i σ(w_i·x_k) over each group and its derivatives, (groups, m + 1, n, c), for masses m_i, 1 by default."""
+    particles = _massive(network, _packed(network, particles, 1.0), masses)
     if direction is not None:
-        direction = _weighted(network, _packed(network, direction, 0.0), weights)
-    bounds, first_blocks = two_layer.block_bounds(len(particles))
-    total = np.empty((order + 1, len(inputs), network.output_dim), particles.dtype)
-    for rows in _data_slices(total):
-        partials = np.empty((len(bounds) - 1, *total[:, rows].shape), particles.dtype)
+        direction = _massive(network, _packed(network, direction, 0.0), masses)
+    bounds, first_blocks = _blocks(groups)
+    sums = np.empty((len(groups) - 1, order + 1, len(inputs), network.output_dim), particles.dtype)
+    for rows in _data_slices(sums):
+        partials = np.empty((len(bounds) - 1, *sums[0, :, rows].shape), particles.dtype)
         two_layer.network_jet(
             two_layer.ACTIVATIONS.index(network.activation),
             order,
@@ -48,9 +86,28 @@ def network_jet(
             bounds,
             partials,
         )
-        total[:, rows] = _group_sums(partials, first_blocks).sum(axis=0)
-    total /= particles.dtype.type(len(particles))
+        for g, (first, last) in enumerate(itertools.pairwise(first_blocks)):
+            np.sum(partials[first:last], axis=0, out=sums[g, :, rows])
+    return sums
+
+
+def mean_of(sums: Array, n_particles: int) -> Array:
+    """Sums over all groups (groups, …), in their order, over N. From +0, so that a group of −0 may as well come as +0."""
+    total: Array = np.sum(sums, axis=0, initial=0.0) / sums.dtype.type(n_particles)
     return total
+
+
+def inner_sums(u: Array, v: Array, groups: Bounds) -> NDArray[np.float64]:
+    """Σ_i u_i·v_i over each group, (groups,), in float64."""
+    products = (u * v).astype(np.float64, copy=False)
+    width = products[0].size
+    starts = [width * bound for bound in groups[:-1]]
+    return np.add.reduceat(products.ravel(), starts)
+
+
+def inner_of(sums: NDArray[np.float64], n_particles: int) -> float:
+    """The inner product, from those sums of all groups: `mean_of` for a single number, only faster."""
+    return (0.0 + float(np.add.reduce(sums))) / n_particles
 
 
 def gradient_jet(
@@ -59,13 +116,17 @@ def gradient_jet(
     inputs: Array,
     residuals: Array,
     direction: Array | None = None,
+    groups: Bounds | None = None,
 ) -> Array:
-    """d^m/dε^m Σ_k r_k·∇_θ φ(θ_i; x_k), (N, D), for residuals (m + 1, n, c): r and its derivatives along `direction`."""
+    """d^m/dε^m Σ_k r_k·∇_θ φ(θ_i; x_k), (N, D), for residuals (m + 1, n, c): r and its derivatives along `direction`.
+
+    The particles form `groups`, by default those of N.
+    """
     particles = _packed(network, particles, 1.0)
     if direction is not None:
         direction = _packed(network, direction, 0.0)
+    bounds, _ = _blocks(group_bounds(len(particles)) if groups is None else groups)
     gradient = np.empty_like(particles)
-    bounds, _ = two_layer.block_bounds(len(particles))
     two_layer.gradient_jet(
         two_layer.ACTIVATIONS.index(network.activation),
         len(residuals) - 1,
@@ -80,25 +141,30 @@ def gradient_jet(
     return gradient if network.train_output else gradient[:, network.output_dim :].copy()
 
 
-def _group_sums(partials: Array, first_blocks: tuple[int, ...]) -> Array:
-    """Sums over the blocks of each group, block after block: (groups, order + 1, n, c) from (blocks, order + 1, n, c)."""
-    if len(first_blocks) == len(partials) + 1:  # every block is a group
-        return partials
-    ranges = itertools.pairwise(first_blocks)
-    return np.stack([partials[first:last].sum(axis=0) for first, last in ranges])
+@functools.lru_cache
+def _blocks(groups: Bounds) -> tuple[NDArray[np.int64], Bounds]:
+    """The bounds (B + 1) of all blocks, and the number (groups + 1) of the block with which each group begins.
+
+    The blocks of a group are equal up to its last and depend on its size alone.
+    """
+    bounds: list[int] = []
+    first_blocks = [0]
+    for begin, end in itertools.pairwise(groups):
+        count = min(-(-(end - begin) // BLOCK), BLOCKS_PER_GROUP)
+        size = -(-(end - begin) // (count * BLOCK)) * BLOCK
+        bounds += range(begin, end, size)
+        first_blocks.append(len(bounds))
+    array = np.array([*bounds, groups[-1]], dtype=np.int64)
+    array.flags.writeable = False
+    return array, tuple(first_blocks)
 
 
-def _data_slices(total: Array) -> list[slice]:
-    """Shares of the data whose partial sums take little memory, whatever n; the same for any share of the particles."""
-    per_datum = (
-        two_layer.GROUPS
-        * two_layer.BLOCKS_PER_GROUP
-        * total.shape[0]
-        * total.shape[2]
-        * total.itemsize
-    )
+def _data_slices(sums: Array) -> list[slice]:
+    """Shares of the data whose partial sums take little memory, whatever n; the same for any share of the groups."""
+    _, derivatives, n, n_outputs = sums.shape
+    per_datum = MOST_GROUPS * BLOCKS_PER_GROUP * derivatives * n_outputs * sums.itemsize
     share = max(_LEAST_DATA, _PARTIALS_BYTES // per_datum // _LEAST_DATA * _LEAST_DATA)
-    return [slice(i, min(i + share, total.shape[1])) for i in range(0, total.shape[1], share)]
+    return [slice(i, min(i + share, n)) for i in range(0, n, share)]
 
 
 def _packed(network: TwoLayerNetwork, particles: Array, output_weight: float) -> Array:
@@ -109,10 +175,10 @@ def _packed(network: TwoLayerNetwork, particles: Array, output_weight: float) ->
     return np.hstack([outputs, particles])
 
 
-def _weighted(network: TwoLayerNetwork, packed: Array, weights: Array | None) -> Array:
-    """Equal-weight particles of the same network: f is linear in a, so a weight p of a particle is a factor N p of its a."""
-    if weights is None:
+def _massive(network: TwoLayerNetwork, packed: Array, masses: Array | None) -> Array:
+    """Particles of mass 1 of the same network: f is linear in a, so a particle's mass is a factor of its a."""
+    if masses is None:
         return packed
     scaled = packed.copy()
-    scaled[:, : network.output_dim] *= (len(weights) * weights)[:, None].astype(packed.dtype)
+    scaled[:, : network.output_dim] *= masses[:, None].astype(packed.dtype)
     return scaled

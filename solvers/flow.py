@@ -36,6 +36,9 @@ class Flow(ABC):
     diagnostic_names: ClassVar[tuple[str, ...]] = ()
     #: whether particle i of the center is the i-th of gradient descent
     labelled: ClassVar[bool] = True
+    #: whether its arithmetic goes particle by particle, apart from what it asks of the objective, `norm`, `peak` and
+    #: `top_eigenpairs`: each process then moves its own particles only
+    particlewise: ClassVar[bool] = False
 
     @property
     def balanced(self) -> bool:
@@ -144,6 +147,10 @@ class DiscreteFlow(Flow):
     @abstractmethod
     def step(self, objective: Any, step: int, state: Array) -> Array:
         """The state at step + 1 from that at step."""
+
+    def leap(self, objective: Any, state: Array, steps: int) -> tuple[Array, int]:
+        """The state after as many of so many steps as can be taken at once, and how many those are: none, in general."""
+        return state, 0
 
 
 def as_iterate(x0: Any) -> Array:

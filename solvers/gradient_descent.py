@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ class _Descent(DiscreteFlow):
     """x_{k+1} = x_k − η d(x_k), whose state is the pair (x_k, x_{k+1})."""
 
     learning_rate: float
+
+    particlewise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_learning_rate(self.learning_rate)
@@ -79,6 +81,16 @@ class GradientDescent(_Descent):
     ----------
     The decomposition: Regis, Chewi, arXiv:2602.01480; the free energy: Chodron de Courcel, arXiv:2606.05326.
     """
+
+    def leap(self, objective: Any, state: Array, steps: int) -> tuple[Array, int]:
+        """Many steps in one call, where the objective has a `compiled_gradient`; the same numbers."""
+        gradient = getattr(objective, "compiled_gradient", None)
+        if gradient is None or state.ndim != 2 or state.dtype != np.float64:
+            return state, 0
+        from solvers._kernels.descent import descent_loop
+
+        after = state.copy()
+        return after, descent_loop(gradient)(after[0], after[1], self.learning_rate, steps)
 
     def _direction(self, objective: Any, x: Array) -> Array:
         gradient: Array = objective.gradient(x)

@@ -16,7 +16,13 @@ class Objective(Protocol):
 
     ``gradient(x)`` and ``hvp(x, v)``, the Hessian times v, return arrays shaped like x. Optional: ``third(x, u)`` = ∇³E(x)[u, u]
     (else a central difference of gradients), ``inner(u, v)``, the inner product in which gradient and Hessian are taken (else
-    the dot product), and ``minimum``, the infimum of E.
+    the dot product), ``minimum``, the infimum of E, and ``compiled_gradient``, for functions of a few coordinates a function
+    ``g(x, out)`` compiled by numba that writes ∇E(x) of a float64 array (d,), with which gradient descent takes millions of
+    steps in seconds.
+
+    An objective may be *spread*: x is then one process's part of a point, every method is called by all processes together, and
+    ``value`` and ``inner`` are of the whole point. It also has ``largest(number)``, the largest over the processes, NaN if one
+    is; ``gather(x)``, the whole of arrays (…, *x) of which each process has its part; and ``own(x)``, the part of such a whole.
     """
 
     def value(self, x: Array) -> float: ...
@@ -69,9 +75,26 @@ def inner(objective: Any, u: Array, v: Array) -> float:
     return float(np.sum(np.multiply(u, v), dtype=np.float64))
 
 
+def is_spread(objective: Any) -> bool:
+    """Whether x is one process's part of a point."""
+    return hasattr(objective, "gather")
+
+
+def peak(objective: Any, u: Array) -> float:
+    """max |u|, over all processes if the objective is spread; NaN where u has one."""
+    own = float(np.max(np.abs(u), initial=0.0))
+    return float(objective.largest(own)) if is_spread(objective) else own
+
+
+def all_finite(objective: Any, u: Array) -> bool:
+    """Whether every entry is finite, on all processes if the objective is spread."""
+    finite = bool(np.all(np.isfinite(u)))
+    return objective.largest(not finite) == 0 if is_spread(objective) else finite
+
+
 def norm(objective: Any, u: Array) -> float:
     """√⟨u, u⟩, safe from underflow and overflow of the squares."""
-    scale = float(np.max(np.abs(u), initial=0.0))
+    scale = peak(objective, u)
     if scale == 0.0 or not np.isfinite(scale):
         return scale
     scaled = u / u.dtype.type(scale)

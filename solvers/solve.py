@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from solvers.flow import Flow
 from solvers.integrators import Integrator, SchemeError
-from solvers.objective import Array, inner
+from solvers.objective import Array, all_finite, inner
 from solvers.progress import Progress, progress_bar
-from solvers.stepping import State, start, stepper
+from solvers.stepping import State, leap, start, stepper
+
+# From here on steps are worth seconds of compilation, where there is something to compile.
+_MANY_STEPS = 50_000
 
 
 class Observation:
@@ -145,7 +148,8 @@ def solve(
         Scheme in time of a flow given by an ordinary differential equation; by default `RK4` where dt is given, else the
         flow's own.
     progress : bool or callable
-        True: a bar on stderr with rate and time left; a callable gets (iterations done, iterations in all) after each.
+        True: a bar on stderr with rate and time left; a callable gets (iterations done, iterations in all) after each, or after
+        many where an objective's `compiled_gradient` lets gradient descent take them at once.
     observe : callable, optional
         Called with an `Observation` at every iteration, the start included, whatever save_every is.
 
@@ -180,8 +184,12 @@ def solve(
                 report(state.step - last + steps, steps)
                 if state.step == last:
                     break
+                if (
+                    observe is None and steps >= _MANY_STEPS
+                ):  # what nobody looks at may pass at once
+                    state = leap(flow, objective, state, recorder.due(state.step, last) - 1)
                 following = advance(state)
-                if not np.all(np.isfinite(following.values)):
+                if not all_finite(objective, following.values):
                     raise FloatingPointError("the state is not finite")
                 state = following
         except FloatingPointError as error:
@@ -216,6 +224,10 @@ class _Recorder:
         scalars = (o.time, trace, o.loss, predicted, o.free_energy, o.dissipated)
         self.rows.append((o.center, o.fluctuation, o.iterate, scalars))
         self.saved_step = o.step
+
+    def due(self, step: int, last: int) -> int:
+        """The next step after this one that is kept."""
+        return min(last, (step // self.every + 1) * self.every)
 
     def solution(self, status: str, message: str, state: State) -> Solution:
         centers, fluctuations, iterates, scalars = zip(*self.rows, strict=True)

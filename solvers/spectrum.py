@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.objective import Array, norm
+from solvers._threads import one_blas_thread
+from solvers.lanczos import RitzPairs, lanczos
+from solvers.objective import Array, is_spread, norm
 
-# Below this size the whole matrix is cheaper than a Krylov space, and ARPACK needs k < size.
+# Below this size the whole matrix is cheaper than a Krylov space.
 _DENSE_SIZE = 24
-# Restarts of ARPACK: a spectrum without a gap at its top ends as "not converged" rather than never (its own limit is 10 x.size).
-_MAX_RESTARTS = 200
+# A spectrum without a gap at its top ends as "not converged" rather than never.
+_MAX_PRODUCTS = 2000
+# What of a warm start is random. Started at an eigenvector that another has overtaken in the meantime, a Krylov space would never
+# leave it; the share is too small to cost products, and in every direction far larger than the tolerance.
+_RANDOM_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ def top_eigenpairs(
 ) -> Eigenpairs:
     """The k algebraically largest eigenvalues of the Hessian of `objective` at x, and their eigenvectors.
 
-    By Lanczos (ARPACK) on ``objective.hvp``. The largest eigenvalue is the sharpness.
+    By the Lanczos method on ``objective.hvp``. The largest eigenvalue is the sharpness.
 
     Parameters
     ----------
@@ -63,45 +68,82 @@ def top_eigenpairs(
     ValueError
         For k outside its range, or a start whose shape does not fit.
     """
+    if is_spread(objective):  # Lanczos' vectors are kept whole, by every process the same
+        whole = None if start is None else objective.gather(start)
+        pairs = top_eigenpairs(_Together(objective), objective.gather(x), k, tol, whole)
+        return replace(pairs, vectors=objective.own(pairs.vectors))
     x = np.asarray(x)
     if not isinstance(k, Integral) or not 1 <= k <= x.size:
         raise ValueError(f"k: {k!r} came, an integer from 1 to x.size = {x.size} is needed")
     v0 = _start_vector(x, start)
     try:
-        if x.size <= max(_DENSE_SIZE, 3 * k):
-            values, flat = _dense(objective, x, int(k))
-        else:
-            values, flat = _lanczos(objective, x, int(k), tol, v0)
+        with one_blas_thread():  # the eigenvectors' last digits, and with them the run's, then do not depend on their number
+            if x.size <= max(_DENSE_SIZE, 3 * k):
+                pairs = _dense(objective, x, int(k))
+            else:
+                pairs = lanczos(lambda v: _product(objective, x, v), v0, int(k), tol, _MAX_PRODUCTS)
     except FloatingPointError:  # as in a run that is about to diverge
-        values, flat = np.empty(0), np.empty((x.size, 0))
-    vectors = flat.T.reshape(-1, *x.shape).astype(x.dtype)
+        return _no_pairs(x, int(k))
+    found = np.flatnonzero(pairs.converged)
+    values = pairs.values[found]
+    vectors = pairs.vectors[found].reshape(-1, *x.shape).astype(x.dtype)
     for v in vectors:
         v /= x.dtype.type(norm(objective, v))
-    residuals = np.array(
-        [
-            norm(objective, objective.hvp(x, v) - x.dtype.type(lam) * v)
-            for lam, v in zip(values, vectors, strict=True)
-        ]
-    )
-    missing = k - len(values)
-    nan = np.full(missing, np.nan)
+    none = _no_pairs(x, int(k) - len(found))
     return Eigenpairs(
-        np.append(values, nan),
-        np.append(vectors, np.full((missing, *x.shape), np.nan, x.dtype), axis=0),
-        np.append(residuals, nan),
-        missing == 0,
+        np.append(values, none.values),
+        np.append(vectors, none.vectors, axis=0),
+        np.append(_residuals(objective, x, values, vectors, pairs.residuals[found]), none.values),
+        len(found) == k,
     )
+
+
+def _no_pairs(x: Array, k: int) -> Eigenpairs:
+    nan = np.full(k, np.nan)
+    return Eigenpairs(nan, np.full((k, *x.shape), np.nan, x.dtype), nan, False)
+
+
+def _residuals(
+    objective: Any, x: Array, values: Array, vectors: Array, claimed: Array
+) -> NDArray[np.float64]:
+    """The residuals the method claims, exact up to rounding; where that is not small they are measured, a product each."""
+    if x.dtype == np.float64:
+        return np.asarray(claimed)
+    differences = (
+        objective.hvp(x, v) - x.dtype.type(lam) * v for lam, v in zip(values, vectors, strict=True)
+    )
+    return np.array([norm(objective, difference) for difference in differences])
+
+
+class _Together:
+    """A spread objective on whole arrays."""
+
+    def __init__(self, objective: Any) -> None:
+        self._objective = objective
+
+    def hvp(self, x: Array, v: Array) -> Array:
+        own = self._objective.own
+        product: Array = self._objective.gather(self._objective.hvp(own(x), own(v)))
+        return product
+
+    def inner(self, u: Array, v: Array) -> float:
+        own = self._objective.own
+        return float(self._objective.inner(own(u), own(v)))
 
 
 def _start_vector(x: Array, start: Array | None) -> Array:
+    random: Array = np.random.default_rng(0).standard_normal(x.size)
     if start is None:
-        return np.random.default_rng(0).standard_normal(x.size)
+        return random
     start = np.asarray(start, dtype=np.float64)
     if start.shape[start.ndim - x.ndim :] != x.shape or start.ndim - x.ndim not in (0, 1):
         raise ValueError(f"start: shape {start.shape} came, (k, *{x.shape}) is needed")
     # One Krylov space from the sum of the given vectors holds them all, in exact arithmetic, after k steps.
-    total: Array = start.reshape(-1, x.size).sum(axis=0)
-    return total
+    total = start.reshape(-1, x.size).sum(axis=0)
+    size = float(np.linalg.norm(total))
+    if not 0 < size < np.inf:
+        return random
+    return total + (_RANDOM_SHARE * size / float(np.linalg.norm(random))) * random
 
 
 def _product(objective: Any, x: Array, v: Array) -> NDArray[np.float64]:
@@ -113,27 +155,10 @@ def _product(objective: Any, x: Array, v: Array) -> NDArray[np.float64]:
     return flat
 
 
-def _dense(objective: Any, x: Array, k: int) -> tuple[NDArray[np.float64], Array]:
+def _dense(objective: Any, x: Array, k: int) -> RitzPairs:
     columns = [_product(objective, x, e) for e in np.eye(x.size)]
     matrix = np.array(columns, dtype=np.float64)
     values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
-    return values[::-1][:k], vectors[:, ::-1][:, :k]
-
-
-def _lanczos(
-    objective: Any, x: Array, k: int, tol: float, v0: Array
-) -> tuple[NDArray[np.float64], Array]:
-    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
-
-    operator = LinearOperator(
-        (x.size, x.size), matvec=lambda v: _product(objective, x, v), dtype=np.float64
-    )
-    # A small Krylov space, often restarted: a warm start converges in a handful of products.
-    try:
-        values, vectors = eigsh(
-            operator, k=k, which="LA", v0=v0, ncv=max(2 * k + 1, 8), maxiter=_MAX_RESTARTS, tol=tol
-        )
-    except ArpackNoConvergence as failure:
-        values, vectors = failure.eigenvalues, failure.eigenvectors
-    order = np.argsort(values)[::-1]
-    return values[order], vectors[:, order]
+    top, rows = values[::-1][:k], vectors.T[::-1][:k]
+    residuals = np.linalg.norm(rows @ matrix.T - top[:, None] * rows, axis=1)
+    return RitzPairs(top, rows, residuals, np.ones(k, dtype=bool))

@@ -43,6 +43,17 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="meanfield")
 
 
+def use_cores(count: int) -> None:
+    """Run kernels on at most so many threads from now on, unless NUMBA_NUM_THREADS was set: then on as many as it says."""
+    if "NUMBA_NUM_THREADS" not in os.environ:
+        numba.set_num_threads(max(1, min(count, numba.get_num_threads())))
+
+
+def most_threads() -> int:
+    """How many a kernel may run on, if its work is worth them."""
+    return int(numba.get_num_threads())
+
+
 @functools.cache
 def _blas_libraries() -> list[Any]:
     import scipy.linalg.cython_blas  # noqa: F401  (the library numba calls; it must be loaded to be found)

@@ -10,9 +10,8 @@ fixed direction ``(ȧ, ẇ)`` of the particles ``(a, w)``. Two drivers cover eve
   ``∇_a``: ``Σ_k r h``, ``r¹ h + r σ'ż``, ``r² h + 2 r¹ σ'ż + r σ''ż²``;
   ``∇_w``: ``Σ_k x_k`` times ``s σ'``, ``ṡ σ' + s σ''ż``, ``s̈ σ' + 2 ṡ σ''ż + s σ‴ż²``.
 
-Particles are cut into 16 groups, and these into blocks, in a way that depends on N alone (``block_bounds``), and sums are taken
-in a fixed order: results depend neither on the number of threads nor on who computes which group. No array of N × n numbers is
-ever held.
+Particles come in blocks that the caller chooses, and a block is summed in one order by one thread: results depend on the blocks,
+not on the number of threads. No array of N × n numbers is ever held.
 
 Drivers are compiled when first needed, one for each precision and kind of tile: ``tiles`` for few inputs, ``wide`` with BLAS for
 many. They call the loop over an activation by its address, which is compiled for each activation, precision and order.
@@ -21,8 +20,6 @@ many. They call the loop over an activation by its address, which is compiled fo
 from __future__ import annotations
 
 import functools
-import itertools
-import math
 from typing import Any
 
 import numpy as np
@@ -33,11 +30,8 @@ from .activations import ACTIVATIONS
 from .jit import driver
 from .threads import run_blocks
 
-__all__ = ["ACTIVATIONS", "block_bounds", "gradient_jet", "group_bounds", "network_jet"]
+__all__ = ["ACTIVATIONS", "gradient_jet", "network_jet"]
 
-GROUPS = 16
-BLOCK = 128  # particles, at least, of a block that does not stand for a whole group
-BLOCKS_PER_GROUP = 16
 FEW_INPUTS = 32
 FUSED = ("tanh",)  # activations that are worth a driver of their own: one more to compile
 _MODULES = {"neurons": neurons, "tiles": tiles, "wide": wide}
@@ -58,7 +52,7 @@ def network_jet(
 ) -> None:
     """partials[b, j] = Σ over the particles of block b of d^j/dε^j [a σ(w·x)], j = 0, …, order.
 
-    particles, direction (N, c + p); inputs (n, p); bounds (blocks + 1,), increasing: block b is bounds[b] … bounds[b + 1] − 1;
+    particles, direction (N, c + p); inputs (n, p); bounds (blocks + 1), block b being the particles bounds[b] to bounds[b + 1];
     partials (blocks, order + 1, n, c), overwritten. For order 0 the direction may be anything of its shape.
     """
     real = _precision(particles)
@@ -89,7 +83,7 @@ def gradient_jet(
     """gradient_i = d^m/dε^m Σ_k r_k·∇_θ[a_i σ(w_i·x_k)], m = order.
 
     particles, direction, gradient (N, c + p); inputs (n, p); r (order + 1, n, c): r and its derivatives along the direction;
-    bounds as above.
+    bounds as in `network_jet`: the last digits of a particle's gradient depend on the block that it is in.
     """
     real = _precision(particles)
     name, kind = ACTIVATIONS[code], _kind(code, order, n_outputs, inputs)
@@ -142,7 +136,10 @@ def _network_driver(real: Any, kind: str) -> Any:
     def network(scalar, particles, direction, c, inputs, bounds, partials, first, last):
         for b in range(first, last):
             i, j = bounds[b], bounds[b + 1]
-            block(scalar, particles[i:j], direction[i:j], c, inputs, partials[b])
+            if i == j:
+                partials[b] = 0
+            else:
+                block(scalar, particles[i:j], direction[i:j], c, inputs, partials[b])
 
     return network
 
@@ -155,31 +152,7 @@ def _gradient_driver(real: Any, kind: str) -> Any:
     def gradient(scalar, particles, direction, c, inputs, r, bounds, out, first, last):
         for b in range(first, last):
             i, j = bounds[b], bounds[b + 1]
-            block(scalar, particles[i:j], direction[i:j], c, inputs, r, out[i:j])
+            if i < j:
+                block(scalar, particles[i:j], direction[i:j], c, inputs, r, out[i:j])
 
     return gradient
-
-
-def group_bounds(n_particles: int) -> list[int]:
-    """First particles of the groups, and the end: g N // G for g = 0, …, G = min(16, N)."""
-    groups = min(GROUPS, n_particles)
-    return [g * n_particles // groups for g in range(groups + 1)]
-
-
-@functools.lru_cache(maxsize=64)
-def block_bounds(n_particles: int) -> tuple[Bounds, tuple[int, ...]]:
-    """First particles of the blocks, and the end, (blocks + 1,); and the first block of each group, and the end.
-
-    The blocks of a group are equal up to its last and depend on its size alone.
-    """
-    bounds: list[int] = []
-    first_blocks = []
-    for start, end in itertools.pairwise(group_bounds(n_particles)):
-        count = min(math.ceil((end - start) / BLOCK), BLOCKS_PER_GROUP)
-        size = math.ceil((end - start) / count / BLOCK) * BLOCK
-        first_blocks.append(len(bounds))
-        bounds += range(start, end, size)
-    first_blocks.append(len(bounds))
-    array = np.array([*bounds, n_particles], dtype=np.int64)
-    array.flags.writeable = False
-    return array, tuple(first_blocks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.floating[Any]]
+Formula = tuple[Callable[..., None], tuple[float, ...]]
 
 
 def check_real(name: str, value: object, above: float = -math.inf) -> None:
@@ -72,6 +74,21 @@ class FiniteDimensional(ABC):
         x = self._point("x", x)
         return np.array(self._third(x, self._point("u", u, x)), dtype=x.dtype)
 
+    @property
+    def compiled_gradient(self) -> Any:
+        """∇E compiled by numba, ``g(x, out)`` of float64 arrays, for millions of steps of gradient descent; None without one."""
+        formula = self._formula
+        if formula is None:
+            return None
+        from meanfield._kernels.landscapes import from_formula
+
+        return from_formula(*formula)
+
+    @property
+    def _formula(self) -> Formula | None:
+        """∇E as a function ``f(x, out, *parameters)`` that both Python and numba understand, and its parameters."""
+        return None
+
     def shifted(self, offset: ArrayLike) -> Shifted:
         """The landscape x ↦ E(x − offset)."""
         return Shifted(self, tuple(np.asarray(offset, dtype=np.float64).ravel().tolist()))
@@ -86,8 +103,13 @@ class FiniteDimensional(ABC):
 
     @abstractmethod
     def _value(self, x: Array) -> float: ...
-    @abstractmethod
-    def _gradient(self, x: Array) -> ArrayLike: ...
+    def _gradient(self, x: Array) -> ArrayLike:
+        assert self._formula is not None, "a landscape has a formula or a _gradient of its own"
+        function, parameters = self._formula
+        out = np.empty_like(x)
+        function(x, out, *parameters)
+        return out
+
     @abstractmethod
     def _hvp(self, x: Array, v: Array) -> ArrayLike: ...
     @abstractmethod

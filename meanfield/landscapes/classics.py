@@ -6,7 +6,24 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from meanfield.landscapes.base import Array, Reference, check_real
+from meanfield.landscapes.base import Array, Formula, Reference, check_real
+
+
+def _quartic_gradient(w: Array, out: Array, curvature: float, quartic: float) -> None:
+    out[0] = (curvature - quartic * (w[0] * w[0])) * w[0]
+
+
+def _trough_gradient(p: Array, out: Array) -> None:
+    x, y = p[0], p[1]
+    out[0] = 2 * x * (y * y)
+    out[1] = 2 * (1 + x * x) * y
+
+
+def _rosenbrock_gradient(p: Array, out: Array, a: float, b: float) -> None:
+    x, y = p[0], p[1]
+    lift = 2 * b * (y - x * x)
+    out[0] = 2 * (x - a) - 2 * x * lift
+    out[1] = lift
 
 
 @dataclass(frozen=True)
@@ -47,8 +64,9 @@ class Quartic(Reference):
     def _value(self, w: Array) -> float:
         return float(0.5 * self.curvature * w[0] ** 2 - 0.25 * self.quartic * w[0] ** 4)
 
-    def _gradient(self, w: Array) -> ArrayLike:
-        return (self.curvature - self.quartic * w**2) * w
+    @property
+    def _formula(self) -> Formula:
+        return _quartic_gradient, (float(self.curvature), float(self.quartic))
 
     def _hvp(self, w: Array, v: Array) -> ArrayLike:
         return (self.curvature - 3 * self.quartic * w**2) * v
@@ -83,9 +101,9 @@ class VaryingTrough(Reference):
         x, y = p
         return (1 + x**2) * y**2
 
-    def _gradient(self, p: Array) -> ArrayLike:
-        x, y = p
-        return [2 * x * y**2, 2 * (1 + x**2) * y]
+    @property
+    def _formula(self) -> Formula:
+        return _trough_gradient, ()
 
     def _hvp(self, p: Array, v: Array) -> ArrayLike:
         x, y = p
@@ -136,10 +154,9 @@ class Rosenbrock(Reference):
         x, y = p
         return (self.a - x) ** 2 + self.b * (y - x**2) ** 2
 
-    def _gradient(self, p: Array) -> ArrayLike:
-        x, y = p
-        lift = 2 * self.b * (y - x**2)
-        return [2 * (x - self.a) - 2 * x * lift, lift]
+    @property
+    def _formula(self) -> Formula:
+        return _rosenbrock_gradient, (float(self.a), float(self.b))
 
     def _hvp(self, p: Array, v: Array) -> ArrayLike:
         x, y = p

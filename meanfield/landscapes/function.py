@@ -35,7 +35,8 @@ class Landscape(FiniteDimensional):
     Parameters
     ----------
     function : callable
-        E, of an array (n,), returning one number.
+        E, of an array (n,), returning one number. One compiled by ``numba.njit`` is welcome: gradient descent then takes millions
+        of steps in seconds.
     dimension : int, optional
         n; any n goes where it is left out.
     minimum : float, optional
@@ -64,6 +65,15 @@ class Landscape(FiniteDimensional):
         if self.minimum is not None:
             check_real("minimum", self.minimum)
         check_choice("derivatives", self.derivatives, ("complex", "differences"))
+
+    @property
+    def compiled_gradient(self) -> Any:
+        """The complex step in compiled code, if the function is (``numba.njit``) and analytic; None otherwise."""
+        if self.derivatives != "complex" or not hasattr(self.function, "py_func"):
+            return None
+        from meanfield._kernels.landscapes import by_complex_step
+
+        return by_complex_step(self.function, _TINY)
 
     def _value(self, x: Array) -> float:
         value = self._call(x.astype(np.float64))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from meanfield._validation import check_count
-from meanfield.landscapes.base import Array, Reference, check_real
+from meanfield.landscapes.base import Array, FiniteDimensional, Formula, Reference, check_real
 
 
 def _times(left: Array, right: Array) -> Array:
@@ -111,6 +111,19 @@ def _scalar_names(depth: int) -> tuple[str, ...]:
     return ("x", "y") if depth == 2 else tuple(f"x{i + 1}" for i in range(depth))
 
 
+def _scalar_gradient(x: Array, out: Array, target: float) -> None:
+    """(x_1 ⋯ x_L − m) Π_{j≠i} x_j, without a division by x_i."""
+    product = x[0]
+    out[0] = 1.0
+    for i in range(1, x.size):
+        out[i] = product
+        product = product * x[i]
+    after = product - target
+    for i in range(x.size - 1, -1, -1):
+        out[i] = after * out[i]
+        after = x[i] * after
+
+
 @dataclass(frozen=True)
 class ScalarFactorization(_SquaredFactors):
     """E(x) = ½ (x_1 ⋯ x_L − m)², a linear network of one neuron a layer.
@@ -154,6 +167,13 @@ class ScalarFactorization(_SquaredFactors):
     def _goal(self) -> float:
         return float(self.target)
 
+    @property
+    def _formula(self) -> Formula:
+        return _scalar_gradient, (float(self.target),)
+
+    def _gradient(self, x: Array) -> ArrayLike:
+        return FiniteDimensional._gradient(self, x)
+
 
 @dataclass(frozen=True)
 class DegreeFour(_SquaredFactors):
@@ -176,6 +196,13 @@ class DegreeFour(_SquaredFactors):
     @property
     def _goal(self) -> float:
         return 1.0
+
+    @property
+    def _formula(self) -> Formula:
+        return _scalar_gradient, (1.0,)
+
+    def _gradient(self, x: Array) -> ArrayLike:
+        return FiniteDimensional._gradient(self, x)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from meanfield._validation import check_count
-from meanfield.landscapes.base import Array, Reference, check_real
+from meanfield.landscapes.base import Array, Formula, Reference, check_real
+
+
+def _valley_gradient(p: Array, out: Array, zeta: float, epsilon: float) -> None:
+    x, y = p[0], p[1]
+    out[0] = (y + 1.5 * zeta * x) * x - epsilon
+    out[1] = 0.5 * (x * x) - epsilon
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,9 @@ class Valley(Reference):
         x, y = p
         return 0.5 * (y + self.zeta * x) * x**2 - self.epsilon * (x + y)
 
-    def _gradient(self, p: Array) -> ArrayLike:
-        x, y = p
-        return [(y + 1.5 * self.zeta * x) * x - self.epsilon, 0.5 * x**2 - self.epsilon]
+    @property
+    def _formula(self) -> Formula:
+        return _valley_gradient, (float(self.zeta), float(self.epsilon))
 
     def _hvp(self, p: Array, v: Array) -> ArrayLike:
         x, y = p

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from meanfield import _evaluation
 from meanfield._kernels import two_layer
 from meanfield.networks import ACTIVATIONS
 
@@ -42,8 +43,8 @@ def test_jets_match_plain_sums(n_particles, n_data, n_outputs, d):
     z, dz = x @ w.T, x @ dw.T
     code = ACTIVATIONS.index("quadratic")
 
-    bounds, _ = two_layer.block_bounds(n_particles)
-    partials = np.empty((len(bounds) - 1, 3, n_data, n_outputs))
+    bounds = np.array([0, n_particles // 3, n_particles])  # the first block may be empty
+    partials = np.empty((2, 3, n_data, n_outputs))
     two_layer.network_jet(code, 2, theta, dtheta, n_outputs, x, bounds, partials)
     expected = np.stack([z**2 @ a, z**2 @ da + 2 * (z * dz) @ a, 4 * (z * dz) @ da + 2 * dz**2 @ a])
     scale = n_particles * np.abs(expected).max()
@@ -67,15 +68,14 @@ def test_jets_match_plain_sums(n_particles, n_data, n_outputs, d):
 
 
 @pytest.mark.parametrize("n_particles", [1, 15, 16, 400, 4000, 100_000])
-def test_blocks_depend_on_the_size_of_their_group_alone(n_particles):
-    bounds, first_blocks = two_layer.block_bounds(n_particles)
-    starts = bounds[list(first_blocks)]
-    groups = min(16, n_particles)
-    assert np.array_equal(starts, np.arange(groups + 1) * n_particles // groups)
+def test_blocks_are_whole_tiles_and_depend_on_the_size_of_their_group_alone(n_particles):
+    groups = _evaluation.group_bounds(n_particles)
+    bounds, first_blocks = _evaluation._blocks(groups)
+    assert np.array_equal(bounds[list(first_blocks)], groups)
     cuts = {}
     for first, last in itertools.pairwise(first_blocks):
         sizes = np.diff(bounds[first : last + 1])
-        assert np.all(sizes > 0)
+        assert np.all(sizes > 0) and np.all(sizes[:-1] % _evaluation.BLOCK == 0)
         assert cuts.setdefault(sizes.sum(), tuple(sizes)) == tuple(sizes)
 
 
@@ -85,7 +85,7 @@ def test_a_share_of_the_groups_is_computed_to_the_same_bits(d):
     rng = np.random.default_rng(2)
     theta, dtheta = rng.standard_normal((2, 150, 1 + d))
     x, r = rng.standard_normal((50, d)), rng.standard_normal((3, 50, 1))
-    bounds, first_blocks = two_layer.block_bounds(len(theta))
+    bounds, first_blocks = _evaluation._blocks(_evaluation.group_bounds(len(theta)))
 
     def evaluate(first, last):
         share = slice(bounds[first], bounds[last])
@@ -96,7 +96,7 @@ def test_a_share_of_the_groups_is_computed_to_the_same_bits(d):
         return partials, gradient
 
     partials, gradient = evaluate(0, len(bounds) - 1)
-    first, last = first_blocks[5], first_blocks[9]
+    first, last = first_blocks[1], first_blocks[3]
     own_partials, own_gradient = evaluate(first, last)
     assert np.array_equal(own_partials, partials[first:last])
     assert np.array_equal(own_gradient, gradient[bounds[first] : bounds[last]])
@@ -106,8 +106,8 @@ def test_a_sine_of_large_arguments_is_the_librarys():
     """Beyond the range of the vector code, and for a row that mixes both."""
     x = np.array([[1.0], [1e7], [3e12]])
     theta = np.array([[1.0, 1.0], [2.0, 1.5]])
-    bounds, _ = two_layer.block_bounds(2)
-    partials = np.empty((len(bounds) - 1, 1, 3, 1))
+    bounds = np.array([0, 2])
+    partials = np.empty((1, 1, 3, 1))
     two_layer.network_jet(ACTIVATIONS.index("sin"), 0, theta, theta, 1, x, bounds, partials)
     expected = np.sin(x @ theta[:, 1:].T) @ theta[:, :1]
     assert np.allclose(partials.sum(axis=0)[0], expected, rtol=0, atol=8 * EPS)

@@ -1,8 +1,12 @@
+import sys
+
+import numba
 import numpy as np
 import pytest
 from scipy.linalg import expm
 
 import solvers
+from meanfield import landscapes
 from tests.landscapes import Quadratic, Valley
 
 VALLEY, START = Valley(), np.array([0.1, 6.5])
@@ -73,6 +77,52 @@ def test_exact_growth_is_gradient_descents(curvature):
     ratio = np.abs(run.fluctuations[1:] / run.fluctuations[:-1])
     expected = max(abs(curvature - 1.0), np.exp(-2.0))
     assert np.allclose(ratio, expected, rtol=1e-7)
+
+
+class OneByOne:
+    """A landscape without what its class offers to take many steps at once."""
+
+    def __init__(self, landscape):
+        self.value, self.gradient, self.hvp = landscape.value, landscape.gradient, landscape.hvp
+
+
+@numba.njit
+def made_by_hand(x):
+    return 0.5 * (x[1] + x[0]) * x[0] ** 2 - 0.01 * (x[0] + x[1])
+
+
+@pytest.mark.parametrize(
+    ("landscape", "start", "learning_rate"),
+    [
+        (landscapes.Valley(), (0.0, 6.0), 0.3),
+        (landscapes.Landscape(made_by_hand, 2), (0.0, 6.0), 0.3),
+        (landscapes.Rosenbrock(), (-1.2, 1.0), 2e-3),
+        (landscapes.Quartic(), (0.1,), 0.27),  # where it is chaotic
+        (landscapes.VaryingTrough(), (1.5, 0.1), 0.4),
+        (landscapes.DegreeFour(), (12.5, 0.05, 12.5, 0.05), 0.01),
+    ],
+)
+def test_many_steps_at_once_are_the_same_bits(monkeypatch, landscape, start, learning_rate):
+    monkeypatch.setattr(sys.modules["solvers.solve"], "_MANY_STEPS", 1)
+    descent, x0 = solvers.GradientDescent(learning_rate), np.array(start)
+    arguments = {"steps": 2500, "save_every": 300}
+    fast = solvers.solve(descent, landscape, x0, **arguments)
+    slow = solvers.solve(descent, OneByOne(landscape), x0, **arguments)
+    assert landscape.compiled_gradient is not None
+    assert np.array_equal(fast.times, slow.times)
+    assert np.array_equal(fast.iterates, slow.iterates)
+    assert np.array_equal(fast.state.values, slow.state.values)
+
+
+def test_many_steps_at_once_stop_where_they_diverge(monkeypatch):
+    monkeypatch.setattr(sys.modules["solvers.solve"], "_MANY_STEPS", 1)
+    descent, quartic = solvers.GradientDescent(0.9), landscapes.Quartic()
+    fast, slow = (
+        solvers.solve(descent, objective, np.array([5.0]), steps=1000, save_every=1000)
+        for objective in (quartic, OneByOne(quartic))
+    )
+    assert fast.status == "diverged" and fast.message == slow.message
+    assert np.array_equal(fast.iterates, slow.iterates)
 
 
 def test_the_run_can_be_cut_and_continued_without_a_change():

@@ -58,6 +58,32 @@ def test_a_warm_start_spares_products():
     assert counts[1] < counts[0] / 2
 
 
+def test_a_start_that_another_eigenvector_has_overtaken_is_left():
+    """At the old top itself the Krylov space of the start alone has one dimension, and its residual is zero."""
+    values = np.append(np.linspace(-0.3, 0.5, 2000), [1.0, 1.02])
+    old = np.eye(len(values))[-2]
+    pairs = solvers.top_eigenpairs(Quadratic(np.diag(values)), np.zeros(len(values)), start=old)
+    assert pairs.values[0] == pytest.approx(1.02, rel=1e-9)
+
+
+def test_residuals_are_those_of_the_pairs():
+    """Those of the recurrence are exact up to the rounding of some tens of products with a matrix of norm 9."""
+    matrix = np.diag(np.linspace(-9.0, 2.0, 60))
+    pairs = solvers.top_eigenpairs(Quadratic(matrix), np.zeros(60), k=3, tol=1e-4)
+    measured = np.linalg.norm(
+        pairs.vectors @ matrix - pairs.values[:, None] * pairs.vectors, axis=1
+    )
+    assert np.all(measured > 1e-9)  # the tolerance, not rounding, decides
+    assert np.allclose(pairs.residuals, measured, rtol=0, atol=1e-13)
+
+
+def test_equal_eigenvalues_are_all_found():
+    """A Krylov space holds one vector of an eigenspace; the others come from outside it."""
+    pairs = solvers.top_eigenpairs(Quadratic(np.eye(40)), np.zeros(40), k=3)
+    assert np.allclose(pairs.values, 1.0, rtol=1e-12)
+    assert np.allclose(pairs.vectors @ pairs.vectors.T, np.eye(3), atol=1e-12)
+
+
 @pytest.mark.parametrize("size", [3, 60])
 def test_a_hessian_that_is_not_finite_gives_nan_and_says_so(size):
     pairs = solvers.top_eigenpairs(Quadratic(np.full((size, size), np.nan)), np.zeros(size), k=2)
@@ -66,8 +92,8 @@ def test_a_hessian_that_is_not_finite_gives_nan_and_says_so(size):
     assert pairs.vectors.shape == (2, size)
 
 
-def test_a_search_that_runs_out_of_restarts_says_so(monkeypatch):
-    monkeypatch.setattr("solvers.spectrum._MAX_RESTARTS", 1)
+def test_a_search_that_runs_out_of_products_says_so(monkeypatch):
+    monkeypatch.setattr("solvers.spectrum._MAX_PRODUCTS", 20)
     close = np.diag(1.0 - 1e-6 * np.arange(400.0))
     pairs = solvers.top_eigenpairs(Quadratic(close), np.zeros(400), k=2, tol=1e-12)
     assert not pairs.converged
@@ -83,3 +109,12 @@ def test_bad_k(k):
 def test_bad_start():
     with pytest.raises(ValueError, match="start: shape"):
         solvers.top_eigenpairs(Quadratic(np.eye(40)), np.zeros(40), start=np.ones((1, 39)))
+
+
+def test_a_start_that_is_an_eigenvector_gives_the_same_every_time():
+    """Its Krylov space is left by a random vector, which must be the same one in a run that is repeated."""
+    quadratic = Quadratic(np.diag(np.append([3.0, 2.0, 1.0], np.zeros(57))))
+    start = np.eye(60)[0]
+    first, second = (solvers.top_eigenpairs(quadratic, np.ones(60), 2, start=start) for _ in "12")
+    np.testing.assert_allclose(first.values, [3.0, 2.0], rtol=1e-12)
+    assert first.vectors.tobytes() == second.vectors.tobytes()

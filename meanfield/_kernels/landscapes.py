@@ -1,0 +1,37 @@
+"""Gradients of functions of a few coordinates, compiled, as ``gradient(x, out)``.
+
+Without any fast-math flag: the numbers are those of the same formula in plain Python, bit for bit.
+"""
+
+import functools
+
+import numba
+import numpy as np
+
+
+@functools.cache
+def from_formula(formula, parameters):
+    """The gradient that ``formula(x, out, *parameters)`` writes."""
+    compiled = numba.njit(formula, error_model="numpy")
+
+    @numba.njit(error_model="numpy")
+    def gradient(x, out):
+        compiled(x, out, *parameters)
+
+    return gradient
+
+
+@functools.cache
+def by_complex_step(function, tiny):
+    """The gradient of a compiled analytic function E(x), Im E(x + ih e_j)/h with h = tiny (1 + |x_j|)."""
+
+    @numba.njit(error_model="numpy")
+    def gradient(x, out):
+        point = x.astype(np.complex128)
+        for j in range(x.size):
+            h = tiny * (1.0 + abs(x[j]))
+            point[j] = x[j] + 1j * h
+            out[j] = function(point).imag / h
+            point[j] = x[j]
+
+    return gradient
