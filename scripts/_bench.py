@@ -1,9 +1,9 @@
 """What the benchmarks share: contestants in processes of their own, raced in turn, and what is made of the samples.
 
-A machine's speed changes from second to second, with its clock and with whoever else computes on it. So contestants are never timed
-one after the other but in rounds, A, B, C, A, B, C, …, and compared by medians; a slow one takes part in every few rounds only,
-spread over the whole race. Each lives in a process of its own, started with the same number of threads for every library there
-is, so none sees another's threads, allocator or settings, and its memory is its own.
+A machine's speed changes from second to second, with its clock and with whoever else computes on it. So contestants are never
+timed one after the other but in rounds, A, B, C, A, B, C, …, and compared by medians; a slow one takes part in every few rounds
+only, spread over the whole race. Each lives in a process of its own, started with the same number of threads for every library
+there is, so none sees another's threads, allocator or settings, and its memory is its own.
 """
 
 from __future__ import annotations
@@ -162,9 +162,7 @@ def _serve(connection: Any, factory: str, arguments: dict[str, Any]) -> None:
         while True:
             method, args = connection.recv()
             own = hasattr(_Server, method)
-            connection.send(
-                ("ok", getattr(server if own else server.contestant, method)(*args))
-            )
+            connection.send(("ok", getattr(server if own else server.contestant, method)(*args)))
     except (EOFError, KeyboardInterrupt):
         pass
     except Exception as error:
@@ -261,9 +259,7 @@ class Plan:
     sample: float = 0.05
 
 
-def race(
-    lanes: Mapping[str, Lane], plan: Plan
-) -> tuple[dict[str, Timing], dict[str, str]]:
+def race(lanes: Mapping[str, Lane], plan: Plan) -> tuple[dict[str, Timing], dict[str, str]]:
     """Timings by name, and why others have none."""
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in lanes}
     failed: dict[str, str] = {}

@@ -19,13 +19,19 @@ PACKAGES = ("numpy", "scipy", "numba", "torch", "jax", "pot", "geomloss", "ott-j
 
 
 def parser(description: str | None, out: str = "benchmarks") -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
+    """The options that every benchmark has; `race_options` are those of races."""
     made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("--out", type=Path, default=Path(out), help=f"folder (default: {out})")
     made.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    made.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="for everyone")
+    cores = os.cpu_count() or 1
+    made.add_argument("--threads", type=int, default=cores, help=f"for everyone (default: {cores})")
+    return made
+
+
+def race_options(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """How long a race is."""
     made.add_argument("--rounds", type=int, default=21, help="of a race (default: 21)")
     made.add_argument("--budget", type=float, default=6.0, help="seconds for each in a race")
     return made

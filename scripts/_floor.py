@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,12 @@ def floor(size: Size, rates: Mapping[str, float], recompute: bool | None = None)
     """Seconds of a gradient at the measured rates, arithmetic and tanh in sequence, nothing else.
 
     A product of N × n pre-activations of d inputs takes 2dNn flops at the rate of matrix products. There are three where z and
-    tanh z are computed again in the backward pass, with 2Nn tanh, as in a kernel that holds no N × n array; two, with Nn tanh, where
-    the activations are kept:
+    tanh z are computed again in the backward pass, with 2Nn tanh, as in a kernel that holds no N × n array; two, with Nn tanh,
+    where the activations are kept:
 
         recompute: 6dNn / gemm + 2Nn / tanh        keep: 4dNn / gemm + Nn / tanh
 
-    By default the former for d ≤ `FEW_INPUTS`, where products are cheap and an N × n array's memory is not, and the latter beyond.
+    By default the former for d ≤ `FEW_INPUTS`, where products are cheap and an N × n array's memory is not; the latter beyond.
     """
     if recompute is None:
         recompute = size.inputs <= FEW_INPUTS
@@ -69,12 +70,10 @@ def _compiled(dtype: np.dtype[Any]) -> tuple[Any, str, Any]:
 
     options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
     try:
-        from meanfield._kernels.activations import jet
-        from meanfield._kernels.jit import wide_vectors
-
-        own = jet("tanh", dtype.type)
-        source = "meanfield._kernels"
-    except ImportError:
+        activations = import_module("meanfield._kernels.activations")
+        wide_vectors = import_module("meanfield._kernels.jit").wide_vectors
+        own, source = activations.jet("tanh", dtype.type), "meanfield._kernels"
+    except (ImportError, AttributeError):
         own, wide_vectors = _tanh(dtype.type), numba.njit(lambda: None)
         source = "this script"
 
@@ -126,7 +125,6 @@ def _tanh(real: Any) -> Any:
         y = max(-two * abs(x), lowest)
         k = np.floor(y * per_ln2 + half)
         r = (y - k * high) - k * low
-        scale = real(0)
         scale = integer((integer(k) + bias) << shift).view(real)
         e = scale * (series(r) * r * r + r) + (scale - one)
         return (np.copysign(-e / (two + e), x),)

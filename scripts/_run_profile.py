@@ -99,7 +99,7 @@ def _timers(clock: Clock) -> Iterator[list[str]]:
 
 
 def profile(settings: Sequence[str] = ()) -> dict[str, Any]:
-    """Run the default study with these settings, figures and all: seconds, shares by name, number of calls, what was not found."""
+    """Run the default study with these settings, figures and all: seconds, shares and calls by name, what was not found."""
     from meanfield.study.config import load
 
     study = load(None, tuple(settings))

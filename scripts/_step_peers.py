@@ -67,8 +67,7 @@ class Step:
         """Imports, and what they put off until the first call."""
 
     def prepare(self) -> dict[str, Any]:
-        about = self.build(draw(self.size, self.dtype)) or {}
-        return about
+        return self.build(draw(self.size, self.dtype)) or {}
 
     def build(self, problem: Problem) -> dict[str, Any] | None:
         raise NotImplementedError
@@ -84,7 +83,7 @@ class Step:
         return {"step": self.step}
 
     def check(self, path: str) -> dict[str, float]:
-        """Distance of the gradient to a saved one, over the latter's size: in the 2-norm, and at the worst entry over the largest."""
+        """Relative distance of the gradient to a saved one: in the 2-norm, and at the worst entry over the largest."""
         return errors(self.gradient(), np.load(path, mmap_mode="r"))
 
     def save(self, path: str) -> None:

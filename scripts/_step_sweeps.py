@@ -117,8 +117,9 @@ def memory(options: Any, report: Report) -> dict[str, Any]:
             above = used["peak"] - used["imports"]
             cells = [above, own, used["peak"], item * size.particles * size.data]
             rows.append([str(size), dtype, *(f"{b / 1e6:.1f}" for b in cells)])
-    header = ["N x n x d", "dtype", "above the imports, MB", "particles, gradient, data", "whole process", "an N × n array"]  # fmt: skip
-    report.table("Memory of a step", header, rows)
+    columns = ("above the imports", "particles, gradient, data", "whole process", "an N × n array")
+    header = ["N x n x d", "dtype", *columns]
+    report.table("Memory of our step, MB", header, rows)
     return {"sizes": found}
 
 
@@ -143,10 +144,15 @@ def _draw_race(ax: Any, cells: Sequence[Mapping[str, Any]]) -> None:
         xs = [i for i, cell in enumerate(cells) if name in cell["timings"]]
         of = [(cells[i]["timings"][name], cells[i]["floor"]["seconds"]) for i in xs]
         ys = [t.median / least for t, least in of]
-        spread = [[(t.median - t.lower) / b for t, b in of], [(t.upper - t.median) / b for t, b in of]]
+        spread = [
+            [(t.median - t.lower) / b for t, b in of],
+            [(t.upper - t.median) / b for t, b in of],
+        ]
         shifted = [x + 0.6 * (k / max(len(names) - 1, 1) - 0.5) for x in xs]
         ax.errorbar(shifted, ys, yerr=spread, fmt="o" if k else "*", markersize=10 if not k else 5, label=name)  # fmt: skip
-    labels = ["{particles:,}\n{data:,}\n{inputs:,}\n".format(**c["size"]) + c["dtype"] for c in cells]
+    labels = [
+        "{particles:,}\n{data:,}\n{inputs:,}\n".format(**c["size"]) + c["dtype"] for c in cells
+    ]
     ax.set(yscale="log", ylabel="time / the machine's floor", title="A step: N, n, d")
     ax.set_xticks(range(len(cells)), labels, fontsize=7)
     if names:

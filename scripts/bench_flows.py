@@ -25,7 +25,7 @@ from typing import Any
 import _run_profile
 import numpy as np
 from _bench import quartiles
-from _bench_report import Report, parser, say, seconds, three
+from _bench_report import Report, parser, race_options, say, seconds, three
 
 SECTIONS = ("flows", "eigenpairs", "landscape", "profile")
 ETA = 0.6
@@ -97,7 +97,9 @@ def flows(options: argparse.Namespace, report: Report) -> list[dict[str, Any]]:
     return [_flows_at(*size, options, report) for size in sizes]
 
 
-def _flows_at(particles: int, n: int, options: argparse.Namespace, report: Report) -> dict[str, Any]:
+def _flows_at(
+    particles: int, n: int, options: argparse.Namespace, report: Report
+) -> dict[str, Any]:
     risk, x0 = _digits(particles, n)
     start = _descend(risk, x0, 5 if options.quick else 150)
     steps = 1 if options.quick or particles > 1000 else 4
@@ -114,8 +116,10 @@ def _flows_at(particles: int, n: int, options: argparse.Namespace, report: Repor
         timed[name].samples.clear()
         timed[name].counts = dict.fromkeys(_COUNTS, 0)
     for _ in range(rounds):
-        for name, one in list(timed.items()):
-            slow = one.samples and sum(one.samples) * steps > options.budget and len(one.samples) > 1
+        for one in timed.values():
+            slow = (
+                one.samples and sum(one.samples) * steps > options.budget and len(one.samples) > 1
+            )
             if not slow:
                 one.advance(steps)
     unit = statistics.median(timed[GD].samples)
@@ -124,7 +128,7 @@ def _flows_at(particles: int, n: int, options: argparse.Namespace, report: Repor
         iterations = steps * len(one.samples)
         lower, median, upper = quartiles(one.samples)
         counts = {key: count / iterations for key, count in one.counts.items()}
-        found[name] = {"seconds": [median, lower, upper], "over_descent": median / unit,
+        found[name] = {"seconds": [lower, median, upper], "over_descent": median / unit,
                        "samples": len(one.samples), **counts}  # fmt: skip
         spread = f"{three(median / unit)} [{three(lower / unit)}, {three(upper / unit)}]"
         rows.append([name, *(f"{counts[k]:.3g}" for k in _COUNTS), spread, seconds(median), str(len(one.samples))])  # fmt: skip
@@ -179,7 +183,9 @@ def eigenpairs(options: argparse.Namespace, report: Report) -> dict[str, Any]:
         pairs = solvers.top_eigenpairs(counted, x, start=vectors)
         times["own"] += time.perf_counter() - began
         own.append(counted.products)
-        start = np.random.default_rng(0).standard_normal(x.size) if vectors is None else vectors.ravel()
+        start = (
+            np.random.default_rng(0).standard_normal(x.size) if vectors is None else vectors.ravel()
+        )
         began = time.perf_counter()
         value, products = _scipy(risk, x, start)
         times["scipy"] += time.perf_counter() - began
@@ -194,9 +200,17 @@ def eigenpairs(options: argparse.Namespace, report: Report) -> dict[str, Any]:
     for name, counts in (("top_eigenpairs", own), ("scipy.sparse.linalg.eigsh", theirs)):
         later = counts[1:]
         total = times["own" if counts is own else "scipy"]
-        rows.append([name, str(counts[0]), f"{statistics.fmean(later):.1f}", str(max(later)), seconds(total)])
-    note = (f"{len(own)} calls, every {every} iterations of gradient descent, η = 1, tolerance 1e-6; the two agree on the largest "
-            f"eigenvalue to {max(gaps):.1e}.")  # fmt: skip
+        rows.append(
+            [
+                name,
+                str(counts[0]),
+                f"{statistics.fmean(later):.1f}",
+                str(max(later)),
+                seconds(total),
+            ]
+        )
+    note = (f"{len(own)} calls, every {every} iterations of gradient descent, η = 1, tolerance 1e-6; the two agree on the "
+            f"largest eigenvalue to {max(gaps):.1e}.")  # fmt: skip
     header = ["", "first call", "later calls, mean", "later calls, most", "time in all"]
     report.table("Hessian products along the digits run", header, rows, note)
     return found
@@ -230,7 +244,9 @@ def landscape(options: argparse.Namespace, report: Report) -> dict[str, Any]:
     many, few = (100_000, 500) if options.quick else (5_000_000, 20_000)
 
     def solve(steps: int, observe: Any = None) -> Any:
-        return solvers.solve(flow, valley, x0, steps, save_every=min(steps, 100_000), observe=observe)
+        return solvers.solve(
+            flow, valley, x0, steps, save_every=min(steps, 100_000), observe=observe
+        )
 
     def plain(steps: int) -> Any:
         zeta, epsilon, x = valley.zeta, valley.epsilon, x0
@@ -244,7 +260,10 @@ def landscape(options: argparse.Namespace, report: Report) -> dict[str, Any]:
         zeta, epsilon, (x, y) = valley.zeta, valley.epsilon, map(float, x0)
         for _ in range(steps):
             bend = y + zeta * x
-            x, y = x - 0.3 * (bend * x + 0.5 * zeta * x * x - epsilon), y - 0.3 * (0.5 * x * x - epsilon)
+            x, y = (
+                x - 0.3 * (bend * x + 0.5 * zeta * x * x - epsilon),
+                y - 0.3 * (0.5 * x * x - epsilon),
+            )
         return np.array([x, y])
 
     began = time.perf_counter()
@@ -263,21 +282,22 @@ def landscape(options: argparse.Namespace, report: Report) -> dict[str, Any]:
             began = time.perf_counter()
             call(steps)
             samples[name].append((time.perf_counter() - began) / steps)
-    found = {name: {"steps": ways[name][0], "seconds_per_step": list(quartiles(s)[1::-1]) + [quartiles(s)[2]]}
-             for name, s in samples.items()}  # fmt: skip
+    found = {name: {"steps": ways[name][0], "seconds_per_step": quartiles(s)} for name, s in samples.items()}  # fmt: skip
     own = statistics.median(samples["solve"])
     rows = []
     for name, s in samples.items():
         median = statistics.median(s)
         rows.append([name, f"{ways[name][0]:,}", f"{1 / median:,.0f}", three(median / own)])
-    saved = statistics.median(samples["solve"])
-    note = (f"The first call, of 100,000 steps, took {seconds(first)}, nearly all of it compilation; {many:,} steps then take "
-            f"{seconds(saved * many)}, with {-(-many // 100_000)} states kept.")  # fmt: skip
-    report.table("Gradient descent in the valley", ["", "steps", "steps per second", "time over solve's"], rows, note)  # fmt: skip
+    note = (f"The first call, of 100,000 steps, took {seconds(first)}, nearly all of it compilation; {many:,} steps then "
+            f"take {seconds(own * many)}. Every 100,000th state is kept.")  # fmt: skip
+    header = ["", "steps", "steps per second", "time over solve's"]
+    report.table("Gradient descent in the valley", header, rows, note)
     return {"first_call": first, "ways": found}
 
 
-def _check_same(solvers: Any, valley: Any, flow: Any, x0: Any, *loops: Callable[[int], Any]) -> None:
+def _check_same(
+    solvers: Any, valley: Any, flow: Any, x0: Any, *loops: Callable[[int], Any]
+) -> None:
     """The loops are the same descent: to rounding, on a stretch that is not chaotic."""
     exact = solvers.solve(flow, valley, x0, 200, save_every=200).iterates[-1]
     for loop in loops:
@@ -301,7 +321,9 @@ def profile(options: argparse.Namespace, report: Report) -> dict[str, Any]:
         for what, spent in sorted(found["shares"].items(), key=lambda pair: -pair[1])
     ]
     note = f"In all {seconds(total)}; the first run in this process took {seconds(runs[0]['seconds'])}."
-    report.table("Where the seconds of `meanfield run` go", ["", "time", "share", "calls"], rows, note)
+    report.table(
+        "Where the seconds of `meanfield run` go", ["", "time", "share", "calls"], rows, note
+    )
     return found | {"first_seconds": runs[0]["seconds"]}
 
 
@@ -330,7 +352,7 @@ def _figure(data: dict[str, Any]) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    made = parser(__doc__)
+    made = race_options(parser(__doc__))
     made.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     options = made.parse_args(argv)
     if options.quick:

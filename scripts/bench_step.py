@@ -2,8 +2,8 @@
 
     python scripts/bench_step.py --threads 2 --out benchmarks
 
-races ``meanfield.Risk(...).gradient`` and a step with it against PyTorch (written by hand with explicit gradients in place, the same in
-cache tiles, autograd, torch.compile), JAX and NumPy, in float64 and float32, each in a process of its own, in turn; a peer whose
+races a step with ``meanfield.Risk(...).gradient`` against PyTorch (explicit gradients written by hand, in place; the same in
+cache tiles; autograd; torch.compile), JAX and NumPy, in float64 and float32, each in a process of its own, in turn; a peer whose
 gradient is not that of float64 autograd does not take part. It prints and writes ``bench_step.md``, ``.json`` and ``.png``:
 
 - race: medians and quartiles, ratios to ours, the machine's floor measured in the same rounds and our distance to it, memory,
@@ -14,8 +14,9 @@ gradient is not that of float64 autograd does not take part. It prints and write
 - scaling: time over N and over n, two decades each, with the slope of its logarithm;
 - memory: of ours over n at fixed N, and of a million particles.
 
-Memory is the most that is resident during two steps after the first, less what was resident after the imports and a tiny call that
-loads what is loaded late. A library that is not installed is left out, and a line says so.
+Memory is the most that is resident during two steps after the race, less what was resident after the imports and a tiny call
+that loads what is loaded late (the peak is reset before, on Linux; elsewhere it is the whole process's). A library that is not
+installed is left out, and a line says so. The exit code is 1 where our own gradient is off.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Any, NamedTuple
 
 import _step_sweeps as sweeps
 from _bench import ContestantError, Lane, Plan, Process, Timing, race, start_all
-from _bench_report import Report, milliseconds, parser, say, three
+from _bench_report import Report, milliseconds, parser, race_options, say, three
 from _floor import FEW_INPUTS, floor
 from _step_peers import Size
 
@@ -90,7 +91,9 @@ def check_gradients(
             accuracy[name] = process.ask("check", reference)
             error = accuracy[name]["relative"]
             if not error <= TOLERANCE[dtype]:
-                wrong[name] = f"its gradient is off by {error:.1e}, {TOLERANCE[dtype]:.0e} is allowed"
+                wrong[name] = (
+                    f"its gradient is off by {error:.1e}, {TOLERANCE[dtype]:.0e} is allowed"
+                )
         except ContestantError as failure:
             wrong[name] = str(failure)
         if name in wrong:
@@ -109,7 +112,9 @@ def save_reference(size: Size, dtype: str, threads: int, path: str) -> str:
         process.close()
 
 
-def race_size(size: Size, dtype: str, names: Sequence[str], options: Any, report: Report) -> dict[str, Any]:
+def race_size(
+    size: Size, dtype: str, names: Sequence[str], options: Any, report: Report
+) -> dict[str, Any]:
     """Everything about one size and precision."""
     arguments = {"size": list(size), "dtype": dtype, "threads": options.threads}
     where = f"{size} {SHORT[dtype]}"
@@ -123,7 +128,9 @@ def race_size(size: Size, dtype: str, names: Sequence[str], options: Any, report
         processes, failed = start_all(makers, say)
         try:
             accuracy, wrong = check_gradients(processes, path, dtype)
-            machine = Process("_floor:Machine", {"dtype": dtype, "threads": options.threads}, options.threads)
+            machine = Process(
+                "_floor:Machine", {"dtype": dtype, "threads": options.threads}, options.threads
+            )
             ways = {name: p.about["way"] for name, p in processes.items() if "way" in p.about}
             lanes = {name: Lane(process, "step") for name, process in processes.items()}
             plan = Plan(options.rounds, budget=options.budget)
@@ -131,7 +138,9 @@ def race_size(size: Size, dtype: str, names: Sequence[str], options: Any, report
             raced = lanes | {rate: Lane(machine, rate) for rate in RATES}
             processes["the machine"] = machine
             timings, lost = race(raced, plan)
-            memory = {n: lane.process.ask("memory", "step") for n, lane in lanes.items() if n in timings}
+            memory = {
+                n: lane.process.ask("memory", "step") for n, lane in lanes.items() if n in timings
+            }
         finally:
             for process in processes.values():
                 process.close()
@@ -185,8 +194,8 @@ def tables(cells: Sequence[dict[str, Any]], names: Sequence[str], report: Report
         "The machine, and our distance to its floor",
         [*head, "gemm, GFLOP/s", "tanh, G/s", "bandwidth, GB/s", "floor, ms", "ours over it", "recompute", "keep"],
         rows(_floor_row),
-        f"The floor: matrix products and tanh at these rates, in sequence; computed again in the backward pass for d ≤ {FEW_INPUTS}, "
-        f"kept beyond. The last columns are ours over either. The tanh is that of {cells[0]['tanh_of']}.",
+        f"The floor: matrix products and tanh at these rates, in sequence; computed again in the backward pass for d ≤ "
+        f"{FEW_INPUTS}, kept beyond. The last columns are ours over either. The tanh is that of {cells[0]['tanh_of']}.",
     )  # fmt: skip
     report.table(
         "Memory, MB: at the peak of a step above the imports (whole process)", [*head, *names],
@@ -210,13 +219,19 @@ def _title(cell: Mapping[str, Any]) -> str:
 
 def _counts(cells: Sequence[dict[str, Any]]) -> str:
     counted = [t.samples for cell in cells for t in cell["timings"].values()]
-    return f"Medians of {min(counted)} to {max(counted)} samples, taken in turn. " if counted else ""
+    return (
+        f"Medians of {min(counted)} to {max(counted)} samples, taken in turn. " if counted else ""
+    )
 
 
 def _ways(cells: Sequence[dict[str, Any]]) -> str:
     parts = []
     for name in dict.fromkeys(n for cell in cells for n in cell["ways"]):
-        found = [f"{_title(c)} {SHORT[c['dtype']]}: {c['ways'][name]}" for c in cells if name in c["ways"]]
+        found = [
+            f"{_title(c)} {SHORT[c['dtype']]}: {c['ways'][name]}"
+            for c in cells
+            if name in c["ways"]
+        ]
         parts.append(f"\n\n{name}, the fastest of its ways: {'; '.join(found)}.")
     return "".join(parts)
 
@@ -227,7 +242,9 @@ def _ratio(ratio: Sequence[float] | None) -> str:
 
 def _floor_row(cell: Mapping[str, Any]) -> list[str]:
     rates, floors, ours = cell["rates"], cell["floor"], cell["timings"].get(OURS)
-    over = [three(ours.median / floors[k]) if ours else "–" for k in ("seconds", "recompute", "keep")]
+    over = [
+        three(ours.median / floors[k]) if ours else "–" for k in ("seconds", "recompute", "keep")
+    ]
     return [*(three(1e-9 * rates[name]) for name in RATES), three(1e3 * floors["seconds"]), *over]
 
 
@@ -249,13 +266,15 @@ def _accuracy(error: Mapping[str, float] | None) -> str:
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
-    made = parser(__doc__)
+    made = race_options(parser(__doc__))
     made.add_argument("--sizes", nargs="+", type=_size, metavar="NxnxD", help="e.g. 100000x200x2")
     made.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), metavar="NAME",
                       help=f"of {', '.join(map(repr, PEERS))}")  # fmt: skip
     made.add_argument("--dtypes", nargs="+", choices=TOLERANCE, default=list(TOLERANCE))
     made.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
-    made.add_argument("--timeout", type=float, default=900.0, help="seconds for a contestant to get ready")
+    made.add_argument(
+        "--timeout", type=float, default=900.0, help="seconds for a contestant to get ready"
+    )
     options = made.parse_args(argv)
     options.sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
     if options.quick:
@@ -267,7 +286,9 @@ def _size(text: str) -> Size:
     try:
         return Size(*map(int, text.split("x")))
     except (TypeError, ValueError):
-        raise argparse.ArgumentTypeError(f"{text!r} came, NxnxD is needed, as 100000x200x2") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} came, NxnxD is needed, as 100000x200x2"
+        ) from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

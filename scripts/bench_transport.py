@@ -2,10 +2,10 @@
 
     python scripts/bench_transport.py --out benchmarks
 
-times exact distances up to 5,000 points in three dimensions, sliced ones up to 100,000 and the entropic divergence up to 2,000, each
-library in a process of its own, in turn, and prints and writes ``bench_transport.md``, ``.json`` and ``.png``: medians and quartiles,
-memory at the peak above the imports, the relative error on a problem whose distance is known exactly (an affine image of a normal
-sample, see ``_transport_peers``), and how far each is from ours on the problem that is timed.
+times exact distances up to 5,000 points in three dimensions, sliced ones up to 100,000 and the entropic divergence up to 2,000,
+each library in a process of its own, in turn, and prints and writes ``bench_transport.md``, ``.json`` and ``.png``: medians and
+quartiles, memory at the peak above the imports, the relative error on a problem whose distance is known exactly (an affine image
+of a normal sample, see ``_transport_peers``), and how far each is from ours on the problem that is timed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from _bench import ContestantError, Lane, Plan, Process, race, start_all
-from _bench_report import Report, milliseconds, parser, say
+from _bench_report import Report, milliseconds, parser, race_options, say
 
 DIMENSION = 3
 
@@ -68,12 +68,16 @@ METHODS = {
 }
 
 
-def race_size(key: str, n: int, names: Sequence[str], options: Any, report: Report) -> dict[str, Any]:
+def race_size(
+    key: str, n: int, names: Sequence[str], options: Any, report: Report
+) -> dict[str, Any]:
     """Everything about one method and number of points."""
     method = METHODS[key]
     arguments = {"n": n, "dimension": DIMENSION, "projections": 128, "threads": options.threads}
     makers = {
-        name: partial(Process, f"_transport_peers:{method.peers[name].factory}", arguments, options.threads)
+        name: partial(
+            Process, f"_transport_peers:{method.peers[name].factory}", arguments, options.threads
+        )
         for name in names
     }
     say(f"{key}, {n:,} points")
@@ -133,7 +137,7 @@ def _figure(results: Sequence[dict[str, Any]]) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    made = parser(__doc__)
+    made = race_options(parser(__doc__))
     made.add_argument("--sections", nargs="+", choices=METHODS, default=list(METHODS))
     made.add_argument("--points", nargs="+", type=int, help="numbers of points, for every method")
     options = made.parse_args(argv)
@@ -152,7 +156,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sizes = options.points or (method.quick if options.quick else method.sizes)
         found = [race_size(key, n, names, options, report) for n in sizes]
         results += found
-        header = ["points", "", "ms, median [quartiles]", "MB above the imports", "error", "from ours"]
+        header = [
+            "points",
+            "",
+            "ms, median [quartiles]",
+            "MB above the imports",
+            "error",
+            "from ours",
+        ]
         report.table(method.title, header, [row for one in found for row in _rows(one)])
     report.data["races"] = results
     report.figure(_figure(results))
