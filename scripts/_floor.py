@@ -10,8 +10,8 @@ import numpy as np
 from _step_peers import Size
 
 _MATRIX = {"float64": 1024, "float32": 1536}
-_VECTOR = 4096  # elements that a thread evaluates tanh of again and again, in its first caches
-_PASSES = 500
+_VECTOR = 2048  # elements that a thread evaluates tanh of again and again, in its first caches
+_PASSES = 1000
 _STREAM = 2**22  # elements; three arrays of them are far larger than caches
 #: Up to so many inputs the floor computes tanh twice.
 FEW_INPUTS = 32

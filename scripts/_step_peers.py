@@ -208,9 +208,9 @@ def fastest(ways: Mapping[str, Callable[[], Callable[[], Any]]], seconds: float)
 
 
 def _least(call: Callable[[], Any], seconds: float = 0.5) -> float:
-    """Of the times of three calls, or of as many as fit into so many seconds."""
+    """Of the times of two calls, or of as many as fit into so many seconds."""
     times: list[float] = []
-    while len(times) < 3 or sum(times) < seconds:
+    while len(times) < 2 or sum(times) < seconds:
         began = time.perf_counter()
         call()
         times.append(time.perf_counter() - began)

@@ -230,3 +230,16 @@ def test_seconds_have_three_digits(load, value, text):
 def test_three_digits(load):
     three = load("_bench_report").three
     assert [three(x) for x in (0.01234, 1.0, 99.96, 123.4, 12345.6)] == ["0.0123", "1.00", "100.0", "123", "12346"]  # fmt: skip
+
+
+def test_the_page_gets_what_the_benchmarks_wrote(load, tmp_path):
+    (tmp_path / "bench_a.md").write_text("# bench_a\n\nNew.\n\n## Table\n\n| 1 |\n")
+    (tmp_path / "bench_a.png").write_bytes(b"plot")
+    page = tmp_path / "docs" / "performance.md"
+    page.parent.mkdir()
+    other = "<!-- bench_b -->\nkept\n<!-- /bench_b -->\nend\n"
+    page.write_text(f"start\n<!-- bench_a -->\nold\n<!-- /bench_a -->\n{other}")
+    assert load("update_performance").update(page, tmp_path) == ["bench_a"]
+    body = "![bench_a](performance_a.png)\n\nNew.\n\n### Table\n\n| 1 |"
+    assert page.read_text() == f"start\n<!-- bench_a -->\n{body}\n<!-- /bench_a -->\n{other}"
+    assert (page.parent / "performance_a.png").read_bytes() == b"plot"
