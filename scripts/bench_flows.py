@@ -169,46 +169,41 @@ class _Counted:
 
 
 def eigenpairs(options: argparse.Namespace, report: Report) -> dict[str, Any]:
-    """Every ten iterations of gradient descent with η = 1 on the digits, as ``meanfield run`` does."""
+    """At the center, every ten iterations of gradient descent with η = 1 on the digits, as ``meanfield run`` does."""
     import solvers
 
     steps, every = (20, 10) if options.quick else (400, 10)
-    risk, x = _digits(*((30, 30) if options.quick else (400, 300)))
+    risk, x0 = _digits(*((30, 30) if options.quick else (400, 300)))
     own, theirs, gaps = [], [], []
     times = {"own": 0.0, "scipy": 0.0}
     vectors = None
-    for k in range(0, steps + 1, every):
+
+    def observe(o: solvers.Observation) -> None:
+        nonlocal vectors
+        if o.step % every:
+            return
         counted = _Counted(risk)
         began = time.perf_counter()
-        pairs = solvers.top_eigenpairs(counted, x, start=vectors)
+        pairs = solvers.top_eigenpairs(counted, o.center, start=vectors)
         times["own"] += time.perf_counter() - began
         own.append(counted.products)
-        start = (
-            np.random.default_rng(0).standard_normal(x.size) if vectors is None else vectors.ravel()
-        )
+        start = np.random.default_rng(0).standard_normal(x0.size) if vectors is None else vectors
         began = time.perf_counter()
-        value, products = _scipy(risk, x, start)
+        value, products = _scipy(risk, o.center, start.ravel())
         times["scipy"] += time.perf_counter() - began
         theirs.append(products)
         gaps.append(abs(value / pairs.values[0] - 1))
         vectors = pairs.vectors if pairs.converged else None
-        if k < steps:
-            x = _descend(risk, x, every, 1.0)
+
+    solvers.solve(solvers.GradientDescent(1.0), risk, x0, steps, save_every=steps, observe=observe)
     found = {"every": every, "calls": len(own), "largest_relative_gap": max(gaps), "seconds": times,
              "own": own, "scipy": theirs}  # fmt: skip
     rows = []
     for name, counts in (("top_eigenpairs", own), ("scipy.sparse.linalg.eigsh", theirs)):
         later = counts[1:]
         total = times["own" if counts is own else "scipy"]
-        rows.append(
-            [
-                name,
-                str(counts[0]),
-                f"{statistics.fmean(later):.1f}",
-                str(max(later)),
-                seconds(total),
-            ]
-        )
+        later_mean, most = f"{statistics.fmean(later):.1f}", str(max(later))
+        rows.append([name, str(counts[0]), later_mean, most, seconds(total)])
     note = (f"{len(own)} calls, every {every} iterations of gradient descent, η = 1, tolerance 1e-6; the two agree on the "
             f"largest eigenvalue to {max(gaps):.1e}.")  # fmt: skip
     header = ["", "first call", "later calls, mean", "later calls, most", "time in all"]
