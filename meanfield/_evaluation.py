@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meanfield._kernels import two_layer
-from meanfield._kernels.threads import kernel_threads
 
 if TYPE_CHECKING:
     from meanfield.networks import TwoLayerNetwork
 
 Array = NDArray[np.floating[Any]]
+
+_PARTIALS_BYTES = 32_000_000  # of the partial sums over blocks that are held at once
+_LEAST_DATA = 1024  # at once, a multiple of every tile
 
 
 def network_jet(
@@ -31,20 +34,22 @@ def network_jet(
     particles = _weighted(network, _packed(network, particles, 1.0), weights)
     if direction is not None:
         direction = _weighted(network, _packed(network, direction, 0.0), weights)
-    n_blocks = two_layer.block_count(len(particles))
-    partials = np.empty((n_blocks, order + 1, len(inputs), network.output_dim), particles.dtype)
-    with kernel_threads(_work(particles, inputs, order)):
+    bounds, first_blocks = two_layer.block_bounds(len(particles))
+    total = np.empty((order + 1, len(inputs), network.output_dim), particles.dtype)
+    for rows in _data_slices(total):
+        partials = np.empty((len(bounds) - 1, *total[:, rows].shape), particles.dtype)
         two_layer.network_jet(
             two_layer.ACTIVATIONS.index(network.activation),
             order,
             particles,
             particles if direction is None else direction,
             network.output_dim,
-            inputs,
+            inputs[rows],
+            bounds,
             partials,
         )
-    # Summed along the first axis, row after row: one order whatever the thread count.
-    total: Array = partials.sum(axis=0) / particles.dtype.type(len(particles))
+        total[:, rows] = _group_sums(partials, first_blocks).sum(axis=0)
+    total /= particles.dtype.type(len(particles))
     return total
 
 
@@ -60,18 +65,40 @@ def gradient_jet(
     if direction is not None:
         direction = _packed(network, direction, 0.0)
     gradient = np.empty_like(particles)
-    with kernel_threads(_work(particles, inputs, len(residuals) - 1)):
-        two_layer.gradient_jet(
-            two_layer.ACTIVATIONS.index(network.activation),
-            len(residuals) - 1,
-            particles,
-            particles if direction is None else direction,
-            network.output_dim,
-            inputs,
-            residuals,
-            gradient,
-        )
+    bounds, _ = two_layer.block_bounds(len(particles))
+    two_layer.gradient_jet(
+        two_layer.ACTIVATIONS.index(network.activation),
+        len(residuals) - 1,
+        particles,
+        particles if direction is None else direction,
+        network.output_dim,
+        inputs,
+        residuals,
+        bounds,
+        gradient,
+    )
     return gradient if network.train_output else gradient[:, network.output_dim :].copy()
+
+
+def _group_sums(partials: Array, first_blocks: tuple[int, ...]) -> Array:
+    """Sums over the blocks of each group, block after block: (groups, order + 1, n, c) from (blocks, order + 1, n, c)."""
+    if len(first_blocks) == len(partials) + 1:  # every block is a group
+        return partials
+    ranges = itertools.pairwise(first_blocks)
+    return np.stack([partials[first:last].sum(axis=0) for first, last in ranges])
+
+
+def _data_slices(total: Array) -> list[slice]:
+    """Shares of the data whose partial sums take little memory, whatever n; the same for any share of the particles."""
+    per_datum = (
+        two_layer.GROUPS
+        * two_layer.BLOCKS_PER_GROUP
+        * total.shape[0]
+        * total.shape[2]
+        * total.itemsize
+    )
+    share = max(_LEAST_DATA, _PARTIALS_BYTES // per_datum // _LEAST_DATA * _LEAST_DATA)
+    return [slice(i, min(i + share, total.shape[1])) for i in range(0, total.shape[1], share)]
 
 
 def _packed(network: TwoLayerNetwork, particles: Array, output_weight: float) -> Array:
@@ -89,8 +116,3 @@ def _weighted(network: TwoLayerNetwork, packed: Array, weights: Array | None) ->
     scaled = packed.copy()
     scaled[:, : network.output_dim] *= (len(weights) * weights)[:, None].astype(packed.dtype)
     return scaled
-
-
-def _work(particles: Array, inputs: Array, order: int) -> int:
-    """Multiply-adds of a kernel, about."""
-    return particles.size * len(inputs) * (order + 1)

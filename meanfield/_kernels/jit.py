@@ -1,22 +1,148 @@
-"""The one compilation setting of the project.
+"""How this package compiles.
 
 ``error_model="numpy"`` keeps loops vectorisable (no branch on division by zero). The fast-math flags leave out everything
 that could change a NaN or an infinity, and ``reassoc``, so that sums are taken in the order written.
+
+What is built for one precision or one activation is compiled when it is first needed and kept on disk. Numba's cache on disk
+knows a function by its own file and bytecode, and would run yesterday's code after an edit of a function that it calls in
+another file. Here the key is a name that says all that the function closes over, and a digest of all files of this directory:
+an edit of any of them compiles anew.
 """
 
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
+from numba.extending import intrinsic
 
-_FAST_MATH = {"contract", "nsz", "arcp"}
+Function = Callable[..., Any]
+
+carray: Any = getattr(numba, "carray")  # noqa: B009  (not among the names numba says it exports)
+
+COMPILED = not getattr(numba.config, "DISABLE_JIT")  # noqa: B009  (its attributes are made at run time)
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
 
 
-def kernel(*, parallel: bool = False, inline: bool = False) -> Any:
-    """Decorator for a compiled kernel, cached on disk."""
-    return numba.njit(
-        cache=True,
-        error_model="numpy",
-        fastmath=_FAST_MATH,
-        parallel=parallel,
-        inline="always" if inline else "never",
-    )
+def inlined(function: Function) -> Any:
+    """Decorator for scalar code that LLVM puts into its callers."""
+    return numba.njit(forceinline=True, **_OPTIONS)(function)
+
+
+def part(function: Function) -> Any:
+    """Decorator for a piece of a driver, compiled with it."""
+    return numba.njit(**_OPTIONS)(function)
+
+
+def driver(name: str) -> Callable[[Function], Any]:
+    """Decorator for what Python calls: without the interpreter's lock, and kept on disk under this name."""
+
+    def decorate(function: Function) -> Any:
+        compiled = numba.njit(nogil=True, **_OPTIONS)(named(name)(function))
+        if COMPILED:
+            compiled._cache = _Cache(function, name)
+        return compiled
+
+    return decorate
+
+
+def callback(name: str, signature: Any) -> Callable[[Function], int]:
+    """Decorator that leaves the address of the compiled function, for ``call_address``; kept on disk under this name."""
+
+    def decorate(function: Function) -> int:
+        options = {"nopython": True, **_OPTIONS}
+        compiled: Any = CFunc(
+            named(name)(function), (signature.args, signature.return_type), {}, options
+        )
+        compiled._cache = _Cache(function, name)
+        compiled.compile()
+        _ALIVE.append(compiled)
+        return int(compiled.address)
+
+    return decorate
+
+
+_ALIVE: list[Any] = []  # the code of a callback lives as long as the object
+
+
+def named(name: str) -> Callable[[Function], Function]:
+    """Decorator that renames a function that closes over something.
+
+    Its name must say what: on disk and in a process compiled functions are told apart by their names and types of arguments,
+    together with a number that counts from one in every process.
+    """
+
+    def rename(function: Function) -> Function:
+        function.__qualname__ = function.__name__ = name
+        return function
+
+    return rename
+
+
+class _Cache(FunctionCache):
+    """Numba's cache on disk with a key of our own."""
+
+    def __init__(self, function: Function, name: str) -> None:
+        super().__init__(function)
+        self._name_and_sources = (name, _sources())
+
+    def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
+        return (signature, codegen.magic_tuple(), self._name_and_sources)
+
+
+@functools.cache
+def _sources() -> str:
+    """Digest of every file of this directory."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@intrinsic
+def _wide_vectors(typing_context):
+    """Ask LLVM for 512-bit vectors in the function that calls this; by itself it takes 256 on processors that have them.
+
+    And not to put that function into its callers, whose compilation would take several times as long.
+    """
+
+    def generate(context, builder, signature, arguments):
+        builder.function.attributes.add("noinline")
+        # llvmlite's own `add` knows only attributes without a value.
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return numba.types.none(), generate
+
+
+def _nothing() -> None:
+    return None
+
+
+wide_vectors: Any = _wide_vectors if COMPILED else _nothing
+
+
+@intrinsic
+def _call_address(typing_context, address, data, stride, size):
+    """Call the function void(void *data, intp stride, intp size) at an address; all arguments are integers."""
+
+    def generate(context, builder, signature, arguments):
+        from llvmlite import ir  # type: ignore[import-untyped]
+
+        integer, pointer = ir.IntType(64), ir.IntType(8).as_pointer()
+        function = ir.FunctionType(ir.VoidType(), [pointer, integer, integer]).as_pointer()
+        callee = builder.inttoptr(arguments[0], function)
+        builder.call(callee, [builder.inttoptr(arguments[1], pointer), *arguments[2:]])
+        return context.get_dummy_value()
+
+    integer = numba.types.intp
+    return numba.types.none(integer, integer, integer, integer), generate
+
+
+call_address: Any = _call_address

@@ -1,34 +1,64 @@
 """How many threads a kernel runs on.
 
-The kernels parallelise over fixed blocks of particles themselves, so their results do not depend on the number of threads. BLAS
-is held to one inside them: more would oversubscribe the cores, and would change the last digits with their number.
+A kernel's work is cut into blocks whose results do not depend on the thread that computes them, so no result depends on the
+number of threads. Numba's setting (``NUMBA_NUM_THREADS``, ``numba.set_num_threads``) is the limit, but the threads are our own:
+compiled code releases the interpreter's lock, compiling for numba's own takes several times as long, and the simplest layer of
+those aborts when two Python threads come at once. BLAS is held to one thread meanwhile: more would oversubscribe the cores,
+and would change the last digits with their number.
 """
 
+from __future__ import annotations
+
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numba
 from threadpoolctl import ThreadpoolController
 
 # Multiply-adds that are worth waking a thread for, some 0.2 ms of work. On a busy machine waking it can cost milliseconds.
 _WORK_PER_THREAD = 1_000_000
+_SHARES_PER_THREAD = 4  # so that a thread that was held up does not hold up the others
+
+
+def run_blocks(compute: Callable[[int, int], None], n_blocks: int, work: int, blas: bool) -> None:
+    """compute(first, last) for ranges of blocks that make up all, on as many threads as so many multiply-adds are worth."""
+    threads = max(1, min(numba.get_num_threads(), n_blocks, work // _WORK_PER_THREAD))
+    with _one_blas_thread() if blas else nullcontext():
+        if threads == 1:
+            compute(0, n_blocks)
+            return
+        shares = min(n_blocks, _SHARES_PER_THREAD * threads)
+        bounds = [i * n_blocks // shares for i in range(shares + 1)]
+        for _ in _pool(os.getpid(), threads).map(compute, bounds[:-1], bounds[1:]):
+            pass
+
+
+@functools.lru_cache(maxsize=8)
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """Idle threads, of this process: those of its parent did not survive the fork."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="meanfield")
 
 
 @functools.cache
-def _blas() -> ThreadpoolController:
+def _blas_libraries() -> list[Any]:
     import scipy.linalg.cython_blas  # noqa: F401  (the library numba calls; it must be loaded to be found)
 
-    return ThreadpoolController().select(user_api="blas")
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 @contextmanager
-def kernel_threads(work: int) -> Iterator[None]:
-    """Context for a kernel of so many multiply-adds: as many threads as they are worth, BLAS on one."""
-    limit = numba.get_num_threads()
-    with _blas().limit(limits=1):
-        numba.set_num_threads(max(1, min(limit, work // _WORK_PER_THREAD)))
-        try:
-            yield
-        finally:
-            numba.set_num_threads(limit)
+def _one_blas_thread() -> Iterator[None]:
+    """Like threadpoolctl's own limit, which takes longer than a small kernel."""
+    limited = [(library, library.num_threads) for library in _blas_libraries()]
+    limited = [(library, threads) for library, threads in limited if threads != 1]
+    for library, _ in limited:
+        library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        for library, threads in limited:
+            library.set_num_threads(threads)

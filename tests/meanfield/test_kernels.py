@@ -1,4 +1,6 @@
-"""The compiled kernels against PyTorch's activations and plain NumPy sums. Also run with the compiler off."""
+"""The compiled kernels against plain NumPy sums. Also run with the compiler off, which checks every index."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -21,61 +23,13 @@ TORCH_ACTIVATIONS = {
 EPS = np.finfo(np.float64).eps
 
 
-def derivatives_by_autograd(name, z):
-    """σ and three derivatives at z, by differentiating PyTorch's σ three times."""
-    point = torch.tensor(z, dtype=torch.float64, requires_grad=True)
-    rows = [TORCH_ACTIVATIONS[name](point)]
-    for _ in range(3):
-        if rows[-1].requires_grad:
-            (slope,) = torch.autograd.grad(rows[-1].sum(), point, create_graph=True)
-        else:
-            slope = torch.zeros_like(point)
-        rows.append(slope)
-    return np.array([row.detach().numpy() for row in rows])
-
-
-def test_activation_names_are_the_kernels():
-    assert ACTIVATIONS == two_layer.ACTIVATIONS
-
-
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activation_and_derivatives_match_autograd(name):
-    z = np.concatenate([np.linspace(-6, 6, 240), [-30.0, -1e-8, 1e-8, 30.0]])
-    rows = np.empty((4, z.size))
-    two_layer.activate(ACTIVATIONS.index(name), z, rows)
-    expected = derivatives_by_autograd(name, z)
-    # A few roundings of quantities of size at most (1 + z²)σ-like each, whatever the cancellation inside.
-    scale = 1.0 + np.abs(z) + (z * z if name in ("gelu", "erf", "quadratic") else 0.0)
-    assert np.all(np.abs(rows - expected) <= 16 * EPS * scale)
-
-
-def test_tanh_is_accurate_relative_to_its_value_over_the_whole_range():
-    mpmath = pytest.importorskip("mpmath")
-    exponents = np.random.default_rng(0).uniform(-300, 3, 400)
-    z = np.concatenate([10.0**exponents, -(10.0**exponents)])
-    rows = np.empty((4, z.size))
-    two_layer.activate(0, z, rows)
-    expected = np.array([float(mpmath.tanh(mpmath.mpf(v))) for v in z])
-    assert np.all(np.abs(rows[0] - expected) <= 3 * np.spacing(np.abs(expected)))
-
-
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "erf", "relu"])
-def test_activation_at_infinity(name):
-    z = np.array([np.inf, -np.inf])
-    rows = np.empty((4, 2))
-    with np.errstate(invalid="ignore"):
-        two_layer.activate(ACTIVATIONS.index(name), z, rows)
-    expected = TORCH_ACTIVATIONS[name](torch.tensor(z)).numpy()
-    assert np.array_equal(rows[0], expected)
-
-
 @pytest.mark.parametrize(
-    ("n_particles", "n_data", "n_outputs"), [(1, 1, 1), (45, 300, 1), (70, 9, 3)]
+    ("n_particles", "n_data", "n_outputs", "d"),
+    [(1, 1, 1, 4), (45, 300, 1, 3), (70, 9, 3, 4), (9, 33, 5, 11), (20, 40, 1, 40), (21, 7, 2, 33)],
 )
-def test_jets_match_plain_sums(n_particles, n_data, n_outputs):
+def test_jets_match_plain_sums(n_particles, n_data, n_outputs, d):
     """σ = z², where every derivative of a σ(w·x) along (ȧ, ẇ) is a polynomial written out by hand."""
     rng = np.random.default_rng(1)
-    d = 4
     theta, dtheta = rng.standard_normal((2, n_particles, n_outputs + d))
     x = rng.standard_normal((n_data, d))
     r = rng.standard_normal((3, n_data, n_outputs))
@@ -88,8 +42,9 @@ def test_jets_match_plain_sums(n_particles, n_data, n_outputs):
     z, dz = x @ w.T, x @ dw.T
     code = ACTIVATIONS.index("quadratic")
 
-    partials = np.empty((two_layer.block_count(n_particles), 3, n_data, n_outputs))
-    two_layer.network_jet(code, 2, theta, dtheta, n_outputs, x, partials)
+    bounds, _ = two_layer.block_bounds(n_particles)
+    partials = np.empty((len(bounds) - 1, 3, n_data, n_outputs))
+    two_layer.network_jet(code, 2, theta, dtheta, n_outputs, x, bounds, partials)
     expected = np.stack([z**2 @ a, z**2 @ da + 2 * (z * dz) @ a, 4 * (z * dz) @ da + 2 * dz**2 @ a])
     scale = n_particles * np.abs(expected).max()
     assert np.allclose(partials.sum(axis=0), expected, rtol=0, atol=8 * EPS * scale)
@@ -103,7 +58,56 @@ def test_jets_match_plain_sums(n_particles, n_data, n_outputs):
     grad_z = [2 * s[0] * z, 2 * s[1] * z + 2 * s[0] * dz, 2 * s[2] * z + 4 * s[1] * dz]
     for order in range(3):
         gradient = np.empty_like(theta)
-        two_layer.gradient_jet(code, order, theta, dtheta, n_outputs, x, r[: order + 1], gradient)
+        two_layer.gradient_jet(
+            code, order, theta, dtheta, n_outputs, x, r[: order + 1], bounds, gradient
+        )
         expected = np.hstack([grad_a[order], grad_z[order].T @ x])
         scale = n_data * np.abs(expected).max()
         assert np.allclose(gradient, expected, rtol=0, atol=8 * EPS * scale)
+
+
+@pytest.mark.parametrize("n_particles", [1, 15, 16, 400, 4000, 100_000])
+def test_blocks_depend_on_the_size_of_their_group_alone(n_particles):
+    bounds, first_blocks = two_layer.block_bounds(n_particles)
+    starts = bounds[list(first_blocks)]
+    groups = min(16, n_particles)
+    assert np.array_equal(starts, np.arange(groups + 1) * n_particles // groups)
+    cuts = {}
+    for first, last in itertools.pairwise(first_blocks):
+        sizes = np.diff(bounds[first : last + 1])
+        assert np.all(sizes > 0)
+        assert cuts.setdefault(sizes.sum(), tuple(sizes)) == tuple(sizes)
+
+
+@pytest.mark.parametrize("d", [3, 40])
+def test_a_share_of_the_groups_is_computed_to_the_same_bits(d):
+    """Who owns some groups only gets their sums, and the gradient of their particles, as if they were among all."""
+    rng = np.random.default_rng(2)
+    theta, dtheta = rng.standard_normal((2, 150, 1 + d))
+    x, r = rng.standard_normal((50, d)), rng.standard_normal((3, 50, 1))
+    bounds, first_blocks = two_layer.block_bounds(len(theta))
+
+    def evaluate(first, last):
+        share = slice(bounds[first], bounds[last])
+        cut = bounds[first : last + 1] - bounds[first]
+        partials, gradient = np.empty((last - first, 3, 50, 1)), np.empty_like(theta[share])
+        two_layer.network_jet(0, 2, theta[share], dtheta[share], 1, x, cut, partials)
+        two_layer.gradient_jet(0, 2, theta[share], dtheta[share], 1, x, r, cut, gradient)
+        return partials, gradient
+
+    partials, gradient = evaluate(0, len(bounds) - 1)
+    first, last = first_blocks[5], first_blocks[9]
+    own_partials, own_gradient = evaluate(first, last)
+    assert np.array_equal(own_partials, partials[first:last])
+    assert np.array_equal(own_gradient, gradient[bounds[first] : bounds[last]])
+
+
+def test_a_sine_of_large_arguments_is_the_librarys():
+    """Beyond the range of the vector code, and for a row that mixes both."""
+    x = np.array([[1.0], [1e7], [3e12]])
+    theta = np.array([[1.0, 1.0], [2.0, 1.5]])
+    bounds, _ = two_layer.block_bounds(2)
+    partials = np.empty((len(bounds) - 1, 1, 3, 1))
+    two_layer.network_jet(ACTIVATIONS.index("sin"), 0, theta, theta, 1, x, bounds, partials)
+    expected = np.sin(x @ theta[:, 1:].T) @ theta[:, :1]
+    assert np.allclose(partials.sum(axis=0)[0], expected, rtol=0, atol=8 * EPS)
