@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from _bench_report import markdown_table
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -224,11 +225,8 @@ def save_table(
     notes: str = "",
 ) -> None:
     """Print a table in Markdown, and add it to ``<name>.md``."""
-    cells = [list(header), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    cells.insert(1, ["-" * width for width in widths])
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
-    text = "\n".join([f"## {title}", "", *lines, *(["", notes] if notes else []), ""])
+    parts = [f"## {title}", "", markdown_table(header, rows), *(["", notes] if notes else []), ""]
+    text = "\n".join(parts)
     print(text)
     with (folder / f"{name}.md").open("a", encoding="utf-8") as file:
         file.write(text + "\n")

@@ -5,19 +5,20 @@ normal ones, and is compared after four iterations with 200,000 particles: Wasse
 error of the predicted loss. Prints the table of docs/minimising_movements.md, with times as ratios to that of 1,000 particles
 in the same run.
 
-    python scripts/bench_measures.py [--quick]
+    python scripts/bench_measures.py --out benchmarks
+
+also writes it as ``bench_measures.md`` and ``.json``.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from _bench_report import Report, parser, say
 from scipy.stats import norm
 
 import meanfield
@@ -74,9 +75,8 @@ def ways(risk: Any, steps: int, quick: bool) -> Iterator[tuple[str, str, str, Ca
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    quick = parser.parse_args(argv).quick
+    options = parser(__doc__).parse_args(argv)
+    quick, report = options.quick, Report("bench_measures", options)
     steps = 1 if quick else 4
     x = np.linspace(-2.0, 2.0, 40)[:, None]
     network = meanfield.TwoLayerNetwork(1, activation="sin", bias=False, train_output=False)
@@ -84,20 +84,24 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     exact = particles(solvers.FreeEnergyFlow(ETA), risk, 1000 if quick else 200_000, steps, 1 / 8)
     grid(risk, 8, 1)  # compiles
-    unit = None
-    print("| | particles or cells | dt | W2 of θ | error of the loss | time |")
-    print("|---|---|---|---|---|---|")
+    found: list[dict[str, Any]] = []
     for name, size, dt, call in ways(risk, steps, quick):
-        print(f"{name} {size} {dt} …", file=sys.stderr)
+        say(f"{name} {size} {dt} …")
         began = time.perf_counter()
         end = call()
         seconds = time.perf_counter() - began
-        unit = unit or seconds
         distance = solvers.transport.w2(end.law, exact.law).distance
         error = abs(end.loss / exact.loss - 1)
-        cells = [f"{distance:.1e}", f"{100 * error:.2g} %", f"{seconds / unit:.2g}"]
-        print("| " + " | ".join([name, size, dt, *cells]) + " |", flush=True)
-    print(f"\nTime 1 is {unit:.2g} s here.")
+        found.append({"way": name, "size": size, "dt": dt, "w2": distance, "loss_error": error, "seconds": seconds})  # fmt: skip
+    unit = found[0]["seconds"]
+    rows = [
+        [f"{f['way']} {f['size']}", f["dt"], f"{f['w2']:.1e}", f"{100 * f['loss_error']:.2g} %", f"{f['seconds'] / unit:.2g}"]
+        for f in found
+    ]  # fmt: skip
+    header = ["particles or cells", "dt", "W2 of θ", "error of the loss", "time"]
+    report.table("The kinetic equation three ways", header, rows, f"Time 1 is {unit:.2g} s here.")
+    report.data["ways"] = found
+    report.write()
 
 
 if __name__ == "__main__":
