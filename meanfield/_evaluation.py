@@ -75,7 +75,7 @@ def group_sums(
     bounds, first_blocks = _blocks(groups)
     sums = np.empty((len(groups) - 1, order + 1, len(inputs), network.output_dim), particles.dtype)
     for rows in _data_slices(sums):
-        partials = np.empty((len(bounds) - 1, *sums[0, :, rows].shape), particles.dtype)
+        partials = np.empty((len(bounds) - 1, *sums[:, :, rows].shape[1:]), particles.dtype)
         two_layer.network_jet(
             two_layer.ACTIVATIONS.index(network.activation),
             order,
