@@ -109,8 +109,9 @@ class Risk:
         """Mean-field gradient N ∂R/∂θ_i, (N, D); with `at` (M, D), ∇_θ R'[ρ] at those points, (M, D)."""
         x = self._particles("x", x)
         points = x if at is None else self._particles("at", at)
-        r = self._loss.gradient(self._jet(x, self._weights(weights, x))[0], self._targets)
-        gradient = self._gradient_jet(points, [r])
+        memory = _evaluation.Memory() if at is None else None
+        f = self._jet(x, self._weights(weights, x), memory=memory)[0]
+        gradient = self._gradient_jet(points, [self._loss.gradient(f, self._targets)], None, memory)
         return self._decayed(gradient, points)
 
     def hvp(self, x: ArrayLike, v: ArrayLike, weights: ArrayLike | None = None) -> Array:
@@ -119,19 +120,21 @@ class Risk:
         With equal weights, (Hess R · v)_i = N Σ_j ∂²R/∂θ_i∂θ_j v_j. Self-adjoint for ⟨u, v⟩ = Σ_i p_i u_i·v_i.
         """
         x, v = self._particles("x", x), self._direction("v", v, x)
-        f, df = self._jet(x, self._weights(weights, x), v, order=1)
+        memory = _evaluation.Memory()
+        f, df = self._jet(x, self._weights(weights, x), v, 1, memory)
         r = self._loss.gradient(f, self._targets)
         dr = self._loss.curvature(f, self._targets, df)
-        return self._decayed(self._gradient_jet(x, [r, dr], v), v)
+        return self._decayed(self._gradient_jet(x, [r, dr], v, memory), v)
 
     def third(self, x: ArrayLike, u: ArrayLike, weights: ArrayLike | None = None) -> Array:
         """∇³R[u, u], the second derivative of the mean-field gradient along u, (N, D), for u (N, D)."""
         x, u = self._particles("x", x), self._direction("u", u, x)
-        f, df, ddf = self._jet(x, self._weights(weights, x), u, order=2)
+        memory = _evaluation.Memory()
+        f, df, ddf = self._jet(x, self._weights(weights, x), u, 2, memory)
         r = self._loss.gradient(f, self._targets)
         dr = self._loss.curvature(f, self._targets, df)
         ddr = self._loss.curvature(f, self._targets, ddf) + self._loss.third(f, self._targets, df)
-        return self._gradient_jet(x, [r, dr, ddr], u)
+        return self._gradient_jet(x, [r, dr, ddr], u, memory)
 
     def inner(self, u: ArrayLike, v: ArrayLike) -> float:
         """⟨u, v⟩ = (1/N) Σ_i u_i·v_i, summed in float64 and in one order whatever the number of threads or processes."""
@@ -140,15 +143,28 @@ class Risk:
         return _evaluation.inner_of(sums, len(u))
 
     def _jet(
-        self, x: Array, weights: Array | None, direction: Array | None = None, order: int = 0
+        self,
+        x: Array,
+        weights: Array | None,
+        direction: Array | None = None,
+        order: int = 0,
+        memory: _evaluation.Memory | None = None,
     ) -> Array:
-        return _evaluation.network_jet(self.network, x, self._inputs, direction, order, weights)
+        return _evaluation.network_jet(
+            self.network, x, self._inputs, direction, order, weights, memory
+        )
 
     def _gradient_jet(
-        self, x: Array, residuals: list[Array], direction: Array | None = None
+        self,
+        x: Array,
+        residuals: list[Array],
+        direction: Array | None = None,
+        memory: _evaluation.Memory | None = None,
     ) -> Array:
         scaled = self._scaled(residuals)
-        return _evaluation.gradient_jet(self.network, x, self._inputs, scaled, direction)
+        return _evaluation.gradient_jet(
+            self.network, x, self._inputs, scaled, direction, memory=memory
+        )
 
     def _scaled(self, residuals: list[Array]) -> Array:
         """ℓ' and its derivatives at the data, over n: (order + 1, n, c)."""

@@ -129,8 +129,9 @@ def row_width(n, like):
 
 
 @part
-def network_block(sums, particles, direction, c, inputs, total):
+def network_block(calls, particles, direction, c, inputs, kept, total):
     """Σ_i a_i σ(w_i·x) over some particles into total (1, n, 1); a particle is (a, w), at most four weights."""
+    sums = calls[0]
     n, p, t = inputs.shape[0], inputs.shape[1], new_tile(total)
     width = row_width(n, total)
     for k in range(0, n, width):
@@ -151,8 +152,9 @@ def network_block(sums, particles, direction, c, inputs, total):
 
 
 @part
-def gradient_block(sums, particles, direction, c, inputs, r, gradient):
+def gradient_block(calls, particles, direction, c, inputs, r, kept, gradient):
     """Σ_k r_k ∇_θ[a σ(w·x_k)] for some particles into gradient (particles, 1 + p), for r (1, n, 1)."""
+    sums = calls[0]
     n, p, t = inputs.shape[0], inputs.shape[1], new_tile(gradient)
     width = row_width(particles.shape[0], gradient)
     for i in range(0, particles.shape[0], width):

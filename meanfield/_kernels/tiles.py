@@ -130,8 +130,9 @@ def load_inputs(inputs, k, x):
 
 
 @part
-def network_block(jets, particles, direction, c, inputs, total):
+def network_block(calls, particles, direction, c, inputs, kept, total):
     """Σ_i a_i σ(w_i·x) over some particles, and its derivatives along the direction, into total (order + 1, n, c)."""
+    jets = calls[0]
     order, n, p = total.shape[0] - 1, total.shape[1], inputs.shape[1]
     width = row_width(n, _FORWARD_BYTES, total)
     x, f = zero_tiles(1, p, width, total)[0], zero_tiles(order + 1, c, width, total)
@@ -165,8 +166,9 @@ def network_block(jets, particles, direction, c, inputs, total):
 
 
 @part
-def gradient_block(jets, particles, direction, c, inputs, r, gradient):
+def gradient_block(calls, particles, direction, c, inputs, r, kept, gradient):
     """The m-th derivative of Σ_k r_k·∇_θ[a σ(w·x_k)] for some particles, m + 1 = len(r), into gradient (particles, c + p)."""
+    jets = calls[0]
     order, n, p = r.shape[0] - 1, inputs.shape[0], inputs.shape[1]
     width = row_width(particles.shape[0], _BACKWARD_BYTES, gradient)
     tile = zero_tiles(order + 2, _BACKWARD_ROWS, width, gradient)

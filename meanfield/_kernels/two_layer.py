@@ -11,7 +11,8 @@ fixed direction ``(ȧ, ẇ)`` of the particles ``(a, w)``. Two drivers cover eve
   ``∇_w``: ``Σ_k x_k`` times ``s σ'``, ``ṡ σ' + s σ''ż``, ``s̈ σ' + 2 ṡ σ''ż + s σ‴ż²``.
 
 Particles come in blocks that the caller chooses, and a block is summed in one order by one thread: results depend on the blocks,
-not on the number of threads. No array of N × n numbers is ever held.
+not on the number of threads. No array of N × n numbers is held: of the pre-activations at most ``KEPT_BYTES``, and for many
+inputs only, where computing them again in the backward pass takes a third of the time; what does not fit is computed again.
 
 Drivers are compiled when first needed, one for each precision and kind of tile: ``tiles`` for few inputs, ``wide`` with BLAS for
 many. They call the loop over an activation by its address, which is compiled for each activation, precision and order.
@@ -25,14 +26,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import activations, neurons, tiles, wide
+from . import activations, neurons, products, tiles, wide
 from .activations import ACTIVATIONS
 from .jit import driver
 from .threads import run_blocks
 
-__all__ = ["ACTIVATIONS", "gradient_jet", "network_jet"]
+__all__ = ["ACTIVATIONS", "gradient_jet", "network_jet", "room"]
 
 FEW_INPUTS = 32
+KEPT_BYTES = (
+    1 << 25
+)  # 2000 particles at 2000 data; a small part of what a process takes, whatever N and n
 FUSED = ("tanh",)  # activations that are worth a driver of their own: one more to compile
 _MODULES = {"neurons": neurons, "tiles": tiles, "wide": wide}
 
@@ -49,22 +53,31 @@ def network_jet(
     inputs: Array,
     bounds: Bounds,
     partials: Array,
+    kept: Array | None = None,
+    first_datum: int = 0,
 ) -> None:
     """partials[b, j] = Σ over the particles of block b of d^j/dε^j [a σ(w·x)], j = 0, …, order.
 
     particles, direction (N, c + p); inputs (n, p); bounds (blocks + 1), block b being the particles bounds[b] to bounds[b + 1];
-    partials (blocks, order + 1, n, c), overwritten. For order 0 the direction may be anything of its shape.
+    partials (blocks, order + 1, n, c), overwritten. For order 0 the direction may be anything of its shape. kept: see `room`;
+    the inputs stand for its data from the first_datum on.
     """
     real = _precision(particles)
     name, kind = ACTIVATIONS[code], _kind(code, order, n_outputs, inputs)
     fused = kind == "neurons"
     scalar = neurons.forward_sums(name, real) if fused else activations.jets(name, real, order + 1)
+    blas = products.product(real) if kind == "wide" else 0
+    if kept is None:
+        kept = np.empty((order + 1, 0, 0), real)
     compiled = _network_driver(real, kind)
     if kind == "tiles":
         inputs = _padded(inputs)
 
     def compute(first: int, last: int) -> None:
-        compiled(scalar, particles, direction, n_outputs, inputs, bounds, partials, first, last)
+        compiled(
+            (scalar, blas), particles, direction, n_outputs, inputs,
+            bounds, kept, first_datum, partials, first, last,
+        )  # fmt: skip
 
     run_blocks(compute, len(bounds) - 1, _work(order, particles, inputs), kind == "wide")
 
@@ -79,16 +92,21 @@ def gradient_jet(
     r: Array,
     bounds: Bounds,
     gradient: Array,
+    kept: Array | None = None,
 ) -> None:
     """gradient_i = d^m/dε^m Σ_k r_k·∇_θ[a_i σ(w_i·x_k)], m = order.
 
     particles, direction, gradient (N, c + p); inputs (n, p); r (order + 1, n, c): r and its derivatives along the direction;
-    bounds as in `network_jet`: the last digits of a particle's gradient depend on the block that it is in.
+    bounds as in `network_jet`: the last digits of a particle's gradient depend on the block that it is in; kept as `network_jet`
+    left it for the same particles, direction and data.
     """
     real = _precision(particles)
     name, kind = ACTIVATIONS[code], _kind(code, order, n_outputs, inputs)
     fused = kind == "neurons"
     scalar = neurons.backward_sums(name, real) if fused else activations.jets(name, real, order + 2)
+    blas = products.product(real) if kind == "wide" else 0
+    if kept is None:
+        kept = np.empty((order + 1, 0, 0), real)
     compiled = _gradient_driver(real, kind)
     if kind == "tiles":
         inputs = _padded(inputs)
@@ -97,9 +115,20 @@ def gradient_jet(
         )
 
     def compute(first: int, last: int) -> None:
-        compiled(scalar, particles, direction, n_outputs, inputs, r, bounds, gradient, first, last)
+        compiled(
+            (scalar, blas), particles, direction, n_outputs, inputs, r,
+            bounds, kept, gradient, first, last,
+        )  # fmt: skip
 
     run_blocks(compute, len(bounds) - 1, _work(order, particles, inputs), kind == "wide")
+
+
+def room(order: int, inputs: Array, bounds: Bounds) -> Array:
+    """An array (order + 1, rows, n) for `kept`: as many blocks from the first on as fit into ``KEPT_BYTES``, if it pays."""
+    per_row = (order + 1) * len(inputs) * inputs.itemsize
+    most = KEPT_BYTES // per_row if inputs.shape[1] > FEW_INPUTS else 0
+    rows = max(bound for bound in bounds if bound <= most)
+    return np.empty((order + 1, rows, len(inputs)), inputs.dtype)
 
 
 def _precision(array: Array) -> Any:
@@ -133,13 +162,14 @@ def _network_driver(real: Any, kind: str) -> Any:
     block = _MODULES[kind].network_block
 
     @driver(f"network_{real.__name__}_{kind}")
-    def network(scalar, particles, direction, c, inputs, bounds, partials, first, last):
+    def network(calls, particles, direction, c, inputs, bounds, kept, k, partials, first, last):
+        own = kept[:, :, k : k + len(inputs)]
         for b in range(first, last):
             i, j = bounds[b], bounds[b + 1]
             if i == j:
                 partials[b] = 0
             else:
-                block(scalar, particles[i:j], direction[i:j], c, inputs, partials[b])
+                block(calls, particles[i:j], direction[i:j], c, inputs, own[:, i:j], partials[b])
 
     return network
 
@@ -149,10 +179,11 @@ def _gradient_driver(real: Any, kind: str) -> Any:
     block = _MODULES[kind].gradient_block
 
     @driver(f"gradient_{real.__name__}_{kind}")
-    def gradient(scalar, particles, direction, c, inputs, r, bounds, out, first, last):
+    def gradient(calls, particles, direction, c, inputs, r, bounds, kept, out, first, last):
         for b in range(first, last):
             i, j = bounds[b], bounds[b + 1]
             if i < j:
-                block(scalar, particles[i:j], direction[i:j], c, inputs, r, out[i:j])
+                x, v = particles[i:j], direction[i:j]
+                block(calls, x, v, c, inputs, r, kept[:, i:j], out[i:j])
 
     return gradient

@@ -62,13 +62,14 @@ class _SharedRisk(Risk):
         direction: Array | None,
         order: int,
         masses: Array | None = None,
+        memory: _evaluation.Memory | None = None,
     ) -> Array:
         """f_ρ of all particles and its derivatives, from this process's own: the one exchange of an evaluation."""
         share = self._share(n_particles)
         shape = (order + 1, len(self._inputs), self.network.output_dim)
         sums = np.zeros((share.n_groups, *shape), own.dtype)
         sums[share.groups] = _evaluation.group_sums(
-            self.network, own, self._inputs, share.bounds, direction, order, masses
+            self.network, own, self._inputs, share.bounds, direction, order, masses, memory
         )
         self.processes.add(sums)
         return _evaluation.mean_of(sums, n_particles)
@@ -142,16 +143,27 @@ class SpreadRisk(_SharedRisk):
         return _evaluation.inner_of(sums, self.n_particles)
 
     def _jet(
-        self, x: Array, weights: Array | None, direction: Array | None = None, order: int = 0
+        self,
+        x: Array,
+        weights: Array | None,
+        direction: Array | None = None,
+        order: int = 0,
+        memory: _evaluation.Memory | None = None,
     ) -> Array:
-        return self._jet_of_all(x, self.n_particles, direction, order)
+        return self._jet_of_all(x, self.n_particles, direction, order, memory=memory)
 
     def _gradient_jet(
-        self, x: Array, residuals: list[Array], direction: Array | None = None
+        self,
+        x: Array,
+        residuals: list[Array],
+        direction: Array | None = None,
+        memory: _evaluation.Memory | None = None,
     ) -> Array:
         groups = self._share(self.n_particles).bounds
         scaled = self._scaled(residuals)
-        return _evaluation.gradient_jet(self.network, x, self._inputs, scaled, direction, groups)
+        return _evaluation.gradient_jet(
+            self.network, x, self._inputs, scaled, direction, groups, memory
+        )
 
     def _particles(self, name: str, value: ArrayLike) -> Array:
         x = super()._particles(name, value)
@@ -176,19 +188,30 @@ class GatheredRisk(_SharedRisk):
     """
 
     def _jet(
-        self, x: Array, weights: Array | None, direction: Array | None = None, order: int = 0
+        self,
+        x: Array,
+        weights: Array | None,
+        direction: Array | None = None,
+        order: int = 0,
+        memory: _evaluation.Memory | None = None,
     ) -> Array:
         self._check_same(x if direction is None else direction)
         n, rows = len(x), self._share(len(x)).rows
         masses = None if weights is None else (n * weights)[rows]
         along = None if direction is None else direction[rows]
-        return self._jet_of_all(x[rows], n, along, order, masses)
+        return self._jet_of_all(x[rows], n, along, order, masses, memory)
 
     def _gradient_jet(
-        self, x: Array, residuals: list[Array], direction: Array | None = None
+        self,
+        x: Array,
+        residuals: list[Array],
+        direction: Array | None = None,
+        memory: _evaluation.Memory | None = None,
     ) -> Array:
         _, rows, groups, _ = self._share(len(x))
         along = None if direction is None else direction[rows]
         scaled = self._scaled(residuals)
-        own = _evaluation.gradient_jet(self.network, x[rows], self._inputs, scaled, along, groups)
+        own = _evaluation.gradient_jet(
+            self.network, x[rows], self._inputs, scaled, along, groups, memory
+        )
         return self.processes.join(own, self._counts(len(x)))

@@ -102,6 +102,33 @@ def test_a_share_of_the_groups_is_computed_to_the_same_bits(d):
     assert np.array_equal(own_gradient, gradient[bounds[first] : bounds[last]])
 
 
+@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize(("n_data", "d"), [(300, 40), (1100, 33), (530, 300)])
+def test_what_is_kept_of_the_pass_forward_changes_no_bit(order, n_data, d, monkeypatch):
+    """For some of the blocks, as they have room; the data in two parts."""
+    rng = np.random.default_rng(3)
+    theta, dtheta = rng.standard_normal((2, 17, 2 + d))
+    x, r = rng.standard_normal((n_data, d)), rng.standard_normal((order + 1, n_data, 2))
+    bounds = np.array([0, 6, 16, 17])
+    monkeypatch.setattr(two_layer, "KEPT_BYTES", (order + 1) * 16 * n_data * 8 + 1)
+    kept = two_layer.room(order, x, bounds)
+    assert kept.shape == (order + 1, 16, n_data)
+    cut = 1024 if n_data > 1024 else n_data
+    for rows in (slice(0, cut), slice(cut, n_data)):
+        partials = np.empty((3, order + 1, rows.stop - rows.start, 2))
+        arguments = (0, order, theta, dtheta, 2, x[rows], bounds, partials)
+        if partials.size:
+            two_layer.network_jet(*arguments, kept, rows.start)
+            before = partials.copy()
+            two_layer.network_jet(*arguments)
+            assert np.array_equal(before, partials)
+    assert np.allclose(kept[0], theta[:16, 2:] @ x.T, rtol=0, atol=1e-15 * d * 25)
+    first, second = np.empty_like(theta), np.empty_like(theta)
+    two_layer.gradient_jet(0, order, theta, dtheta, 2, x, r, bounds, first, kept)
+    two_layer.gradient_jet(0, order, theta, dtheta, 2, x, r, bounds, second)
+    assert np.array_equal(first, second)
+
+
 def test_a_sine_of_large_arguments_is_the_librarys():
     """Beyond the range of the vector code, and for a row that mixes both."""
     x = np.array([[1.0], [1e7], [3e12]])
