@@ -12,7 +12,8 @@ fixed direction ``(ȧ, ẇ)`` of the particles ``(a, w)``. Two drivers cover eve
 
 Particles come in blocks that the caller chooses, and a block is summed in one order by one thread: results depend on the blocks,
 not on the number of threads. No array of N × n numbers is held: of the pre-activations at most ``KEPT_BYTES``, and for many
-inputs only, where computing them again in the backward pass takes a third of the time; what does not fit is computed again.
+inputs only, where computing them again in the backward pass takes a third of the time; what does not fit is computed again. For
+100 inputs, filling fresh memory took as long as computing them again.
 
 Drivers are compiled when first needed, one for each precision and kind of tile: ``tiles`` for few inputs, ``wide`` with BLAS for
 many. They call the loop over an activation by its address, which is compiled for each activation, precision and order.
@@ -34,9 +35,10 @@ from .threads import run_blocks
 __all__ = ["ACTIVATIONS", "gradient_jet", "network_jet", "room"]
 
 FEW_INPUTS = 32
+MANY_INPUTS = 256
 KEPT_BYTES = (
     1 << 25
-)  # 2000 particles at 2000 data; a small part of what a process takes, whatever N and n
+)  # as of 2000 particles at 2000 data; a small part of what a process takes anyway
 FUSED = ("tanh",)  # activations that are worth a driver of their own: one more to compile
 _MODULES = {"neurons": neurons, "tiles": tiles, "wide": wide}
 
@@ -126,7 +128,7 @@ def gradient_jet(
 def room(order: int, inputs: Array, bounds: Bounds) -> Array:
     """An array (order + 1, rows, n) for `kept`: as many blocks from the first on as fit into ``KEPT_BYTES``, if it pays."""
     per_row = (order + 1) * len(inputs) * inputs.itemsize
-    most = KEPT_BYTES // per_row if inputs.shape[1] > FEW_INPUTS else 0
+    most = KEPT_BYTES // per_row if inputs.shape[1] >= MANY_INPUTS else 0
     rows = max(bound for bound in bounds if bound <= most)
     return np.empty((order + 1, rows, len(inputs)), inputs.dtype)
 

@@ -1,10 +1,11 @@
 """Blocks of particles for many inputs: matrix products by BLAS, on tiles of rows of particles and columns of data.
 
-Tiles are larger where the products are long, since BLAS copies its operands.
+BLAS copies its operands, so that its rate depends on the tile: at 100 inputs it was a fifth lower with 64 rows than with 128, and
+more than 256 columns gained nothing. At 3000 inputs, whole matrices in place of tiles of 128 rows would gain a quarter.
 
-Where there is room, the pre-activations z and ż of the forward pass are kept for the backward pass, which then takes two thirds
-of the time: `kept` (order + 1, rows, n) has a row for each particle of the block, or none, and then they are computed again, by
-the same products on the same tiles. The numbers are the same.
+Where inputs are many and there is room, z and ż of the forward pass are kept for the backward pass, which then takes two thirds
+of the products: `kept` (order + 1, rows, n) has a row for each particle of the block, or none, and then they are computed again,
+by the same products on the same tiles. The numbers are the same.
 """
 
 from __future__ import annotations
@@ -16,17 +17,13 @@ from .chain import chain_backward, chain_forward
 from .jit import part
 from .products import multiply
 
-_MANY_INPUTS = 256
-_FEW_ROWS, _FEW_COLUMNS = 64, 256
-_MANY_ROWS, _MANY_COLUMNS = 128, 512
+_ROWS, _COLUMNS = 128, 256
 
 
 @part
-def tile_size(n_particles, n, p):
+def tile_size(n_particles, n):
     """Particles and data of a tile; it must not depend on which share of the data this is."""
-    if p >= _MANY_INPUTS:
-        return min(_MANY_ROWS, n_particles), min(_MANY_COLUMNS, n)
-    return min(_FEW_ROWS, n_particles), min(_FEW_COLUMNS, n)
+    return min(_ROWS, n_particles), min(_COLUMNS, n)
 
 
 @part
@@ -59,8 +56,8 @@ def load_weighted(gemm, particles, inputs, kept, fresh, out):
 def network_block(calls, particles, direction, c, inputs, kept, total):
     """Σ_i a_i σ(w_i·x) over some particles, and its derivatives along the direction, into total (order + 1, n, c)."""
     jets, gemm = calls
-    order, n, p = total.shape[0] - 1, inputs.shape[0], inputs.shape[1]
-    rows, columns = tile_size(particles.shape[0], n, p)
+    order, n = total.shape[0] - 1, inputs.shape[0]
+    rows, columns = tile_size(particles.shape[0], n)
     one = total.dtype.type(1)
     work = np.empty((order + 1) * rows * columns, total.dtype)
     dz_work = np.empty(rows * columns, total.dtype)
@@ -92,8 +89,8 @@ def network_block(calls, particles, direction, c, inputs, kept, total):
 def gradient_block(calls, particles, direction, c, inputs, r, kept, gradient):
     """The m-th derivative of Σ_k r_k·∇_θ[a σ(w·x_k)] for some particles, m + 1 = len(r), into gradient (particles, c + p)."""
     jets, gemm = calls
-    order, n, p = r.shape[0] - 1, inputs.shape[0], inputs.shape[1]
-    rows, columns = tile_size(particles.shape[0], n, p)
+    order, n = r.shape[0] - 1, inputs.shape[0]
+    rows, columns = tile_size(particles.shape[0], n)
     nothing, one = gradient.dtype.type(0), gradient.dtype.type(1)
     work = np.empty((order + 2) * rows * columns, gradient.dtype)
     dz_work = np.empty(rows * columns, gradient.dtype)
