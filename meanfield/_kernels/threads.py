@@ -49,6 +49,20 @@ def use_cores(count: int) -> None:
         numba.set_num_threads(max(1, min(count, numba.get_num_threads())))
 
 
+def use_threads(count: int) -> None:
+    """Run kernels on at most so many threads from now on, whatever was said before.
+
+    Raises
+    ------
+    ValueError
+        For none, and for more than there are: NUMBA_NUM_THREADS, by default the cores that this process may use.
+    """
+    there_are = int(getattr(numba.config, "NUMBA_NUM_THREADS"))  # noqa: B009  (its attributes are made at run time)
+    if not 1 <= count <= there_are:
+        raise ValueError(f"threads: {count} came, 1 to {there_are} are allowed")
+    numba.set_num_threads(count)
+
+
 def most_threads() -> int:
     """How many a kernel may run on, if its work is worth them."""
     return int(numba.get_num_threads())

@@ -302,3 +302,28 @@ def test_what_happens_to_one_process_ends_the_others(tmp_path, cause):
     assert returned == 1 and message in stderr
     assert ("Traceback" in stderr) == (cause == "an exception")
     assert not (tmp_path / "out/run.h5").exists()
+
+
+SHARES = """
+import os; os.environ.pop("NUMBA_NUM_THREADS", None)
+from meanfield.study.team import find_team
+from meanfield.distributed import Processes
+from meanfield._kernels.threads import most_threads, use_threads
+find_team()
+shared = most_threads()
+use_threads(1)
+processes = Processes.world()
+counts = processes.comm.gather((processes.cores(), shared, most_threads()))
+if processes.rank == 0:
+    import json; print(json.dumps(counts))
+"""
+
+
+@needs_mpi
+@pytest.mark.slow
+def test_processes_share_the_cores_unless_they_are_told():
+    code, stdout, stderr = finish(start(2, SHARES))
+    assert code == 0, stderr
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    for share, shared, told in json.loads(stdout):
+        assert shared == share <= max(1, cores // 2) and told == 1

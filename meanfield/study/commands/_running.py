@@ -49,6 +49,13 @@ MemoryLimitOption = Annotated[
         help="Refuse what needs more memory, as 8GB; by default more than is available.",
     ),
 ]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        help="Of a process, at most.  [default: its cores, shared with the others of an MPI job]",
+    ),
+]
 NoFiguresOption = Annotated[bool, typer.Option("--no-figures", help="Draw nothing.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 
@@ -87,6 +94,14 @@ def options(
     runtime = None if max_runtime is None else seconds(max_runtime)
     memory = None if memory_limit is None else parse_bytes(memory_limit)
     return Options(schedule, runtime, memory, say=say)
+
+
+def limit_threads(threads: int | None) -> None:
+    """Kernels on at most so many threads; BLAS runs on one for as long as a run lasts."""
+    if threads is not None:
+        from meanfield._kernels.threads import use_threads
+
+        use_threads(threads)
 
 
 @contextmanager

@@ -14,7 +14,9 @@ from meanfield.study.commands._running import (
     MemoryLimitOption,
     NoFiguresOption,
     QuietOption,
+    ThreadsOption,
     finish,
+    limit_threads,
     options,
     say,
     shown,
@@ -29,6 +31,7 @@ def resume(
     checkpoint_every: CheckpointEveryOption = None,
     max_runtime: MaxRuntimeOption = None,
     memory_limit: MemoryLimitOption = None,
+    threads: ThreadsOption = None,
     no_figures: NoFiguresOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -40,6 +43,8 @@ def resume(
         from meanfield.study.team import find_team
 
         team = find_team()
+        with team.together():
+            limit_threads(threads)
         if (path := team.of_first(lambda: ended(folder))) is not None:
             say(f"{path}: this run has ended, there is nothing to go on with")
             raise typer.Exit

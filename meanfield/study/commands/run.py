@@ -14,7 +14,9 @@ from meanfield.study.commands._running import (
     MemoryLimitOption,
     NoFiguresOption,
     QuietOption,
+    ThreadsOption,
     finish,
+    limit_threads,
     options,
     shown,
 )
@@ -36,6 +38,7 @@ def run(
     checkpoint_every: CheckpointEveryOption = None,
     max_runtime: MaxRuntimeOption = None,
     memory_limit: MemoryLimitOption = None,
+    threads: ThreadsOption = None,
     no_figures: NoFiguresOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -48,6 +51,7 @@ def run(
 
         team = find_team()
         with team.together():
+            limit_threads(threads)
             study = load(config, tuple(overrides or ()))
             given = checkpoint_seconds, checkpoint_every, max_runtime, memory_limit
             chosen = options(*given)

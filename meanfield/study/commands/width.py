@@ -46,6 +46,9 @@ def width(
     jobs: Annotated[
         int | None, typer.Option(help="Processes at a time.  [default: one per core]")
     ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Of all processes together, at most.  [default: the cores]")
+    ] = None,
     task_index: Annotated[
         int | None, typer.Option(help="Of a job array: which share of the runs, from 0.")
     ] = None,
@@ -73,7 +76,7 @@ def width(
         asked = {"seeds": seeds, "reference_width": reference_width, "start": start}
         given = {key: value for key, value in asked.items() if value is not None}
         plan = _plan(config, out, overrides or [], widths, given)
-        execution = _execution(jobs, task_index, num_tasks, collect)
+        execution = _execution(jobs, threads, task_index, num_tasks, collect)
         if (caution := too_narrow(plan)) and not quiet:
             _say(caution)
         with StudyBars(quiet) as progress:
@@ -120,13 +123,18 @@ def _numbers(text: str | None) -> tuple[int, ...]:
 
 
 def _execution(
-    jobs: int | None, task_index: int | None, num_tasks: int | None, collect: bool
+    jobs: int | None,
+    threads: int | None,
+    task_index: int | None,
+    num_tasks: int | None,
+    collect: bool,
 ) -> Execution:
     from meanfield.study.width.study import Execution
 
     if (task_index is None) != (num_tasks is None):
         raise ValueError("--task-index, --num-tasks: one came, both or none are needed")
-    return Execution(jobs, task_index or 0, 1 if num_tasks is None else num_tasks, collect)
+    shares = 1 if num_tasks is None else num_tasks
+    return Execution(jobs, task_index or 0, shares, collect, threads)
 
 
 def _say(text: str) -> None:

@@ -59,19 +59,30 @@ class Execution:
     """How a study is executed, which changes none of its numbers.
 
     `jobs` processes at a time, by default as many as there are cores: runs side by side use them better than the threads of one,
-    as not all of a run is threaded. Of `num_tasks` calls that share the runs, this is number `task_index`.
+    as not all of a run is threaded. They have `threads` in all, by default one for each core. Of `num_tasks` calls that share the
+    runs, this is number `task_index`.
     """
 
     jobs: int | None = None
     task_index: int = 0
     num_tasks: int = 1
     collect_only: bool = False
+    threads: int | None = None
+
+    def cores(self) -> int:
+        """Threads of all processes together."""
+        there_are = available_cores()
+        if self.threads is None:
+            return there_are
+        if not 1 <= self.threads <= there_are:
+            raise ValueError(f"threads: {self.threads} came, 1 to {there_are} are allowed")
+        return self.threads
 
     def workers(self) -> int:
         """Processes at a time."""
         if self.jobs is not None and self.jobs < 1:
             raise ValueError(f"jobs: {self.jobs} came, at least 1 is needed")
-        return self.jobs or available_cores()
+        return self.jobs or self.cores()
 
 
 def run_width_study(
@@ -95,7 +106,7 @@ def run_width_study(
     """
     folder, execution = Path(folder), execution or Execution()
     progress, say = progress or (lambda progress: None), say or (lambda text: None)
-    workers = execution.workers()
+    workers, cores = execution.workers(), execution.cores()
     mine = plan.share(execution.task_index, execution.num_tasks)
     check(plan.study_of(Run(plan.width.widths[0], 0)))
     _prepare(plan, folder)
@@ -103,12 +114,12 @@ def run_width_study(
     if not execution.collect_only:
         missing = [run for run in mine if not _is_there(plan, folder, run, say)]
         require_space(plan, folder, missing)
-        outcome.failures = _do_runs(plan, folder, missing, workers, progress)
+        outcome.failures = _do_runs(plan, folder, missing, workers, cores, progress)
     present = [run for run in plan.runs if _is_there(plan, folder, run)]
     outcome.missing = [run.name for run in plan.runs if run not in present]
     whole = not outcome.missing or execution.num_tasks == 1 or execution.collect_only
     if whole and plan.reference in present:
-        _measure(plan, folder, present, workers, progress, say, outcome)
+        _measure(plan, folder, present, workers, cores, progress, say, outcome)
     return outcome
 
 
@@ -155,13 +166,13 @@ def _do_runs(
     folder: Path,
     missing: list[Run],
     workers: int,
+    cores: int,
     progress: Callable[[Progress], None],
 ) -> dict[str, str]:
     """What failed, by the name of the run."""
     jobs = {run: Job(run.name, runs.execute, (plan, folder, run)) for run in missing}
     bar = _Bar("runs", {run.name: run.width for run in missing}, progress)
     failures: dict[str, str] = {}
-    cores = available_cores()
     try:
         for group in _groups(missing, workers):
             side_by_side = min(workers, len(group))
@@ -206,6 +217,7 @@ def _measure(
     folder: Path,
     present: list[Run],
     workers: int,
+    cores: int,
     progress: Callable[[Progress], None],
     say: Say,
     outcome: Outcome,
@@ -223,7 +235,7 @@ def _measure(
             say(about)
         bar = _Bar("distances", {job.name: 1.0 for job in [*first, *jobs]}, progress)
         for group in (first, jobs):
-            threads = max(1, available_cores() // max(1, min(workers, len(group))))
+            threads = max(1, cores // max(1, min(workers, len(group))))
             outcome.failures |= do_jobs(group, workers, threads, bar.report)
         record = _collect(kept, nested)
         write_study(record)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import meanfield
 from meanfield.study.cli import app
 from meanfield.study.layout import OutputError
+from meanfield.study.result import Result
 from meanfield.study.summary import tables
 from tests.meanfield.study.studies import study
 
@@ -35,6 +36,19 @@ def assert_refused(result, *messages, code=2):
 
 
 # --- run -----------------------------------------------------------------------------------------
+
+
+def test_run_is_told_its_threads(tmp_path, small):
+    out = ("--out", tmp_path, "--no-figures", "--quiet")
+    assert meanfield_command("run", *settings(small), "--threads", 1, *out).exit_code == 0
+    with Result.open(tmp_path / "run.h5") as result:
+        assert json.loads(result.attributes["machine_json"])["threads"] == 1
+    for command in (("run", *out), ("resume", tmp_path)):
+        assert_refused(meanfield_command(*command, "--threads", 0), "threads: 0 came, 1 to")
+    assert_refused(
+        meanfield_command("width", "--widths", "8,16", "--out", tmp_path / "width", "--threads", 0),
+        "threads: 0 came, 1 to",
+    )
 
 
 def test_run_writes_the_file_the_figures_and_a_table(tmp_path, small):

@@ -1,0 +1,127 @@
+"""How many threads compute: ours and those of BLAS together."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import numba
+import numpy as np
+import pytest
+
+import meanfield
+from meanfield._kernels import threads
+from meanfield.study.width import study as width_study
+from meanfield.study.width.plan import Run
+from meanfield.study.width.study import Execution
+
+MUCH = 10**9  # multiply-adds
+
+
+@pytest.fixture
+def of_four(monkeypatch):
+    """As on a machine with four cores, of which numba may use as many as it is told."""
+    told = [4]
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 4)
+    monkeypatch.setattr(numba, "get_num_threads", lambda: told[0])
+    monkeypatch.setattr(numba, "set_num_threads", lambda count: told.__setitem__(0, count))
+
+
+def at_work(n_blocks, work, blas=False):
+    """The threads that computed, the blocks they did, and the threads that BLAS had meanwhile."""
+    names, blocks, of_blas = set(), [], set()
+
+    def compute(first, last):
+        time.sleep(0.02)  # long enough for the others to take their share
+        names.add(threading.current_thread().name)
+        blocks.extend(range(first, last))
+        of_blas.update(library.num_threads for library in threads._blas_libraries())
+
+    threads.run_blocks(compute, n_blocks, work, blas)
+    return names, sorted(blocks), of_blas
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_as_many_threads_as_are_told_do_all_blocks_once(of_four, count):
+    threads.use_threads(count)
+    assert threads.most_threads() == count
+    names, blocks, _ = at_work(16, MUCH)
+    assert len(names) == count and blocks == list(range(16))
+
+
+def test_blas_has_one_thread_in_each_of_ours_and_its_own_again_after(of_four):
+    before = [library.num_threads for library in threads._blas_libraries()]
+    _, _, of_blas = at_work(8, MUCH, blas=True)
+    assert of_blas == {1}
+    assert [library.num_threads for library in threads._blas_libraries()] == before
+
+
+def test_little_work_wakes_no_thread(of_four):
+    main = threading.current_thread().name
+    assert at_work(16, 100_000)[0] == {main}
+    assert len(at_work(16, 3_000_000)[0]) <= 3
+
+
+def test_a_share_of_the_cores_yields_to_what_the_environment_says(of_four, monkeypatch):
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    threads.use_cores(2)
+    assert threads.most_threads() == 2
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "4")
+    threads.use_cores(1)
+    assert threads.most_threads() == 2
+    threads.use_threads(3)  # told explicitly, as by --threads
+    assert threads.most_threads() == 3
+
+
+@pytest.mark.parametrize("count", [0, -1, 5])
+def test_threads_that_there_are_not_are_refused(of_four, count):
+    with pytest.raises(ValueError, match=f"threads: {count} came, 1 to 4 are allowed"):
+        threads.use_threads(count)
+
+
+@pytest.mark.parametrize("d", [2, 50])
+def test_no_bit_depends_on_the_number_of_threads(of_four, d):
+    risk = meanfield.Risk(
+        meanfield.TwoLayerNetwork(d), meanfield.tasks.teacher_student(n=700, input_dim=d)
+    )
+    x = risk.network.initialize(3000, seed=0)
+    gradients = []
+    for count in (1, 3, 4):
+        threads.use_threads(count)
+        gradients.append(risk.gradient(x))
+    assert np.array_equal(gradients[0], gradients[1]) and np.array_equal(*gradients[1:])
+
+
+def test_a_width_study_shares_its_threads_among_its_processes(monkeypatch):
+    monkeypatch.setattr(width_study, "available_cores", lambda: 4)
+    assert Execution().cores() == Execution().workers() == 4
+    assert Execution(threads=3).cores() == Execution(threads=3).workers() == 3
+    assert Execution(jobs=1, threads=3).workers() == 1
+    for count in (0, 5):
+        with pytest.raises(ValueError, match=f"threads: {count} came, 1 to 4 are allowed"):
+            Execution(threads=count).cores()
+    told = []
+    monkeypatch.setattr(width_study, "do_jobs", lambda jobs, *how: told.append(how[:2]) or {})
+    monkeypatch.setattr(width_study.runs, "clear", lambda *run: None)
+    runs = [Run(8, seed) for seed in range(4)]
+    for workers, cores in ((4, 4), (1, 3), (2, 4), (3, 2)):
+        width_study._do_runs(None, None, runs, workers, cores, lambda progress: None)
+    assert told == [(4, 1), (1, 3), (2, 2), (3, 1)]
+
+
+FORKED = """
+import os, numpy as np, meanfield
+risk = meanfield.Risk(meanfield.TwoLayerNetwork(2), meanfield.tasks.teacher_student(n=700, input_dim=2))
+x = risk.network.initialize(3000, seed=0)
+g = risk.gradient(x)
+child = os.fork()
+same = bool(np.array_equal(risk.gradient(x), g))
+if not child:
+    os._exit(0 if same else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 and same
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_forked_process_has_threads_of_its_own():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=120)
