@@ -1,9 +1,9 @@
-"""Whether two run files hold the same, bit for bit, but for what the clock says."""
+"""Whether two files of a run or a study hold the same, bit for bit, but for what the clock says."""
 
 import h5py
 import numpy as np
 
-CLOCK = {"solver_time", "wall_time", "created", "versions_json"}
+CLOCK = {"solver_time", "wall_time", "created"}
 
 
 def content(path):
