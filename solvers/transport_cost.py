@@ -44,9 +44,8 @@ def entropic(n: int, m: int, dimension: int, iterations: int) -> Cost:
     """A block of pairs at a time; the time is that of so many iterations, in each of which all pairs are summed twice."""
     points = n + m
     block = max(sinkhorn.BLOCK, n, m)
-    pair_sums = (
-        2 * n * m + (n * n + m * m) / 2
-    )  # of a measure with itself few iterations are needed
+    # of a measure with itself few iterations are needed
+    pair_sums = 2 * n * m + (n * n + m * m) / 2
     return Cost(
         FLOAT * (3 * block + 4 * points * (dimension + 5)) + 2**20,
         pair_sums * (1e-8 + 1e-10 * dimension),

@@ -74,7 +74,9 @@ def test_tables_have_as_many_columns_as_the_terminal_has_room_for():
     assert len(list(tables(rows, titles, width=1))) == 9
 
 
-def test_quiet_prints_nothing(tmp_path, small):
+def test_quiet_prints_nothing(tmp_path, small, monkeypatch):
+    figures = [tmp_path / "figures/loss.png"]  # where they are would be printed
+    monkeypatch.setattr("meanfield.study.commands._running.draw", lambda *drawn: figures)
     result = meanfield_command("run", "--out", tmp_path, "--quiet", *settings(small))
     assert (result.exit_code, result.output) == (0, "")
 
