@@ -34,9 +34,7 @@ from meanfield.study.layout import (
 )
 
 PARTIAL = ".partial"
-LONGEST_READ = (
-    PATIENCE / 2
-)  # seconds, of a file that grows: the writer waits no longer than PATIENCE
+LONGEST_READ = PATIENCE / 2  # seconds, of a file that grows: its writer waits for PATIENCE at most
 BIRTH = 2.0  # seconds until the first rows of a new file can be read, and a little more
 BETWEEN_TRIES = 0.02
 
@@ -232,9 +230,6 @@ def _check_schema(path: Path, file: h5py.File) -> None:
 
 def read_header(file: h5py.File) -> RunHeader:
     """All but the observables and the particles."""
-    attributes = {
-        key: getattr(value, "item", lambda v=value: v)() for key, value in file.attrs.items()
-    }
     times, comparison = np.empty(0), {}
     if "comparison" in file:
         group = file["comparison"]
@@ -243,7 +238,12 @@ def read_header(file: h5py.File) -> RunHeader:
             comparison[process] = {name: group[name][i] for name in COMPARISONS}
     names = [name for name in file if name not in ("config", "comparison")]
     processes = {name: _process_header(file[name]) for name in names}
-    return RunHeader(attributes, file["config"].asstr()[()], processes, times, comparison)
+    return RunHeader(attributes_of(file), file["config"].asstr()[()], processes, times, comparison)
+
+
+def attributes_of(file: h5py.File) -> dict[str, Any]:
+    """Those of the whole file, numbers as Python's own."""
+    return {key: getattr(value, "item", lambda v=value: v)() for key, value in file.attrs.items()}
 
 
 def _process_header(group: h5py.Group) -> ProcessHeader:
