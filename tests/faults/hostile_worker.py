@@ -1,0 +1,143 @@
+"""A process that reads hostile files one after the other and says of each what happened; it may well die of one.
+
+``python -m tests.faults.hostile_worker LOADER FOLDER SEED FIRST COUNT [--unsafe]`` prints a line of JSON before and after each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MEMORY = (
+    6 * 2**30
+)  # bytes of address space: who asks for more gets a MemoryError, not the machine's last
+CALLS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "subprocess.Popen", "pty.spawn", "socket.connect",
+         "socket.bind", "ctypes.dlopen", "pickle.find_class", "webbrowser.open", "os.kill")  # fmt: skip
+WRITES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.rmtree",
+          "shutil.move", "shutil.copyfile")  # fmt: skip
+
+
+class Watch:
+    """Hears of every call that Python audits; keeps those that no reader of data has a need for."""
+
+    def __init__(self) -> None:
+        self.armed = False
+        self.home = ""
+        self.heard: list[str] = []
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.armed:
+            return
+        if event in CALLS:
+            self.heard.append(f"executed: {event} {arguments!r}"[:300])
+        elif event == "exec" and getattr(arguments[0], "co_filename", "") == "<string>":
+            self.heard.append(f"executed: {event} {arguments!r}"[:300])
+        elif event in WRITES or (event == "open" and _writes(arguments)):
+            path = (
+                os.path.realpath(os.fsdecode(arguments[0]))
+                if isinstance(arguments[0], str | bytes)
+                else ""
+            )
+            if path and not path.startswith(self.home + os.sep):
+                self.heard.append(f"wrote: {event} {path}"[:300])
+
+    @contextmanager
+    def watching(self, home: Path) -> Iterator[None]:
+        self.home, self.heard, self.armed = os.path.realpath(home), [], True
+        try:
+            yield
+        finally:
+            self.armed = False
+
+
+def _writes(arguments: tuple[Any, ...]) -> bool:
+    flags = arguments[2] if len(arguments) > 2 and isinstance(arguments[2], int) else 0
+    return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+
+def main(loader: str, folder: Path, seed: int, first: int, count: int, unsafe: bool) -> None:
+    from tests.faults import hostile_hdf5
+    from tests.faults.hostile_targets import UNSAFE, USES, WRITERS
+
+    warnings.simplefilter("ignore")
+    write, use = WRITERS[loader], (UNSAFE if unsafe else USES)[loader]
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    watch, home = Watch(), folder / "case"
+    if loader == "hdf5":
+        hostile_hdf5.write_secret(folder)
+    _warm_up(loader, use, folder)
+    for number in range(first, first + count):
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        os.chdir(home)
+        rng = np.random.default_rng([seed, number])
+        path = write(rng, home)
+        print(json.dumps({"case": number}), flush=True)
+        began = time.perf_counter()
+        with watch.watching(home):
+            outcome, detail = _outcome(use, rng, path)
+        seconds = time.perf_counter() - began
+        if watch.heard:
+            outcome, detail = watch.heard[0].partition(":")[0], "; ".join(watch.heard)
+        said = {"case": number, "outcome": outcome, "detail": detail[:2000], "seconds": seconds}
+        print(
+            json.dumps(said | {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}),
+            flush=True,
+        )
+
+
+def _outcome(use: Any, rng: np.random.Generator, path: Path) -> tuple[str, str]:
+    from tests.faults.hostile_hdf5 import SECRET, SECRET_TEXT
+
+    try:
+        seen = use(rng, path)
+    except ValueError as error:
+        return ("refused", str(error)) if str(error) else ("wordless", repr(error))
+    except BaseException as error:
+        lines = traceback.format_exception(error)
+        return "traceback", f"{error!r:.200}\n" + "".join(lines[-6:])
+    if repr(SECRET) in seen or SECRET_TEXT in seen:
+        return "leaked", "another file was read"
+    return "accepted", ""
+
+
+def _warm_up(loader: str, use: Any, folder: Path) -> None:
+    """Imports and compilation are over before the first case."""
+    from tests.faults import hostile_hdf5, hostile_npz
+
+    home = folder / "warm"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    rng = np.random.default_rng(0)
+    try:
+        if loader == "toml":
+            (home / "study.toml").write_text("steps = 1\n[task]\nn = 3\n[network]\nwidth = 2\n")
+            rng = type("Always", (), {"random": lambda self: 0.0, "integers": lambda self, *a: 0})()
+            use(rng, home / "study.toml")
+        elif loader == "hdf5":
+            (home / "run.h5").write_bytes(hostile_hdf5.genuine(0))
+            use(type("Always", (), {"random": lambda self: 0.0})(), home / "run.h5")
+        elif loader == "npz":
+            (home / "task.npz").write_bytes(hostile_npz._plain(rng))
+            use(rng, home / "task.npz")
+    except (ValueError, SystemExit):
+        pass
+
+
+if __name__ == "__main__":
+    name, where, *numbers = sys.argv[1:6]
+    main(name, Path(where), *map(int, numbers), unsafe="--unsafe" in sys.argv)
