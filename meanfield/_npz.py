@@ -1,7 +1,7 @@
 """Reader of arrays in an .npz file that may come from anybody: what it says of itself is checked before anything is allocated.
 
-Nothing is unpickled. A member is read if it is stored or deflated, holds as many bytes as its header's dtype and shape ask for, and
-does not unpack to more than `FREE_BYTES` unless that is at most `MAX_RATIO` times what it takes in the file.
+Nothing is unpickled. A member is read if it is stored or deflated, holds as many bytes as its header's dtype and shape ask for,
+and does not unpack to more than `FREE_BYTES` unless that is at most `MAX_RATIO` times what it takes in the file.
 """
 
 from __future__ import annotations

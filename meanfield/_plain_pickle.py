@@ -1,8 +1,8 @@
-"""Reads pickles of plain data without unpickling: a small machine of its own, which can make numbers, strings and containers only.
+"""Reads pickles of plain data without unpickling: a small machine that can make numbers, strings and containers only.
 
-Python's unpickler, restricted to harmless names, can still be kept busy for ever (the hash of a tuple of two that are the same tuple
-of two …) and made to fill the memory (a memo's index). Here a name stands for something only if the caller says for what; dictionaries
-have strings for keys; a memo is a dictionary; and the number of operations is limited.
+Python's unpickler, restricted to harmless names, can still be kept busy for ever (the hash of a tuple of two that are the same
+tuple of two …) and made to fill the memory (a memo's index). Here a name stands for something only if the caller says for what;
+dictionaries have strings for keys; a memo is a dictionary; and the number of operations is limited.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from meanfield.study.toml import format_toml, parse_value
 __all__ = ["ConfigError", "Process", "Study", "load", "load_text"]
 
 ProcessName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+MAX_BYTES = 2**20  # of a TOML file
 NETWORK_SECTIONS = {"task", "network", "risk"}
 DEFAULT_PROCESSES = ("gradient_descent", "gradient_flow", "free_energy_flow")
 
@@ -82,17 +83,29 @@ def load(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> Stu
     if path is None:
         return _study({}, overrides)
     path = Path(path)
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else "not a text file"
-        raise ConfigError(f"{path}: {reason}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+    settings = _parsed(path)
     task = settings.get("task")
     if isinstance(task, dict) and isinstance(task.get("path"), str):
         task["path"] = str(path.parent.absolute() / task["path"])
     return _study(settings, overrides)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        if path.exists() and not path.is_file():  # a pipe or a device may never come to an end
+            raise ConfigError(f"{path}: not a file")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ConfigError(f"{path}: more than {MAX_BYTES} bytes came")
+        return tomllib.loads(content.decode("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else "not a text file"
+        raise ConfigError(f"{path}: {reason}") from error
+    except ConfigError:
+        raise
+    except (ValueError, RecursionError) as error:  # tables in tables, numbers of 4,300 digits
+        raise ConfigError(f"{path}: not TOML: {error}") from error
 
 
 def load_text(text: str) -> Study:

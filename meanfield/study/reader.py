@@ -31,6 +31,7 @@ from meanfield.study.layout import (
     RunFileError,
     Status,
 )
+from meanfield.study.plain_file import clean, require_plain
 
 PARTIAL = ".partial"
 LONGEST_READ = (
@@ -129,7 +130,9 @@ class RunReader:
         while True:
             try:
                 return self._try(read)
-            except (OSError, KeyError, RuntimeError) as error:
+            except RunFileError as error:
+                raise naming(self.path, error) from error
+            except Exception as error:  # HDF5 and h5py raise nearly anything over a damaged file
                 if time.monotonic() >= give_up:
                     raise RunFileError(f"{self.path}: {self._explain()} ({error})") from error
             time.sleep(BETWEEN_TRIES)
@@ -140,7 +143,7 @@ class RunReader:
                 raise TimeoutError("its writer does not let go of it")
             began = time.monotonic()
             with h5py.File(self._raw, "r") as file:
-                _check_schema(self.path, file)
+                check_schema(self.path, file)
                 result, grows = read(file), file.attrs["status"] == "running"
             if grows and time.monotonic() - began > LONGEST_READ:
                 raise TimeoutError(f"the file grows, and reading took over {LONGEST_READ:g} s")
@@ -190,12 +193,22 @@ def _newest(folder: Path) -> Path:
     return max(found)[1]
 
 
-def _check_schema(path: Path, file: h5py.File) -> None:
+def naming(path: Path, error: RunFileError) -> RunFileError:
+    """The error with the file's name in front, if it is not there yet."""
+    text = str(error)
+    return (
+        error if text.startswith(str(path)) else RunFileError(f"{path}: not a run's file: {text}")
+    )
+
+
+def check_schema(path: Path, file: h5py.File) -> None:
+    """Raise `RunFileError` if it is not the file of a run, or of another version."""
     schema, version = file.attrs.get("schema"), file.attrs.get("schema_version")
-    if schema != SCHEMA:
+    if not isinstance(schema, str) or schema != SCHEMA:
         raise RunFileError(f"{path}: not the file of a run: its schema is {schema}, not {SCHEMA}")
     if version != SCHEMA_VERSION:
-        newer = "; a newer meanfield wrote it" if version > SCHEMA_VERSION else ""
+        is_newer = isinstance(version, int | np.integer) and version > SCHEMA_VERSION
+        newer = "; a newer meanfield wrote it" if is_newer else ""
         raise RunFileError(
             f"{path}: schema version {version} came, {SCHEMA_VERSION} can be read{newer}"
         )
@@ -203,8 +216,10 @@ def _check_schema(path: Path, file: h5py.File) -> None:
 
 def read_header(file: h5py.File) -> RunHeader:
     """All but the observables and the particles."""
+    require_plain(file)
     attributes = {
-        key: getattr(value, "item", lambda v=value: v)() for key, value in file.attrs.items()
+        key: clean(value.item() if isinstance(value, np.generic) else value)
+        for key, value in file.attrs.items()
     }
     times, comparison = np.empty(0), {}
     if "comparison" in file:
@@ -214,13 +229,13 @@ def read_header(file: h5py.File) -> RunHeader:
             comparison[process] = {name: group[name][i] for name in COMPARISONS}
     names = [name for name in file if name not in ("config", "comparison")]
     processes = {name: _process_header(file[name]) for name in names}
-    return RunHeader(attributes, file["config"].asstr()[()], processes, times, comparison)
+    return RunHeader(attributes, clean(file["config"].asstr()[()]), processes, times, comparison)
 
 
 def _process_header(group: h5py.Group) -> ProcessHeader:
     snapshots = group["snapshots"]
     return ProcessHeader(
-        **{key: group.attrs[key] for key in ("flow", "status", "message")},
+        **{key: clean(group.attrs[key]) for key in ("flow", "status", "message")},
         rows=len(group["observables/time"]),
         snapshot_times=snapshots["time"][:],
         parameter_names=tuple(snapshots["parameter"].asstr()[:]),

@@ -169,6 +169,7 @@ class _Recorder:
             "sharpness": pairs.values[0],
             "sharpness_residual": pairs.residuals[0],
             "hessian_eigs": pairs.values,
+            "hessian_residuals": pairs.residuals,
         }
         return row, pairs.vectors if pairs.converged else None
 

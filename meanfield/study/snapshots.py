@@ -5,7 +5,7 @@
     /                       Conventions, schema, schema_version, status, message, created, seed,
                             learning_rate, versions_json; dataset `config`, the resolved TOML
     /<process>              flow, status, message
-    /<process>/observables  time, OBSERVABLES, the flow's diagnostics, hessian_eigs[time, eig]
+    /<process>/observables  time, OBSERVABLES, the flow's diagnostics, hessian_eigs[time, eig], hessian_residuals[time, eig]
     /<process>/snapshots    time, particle, parameter, position[time, particle, parameter],
                             fluctuation[time, (mode,) particle, parameter], weight[particle]
     /comparison             process, time, COMPARISONS[process, time]
@@ -38,6 +38,7 @@ from meanfield.study.layout import (
     FILE_NAME,
     SCHEMA,
     SCHEMA_VERSION,
+    SPECTRUM,
     TIME,
     Floats,
     OutputError,
@@ -48,7 +49,8 @@ from meanfield.study.layout import (
     RunRecord,
     Status,
 )
-from meanfield.study.reader import read_header
+from meanfield.study.plain_file import clean
+from meanfield.study.reader import check_schema, naming, read_header
 
 CHUNK_BYTES = 2**20
 SMALL_CHUNK_BYTES = 2**14  # snapshots smaller than this share a chunk
@@ -192,9 +194,9 @@ class RunWriter:
         )
         for name, about in process.observables.items():
             _variable(group, name, ("time",), about, chunks=(1024,))
-        about = ("largest eigenvalues of the mean-field Hessian", "1")
         chunks = (1024, self._layout.eigenvalues)
-        _variable(group, "hessian_eigs", ("time", "eig"), about, chunks=chunks)
+        for name, about in SPECTRUM.items():
+            _variable(group, name, ("time", "eig"), about, chunks=chunks)
 
     def _create_snapshots(self, group: h5py.Group, process: ProcessLayout) -> None:
         layout, modes = self._layout, process.modes
@@ -243,7 +245,7 @@ class RunWriter:
         if not rows.waiting:
             return
         with self._commit():
-            for name in (*self._layout.processes[process].observables, "hessian_eigs"):
+            for name in (*self._layout.processes[process].observables, *SPECTRUM):
                 missing = np.full(group[name].shape[1:], np.nan)
                 values = np.array([row.get(name, missing) for _, row in rows.waiting], dtype=float)
                 _append(group[name], rows.written, values)
@@ -364,12 +366,11 @@ def read_run(path: str | Path) -> RunRecord:
         raise RunFileError(f"{path}: there is no such file")
     try:
         with h5py.File(path, "r") as file:
-            schema = file.attrs.get("schema"), file.attrs.get("schema_version")
-            if schema != (SCHEMA, SCHEMA_VERSION):
-                came, read = f"{schema[0]} {schema[1]}", f"{SCHEMA} {SCHEMA_VERSION}"
-                raise RunFileError(f"{path}: a file of schema {came}, only {read} can be read")
+            check_schema(path, file)
             return _record(path, file)
-    except (OSError, KeyError, RuntimeError) as error:
+    except RunFileError as error:
+        raise naming(path, error) from error
+    except Exception as error:  # HDF5 and h5py raise nearly anything over a damaged file
         raise RunFileError(f"{path}: not the file of a finished run ({error})") from error
 
 
@@ -382,13 +383,17 @@ def _record(path: Path, file: h5py.File) -> RunRecord:
 
 def _process_record(group: h5py.Group) -> ProcessRecord:
     snapshots, position = group["snapshots"], group["snapshots/position"]
+    rows, count = len(group["observables/time"]), len(snapshots["time"])
+    observables = {k: v[:rows] for k, v in group["observables"].items() if k != "eig"}
+    if group.attrs["flow"] == "gradient_descent":
+        observables.setdefault("iterate_loss", np.full(rows, np.nan))
     return ProcessRecord(
-        **{key: group.attrs[key] for key in ("flow", "status", "message")},
-        observables={k: v[:] for k, v in group["observables"].items() if k != "eig"},
+        **{key: clean(group.attrs[key]) for key in ("flow", "status", "message")},
+        observables=observables,
         snapshot_times=snapshots["time"][:],
-        first=position[0] if len(position) else None,
-        last=position[-1] if len(position) else None,
-        trajectory=position[:, 0] if position.shape[1] == 1 else None,
+        first=position[0] if count else None,
+        last=position[count - 1] if count else None,
+        trajectory=position[:count, 0] if position.shape[1] == 1 else None,
         parameter_names=tuple(snapshots["parameter"].asstr()[:]),
     )
 

@@ -33,5 +33,5 @@ def parse_value(text: str) -> Any:
     """A TOML value, or the text itself where it is none: ``--set risk.loss=softmax``."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text

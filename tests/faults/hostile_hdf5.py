@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -222,7 +221,7 @@ def _grown(rng: Rng, file: h5py.File) -> None:
 
 
 def _bomb(rng: Rng, file: h5py.File) -> None:
-    shape = (3, 4, 3) if rng.random() < 0.3 else (2**24,)
+    shape = (3, 4, 3) if rng.random() < 0.3 else (2**19,)
     chunks = shape if rng.random() < 0.5 else tuple(min(2**16, n) for n in shape)
 
     def make(group: h5py.Group, name: str) -> None:

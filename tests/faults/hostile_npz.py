@@ -17,7 +17,22 @@ from tests.faults.hostile_payload import Payload
 Rng = np.random.Generator
 DTYPES = ("f8", "f4", "i8", "u1", "?", "c16", "U3", "S5", "V8", "M8[s]", "O", "f2", ">f8", "g")
 MARKS = (b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY", b"'shape'", b"'descr'")
-SHAPES = ((), (0,), (1,), (3,), (3, 0), (0, 3), (3, 1), (3, 2), (2, 2, 2), (1,) * 32)
+SHAPES = (
+    (),
+    (0,),
+    (1,),
+    (3,),
+    (4,),
+    (3, 0),
+    (0, 3),
+    (3, 1),
+    (3, 2),
+    (4, 1),
+    (4, 3),
+    (3, 7),
+    (2, 2, 2),
+    (1,) * 32,
+)
 
 
 def write(rng: Rng, folder: Path) -> Path:
@@ -28,6 +43,9 @@ def write(rng: Rng, folder: Path) -> Path:
         path.write_bytes(damage(rng, _plain(rng), MARKS))
     else:
         members = {"inputs.npy": _array(rng), "targets.npy": _array(rng)}
+        if rng.random() < 0.6:  # one of them is good: what is wrong with the other is looked at
+            good = npy(np.ones((3, 2))) if rng.random() < 0.5 else npy(np.ones((4, 1), "i4"))
+            members["targets.npy" if rng.random() < 0.7 else "inputs.npy"] = good
         if kind < 0.45:
             members[
                 str(rng.choice(["../../escape.npy", "/tmp/escape.npy", "a\\b", "nested.npz"]))
@@ -75,7 +93,15 @@ def said(descr: object, shape: object, body: bytes = b"", fortran: object = Fals
 
 
 def _array(rng: Rng) -> bytes:
-    kinds: tuple[Callable[[Rng], bytes], ...] = (_honest, _honest, _liar, _header, _objects, _bomb)
+    kinds: tuple[Callable[[Rng], bytes], ...] = (
+        _honest,
+        _honest,
+        _honest,
+        _liar,
+        _header,
+        _objects,
+        _bomb,
+    )
     return kinds[rng.integers(len(kinds))](rng)
 
 

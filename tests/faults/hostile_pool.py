@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 5.0  # seconds that one file may take
-START = 120.0  # seconds that a worker may take to begin, compilation included
+PATIENCE = 5.0  # seconds of work that one file may take
+LONGEST = 20.0  # seconds on the clock, on a machine that has other things to do
+START = 600.0  # seconds that a worker may take to begin, compilation included
 GOOD = ("accepted", "refused")
 
 
@@ -67,8 +68,10 @@ def _cases(
         str(first),
         str(count),
     ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-                                "NO_COLOR": "1", "COLUMNS": "200"}  # fmt: skip
+    threads = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    environment = (
+        os.environ | threads | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "200"}
+    )
     with subprocess.Popen(
         command + (["--unsafe"] if unsafe else []),
         cwd=folder,
@@ -87,7 +90,7 @@ def _cases(
         current, outcome = None, "crashed"
         try:
             while True:
-                line = lines.get(timeout=START if current is None else PATIENCE + 1)
+                line = lines.get(timeout=START if current is None else LONGEST)
                 if not line:
                     break
                 said = json.loads(line) if line.startswith('{"case"') else {}

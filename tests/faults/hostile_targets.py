@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import tarfile
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from typer.testing import CliRunner
+from typer.main import get_command
 
 import meanfield
 from meanfield import tasks
@@ -24,6 +27,7 @@ from tests.faults import hostile_cifar, hostile_hdf5, hostile_npz, hostile_toml
 Rng = np.random.Generator
 Write = Callable[[Rng, Path], Path]
 Use = Callable[[Rng, Path], str]
+PROGRAM = get_command(app)
 
 
 def use_npz(rng: Rng, path: Path) -> str:
@@ -56,13 +60,18 @@ def use_hdf5(rng: Rng, path: Path) -> str:
             seen.append(read(path))
         except ValueError as error:
             errors.append(error)
-    seen.append(command(["info", str(path)]))
-    seen.append(command(["info", "--json", str(path)]))
-    seen.append(command(["compare", "--no-figure", str(path)]))
-    seen.append(command(["distance", "--json", str(path), str(path)]))
+    file, folder = str(path), str(path.parent / "figures")
     if rng.random() < 0.02:
-        seen.append(command(["plot", str(path), "--out", str(path.parent / "figures")]))
-        seen.append(command(["compare", str(path)]))
+        seen.append(
+            command(["plot", file, "--out", folder] if rng.random() < 0.5 else ["compare", file])
+        )
+    commands = (
+        ["info", file],
+        ["info", "--json", file],
+        ["compare", "--no-figure", file],
+        ["distance", "--json", file, file],
+    )
+    seen.append(command(commands[rng.integers(4)]))
     if errors:
         raise errors[0]
     return "\n".join(seen)
@@ -100,14 +109,28 @@ def _shown(array: Any) -> str:
 
 def command(arguments: list[str]) -> str:
     """Run a command in this process; whatever it lets through is raised."""
-    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    if result.exit_code not in (0, 1, 2):
-        raise SystemExit(f"exit code {result.exit_code}")
-    if result.exit_code and not result.stderr.strip() and "valid" not in result.stdout:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace")
+    code: object = 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            PROGRAM.main(args=arguments, prog_name="meanfield")
+        except SystemExit as end:
+            code = end.code
+    said, complaint = (_written(stream) for stream in (out, err))
+    if code not in (None, 0, 1, 2) or "Traceback" in complaint:
+        raise SystemExit(f"exit code {code}: {complaint}")
+    if code and not complaint.strip() and "valid" not in said:
         raise SystemExit("refused without a word")
-    if "--json" in arguments and result.exit_code == 0:
-        json.loads(result.stdout, parse_constant=_no_constant)
-    return str(result.output)
+    if "--json" in arguments and not code:
+        json.loads(said, parse_constant=_no_constant)
+    return said + complaint
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    content: bytes = stream.buffer.getvalue()  # type: ignore[attr-defined]
+    return content.decode()
 
 
 def _no_constant(name: str) -> None:
@@ -140,14 +163,26 @@ def unsafe_cifar(rng: Rng, path: Path) -> str:
 
 
 def unsafe_toml(rng: Rng, path: Path) -> str:
-    """A study that may say where its output goes."""
+    """A configuration any text of which may be the name of an output."""
     try:
-        study = load(path)
-        target = Path(study.model_dump()["task"].get("path") or "x")
-        with (path.parent / target).open("a"):
-            return "made"
-    except OSError as error:
-        raise ValueError("no such place") from error
+        settings = tomllib.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError("not TOML") from error
+    for text in _texts(settings):
+        try:
+            with (path.parent / text).open("a"):
+                pass
+        except (OSError, ValueError):
+            continue
+    return "made"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _texts(entry)
 
 
 def unsafe_hdf5(rng: Rng, path: Path) -> str:

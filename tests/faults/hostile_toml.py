@@ -71,7 +71,7 @@ def overrides(rng: Rng) -> list[str]:
         "processes.gradient_flow",
     )
     found = []
-    for _ in range(rng.integers(0, 3)):
+    for _ in range(rng.integers(1, 3) if rng.random() < 0.3 else 0):
         name, key = (
             str(rng.choice(sections)),
             str(rng.choice([*KEYS, "width", "n", "path", "name"])),
@@ -107,14 +107,14 @@ def value(rng: Rng) -> Any:
 
 
 def _with_strangers(rng: Rng, table: dict[str, Any]) -> dict[str, Any]:
-    if rng.random() < 0.03:
+    if rng.random() < 0.01:
         table[f'"{KEYS[rng.integers(len(KEYS))]}"'] = value(rng)
     return table
 
 
 def _field(rng: Rng, annotation: Any) -> Any:
     """A value for a field of this type, mostly a good one."""
-    if rng.random() < 0.08:
+    if rng.random() < 0.015:
         return value(rng)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return _section(rng, annotation)
@@ -150,7 +150,7 @@ def _section(rng: Rng, model: type[BaseModel]) -> dict[str, Any]:
 
 def _processes(rng: Rng, annotation: Any) -> dict[str, Any]:
     names = [
-        f'"{KEYS[rng.integers(len(KEYS))]}"' if rng.random() < 0.1 else f"p{i}"
+        f'"{KEYS[rng.integers(len(KEYS))]}"' if rng.random() < 0.03 else f"p{i}"
         for i in range(rng.integers(0, 3))
     ]
     return {name: _field(rng, annotation) for name in names}

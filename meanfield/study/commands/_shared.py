@@ -41,6 +41,8 @@ def user_errors() -> Iterator[None]:
         fail(error, FAILED)
     except ValueError as error:
         fail(error, WRONG_INPUT)
+    except MemoryError as error:
+        fail(MemoryError(f"there is not enough memory: {error}"), FAILED)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
@@ -59,16 +61,23 @@ def draw(record: RunRecord, folder: Path, formats: list[str]) -> list[Path]:
 
 
 def report(record: RunRecord) -> dict[str, Any]:
-    from meanfield.study.summary import summarize
+    from meanfield.study.summary import cautions, summarize
 
-    attributes = {key: record.attributes[key] for key in ("status", "message", "seed")}
-    return {"file": str(record.path), **attributes, "processes": summarize(record)}
+    attributes = {key: record.attributes.get(key) for key in ("status", "message", "seed")}
+    return {
+        "file": str(record.path),
+        **attributes,
+        "processes": summarize(record),
+        "warnings": cautions(record),
+    }
 
 
 def print_summary(record: RunRecord) -> None:
-    from meanfield.study.summary import QUANTITIES, summarize, summary_cell
+    from meanfield.study.summary import QUANTITIES, cautions, summarize, summary_cell
 
     print_rows(summarize(record), QUANTITIES, summary_cell)
+    for caution in cautions(record):
+        typer.echo(f"warning: {caution}", err=True)
 
 
 def print_rows(

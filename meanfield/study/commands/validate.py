@@ -21,7 +21,7 @@ def validate(
         from meanfield.study.problem import check
 
         check(load(config))
-    except ValueError as error:
+    except (ValueError, MemoryError) as error:
         if not as_json:
             fail(error, WRONG_INPUT)
         print_json({"valid": False, "errors": str(error).splitlines()})
