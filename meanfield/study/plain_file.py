@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -17,8 +16,9 @@ import h5py
 import numpy as np
 
 from meanfield.study.layout import COMPARISONS, OBSERVABLES, RunFileError
+from meanfield.study.toml import parse
 
-MAX_CONFIG = 2**20  # characters
+MAX_CONFIG = 2**18  # characters
 MAX_NAMES = 10_000  # objects in a group
 MAX_INFLATION = 1032  # the most that deflate can make of a byte
 STATUSES = ("running", "complete", "diverged", "interrupted", "failed")
@@ -180,8 +180,8 @@ def _require_config(file: h5py.File) -> None:
     if text is None or len(text) > MAX_CONFIG:
         raise RunFileError("config is not a text")
     try:
-        tables = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        tables = parse(text)
+    except ValueError as error:
         raise RunFileError("config is not TOML") from error
     strange = [name for name in _TABLES if not isinstance(tables.get(name, {}), dict)]
     _require(not strange, f"config: {', '.join(strange)} is not a table")

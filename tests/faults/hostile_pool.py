@@ -17,7 +17,10 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 5.0  # seconds of work that one file may take
-LONGEST = 20.0  # seconds on the clock, on a machine that has other things to do
+LONGEST = {
+    "toml": 120.0
+}  # seconds on the clock, where a study's kernels may have to be compiled first
+OTHERWISE = 20.0  # on a machine that has other things to do
 START = 600.0  # seconds that a worker may take to begin, compilation included
 GOOD = ("accepted", "refused")
 
@@ -90,7 +93,9 @@ def _cases(
         current, outcome = None, "crashed"
         try:
             while True:
-                line = lines.get(timeout=START if current is None else LONGEST)
+                line = lines.get(
+                    timeout=START if current is None else LONGEST.get(loader, OTHERWISE)
+                )
                 if not line:
                     break
                 said = json.loads(line) if line.startswith('{"case"') else {}

