@@ -129,19 +129,26 @@ def search_places() -> list[Path]:
 def _find(path: str | os.PathLike[str] | None) -> Path:
     places = search_places() if path is None else [Path(path).expanduser()]
     for place in places:
-        if path is not None and place.is_file():
+        if path is not None and _is_file(place):
             return place
         for folder in (place, place / FOLDER):
-            if any((folder / name).is_file() for name in (*TRAIN_BATCHES, *TEST_BATCHES)):
+            if any(_is_file(folder / name) for name in (*TRAIN_BATCHES, *TEST_BATCHES)):
                 return folder
         for name in _ARCHIVES:
-            if (place / name).is_file():
+            if _is_file(place / name):
                 return place / name
     looked = ", ".join(str(place.absolute()) for place in places)
     raise ValueError(
         f"path: no CIFAR-10 found, neither {_ARCHIVES[0]} nor {FOLDER}/ in {looked}; "
         f"the official file is {URL}"
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than the file system has room for
+        return False
 
 
 def _read_folder(folder: Path, names: tuple[str, ...]) -> dict[str, bytes]:

@@ -134,6 +134,13 @@ def test_a_chain_of_long_names_is_refused(tmp_path):
         tasks.cifar10(path, n=2, train=False)
 
 
+@pytest.mark.parametrize("load", [tasks.cifar10, tasks.from_npz])
+@pytest.mark.parametrize("path", ["é" * 300, "a\0b", "/dev/zero", "."])
+def test_a_path_that_is_no_file_is_refused(load, path):
+    with pytest.raises(ValueError, match=r"\S"):
+        load(path)
+
+
 def test_nothing_of_an_archive_is_written_anywhere(tmp_path):
     path = tmp_path / "in" / "cifar-10-python.tar.gz"
     path.parent.mkdir()
