@@ -1,6 +1,7 @@
 """Run files and configurations from strangers: each case here once ended in a traceback, or read another file."""
 
 import os
+import signal
 import time
 
 import h5py
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import meanfield
+from meanfield.study import snapshots, trial
 from meanfield.study.config import ConfigError, load
 from meanfield.study.layout import ProcessLayout, RunFileError, RunLayout
 from meanfield.study.snapshots import read_run
@@ -144,6 +146,26 @@ def test_missing_observables_are_named(run):
     with h5py.File(run, "r+") as file:
         del file[f"{GD}/observables/free_energy"]
     assert_refused(run, "has no free_energy")
+
+
+def _spin(path):
+    while True:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (lambda path: os.kill(os.getpid(), signal.SIGSEGV), "crashes the HDF5 library"),
+        (_spin, "takes over 1 s"),
+    ],
+)
+def test_a_file_that_harms_its_reader_is_refused_by_the_commands(run, monkeypatch, read, message):
+    monkeypatch.setattr(snapshots, "read_run", read)
+    monkeypatch.setattr(trial, "SECONDS", 1)
+    for arguments in (["info", str(run)], ["distance", str(run), str(run)]):
+        said = command(arguments)
+        assert said.startswith("error:") and message in said
 
 
 # --- configurations ------------------------------------------------------------------------------

@@ -27,7 +27,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machin
 FormatsOption = Annotated[
     str, typer.Option("--format", help="png, svg, pdf, or several with commas.")
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN.h5", help="The file of a run.")]
 
 
 @contextmanager
@@ -52,6 +51,20 @@ def fail(error: Exception, code: int) -> NoReturn:
     separator = "\n  " if "\n" in text else " "
     typer.echo(f"error:{separator}" + text.replace("\n", separator), err=True)
     raise typer.Exit(code) from None
+
+
+def tried(path: Path) -> Path:
+    """The path of a file that can be read without harm; the command ends where it cannot."""
+    from meanfield.study.trial import try_out
+
+    with user_errors():
+        try_out(path)
+    return path
+
+
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN.h5", help="The file of a run.", callback=tried)
+]
 
 
 def draw(record: RunRecord, folder: Path, formats: list[str]) -> list[Path]:
