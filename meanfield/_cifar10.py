@@ -94,15 +94,43 @@ def class_indices(classes: Sequence[str | int] | None) -> list[int]:
     return indices
 
 
-def standardize(images: Images, mean_square: float) -> NDArray[np.float64]:
-    """The pixels minus the mean of their channel over these images, times one factor that makes the mean of x² `mean_square`."""
-    pixels = images.reshape(len(images), 3, -1).astype(np.float64)
-    pixels -= pixels.mean(axis=(0, 2), keepdims=True)
-    size = np.sqrt(np.mean(pixels**2))
+def sample(
+    path: str | os.PathLike[str] | None, n: int, indices: list[int], seed: int, train: bool
+) -> tuple[Images, Labels]:
+    """The first n images of these classes in a random order, and their labels.
+
+    Raises
+    ------
+    ValueError
+        As `load`, and where there are fewer than n.
+    """
+    images, labels = load(path, train)
+    places = np.flatnonzero(np.isin(labels, indices))
+    if n > len(places):
+        raise ValueError(f"n: {n} came, there are {len(places)} images of these classes")
+    chosen = places[np.random.default_rng(seed).permutation(len(places))[:n]]
+    return images[chosen], labels[chosen]
+
+
+def standardize(
+    images: Images, mean_square: float, like: Images | None = None
+) -> NDArray[np.float64]:
+    """The pixels minus the mean of their channel, times one factor that makes the mean of x² `mean_square`.
+
+    Both are taken over these images, or over those that they shall be scaled `like`.
+    """
+    model = _by_channel(images if like is None else like)
+    mean = model.mean(axis=(0, 2), keepdims=True)
+    size = np.sqrt(np.mean((model - mean) ** 2))
     if size == 0.0:
         raise ValueError("images: every channel is constant, there is nothing to scale")
+    pixels = _by_channel(images) - mean
     pixels *= np.sqrt(mean_square) / size
     return pixels.reshape(len(images), -1)
+
+
+def _by_channel(images: Images) -> NDArray[np.float64]:
+    return images.reshape(len(images), 3, -1).astype(np.float64)
 
 
 # --- where the files are -------------------------------------------------------------------------

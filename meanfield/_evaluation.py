@@ -1,7 +1,14 @@
-"""From networks and particle arrays to the kernels and back."""
+"""From networks and particle arrays to the kernels and back, and the order in which sums over particles are taken.
+
+Particles form groups, by N alone, and a group has blocks, by its size alone. A sum over particles is taken block by block
+within a group, then group by group: a tree that neither the number of threads, which share the blocks, nor that of the
+processes, which share the groups, can change.
+"""
 
 from __future__ import annotations
 
+import functools
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +21,21 @@ if TYPE_CHECKING:
     from meanfield.networks import TwoLayerNetwork
 
 Array = NDArray[np.floating[Any]]
+Bounds = tuple[
+    int, ...
+]  # of consecutive groups: group g is the particles bounds[g] to bounds[g + 1]
+
+# A group is the least that a process can have. Groups below a tile of particles cost time: there are few of them even so.
+FEWEST_GROUPS, MOST_GROUPS = 4, 16
+BLOCKS_PER_GROUP = 16
+
+
+@functools.lru_cache
+def group_bounds(n_particles: int) -> Bounds:
+    """The bounds (G + 1) of the groups: as many as there are tiles of particles, but from 4 (or N, if less) to 16."""
+    tiles = -(-n_particles // two_layer.PARTICLE_TILE)
+    n_groups = min(max(tiles, FEWEST_GROUPS), MOST_GROUPS, n_particles)
+    return tuple(g * n_particles // n_groups for g in range(n_groups + 1))
 
 
 def network_jet(
@@ -28,11 +50,29 @@ def network_jet(
 
     `weights` (N,) are the particles', 1/N each by default.
     """
-    particles = _weighted(network, _packed(network, particles, 1.0), weights)
+    n = len(particles)
+    masses = None if weights is None else n * weights
+    return mean_of(
+        group_sums(network, particles, inputs, group_bounds(n), direction, order, masses), n
+    )
+
+
+def group_sums(
+    network: TwoLayerNetwork,
+    particles: Array,
+    inputs: Array,
+    groups: Bounds,
+    direction: Array | None = None,
+    order: int = 0,
+    masses: Array | None = None,
+) -> Array:
+    """Σ_i m_i a_i σ(w_i·x_k) over each group and its derivatives, (groups, m + 1, n, c), for masses m_i, 1 by default."""
+    particles = _massive(network, _packed(network, particles, 1.0), masses)
     if direction is not None:
-        direction = _weighted(network, _packed(network, direction, 0.0), weights)
-    n_blocks = two_layer.block_count(len(particles))
-    partials = np.empty((n_blocks, order + 1, len(inputs), network.output_dim), particles.dtype)
+        direction = _massive(network, _packed(network, direction, 0.0), masses)
+    bounds, first_blocks = _blocks(groups)
+    shape = (order + 1, len(inputs), network.output_dim)
+    partials = np.empty((len(bounds) - 1, *shape), particles.dtype)
     with kernel_threads(_work(particles, inputs, order)):
         two_layer.network_jet(
             two_layer.ACTIVATIONS.index(network.activation),
@@ -41,11 +81,34 @@ def network_jet(
             particles if direction is None else direction,
             network.output_dim,
             inputs,
+            bounds,
             partials,
         )
-    # Summed along the first axis, row after row: one order whatever the thread count.
-    total: Array = partials.sum(axis=0) / particles.dtype.type(len(particles))
+    if len(bounds) == len(groups):  # a block for each group
+        return partials
+    sums = np.empty((len(groups) - 1, *shape), particles.dtype)
+    for g in range(len(sums)):
+        np.sum(partials[first_blocks[g] : first_blocks[g + 1]], axis=0, out=sums[g])
+    return sums
+
+
+def mean_of(sums: Array, n_particles: int) -> Array:
+    """Sums over all groups (groups, …), in their order, over N. From +0, so that a group of −0 may as well come as +0."""
+    total: Array = np.sum(sums, axis=0, initial=0.0) / sums.dtype.type(n_particles)
     return total
+
+
+def inner_sums(u: Array, v: Array, groups: Bounds) -> NDArray[np.float64]:
+    """Σ_i u_i·v_i over each group, (groups,), in float64."""
+    products = (u * v).astype(np.float64, copy=False)
+    width = products[0].size
+    starts = [width * bound for bound in groups[:-1]]
+    return np.add.reduceat(products.ravel(), starts)
+
+
+def inner_of(sums: NDArray[np.float64], n_particles: int) -> float:
+    """The inner product, from those sums of all groups: `mean_of` for a single number, only faster."""
+    return (0.0 + float(np.add.reduce(sums))) / n_particles
 
 
 def gradient_jet(
@@ -54,11 +117,16 @@ def gradient_jet(
     inputs: Array,
     residuals: Array,
     direction: Array | None = None,
+    groups: Bounds | None = None,
 ) -> Array:
-    """d^m/dε^m Σ_k r_k·∇_θ φ(θ_i; x_k), (N, D), for residuals (m + 1, n, c): r and its derivatives along `direction`."""
+    """d^m/dε^m Σ_k r_k·∇_θ φ(θ_i; x_k), (N, D), for residuals (m + 1, n, c): r and its derivatives along `direction`.
+
+    The particles form `groups`, by default those of N.
+    """
     particles = _packed(network, particles, 1.0)
     if direction is not None:
         direction = _packed(network, direction, 0.0)
+    bounds, _ = _blocks(group_bounds(len(particles)) if groups is None else groups)
     gradient = np.empty_like(particles)
     with kernel_threads(_work(particles, inputs, len(residuals) - 1)):
         two_layer.gradient_jet(
@@ -69,9 +137,21 @@ def gradient_jet(
             network.output_dim,
             inputs,
             residuals,
+            bounds,
             gradient,
         )
     return gradient if network.train_output else gradient[:, network.output_dim :].copy()
+
+
+@functools.lru_cache
+def _blocks(groups: Bounds) -> tuple[NDArray[np.int64], Bounds]:
+    """The bounds (B + 1) of all blocks, and the number (groups + 1) of the block with which each group begins."""
+    bounds, first_blocks = [groups[0]], [0]
+    for begin, end in itertools.pairwise(groups):
+        count = min(BLOCKS_PER_GROUP, -(-(end - begin) // two_layer.PARTICLE_TILE))
+        bounds += [begin + b * (end - begin) // count for b in range(1, count + 1)]
+        first_blocks.append(len(bounds) - 1)
+    return np.array(bounds, dtype=np.int64), tuple(first_blocks)
 
 
 def _packed(network: TwoLayerNetwork, particles: Array, output_weight: float) -> Array:
@@ -82,12 +162,12 @@ def _packed(network: TwoLayerNetwork, particles: Array, output_weight: float) ->
     return np.hstack([outputs, particles])
 
 
-def _weighted(network: TwoLayerNetwork, packed: Array, weights: Array | None) -> Array:
-    """Equal-weight particles of the same network: f is linear in a, so a weight p of a particle is a factor N p of its a."""
-    if weights is None:
+def _massive(network: TwoLayerNetwork, packed: Array, masses: Array | None) -> Array:
+    """Particles of mass 1 of the same network: f is linear in a, so a particle's mass is a factor of its a."""
+    if masses is None:
         return packed
     scaled = packed.copy()
-    scaled[:, : network.output_dim] *= (len(weights) * weights)[:, None].astype(packed.dtype)
+    scaled[:, : network.output_dim] *= masses[:, None].astype(packed.dtype)
     return scaled
 
 

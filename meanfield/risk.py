@@ -107,6 +107,8 @@ class Risk:
         x = self._particles("x", x)
         p = self._weights(weights, x)
         losses = self._loss.value(self._jet(x, p)[0], self._targets)
+        if not self.weight_decay:
+            return float(losses.mean())
         second_moment = self.inner(x, x) if p is None else float(np.sum(p[:, None] * x * x))
         return float(losses.mean()) + 0.5 * self.weight_decay * second_moment
 
@@ -141,9 +143,10 @@ class Risk:
         return self._gradient_jet(x, [r, dr, ddr], u)
 
     def inner(self, u: ArrayLike, v: ArrayLike) -> float:
-        """⟨u, v⟩ = (1/N) Σ_i u_i·v_i, summed in float64 and in one order whatever the thread count."""
+        """⟨u, v⟩ = (1/N) Σ_i u_i·v_i, summed in float64 and in one order whatever the number of threads or processes."""
         u, v = np.asarray(u), np.asarray(v)
-        return float(np.sum(u * v, dtype=np.float64)) / len(u)
+        sums = _evaluation.inner_sums(u, v, _evaluation.group_bounds(len(u)))
+        return _evaluation.inner_of(sums, len(u))
 
     def _jet(
         self, x: Array, weights: Array | None, direction: Array | None = None, order: int = 0
@@ -153,10 +156,14 @@ class Risk:
     def _gradient_jet(
         self, x: Array, residuals: list[Array], direction: Array | None = None
     ) -> Array:
-        scaled = np.stack(residuals).astype(self.dtype, copy=False) / self.dtype.type(
+        scaled = self._scaled(residuals)
+        return _evaluation.gradient_jet(self.network, x, self._inputs, scaled, direction)
+
+    def _scaled(self, residuals: list[Array]) -> Array:
+        """ℓ' and its derivatives at the data, over n: (order + 1, n, c)."""
+        return np.stack(residuals).astype(self.dtype, copy=False) / self.dtype.type(
             len(self._inputs)
         )
-        return _evaluation.gradient_jet(self.network, x, self._inputs, scaled, direction)
 
     def _decayed(self, derivative: Array, argument: Array) -> Array:
         """A derivative of the loss with that of ∫ V dρ, which is λ times its argument."""

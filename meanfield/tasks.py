@@ -185,13 +185,9 @@ def cifar10(
     indices = _cifar10.class_indices(classes)
     if target == "sign" and len(indices) != 2:
         raise ValueError(f"target: 'sign' came, it needs exactly two classes, not {len(indices)}")
-    images, labels = _cifar10.load(path, train)
-    places = np.flatnonzero(np.isin(labels, indices))
-    if n > len(places):
-        raise ValueError(f"n: {n} came, there are {len(places)} images of these classes")
-    chosen = places[np.random.default_rng(seed).permutation(len(places))[:n]]
-    inputs = _cifar10.standardize(images[chosen], float(mean_square))
-    one_hot = (labels[chosen, None] == np.array(indices)).astype(np.float64)
+    images, labels = _cifar10.sample(path, n, indices, seed, train)
+    inputs = _cifar10.standardize(images, float(mean_square))
+    one_hot = (labels[:, None] == np.array(indices)).astype(np.float64)
     targets = one_hot[:, :1] - one_hot[:, 1:] if target == "sign" else one_hot
     names = "all classes" if classes is None else ", ".join(_cifar10.CLASSES[i] for i in indices)
     return Task(inputs, targets, name=f"CIFAR-10 ({names}, n={n}{'' if train else ', test'})")

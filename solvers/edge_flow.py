@@ -48,6 +48,7 @@ class EdgeFlow(ContinuousFlow):
 
     learning_rate: float
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
+    particlewise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_learning_rate(self.learning_rate)

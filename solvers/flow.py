@@ -36,6 +36,9 @@ class Flow(ABC):
     diagnostic_names: ClassVar[tuple[str, ...]] = ()
     #: whether particle i of the center is the i-th of gradient descent
     labelled: ClassVar[bool] = True
+    #: whether its arithmetic goes particle by particle, apart from what it asks of the objective, `norm`, `peak` and
+    #: `top_eigenpairs`: each process then moves its own particles only
+    particlewise: ClassVar[bool] = False
 
     @property
     def balanced(self) -> bool:

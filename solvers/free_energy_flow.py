@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from solvers.flow import ContinuousFlow
 from solvers.free_energy import FreeEnergy
-from solvers.objective import Array, inner, norm
+from solvers.objective import Array, inner, norm, peak
 from solvers.spectrum import top_eigenpairs
 
 GROWTHS = ("linear", "exact")
@@ -75,6 +75,8 @@ class FreeEnergyFlow(ContinuousFlow):
     fluctuation_floor: float | str = 0.0
     delay: bool = False
 
+    particlewise: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         FreeEnergy(None, self.learning_rate, self.closure)
         if self.growth not in GROWTHS:
@@ -120,10 +122,10 @@ class FreeEnergyFlow(ContinuousFlow):
     def _floor(self, objective: Any, center: Array, u: Array) -> float:
         if self.fluctuation_floor != "rounding":
             return float(self.fluctuation_floor)
-        largest = np.max(np.abs(u))
+        largest = peak(objective, u)
         if largest == 0.0:
             return 0.0
-        q = u / largest  # u may be so small that its square underflows
+        q = u / u.dtype.type(largest)  # u may be so small that its square underflows
         return float(np.finfo(u.dtype).eps) * norm(objective, center * q) / norm(objective, q)
 
     def center(self, step: int, state: Array) -> Array:
@@ -147,7 +149,7 @@ class FreeEnergyFlow(ContinuousFlow):
 
 def _exact_growth_correction(objective: Any, u: Array, linear: Array) -> Array:
     """(log|ρ| − (ρ − 1)) u: from the linear law's growth along u, ρ − 1, to gradient descent's, log|ρ| (at least −2)."""
-    scale = np.max(np.abs(u))
+    scale = u.dtype.type(peak(objective, u))
     if scale == 0.0:
         return np.zeros_like(u)
     q = u / scale  # u may be so small that |u|² underflows

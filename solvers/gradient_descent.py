@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ class _Descent(DiscreteFlow):
     """x_{k+1} = x_k − η d(x_k), whose state is the pair (x_k, x_{k+1})."""
 
     learning_rate: float
+
+    particlewise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_learning_rate(self.learning_rate)

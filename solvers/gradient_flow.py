@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from solvers.flow import ContinuousFlow, WithoutFluctuation, check_learning_rate
 from solvers.integrators import Adaptive, Integrator
@@ -35,6 +35,8 @@ class GradientFlow(WithoutFluctuation, ContinuousFlow):
 
     learning_rate: float
     delay: bool = False
+
+    particlewise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_learning_rate(self.learning_rate)

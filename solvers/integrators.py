@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
+from solvers._threads import one_blas_thread
 from solvers.objective import Array
 
 RightHandSide = Callable[[float, Array], Array]
@@ -20,10 +19,14 @@ class SchemeError(ArithmeticError):
 
 
 class Integrator(Protocol):
-    """A one-step scheme. `default_dt` is the step taken where ``solve`` is not told; None: the scheme chooses its own."""
+    """A one-step scheme. `default_dt` is the step taken where ``solve`` is not told; None: the scheme chooses its own.
+
+    `entrywise` says whether it treats every entry of y by itself, as one must that moves a part of the particles.
+    """
 
     order: ClassVar[int]
     default_dt: ClassVar[float | None]
+    entrywise: ClassVar[bool]
 
     def advance(self, f: RightHandSide, t: float, y: Array, dt: float) -> Array:
         """y(t + dt) from y(t)."""
@@ -35,6 +38,7 @@ class Euler:
 
     order: ClassVar[int] = 1
     default_dt: ClassVar[float | None] = 1.0
+    entrywise: ClassVar[bool] = True
 
     def advance(self, f: RightHandSide, t: float, y: Array, dt: float) -> Array:
         return y + y.dtype.type(dt) * f(t, y)
@@ -46,6 +50,7 @@ class Midpoint:
 
     order: ClassVar[int] = 2
     default_dt: ClassVar[float | None] = 0.25
+    entrywise: ClassVar[bool] = True
 
     def advance(self, f: RightHandSide, t: float, y: Array, dt: float) -> Array:
         h = y.dtype.type(dt)
@@ -62,6 +67,7 @@ class RK4:
 
     order: ClassVar[int] = 4
     default_dt: ClassVar[float | None] = 0.5
+    entrywise: ClassVar[bool] = True
 
     def advance(self, f: RightHandSide, t: float, y: Array, dt: float) -> Array:
         h = y.dtype.type(dt)
@@ -102,6 +108,7 @@ class Adaptive:
 
     order: ClassVar[int] = 5
     default_dt: ClassVar[float | None] = None
+    entrywise: ClassVar[bool] = False  # the error of a step is a mean over all entries
 
     def __post_init__(self) -> None:
         if not (0 < self.rtol < 1 and self.atol >= 0):
@@ -121,7 +128,7 @@ class Adaptive:
 
         # SciPy combines the stages through BLAS. More threads would gain nothing there, would compete with those of the
         # objective's own kernels (three times slower, measured), and would make the last digits depend on their number.
-        with _blas().limit(limits=1):
+        with one_blas_thread():
             solver: Any = RK45(_finite(f), t, y, t + dt, rtol=self.rtol, atol=self.atol)
             for _ in range(self.max_steps):
                 message = solver.step()
@@ -135,11 +142,6 @@ class Adaptive:
             raise FloatingPointError(message)
         result: Array = solver.y.astype(y.dtype, copy=False)
         return result
-
-
-@functools.cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")
 
 
 def _finite(f: RightHandSide) -> RightHandSide:

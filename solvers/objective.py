@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,6 +20,10 @@ class Objective(Protocol):
     the dot product), ``minimum``, the infimum of E, and ``compiled_gradient``, for functions of a few coordinates a function
     ``g(x, out)`` compiled by numba that writes ∇E(x) of a float64 array (d,), with which gradient descent takes millions of
     steps in seconds.
+
+    An objective may be *spread*: x is then one process's part of a point, every method is called by all processes together, and
+    ``value`` and ``inner`` are of the whole point. It also has ``largest(number)``, the largest over the processes, NaN if one
+    is; ``gather(x)``, the whole of arrays (…, *x) of which each process has its part; and ``own(x)``, the part of such a whole.
     """
 
     def value(self, x: Array) -> float: ...
@@ -71,9 +76,35 @@ def inner(objective: Any, u: Array, v: Array) -> float:
     return float(np.sum(np.multiply(u, v), dtype=np.float64))
 
 
+def is_spread(objective: Any) -> bool:
+    """Whether x is one process's part of a point."""
+    return hasattr(objective, "gather")
+
+
+def peak(objective: Any, u: Array) -> float:
+    """max |u|, over all processes if the objective is spread; NaN where u has one."""
+    own = float(np.max(np.abs(u), initial=0.0))
+    return float(objective.largest(own)) if is_spread(objective) else own
+
+
+def is_finite(u: Array) -> bool:
+    """Whether every entry is finite.
+
+    Squares do not cancel, so a finite sum of them settles it, at half the cost. Where it overflows every entry is looked at.
+    """
+    flat = u.ravel()
+    return math.isfinite(float(np.dot(flat, flat))) or bool(np.all(np.isfinite(flat)))
+
+
+def all_finite(objective: Any, u: Array) -> bool:
+    """Whether every entry is finite, on all processes if the objective is spread."""
+    finite = is_finite(u)
+    return objective.largest(not finite) == 0 if is_spread(objective) else finite
+
+
 def norm(objective: Any, u: Array) -> float:
     """√⟨u, u⟩, safe from underflow and overflow of the squares."""
-    scale = float(np.max(np.abs(u), initial=0.0))
+    scale = peak(objective, u)
     if scale == 0.0 or not np.isfinite(scale):
         return scale
     scaled = u / u.dtype.type(scale)

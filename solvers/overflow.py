@@ -1,27 +1,17 @@
-"""Whether a state is finite; and of one that is not, whether the numbers were too short or the run diverged."""
+"""Of a state that is not finite: whether the numbers were too short or the run diverged."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from solvers.objective import Array
+from solvers.objective import all_finite
 from solvers.stepping import Advance, State
 
 # A divergence keeps growing; what only passed through a large number has come back after so many steps.
 _PROBED_STEPS = 10
-
-
-def is_finite(values: Array) -> bool:
-    """Whether all entries are finite.
-
-    Squares do not cancel, so a finite sum of them settles it, at half the cost. Where it overflows every entry is looked at.
-    """
-    flat = values.ravel()
-    return math.isfinite(float(np.dot(flat, flat))) or bool(np.all(np.isfinite(flat)))
 
 
 def overflow_reason(objective: Any, state: State, stepper: Callable[[Any], Advance]) -> str:
@@ -53,8 +43,8 @@ def overflow_reason(objective: Any, state: State, stepper: Callable[[Any], Advan
     values = following.values
     if (
         values.dtype != np.float64
-        or not is_finite(values)
-        or not is_finite(values.astype(np.float32))
+        or not all_finite(in_double, values)
+        or not all_finite(in_double, values.astype(np.float32))
     ):
         return otherwise
     return "float32 overflow, the state is not finite; dtype = 'float64' holds it"

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from solvers.flow import Flow
 from solvers.integrators import Integrator, SchemeError
-from solvers.objective import Array, inner
-from solvers.overflow import is_finite, overflow_reason
+from solvers.objective import Array, all_finite, inner
+from solvers.overflow import overflow_reason
 from solvers.progress import Progress, progress_bar
 from solvers.stepping import Advance, State, leap, start, stepper
 
@@ -194,7 +194,7 @@ def solve(
                 ):  # what nobody looks at may pass at once
                     state = leap(flow, objective, state, recorder.due(state.step, last) - 1)
                 following = advance(state)
-                if not is_finite(following.values):
+                if not all_finite(objective, following.values):
                     raise FloatingPointError(overflow_reason(objective, state, steps_on))
                 state = following
         except FloatingPointError as error:

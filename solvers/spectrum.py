@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers._threads import one_blas_thread
 from solvers.lanczos import RitzPairs, lanczos
-from solvers.objective import Array, norm
+from solvers.objective import Array, is_spread, norm
 
 # Below this size the whole matrix is cheaper than a Krylov space.
 _DENSE_SIZE = 24
@@ -67,15 +68,20 @@ def top_eigenpairs(
     ValueError
         For k outside its range, or a start whose shape does not fit.
     """
+    if is_spread(objective):  # Lanczos' vectors are kept whole, by every process the same
+        whole = None if start is None else objective.gather(start)
+        pairs = top_eigenpairs(_Together(objective), objective.gather(x), k, tol, whole)
+        return replace(pairs, vectors=objective.own(pairs.vectors))
     x = np.asarray(x)
     if not isinstance(k, Integral) or not 1 <= k <= x.size:
         raise ValueError(f"k: {k!r} came, an integer from 1 to x.size = {x.size} is needed")
     v0 = _start_vector(x, start)
     try:
-        if x.size <= max(_DENSE_SIZE, 3 * k):
-            pairs = _dense(objective, x, int(k))
-        else:
-            pairs = lanczos(lambda v: _product(objective, x, v), v0, int(k), tol, _MAX_PRODUCTS)
+        with one_blas_thread():  # the eigenvectors' last digits, and with them the run's, then do not depend on their number
+            if x.size <= max(_DENSE_SIZE, 3 * k):
+                pairs = _dense(objective, x, int(k))
+            else:
+                pairs = lanczos(lambda v: _product(objective, x, v), v0, int(k), tol, _MAX_PRODUCTS)
     except FloatingPointError:  # as in a run that is about to diverge
         return _no_pairs(x, int(k))
     found = np.flatnonzero(pairs.converged)
@@ -107,6 +113,22 @@ def _residuals(
         objective.hvp(x, v) - x.dtype.type(lam) * v for lam, v in zip(values, vectors, strict=True)
     )
     return np.array([norm(objective, difference) for difference in differences])
+
+
+class _Together:
+    """A spread objective on whole arrays."""
+
+    def __init__(self, objective: Any) -> None:
+        self._objective = objective
+
+    def hvp(self, x: Array, v: Array) -> Array:
+        own = self._objective.own
+        product: Array = self._objective.gather(self._objective.hvp(own(x), own(v)))
+        return product
+
+    def inner(self, u: Array, v: Array) -> float:
+        own = self._objective.own
+        return float(self._objective.inner(own(u), own(v)))
 
 
 def _start_vector(x: Array, start: Array | None) -> Array:

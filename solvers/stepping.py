@@ -12,7 +12,7 @@ import numpy as np
 
 from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, SteppedFlow, as_iterate
 from solvers.integrators import RK4, Integrator
-from solvers.objective import Array, check_objective
+from solvers.objective import Array, all_finite, check_objective, is_spread, peak
 
 _DELAY_DT = 0.25
 _STEPS_AT_ONCE = 2**22  # some tenths of a second in two coordinates
@@ -20,7 +20,7 @@ _STEPS_AT_ONCE = 2**22  # some tenths of a second in two coordinates
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands: all that is needed to go on from it.
+    """Where a run stands: all that is needed to go on from it, bit for bit.
 
     step : iterations done. values : the flow's state. dissipated : ∫ (dF/dt) dt since the start of the run, NaN where the
     scheme does not give it. history : of a delay equation, the states before, one step in time apart, oldest first. report :
@@ -32,6 +32,10 @@ class State:
     dissipated: float
     history: Array | None = None
     report: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Sums run in the order of memory: a state that was stored and read again must not have another one.
+        object.__setattr__(self, "values", np.ascontiguousarray(self.values))
 
 
 Advance = Callable[[State], State]
@@ -48,10 +52,10 @@ def start(flow: Flow, objective: Any, x0: Any) -> tuple[State, str]:
     x = as_iterate(x0)
     gradient = check_objective(objective, x, flow.needs, type(flow).__name__)
     values = flow.start(objective, x)
-    if not np.all(np.isfinite(values)):
+    if not all_finite(objective, values):
         raise ValueError("x0: the objective's gradient there is not finite")
     message = ""
-    if not np.any(gradient):
+    if peak(objective, gradient) == 0.0:
         message = "x0 is a critical point: nothing leaves it and no oscillation ever starts"
     return State(0, values, 0.0 if flow.balanced else math.nan), message
 
@@ -64,6 +68,10 @@ def stepper(
     steps: int = 1,
 ) -> Advance:
     """The map from a state to the next that is seen: an iteration later, or dt iterations if that is more."""
+    if is_spread(objective) and not is_particlewise(flow, dt, integrator):
+        raise ValueError(
+            f"objective: its particles are spread over processes, {type(flow).__name__} needs them together"
+        )
     if isinstance(flow, DiscreteFlow):
         _refuse(flow, "dt", dt)
         _refuse(flow, "integrator", integrator)
@@ -76,8 +84,7 @@ def stepper(
     if flow.delay:
         _refuse(flow, "integrator", integrator)
         return _by_method_of_steps(flow, objective, _DELAY_DT if dt is None else dt)
-    if integrator is None:
-        integrator = flow.default_integrator if dt is None else RK4()
+    integrator = _chosen(flow, dt, integrator)
     if integrator.default_dt is None:
         _refuse(integrator, "dt", dt)
         dt = 1.0
@@ -96,6 +103,21 @@ def leap(flow: Flow, objective: Any, state: State, before: int) -> State:
         return state
     values, done = flow.leap(objective, state.values, steps)
     return State(state.step + done, values, state.dissipated) if done else state
+
+
+def is_particlewise(
+    flow: Flow, dt: float | None = None, integrator: Integrator | None = None
+) -> bool:
+    """Whether flow and scheme in time can move a part of the particles, see `Flow.particlewise`."""
+    if not isinstance(flow, ContinuousFlow) or flow.delay:
+        return flow.particlewise
+    return flow.particlewise and _chosen(flow, dt, integrator).entrywise
+
+
+def _chosen(flow: ContinuousFlow, dt: float | None, integrator: Integrator | None) -> Integrator:
+    if integrator is not None:
+        return integrator
+    return flow.default_integrator if dt is None else RK4()
 
 
 def _refuse(what: object, name: str, value: object) -> None:

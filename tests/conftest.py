@@ -1,6 +1,11 @@
 """What every test shares."""
 
+import signal
+
 import pytest
+
+# A shell that starts the tests in the background has them, and every process they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

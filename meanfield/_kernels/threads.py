@@ -5,6 +5,7 @@ is held to one inside them: more would oversubscribe the cores, and would change
 """
 
 import functools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,17 @@ from threadpoolctl import ThreadpoolController
 
 # Multiply-adds that are worth waking a thread for, some 0.2 ms of work. On a busy machine waking it can cost milliseconds.
 _WORK_PER_THREAD = 1_000_000
+
+
+def use_cores(count: int) -> None:
+    """Run kernels on at most so many threads from now on, unless NUMBA_NUM_THREADS was set: then on as many as it says."""
+    if "NUMBA_NUM_THREADS" not in os.environ:
+        numba.set_num_threads(max(1, min(count, numba.get_num_threads())))
+
+
+def most_threads() -> int:
+    """How many a kernel may run on, if its work is worth them."""
+    return int(numba.get_num_threads())
 
 
 @functools.cache

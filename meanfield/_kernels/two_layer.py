@@ -6,9 +6,9 @@ fixed direction ``(ȧ, ẇ)`` of the particles ``(a, w)``. Two drivers cover eve
 - ``network_jet``: ``Σ_i d^j/dε^j [a_i σ(w_i·x)]`` for j = 0, …, m ≤ 2, in one pass;
 - ``gradient_jet``: ``d^m/dε^m`` of ``Σ_k r_k·∇_θ[a σ(w·x_k)]`` where r has derivatives r⁰, r¹, r² along the same direction.
 
-Particles are split into blocks whose number depends on N alone, and sums over particles are taken block by block in a fixed
-order: results do not depend on the number of threads. A block works on tiles of ``PARTICLE_TILE × DATA_TILE``, so memory does
-not grow with N × n. Matrix products go to BLAS, which must be held to one thread by the caller.
+Particles come in blocks that the caller chooses, and a block is summed in one order by one thread: results depend on the blocks,
+not on the number of threads. A block works on tiles of ``PARTICLE_TILE × DATA_TILE``, so memory does not grow with N × n. Matrix
+products go to BLAS, which must be held to one thread by the caller.
 
 Everything that is compiled together stands in this one file: the on-disk cache only notices edits of the file itself.
 """
@@ -22,7 +22,6 @@ from .jit import kernel
 
 PARTICLE_TILE = 32
 DATA_TILE = 256
-MAX_BLOCKS = 256
 
 # The index of a name is the integer by which the compiled code selects the activation.
 ACTIVATIONS = ("tanh", "relu", "gelu", "erf", "sigmoid", "softplus", "sin", "quadratic")
@@ -33,12 +32,6 @@ _INV_LN2 = 1.4426950408889634
 _INV_SQRT_2PI = 0.3989422804014327
 _INV_SQRT_2 = 0.7071067811865476
 _TWO_OVER_SQRT_PI = 1.1283791670955126
-
-
-@kernel()
-def block_count(n_particles):
-    """Number of blocks for a given width; independent of the thread count."""
-    return min(MAX_BLOCKS, -(-n_particles // PARTICLE_TILE))
 
 
 @kernel(inline=True)
@@ -280,11 +273,6 @@ def _add_gradient_tile(order, tile, a, da, r, k, m, grad_a, grad_z):
 
 
 @kernel()
-def _block_bounds(block, n_blocks, n_particles):
-    return block * n_particles // n_blocks, (block + 1) * n_particles // n_blocks
-
-
-@kernel()
 def _network_block(code, order, particles, direction, n_outputs, inputs, total):
     """Sum of a σ(w·x) and its derivatives over some particles, into total (order + 1, n, c)."""
     total[:] = 0.0
@@ -317,29 +305,28 @@ def _gradient_block(code, order, particles, direction, n_outputs, inputs, r, gra
 
 
 @kernel(parallel=True)
-def network_jet(code, order, particles, direction, n_outputs, inputs, partials):
+def network_jet(code, order, particles, direction, n_outputs, inputs, bounds, partials):
     """partials[b, j] = Σ over the particles of block b of d^j/dε^j [a σ(w·x)], j = 0, …, order.
 
-    particles, direction (N, c + p); inputs (n, p); partials (blocks, order + 1, n, c), overwritten. For order 0 the direction
-    may be anything of its shape.
+    particles, direction (N, c + p); inputs (n, p); bounds (blocks + 1), block b being the particles bounds[b] to bounds[b + 1];
+    partials (blocks, order + 1, n, c), overwritten. For order 0 the direction may be anything of its shape.
     """
-    n_blocks = partials.shape[0]
-    for block in numba.prange(n_blocks):
-        i, j = _block_bounds(block, n_blocks, particles.shape[0])
+    for block in numba.prange(len(bounds) - 1):
+        i, j = bounds[block], bounds[block + 1]
         _network_block(
             code, order, particles[i:j], direction[i:j], n_outputs, inputs, partials[block]
         )
 
 
 @kernel(parallel=True)
-def gradient_jet(code, order, particles, direction, n_outputs, inputs, r, gradient):
+def gradient_jet(code, order, particles, direction, n_outputs, inputs, r, bounds, gradient):
     """gradient_i = d^m/dε^m Σ_k r_k·∇_θ[a_i σ(w_i·x_k)], m = order.
 
-    particles, direction, gradient (N, c + p); inputs (n, p); r (order + 1, n, c): r and its derivatives along the direction.
+    particles, direction, gradient (N, c + p); inputs (n, p); r (order + 1, n, c): r and its derivatives along the direction;
+    bounds (blocks + 1) as in `network_jet`: the last digits of a particle's gradient depend on the block that it is in.
     """
-    n_blocks = block_count(particles.shape[0])
-    for block in numba.prange(n_blocks):
-        i, j = _block_bounds(block, n_blocks, particles.shape[0])
+    for block in numba.prange(len(bounds) - 1):
+        i, j = bounds[block], bounds[block + 1]
         _gradient_block(
             code, order, particles[i:j], direction[i:j], n_outputs, inputs, r, gradient[i:j]
         )

@@ -12,7 +12,17 @@ from meanfield.study.commands._shared import app
 
 __all__ = ["app", "main"]
 
-COMMANDS = ("run", "validate", "info", "compare", "distance", "plot")  # in the order of the help
+COMMANDS = (
+    "run",
+    "resume",
+    "validate",
+    "info",
+    "compare",
+    "distance",
+    "width",
+    "plot",
+    "report",
+)  # in the order of the help
 
 for name in COMMANDS:  # a command's module registers it
     import_module(f"meanfield.study.commands.{name}")

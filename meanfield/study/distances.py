@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import solvers
 from meanfield.study.layout import Floats
-from meanfield.study.problem import Problem
+
+if TYPE_CHECKING:
+    from meanfield.study.problem import Problem
 
 EXACT_W2_PARTICLES = 2000  # exact transport takes seconds beyond, and quadratic memory
 
@@ -35,7 +38,8 @@ class Distances:
             return distances | {"w2": distances["center_distance"]}
         if with_w2 or self._n <= EXACT_W2_PARTICLES:
             chosen = self._chosen()
-            distances["w2"] = solvers.transport.w2(x[chosen], y[chosen]).distance
+            with suppress(solvers.transport.TransportError):  # of a divergence's last steps
+                distances["w2"] = solvers.transport.w2(x[chosen], y[chosen]).distance
         return distances
 
     def _chosen(self) -> NDArray[np.integer[Any]]:

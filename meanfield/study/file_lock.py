@@ -1,12 +1,16 @@
-"""The writer of a file and its readers take turns, so that what grows is never read half written."""
+"""Who may touch a file: its writer and its readers take turns, and there is one writer only."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
+
+from meanfield.study.guarded_file import GuardedFile
 
 if sys.platform != "win32":
     import fcntl
@@ -34,6 +38,20 @@ def turn(file: _HasDescriptor, exclusive: bool) -> Iterator[bool]:
     finally:
         if held:
             _unlock(file.fileno())
+
+
+def claim(path: Path) -> GuardedFile | None:
+    """A file, made if need be, locked until it is closed or its process ends; None if somebody else has it locked."""
+    while True:
+        file = GuardedFile(
+            path, "r+b", opener=lambda name, flags: os.open(name, flags | os.O_CREAT, 0o666)
+        )
+        if not _try_lock(file.fileno(), exclusive=True):
+            file.close()
+            return None
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+        file.close()  # it was replaced in this very moment
 
 
 def _try_lock(descriptor: int, exclusive: bool) -> bool:

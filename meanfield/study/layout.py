@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,16 @@ SPECTRUM = {
     "hessian_eigs": ("largest eigenvalues of the mean-field Hessian", "1"),
     "hessian_residuals": ("residuals of their eigenpairs, NaN where one did not converge", "1"),
 }
+# what files of older versions may lack; it is read as NaN
+NEWER = {
+    "sharpness_residual",
+    "dissipated",
+    "gradients",
+    "hvps",
+    "thirds",
+    "solver_time",
+    "wall_time",
+}
 ITERATE_LOSS = {"iterate_loss": ("risk at the iterate of gradient descent", "1")}
 COMPARISONS = {
     "center_distance": ("root mean square over particles of the distance of centers", "1"),
@@ -52,6 +62,13 @@ class OutputError(Exception):
 
 class RunFileError(ValueError):
     """Not a file that a run wrote, or one that is not finished."""
+
+
+class RowCounts(NamedTuple):
+    """How much of a process is in the file."""
+
+    observables: int
+    snapshots: int
 
 
 @dataclass(frozen=True)
@@ -128,7 +145,8 @@ class ProcessRecord:
     """A process as a run left it.
 
     `observables` are (t,) arrays, ``hessian_eigs`` (t, k); `first` and `last` are positions (N, D),
-    `trajectory` (s, D) are those of a single particle at all snapshots, None where there are several.
+    `trajectory` (s, D) are those of a single particle at all snapshots, None where there are several; so are its
+    `fluctuations` (s, D) or (s, modes, D).
     """
 
     flow: str
@@ -140,6 +158,7 @@ class ProcessRecord:
     last: Floats | None
     trajectory: Floats | None = None
     parameter_names: Sequence[str] = ()
+    fluctuations: Floats | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,15 +11,19 @@ from typing import Any
 class Meter:
     """An objective that counts how often it is evaluated, and the seconds it is in use; not while paused.
 
-    It answers to what the objective answers to: where that has no `third`, this has none either.
+    It answers to what the objective answers to: where that has no `third`, this has none either. `readings` and `wall_time`
+    are those that it goes on from.
     """
 
-    def __init__(self, objective: Any) -> None:
+    def __init__(
+        self, objective: Any, readings: Mapping[str, float] | None = None, wall_time: float = 0.0
+    ) -> None:
         self._objective = objective
-        self._counts = {"gradients": 0, "hvps": 0, "thirds": 0}
+        before = readings or {}
+        self._counts = {what: before.get(what, 0) for what in ("gradients", "hvps", "thirds")}
         self._paused = False
-        self._started = time.perf_counter()
-        self._paused_seconds = 0.0
+        self._started = time.perf_counter() - wall_time
+        self._paused_seconds = wall_time - before.get("solver_time", 0.0)
 
     def value(self, x: Any, **measure: Any) -> float:
         """E(x), of particles possibly with weights; not counted, few flows need it to move."""

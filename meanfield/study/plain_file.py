@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from meanfield.study.layout import COMPARISONS, OBSERVABLES, RunFileError
+from meanfield.study.layout import COMPARISONS, NEWER, OBSERVABLES, RunFileError
 from meanfield.study.toml import parse
 
 MAX_CONFIG = 2**18  # characters
@@ -25,6 +25,9 @@ STATUSES = ("running", "complete", "diverged", "interrupted", "failed")
 
 # Nothing that is a path, or that markup, mathematics or a terminal would take for more than a name.
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\[\]$\\/.][^\x00-\x1f\x7f-\x9f\[\]$\\/]{0,99}")
+_PARAMETER = re.compile(
+    _NAME.pattern + r"(?:\[\d{1,9}(?:,\d{1,9}){0,9}\])?"
+)  # W[1,2] is an entry of W
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE}
 _TABLES = ("task", "network", "risk", "landscape", "output", "processes")
 
@@ -35,8 +38,8 @@ def require_plain(file: h5py.File) -> None:
     The links of its groups, the storage, type and shape of its datasets, and the attributes that say how the run was and ended.
     """
     names = _members(file, "the file")
-    _require_attributes(file, {"status": _is_status, "message": _is_text, "created": _is_text,
-                               "seed": _is_whole_or_missing, "learning_rate": _is_positive})  # fmt: skip
+    _require_attributes(file, {"status": _is_status, "message": _is_text, "created": _is_text_or_missing,
+                               "seed": _is_seed, "learning_rate": _is_positive})  # fmt: skip
     _require_config(file)
     shapes = {_require_process(file, n) for n in names if n not in ("config", "comparison")}
     if len(shapes) != 1:
@@ -89,14 +92,14 @@ def _require_process(file: h5py.File, name: str) -> tuple[int, ...]:
     _require(_NAME.fullmatch(name) is not None, f"{clean(name)!a:.50} is no name of a process")
     group = _group(file, name)
     _members(group, name)
-    _require_attributes(group, {"flow": _is_text, "status": _is_status, "message": _is_text})
+    _require_attributes(group, dict.fromkeys(("flow", "status", "message"), _is_text))
     _require_observables(_group(group, "observables"), name)
     return _require_snapshots(_group(group, "snapshots"), name)
 
 
 def _require_observables(group: h5py.Group, process: str) -> None:
     names = set(_members(group, f"{process}/observables"))
-    missing = {"time", "hessian_eigs", *OBSERVABLES} - names
+    missing = {"time", "hessian_eigs", *OBSERVABLES} - NEWER - names
     _require(not missing, f"{process}/observables has no {', '.join(sorted(missing))}")
     (rows,) = _numbers(group, "time", 1)
     for name in names - {"time", "eig"}:
@@ -108,7 +111,7 @@ def _require_observables(group: h5py.Group, process: str) -> None:
 def _require_snapshots(group: h5py.Group, process: str) -> tuple[int, ...]:
     _members(group, f"{process}/snapshots")
     (count,), (n,) = _numbers(group, "time", 1), _numbers(group, "weight", 1)
-    shape = (n, *_strings(group, "parameter"))
+    shape = (n, *_strings(group, "parameter", _PARAMETER))
     position, fluctuation = _numbers(group, "position", 3), _numbers(group, "fluctuation", 3, 4)
     for found in (position, fluctuation):
         fits = found[0] >= count and found[-2:] == shape and min(shape) > 0
@@ -160,7 +163,7 @@ def _numbers(group: h5py.Group, name: str, *dimensions: int) -> tuple[int, ...]:
     return shape
 
 
-def _strings(group: h5py.Group, name: str) -> tuple[int]:
+def _strings(group: h5py.Group, name: str, allowed: re.Pattern[str] = _NAME) -> tuple[int]:
     """The length of a list of short names."""
     dataset = _dataset(group, name)
     _require(
@@ -168,7 +171,7 @@ def _strings(group: h5py.Group, name: str) -> tuple[int]:
         f"{name} are not strings",
     )
     for text in dataset.asstr()[:]:
-        is_name = _NAME.fullmatch(text) is not None
+        is_name = allowed.fullmatch(text) is not None
         _require(is_name, f"{name}: {text!a:.50} is not a name")
     return (len(dataset),)
 
@@ -181,8 +184,8 @@ def _require_config(file: h5py.File) -> None:
         raise RunFileError("config is not a text")
     try:
         tables = parse(text)
-    except ValueError as error:
-        raise RunFileError("config is not TOML") from error
+    except ValueError:  # it is shown, and nothing is taken from it
+        return
     strange = [name for name in _TABLES if not isinstance(tables.get(name, {}), dict)]
     _require(not strange, f"config: {', '.join(strange)} is not a table")
 
@@ -205,8 +208,12 @@ def _is_status(value: object) -> bool:
     return isinstance(value, str) and value in STATUSES
 
 
-def _is_whole_or_missing(value: object) -> bool:
-    return value is None or isinstance(value, np.integer)
+def _is_text_or_missing(value: object) -> bool:
+    return value is None or _is_text(value)
+
+
+def _is_seed(value: object) -> bool:
+    return _is_text_or_missing(value) or isinstance(value, np.integer)
 
 
 def _is_positive(value: object) -> bool:

@@ -6,8 +6,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from meanfield.networks import TwoLayerNetwork
 from meanfield.risk import Risk
 from meanfield.study.config import Process, Study
 from meanfield.study.layout import Floats, ProcessLayout
+from meanfield.study.memory import require_memory
 from meanfield.study.sections import LandscapeSection
 from solvers.stepping import stepper
 
@@ -61,6 +62,18 @@ class Problem(ABC):
     objective: Any
     start: Floats
 
+    def started_from(self, start: Floats) -> Self:
+        """The same objective from another start, of the same shape.
+
+        Raises
+        ------
+        ValueError
+            The shapes differ.
+        """
+        if np.shape(start) != self.start.shape:
+            raise ValueError(f"start: shape {np.shape(start)} came, {self.start.shape} is needed")
+        return replace(self, start=np.array(start, dtype=self.start.dtype))
+
     @property
     @abstractmethod
     def parameter_names(self) -> Sequence[str]:
@@ -102,6 +115,14 @@ class NetworkProblem(Problem):
         return float(np.sqrt(np.mean(np.sum(difference**2, axis=1))))
 
 
+class SpreadProblem(NetworkProblem):
+    """The risk of particles of which each process of an MPI job has its share; `particles` has them all."""
+
+    def particles(self, x: Floats) -> Floats:
+        whole: Floats = self.objective.gather(x)
+        return whole
+
+
 class LandscapeProblem(Problem):
     """A landscape on flat arrays: one particle, whose parameters are the coordinates."""
 
@@ -117,16 +138,20 @@ class LandscapeProblem(Problem):
         return math.nan
 
 
-def build_problem(study: Study) -> Problem:
+def build_problem(study: Study, memory_limit: int | None = None) -> Problem:
     """The problem of a study.
 
     Raises
     ------
     ValueError
         The data cannot be read, or its targets are not those of the loss.
+    MemoryLimitError
+        Its run would need more memory than the limit in bytes, by default what is available.
     """
     section = study.landscape
-    problem = _network_problem(study) if section is None else _landscape_problem(section)
+    problem = (
+        _network_problem(study, memory_limit) if section is None else _landscape_problem(section)
+    )
     if study.output.eigenvalues > problem.start.size:
         raise ValueError(
             f"output.eigenvalues: {study.output.eigenvalues} came, "
@@ -135,7 +160,7 @@ def build_problem(study: Study) -> Problem:
     return problem
 
 
-def _network_problem(study: Study) -> Problem:
+def _network_problem(study: Study, memory_limit: int | None) -> Problem:
     """The task gives the network its dimensions."""
     task = TASKS[study.task.name](**study.task.model_dump(exclude={"name"}))
     network = TwoLayerNetwork(
@@ -145,6 +170,7 @@ def _network_problem(study: Study) -> Problem:
         bias=study.network.bias,
         train_output=study.network.train_output,
     )
+    require_memory(study, network.parameter_count, memory_limit)
     risk = Risk(network, task, **study.risk.model_dump())
     start = network.initialize(study.network.width, seed=study.seed, dtype=study.risk.dtype)
     return NetworkProblem(risk, start)
@@ -225,7 +251,8 @@ def time_stepping(process: Process) -> dict[str, Any]:
     return arguments
 
 
-def check(study: Study) -> None:
+def check(study: Study, memory_limit: int | None = None) -> Problem:
     """Build everything a run of the study needs, and nothing more."""
-    problem = build_problem(study)
+    problem = build_problem(study, memory_limit)
     process_layouts(study, problem, build_flows(study, problem))
+    return problem

@@ -21,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.file_lock import PATIENCE, turn
+from meanfield.study.journal import PatchedFile, journal_path, read_changes
 from meanfield.study.layout import (
     COMPARISONS,
     FILE_NAME,
+    NEWER,
     OBSERVABLES,
     SCHEMA,
     SCHEMA_VERSION,
@@ -82,28 +84,21 @@ class RunReader:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path, self._raw = _open(Path(path))
-        weakref.finalize(self, self._raw.close)  # a notebook may forget it
+        self.path, self._raw, self._journal = _open(Path(path))
+        weakref.finalize(self, _close, self._raw, self._journal)  # a notebook may forget it
 
     def close(self) -> None:
         """Let go of the file."""
-        self._raw.close()
+        _close(self._raw, self._journal)
 
     def header(self) -> RunHeader:
         """What the file holds now."""
         self._follow()
-        return self._read(read_header)
+        return self.read(read_header)
 
     def observables(self, process: str, rows: int) -> dict[str, NDArray[np.float64]]:
         """The first rows of all observables: (rows,) each, ``hessian_eigs`` (rows, k)."""
-
-        def read(file: h5py.File) -> dict[str, NDArray[np.float64]]:
-            group = file[f"{process}/observables"]
-            names = [name for name in ("time", *OBSERVABLES) if name in group]
-            names += [name for name in group if name not in (*names, "eig")]
-            return {name: group[name][:rows] for name in names}
-
-        return self._read(read)
+        return self.read(lambda file: read_observables(file[process], rows))
 
     def snapshot(self, process: str, index: int) -> tuple[Floats, Floats, NDArray[np.float64]]:
         """Position and fluctuation of one snapshot, and the weights; nothing else is read."""
@@ -112,7 +107,7 @@ class RunReader:
             group = file[f"{process}/snapshots"]
             return group["position"][index], group["fluctuation"][index], group["weight"][:]
 
-        return self._read(read)
+        return self.read(read)
 
     @contextmanager
     def held(self) -> Iterator[Any]:
@@ -121,10 +116,10 @@ class RunReader:
         with turn(self._raw, exclusive=False) as held:
             if not held:
                 raise RunFileError(f"{self.path}: its writer does not let go of it")
-            yield self._raw
+            yield self._committed()
 
-    def _read(self, read: Callable[[h5py.File], _T]) -> _T:
-        """Try until it succeeds; a file that does not grow is tried once."""
+    def read(self, read: Callable[[h5py.File], _T]) -> _T:
+        """Anything that can be read of the open file; tried until it succeeds, once if the file does not grow."""
         self._require_open()
         give_up = time.monotonic() + (BIRTH if self.path.suffix == PARTIAL else 0)
         while True:
@@ -142,12 +137,17 @@ class RunReader:
             if not held:
                 raise TimeoutError("its writer does not let go of it")
             began = time.monotonic()
-            with h5py.File(self._raw, "r") as file:
+            with h5py.File(self._committed(), "r") as file:
                 check_schema(self.path, file)
                 result, grows = read(file), file.attrs["status"] == "running"
             if grows and time.monotonic() - began > LONGEST_READ:
                 raise TimeoutError(f"the file grows, and reading took over {LONGEST_READ:g} s")
             return result
+
+    def _committed(self) -> Any:
+        """The file as it was at the last commit, also if its writer died while it was making one."""
+        changes = None if self._journal is None else read_changes(self._journal.fileno())
+        return self._raw if changes is None else PatchedFile(self._raw, changes)
 
     def _require_open(self) -> None:
         if self._raw.closed:
@@ -166,19 +166,42 @@ class RunReader:
                 self.path = final
 
 
-def _open(path: Path) -> tuple[Path, Any]:
-    for _ in range(10):  # it may get its final name in this very moment
+def _open(path: Path) -> tuple[Path, Any, Any]:
+    """The file, and the journal that goes with it."""
+    for _ in range(10):  # it may get its final name, or make room for another, in this very moment
         chosen = _newest(path) if path.is_dir() else path
         try:
-            return chosen, open(chosen, "rb", buffering=0)
+            file = _opened(chosen)
         except FileNotFoundError:
             if chosen == path:
                 break
+            continue
         except OSError as error:
             raise RunFileError(f"{chosen}: cannot be opened: {error.strerror}") from error
+        journal = _open_journal(chosen)
+        if chosen.exists() and os.path.samestat(chosen.stat(), os.fstat(file.fileno())):
+            return chosen, file, journal
+        _close(file, journal)
     partial = path.with_name(path.name + PARTIAL)
     hint = f"; {partial.name} is there, a run that is not finished" if partial.is_file() else ""
     raise RunFileError(f"{path}: there is no such file{hint}")
+
+
+def _open_journal(path: Path) -> Any:
+    try:
+        return _opened(journal_path(path))
+    except OSError:
+        return None
+
+
+def _opened(path: Path) -> Any:
+    return open(path, "rb", buffering=0)
+
+
+def _close(*files: Any) -> None:
+    for file in files:
+        if file is not None:
+            file.close()
 
 
 def _newest(folder: Path) -> Path:
@@ -230,6 +253,19 @@ def read_header(file: h5py.File) -> RunHeader:
     names = [name for name in file if name not in ("config", "comparison")]
     processes = {name: _process_header(file[name]) for name in names}
     return RunHeader(attributes, clean(file["config"].asstr()[()]), processes, times, comparison)
+
+
+def read_observables(process: h5py.Group, rows: int) -> dict[str, NDArray[np.float64]]:
+    """The first rows; NaN where an older version wrote none."""
+    group = process["observables"]
+    names = [name for name in ("time", *OBSERVABLES) if name in group or name in NEWER]
+    names += [name for name in group if name not in (*names, "eig")]
+    values = {name: group[name][:rows] for name in names if name in group}
+    empty = dict.fromkeys(names, np.full(rows, np.nan))
+    empty["hessian_residuals"] = np.full_like(values["hessian_eigs"], np.nan)
+    if process.attrs["flow"] == "gradient_descent":
+        empty["iterate_loss"] = np.full(rows, np.nan)
+    return empty | values
 
 
 def _process_header(group: h5py.Group) -> ProcessHeader:

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Any, NamedTuple
 
-# Okabe and Ito's colours, told apart by colour-blind readers too; their yellow is too pale for lines
+# Black is what the page writes in: an inlined figure turns it with the page (see `figures.svg()`).
 BLACK, GREY = "#000000", "#7F7F7F"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Near Okabe and Ito's hues, but each at a contrast of at least 3 to white and to near-black (#181818), which their orange and
+# sky blue (2.3 to white) have not; to colour-blind readers no two are closer than theirs.
+COLOURS = ("#1E61CC", "#DC7801", "#00874A", "#FD4B96", "#9F510B", "#2198EB")
 # dotted lines are left for what a process predicts
 DASHES = ("-", "--", "-.")
 
@@ -26,16 +28,22 @@ class Look(NamedTuple):
         width, level = (2.4, 2.0) if broad else (1.3, 2.1)
         return {"color": self.colour, "linestyle": self.dashes, "linewidth": width, "zorder": level}
 
+    @property
+    def shade(self) -> str:
+        """The colour of a surface or an image, which does not turn with the page as lines do."""
+        return GREY if self.colour == BLACK else self.colour
 
+
+BLUE, ORANGE, GREEN, PINK, BROWN, SKY = COLOURS
 LOOKS = {
     "gradient_descent": Look(BLACK, "-"),
-    "gradient_flow": Look("#0072B2", "-"),
-    "free_energy_flow": Look("#D55E00", "-"),
-    "rod_flow": Look("#009E73", "--"),
-    "edge_flow": Look("#CC79A7", "--"),
-    "central_flow": Look("#E69F00", "-."),
-    "sharpness_flow": Look("#56B4E9", "-"),
-    "self_stabilization": Look("#56B4E9", "--"),
+    "gradient_flow": Look(BLUE, "-"),
+    "free_energy_flow": Look(ORANGE, "-"),
+    "rod_flow": Look(GREEN, "--"),
+    "edge_flow": Look(PINK, "--"),
+    "central_flow": Look(BROWN, "-."),
+    "sharpness_flow": Look(SKY, "-"),
+    "self_stabilization": Look(SKY, "--"),
     "normalized_gradient_descent": Look(GREY, "-"),
     "sqrt_loss_gradient_descent": Look(GREY, "--"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -50,6 +51,7 @@ def _limit(seconds: int) -> None:
     """Of this process: the seconds of work, after which the system ends it, and no dump of its memory."""
     import resource
 
+    faulthandler.disable()
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -88,8 +88,9 @@ def test_jets_match_plain_sums(n_particles, n_data, n_outputs):
     z, dz = x @ w.T, x @ dw.T
     code = ACTIVATIONS.index("quadratic")
 
-    partials = np.empty((two_layer.block_count(n_particles), 3, n_data, n_outputs))
-    two_layer.network_jet(code, 2, theta, dtheta, n_outputs, x, partials)
+    bounds = np.array([0, n_particles // 3, n_particles])  # the first block may be empty
+    partials = np.empty((2, 3, n_data, n_outputs))
+    two_layer.network_jet(code, 2, theta, dtheta, n_outputs, x, bounds, partials)
     expected = np.stack([z**2 @ a, z**2 @ da + 2 * (z * dz) @ a, 4 * (z * dz) @ da + 2 * dz**2 @ a])
     scale = n_particles * np.abs(expected).max()
     assert np.allclose(partials.sum(axis=0), expected, rtol=0, atol=8 * EPS * scale)
@@ -103,7 +104,9 @@ def test_jets_match_plain_sums(n_particles, n_data, n_outputs):
     grad_z = [2 * s[0] * z, 2 * s[1] * z + 2 * s[0] * dz, 2 * s[2] * z + 4 * s[1] * dz]
     for order in range(3):
         gradient = np.empty_like(theta)
-        two_layer.gradient_jet(code, order, theta, dtheta, n_outputs, x, r[: order + 1], gradient)
+        two_layer.gradient_jet(
+            code, order, theta, dtheta, n_outputs, x, r[: order + 1], bounds, gradient
+        )
         expected = np.hstack([grad_a[order], grad_z[order].T @ x])
         scale = n_data * np.abs(expected).max()
         assert np.allclose(gradient, expected, rtol=0, atol=8 * EPS * scale)

@@ -5,7 +5,7 @@ import pytest
 
 import meanfield
 import solvers
-from solvers.overflow import is_finite
+from solvers.objective import is_finite
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -109,3 +109,12 @@ def test_bad_k(k):
 def test_bad_start():
     with pytest.raises(ValueError, match="start: shape"):
         solvers.top_eigenpairs(Quadratic(np.eye(40)), np.zeros(40), start=np.ones((1, 39)))
+
+
+def test_a_start_that_is_an_eigenvector_gives_the_same_every_time():
+    """Its Krylov space is left by a random vector, which must be the same one in a run that is repeated."""
+    quadratic = Quadratic(np.diag(np.append([3.0, 2.0, 1.0], np.zeros(57))))
+    start = np.eye(60)[0]
+    first, second = (solvers.top_eigenpairs(quadratic, np.ones(60), 2, start=start) for _ in "12")
+    np.testing.assert_allclose(first.values, [3.0, 2.0], rtol=1e-12)
+    assert first.vectors.tobytes() == second.vectors.tobytes()

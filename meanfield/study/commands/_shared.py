@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from meanfield.study.launch import is_first
+
 if TYPE_CHECKING:
     from meanfield.study.layout import RunRecord
 
@@ -49,7 +51,8 @@ def user_errors() -> Iterator[None]:
 def fail(error: Exception, code: int) -> NoReturn:
     text = str(error)
     separator = "\n  " if "\n" in text else " "
-    typer.echo(f"error:{separator}" + text.replace("\n", separator), err=True)
+    if is_first():  # of an MPI job the first process speaks for all
+        typer.echo(f"error:{separator}" + text.replace("\n", separator), err=True)
     raise typer.Exit(code) from None
 
 

@@ -7,17 +7,18 @@ from typing import Annotated
 
 import typer
 
-from meanfield.study.commands._shared import (
-    EXIT_CODES,
-    FAILED,
-    JsonOption,
-    app,
-    draw,
-    print_json,
-    print_summary,
-    report,
-    user_errors,
+from meanfield.study.commands._running import (
+    CheckpointEveryOption,
+    CheckpointSecondsOption,
+    MaxRuntimeOption,
+    MemoryLimitOption,
+    NoFiguresOption,
+    QuietOption,
+    finish,
+    options,
+    shown,
 )
+from meanfield.study.commands._shared import JsonOption, app, user_errors
 
 
 @app.command()
@@ -31,31 +32,27 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. network.width=800."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the run in the folder.")] = False,
-    no_figures: Annotated[bool, typer.Option("--no-figures", help="Draw nothing.")] = False,
+    checkpoint_seconds: CheckpointSecondsOption = 60.0,
+    checkpoint_every: CheckpointEveryOption = None,
+    max_runtime: MaxRuntimeOption = None,
+    memory_limit: MemoryLimitOption = None,
+    no_figures: NoFiguresOption = False,
     as_json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Run several processes on one task or landscape from one start and compare them."""
     with user_errors():
         from meanfield.study.config import load
-        from meanfield.study.progress import ProgressBars
         from meanfield.study.run import run as run_study
-        from meanfield.study.snapshots import read_run
+        from meanfield.study.team import find_team
 
-        study = load(config, tuple(overrides or ()))
-        with ProgressBars(quiet) as progress:
-            path = run_study(study, out, force, progress)
-        record = read_run(path)
-        status = record.attributes["status"]
-        figures = []
-        if not no_figures and status != "interrupted":
-            figures = draw(record, path.parent / "figures", ["png"])
-    if as_json:
-        print_json(report(record) | {"figures": [str(figure) for figure in figures]})
-    elif not quiet:
-        print_summary(record)
-        typer.echo(f"run: {path}" + (f"\nfigures: {figures[0].parent}" if figures else ""))
-    for name, process in record.processes.items():
-        if process.message or process.status != "complete":
-            typer.echo(f"{name}: {process.message or process.status}", err=True)
-    raise typer.Exit(EXIT_CODES.get(status, FAILED))
+        team = find_team()
+        with team.together():
+            study = load(config, tuple(overrides or ()))
+            given = checkpoint_seconds, checkpoint_every, max_runtime, memory_limit
+            chosen = options(*given)
+        with shown(chosen, quiet or not team.is_first) as how:
+            path = run_study(study, out, force, options=how, team=team)
+        if not team.is_first:
+            raise typer.Exit
+        finish(path, no_figures, as_json, quiet)

@@ -7,20 +7,25 @@ from typing import Annotated
 
 import typer
 
+from meanfield.study.commands._running import MemoryLimitOption
 from meanfield.study.commands._shared import WRONG_INPUT, JsonOption, app, fail, print_json
 
 
 @app.command()
 def validate(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="A TOML file.")],
+    memory_limit: MemoryLimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a TOML file and the data it names, without running it."""
     try:
         from meanfield.study.config import load
+        from meanfield.study.memory import memory_notice, parse_bytes
         from meanfield.study.problem import check
 
-        check(load(config))
+        study = load(config)
+        problem = check(study, None if memory_limit is None else parse_bytes(memory_limit))
+        notice = memory_notice(study, len(problem.parameter_names))
     except (ValueError, MemoryError) as error:
         if not as_json:
             fail(error, WRONG_INPUT)
@@ -29,4 +34,4 @@ def validate(
     if as_json:
         print_json({"valid": True, "errors": []})
     else:
-        typer.echo(f"{config}: valid")
+        typer.echo(f"{config}: valid" + (f"; {notice}" if notice else ""))

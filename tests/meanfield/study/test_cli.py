@@ -14,6 +14,7 @@ import meanfield
 from meanfield.study.cli import app
 from meanfield.study.layout import OutputError
 from meanfield.study.summary import tables
+from tests.meanfield.study.studies import study
 
 
 def meanfield_command(*arguments):
@@ -175,16 +176,39 @@ def test_plot_draws_what_is_asked_for(small_run, tmp_path):
     names = {path.stem for path in tmp_path.iterdir()}
     assert names == {
         "loss",
-        "eta_sharpness",
-        "fluctuation_energy",
+        "sharpness",
+        "oscillation",
         "distance",
-        "energy_balance",
+        "free_energy",
+        "measure",
+        "measure_plane",
+        "phase_portrait",
         "particle_clouds",
         "overview",
     }
     assert {path.suffix for path in tmp_path.iterdir()} == {".svg", ".pdf"}
     assert (tmp_path / "loss.svg").read_text().lstrip().startswith("<?xml")
     assert_refused(meanfield_command("plot", small_run, "--format", "gif"), "'gif' came")
+
+
+def test_plot_animates_a_process(small_run, tmp_path):
+    result = meanfield_command(
+        "plot", small_run.parent, "--out", tmp_path, "--animate", "gradient_flow"
+    )
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'gradient_flow.gif'}\n")
+    assert (tmp_path / "gradient_flow.gif").read_bytes().startswith(b"GIF89a")
+    assert_refused(meanfield_command("plot", small_run, "--animate", "jko"), "process: 'jko' came")
+    refused = meanfield_command("plot", small_run, "--animate", "gradient_flow", "--format", "png")
+    assert_refused(refused, "format: 'png' came, one of gif, mp4")
+
+
+def test_plot_draws_a_width_study(tmp_path, monkeypatch):
+    monkeypatch.setattr("meanfield.study.width.is_study", lambda path: path == tmp_path)
+    monkeypatch.setattr("meanfield.study.width.read_study", lambda path: study())
+    result = meanfield_command("plot", tmp_path, "--format", "svg")
+    assert result.exit_code == 0, result.output
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert drawn == {f"width_{name}.svg" for name in ("coupled", "measures", "functions", "slopes")}
 
 
 @pytest.mark.parametrize("command", ["info", "plot", "compare"])

@@ -9,10 +9,11 @@ import pytest
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
-from meanfield.study import figures
 from meanfield.study.cli import app
 from meanfield.study.compare import compare, comparison_cell, onset, onset_level
 from meanfield.study.config import load
+from meanfield.study.figures.catalogue import comparison
+from meanfield.study.figures.curves import draw_oscillation
 from meanfield.study.layout import OBSERVABLES, ProcessRecord, RunRecord
 from meanfield.study.run import run
 from meanfield.study.snapshots import read_run
@@ -218,7 +219,7 @@ def test_a_folder_that_cannot_be_written_exits_with_1(run_file):
 
 
 def test_the_figure_shows_every_process_over_one_axis_of_time(small_run):
-    ((name, figure),) = figures._comparison(read_run(small_run))
+    ((name, _, _, figure),) = comparison(read_run(small_run))
     assert name == "compare" and len(figure.axes) == 4
     assert len({ax.get_xlim() for ax in figure.axes}) == 1
     assert [ax.get_legend() for ax in figure.axes] == [None] * 4
@@ -230,7 +231,7 @@ def test_the_figure_shows_every_process_over_one_axis_of_time(small_run):
 def test_the_oscillation_is_drawn_over_the_learning_rate(small_run):
     record = read_run(small_run)
     ax = Figure().subplots()
-    figures.draw_oscillation_energy(ax, record)
+    draw_oscillation(ax, record)
     (line,) = (line for line in ax.lines if line.get_label() == "free energy flow")
     trace = record.processes["free_energy_flow"].observables["sigma_trace"]
     np.testing.assert_allclose(line.get_ydata(), trace / 0.5)

@@ -219,8 +219,8 @@ def test_a_divergence_on_a_landscape_is_recorded_drawn_and_compared(tmp_path):
 def test_the_clouds_of_a_landscape_are_trajectories(valley, tmp_path):
     names = {path.stem for path in figures.save_figures(valley, tmp_path)}
     assert "trajectories" in names and "particle_clouds" not in names
-    ax = figures.Figure().subplots()
-    figures.draw_trajectories(ax, valley)
+    (drawn,) = (drawn for drawn in figures.run_figures(valley) if drawn.name == "trajectories")
+    (ax,) = drawn.figure.axes
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("x", "y")
     (line,) = (line for line in ax.lines if line.get_label() == "free energy flow")
     np.testing.assert_array_equal(line.get_xydata(), valley.processes[ENERGY].trajectory)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import meanfield
-from meanfield.study import file_lock, reader, snapshots
+from meanfield.study import file_lock, reader, run_folder, snapshots
 from meanfield.study.guarded_file import GuardedFile
+from meanfield.study.journal import journal_path
 from meanfield.study.layout import ProcessLayout, RunFileError
 from tests.meanfield.study.written_runs import GD, write_at, writer_of
 
@@ -23,10 +24,9 @@ import sys
 import time
 from pathlib import Path
 import numpy as np
-from meanfield.study import snapshots
-from meanfield.study.layout import ProcessLayout, RunLayout
-
+from meanfield.study import run_folder, snapshots
 from meanfield.study.guarded_file import GuardedFile
+from meanfield.study.layout import ProcessLayout, RunLayout
 
 
 class SlowDisk(GuardedFile):
@@ -35,7 +35,7 @@ class SlowDisk(GuardedFile):
         return super().write(data)
 
 
-snapshots.ROWS_PER_WRITE, snapshots.GuardedFile = 3, SlowDisk
+snapshots.ROWS_PER_WRITE, run_folder.GuardedFile = 3, SlowDisk
 folder, crash = Path(sys.argv[1]), len(sys.argv) > 2
 names = ["gradient_descent", "free_energy_flow"]
 layout = RunLayout({name: ProcessLayout(name) for name in names}, 300, ["a", "w"], 10**5, 1)
@@ -136,24 +136,33 @@ def test_what_a_crash_leaves_is_read_and_not_disturbed_by_the_next_run(tmp_path,
         assert new[GD].snapshots[0].time == 7
 
 
-def test_a_crash_in_the_midst_of_a_row_leaves_whole_rows(tmp_path, monkeypatch):
-    """Cut short after any of its writes, the file is the one before or after the row."""
-    copies, left = tmp_path / "left.partial", []
+def test_a_crash_at_any_moment_leaves_whole_rows(tmp_path, monkeypatch):
+    """Cut short before, after or in the midst of any of its writes, the file is that of one commit."""
+    partial, left = tmp_path / "run.h5.partial", []
+    journal = journal_path(partial)
 
     class Watched(GuardedFile):
         def write(self, data):
-            written = super().write(data)
-            if on:
-                shutil.copy(tmp_path / "run.h5.partial", copies)
-                try:
-                    with meanfield.Result.open(copies) as result:
-                        left.append(check_rows(result)[0].tolist())
-                except RunFileError as error:  # a block at its end the file does not know of yet
-                    left.append(str(error))
-            return written
+            look()
+            super().write(data[: len(data) // 2])
+            look()
+            return len(data) // 2 + super().write(data[len(data) // 2 :])
+
+        def truncate(self, size=None):
+            look()
+            return super().truncate(size)
+
+    def look():
+        if on:
+            (tmp_path / "copy").mkdir(exist_ok=True)
+            for path in (partial, journal):
+                shutil.copy(path, tmp_path / "copy")
+            with meanfield.Result.open(tmp_path / "copy") as result:
+                left.append(tuple(check_rows(result)[0].tolist()))
 
     on = False
-    monkeypatch.setattr(snapshots, "GuardedFile", Watched)
+    for module in (run_folder, file_lock):
+        monkeypatch.setattr(module, "GuardedFile", Watched)
     monkeypatch.setattr(snapshots, "ROWS_PER_WRITE", 2)
     monkeypatch.setattr(reader, "BIRTH", 0.0)
     processes = {GD: ProcessLayout(GD)}
@@ -167,12 +176,10 @@ def test_a_crash_in_the_midst_of_a_row_leaves_whole_rows(tmp_path, monkeypatch):
                 dict.fromkeys(names, float(t)) | {"hessian_eigs": [t], "hessian_residuals": [t]},
             )
             writer.snapshot(GD, t, np.full((300, 3), t), np.full((300, 3), -t))
+        look()
         on = False
-    broken = [each for each in left if isinstance(each, str)]
-    assert len(broken) <= 0.05 * len(left) and all("broken off" in each for each in broken)
-    whole = [tuple(each) for each in left if not isinstance(each, str)]
-    assert whole == sorted(whole) and whole[-1] == (8, 8)
-    assert {rows for rows, _ in whole} == {0, 2, 4, 6, 8}
+    assert left == sorted(left) and left[-1] == (8, 8)
+    assert {rows for rows, _ in left} == {0, 2, 4, 6, 8}
 
 
 def test_the_newer_of_an_old_run_and_one_going_on(tmp_path):

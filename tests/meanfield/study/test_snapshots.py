@@ -170,7 +170,10 @@ def test_many_small_snapshots_share_chunks_and_are_written_in_order(tmp_path):
 
 
 def test_snapshots_that_wait_are_written_when_a_run_breaks_off(tmp_path):
-    with pytest.raises(ZeroDivisionError), RunWriter(tmp_path, layout(), "", {"learning_rate": 1.0}) as writer:
+    with (
+        pytest.raises(ZeroDivisionError),
+        RunWriter(tmp_path, layout(), "", {"learning_rate": 1.0}) as writer,
+    ):
         writer.snapshot(GD, 0, np.ones((5, 3)), np.zeros((5, 3)))
         raise ZeroDivisionError
     np.testing.assert_array_equal(read_run(tmp_path / "run.h5").processes[GD].last, np.ones((5, 3)))
@@ -178,7 +181,9 @@ def test_snapshots_that_wait_are_written_when_a_run_breaks_off(tmp_path):
 
 def test_the_diagnostics_of_a_flow_are_observables_of_its_own(tmp_path):
     processes = {GD: ProcessLayout(GD), FLOW: ProcessLayout(FLOW, diagnostics=("some_residual",))}
-    with RunWriter(tmp_path, replace(layout(), processes=processes), "", {"learning_rate": 1.0}) as writer:
+    with RunWriter(
+        tmp_path, replace(layout(), processes=processes), "", {"learning_rate": 1.0}
+    ) as writer:
         for t in range(3):
             writer.observe(FLOW, t, {"some_residual": 0.5} if t == 1 else {})
     run = read_run(tmp_path / "run.h5")
@@ -189,7 +194,10 @@ def test_the_diagnostics_of_a_flow_are_observables_of_its_own(tmp_path):
 
 
 def test_an_unexpected_error_leaves_a_file_that_says_failed(tmp_path):
-    with pytest.raises(ZeroDivisionError), RunWriter(tmp_path, layout(), "", {"learning_rate": 1.0}) as writer:
+    with (
+        pytest.raises(ZeroDivisionError),
+        RunWriter(tmp_path, layout(), "", {"learning_rate": 1.0}) as writer,
+    ):
         writer.observe(GD, 0, {"train_loss": 1.0})
         raise ZeroDivisionError("oops")
     run = read_run(tmp_path / "run.h5")

@@ -1,0 +1,96 @@
+"""The processes of an MPI job, and what they do together: the only place that imports mpi4py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+
+
+class SupportsArrays(Protocol):
+    """What the objectives ask of a group of processes; all of them call it, in the same order."""
+
+    @property
+    def rank(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    def add(self, array: Array) -> None: ...
+    def join(self, rows: Array, counts: Sequence[int]) -> Array: ...
+    def numbers(self, own: float) -> NDArray[np.float64]: ...
+
+
+class Processes:
+    """The processes of an mpi4py communicator; arrays go around as buffers, never pickled."""
+
+    def __init__(self, comm: Any) -> None:
+        self.comm = comm
+
+    @classmethod
+    def world(cls) -> Processes:
+        """All processes of the job.
+
+        Raises
+        ------
+        ImportError
+            mpi4py is not installed, or finds no MPI library.
+        """
+        try:
+            from mpi4py import MPI
+        except (ImportError, RuntimeError) as error:
+            raise ImportError(
+                f'mpi4py cannot be used: {error}; pip install "meanfield-eos[mpi]"'
+            ) from error
+        return cls(MPI.COMM_WORLD)
+
+    @property
+    def rank(self) -> int:
+        """The number of this process, from 0."""
+        rank: int = self.comm.Get_rank()
+        return rank
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        size: int = self.comm.Get_size()
+        return size
+
+    def add(self, array: Array) -> None:
+        """Overwrite the array with its sum over the processes."""
+        from mpi4py import MPI
+
+        self.comm.Allreduce(MPI.IN_PLACE, array)
+
+    def join(self, rows: Array, counts: Sequence[int]) -> Array:
+        """The rows of all processes one below the other, of which they have so many each."""
+        rows = np.ascontiguousarray(rows)
+        whole = np.empty((sum(counts), *rows.shape[1:]), rows.dtype)
+        width = whole[:1].size
+        self.comm.Allgatherv(rows, [whole, [count * width for count in counts]])
+        return whole
+
+    def numbers(self, own: float) -> NDArray[np.float64]:
+        """One number of every process, (size,)."""
+        numbers = np.empty(self.size)
+        self.comm.Allgather(np.array([own], dtype=np.float64), numbers)
+        return numbers
+
+    def cores(self) -> int:
+        """How many cores this process may keep busy: a core that processes of its machine share counts in equal parts."""
+        from mpi4py import MPI
+
+        machine = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
+        allowed = _allowed_cores()
+        sharing = machine.allgather(allowed)
+        machine.Free()
+        return max(1, int(sum(1 / sum(core in cores for cores in sharing) for core in allowed)))
+
+
+def _allowed_cores() -> frozenset[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))

@@ -1,0 +1,194 @@
+"""Risks whose evaluation is shared by processes."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from meanfield import _evaluation
+from meanfield.distributed.processes import SupportsArrays
+from meanfield.risk import Risk
+
+Array = NDArray[np.floating[Any]]
+
+
+class _Share(NamedTuple):
+    """What one process has of N particles: consecutive groups, whole ones."""
+
+    groups: slice
+    rows: slice
+    bounds: _evaluation.Bounds  #: of its groups, from its own first row
+    n_groups: int  #: of all processes
+
+
+@lru_cache
+def _shares(n_particles: int, size: int) -> tuple[_Share, ...]:
+    """The shares of all processes; empty ones where there are fewer groups than processes."""
+    bounds = _evaluation.group_bounds(n_particles)
+    n_groups = len(bounds) - 1
+    shares = []
+    for rank in range(size):
+        first, end = rank * n_groups // size, (rank + 1) * n_groups // size
+        begin = bounds[first]
+        own = tuple(bound - begin for bound in bounds[first : end + 1])
+        shares.append(_Share(slice(first, end), slice(begin, bounds[end]), own, n_groups))
+    return tuple(shares)
+
+
+class _SharedRisk(Risk):
+    """A risk of which every process computes the share of its groups of particles."""
+
+    def __init__(self, risk: Risk, processes: SupportsArrays) -> None:
+        super().__init__(risk.network, risk.task, risk.loss, risk.weight_decay, risk.dtype)
+        self._inputs, self._targets = risk._inputs, risk._targets
+        self.processes = processes
+
+    def _shares(self, n_particles: int) -> tuple[_Share, ...]:
+        return _shares(n_particles, self.processes.size)
+
+    def _share(self, n_particles: int) -> _Share:
+        return self._shares(n_particles)[self.processes.rank]
+
+    def _counts(self, n_particles: int) -> list[int]:
+        return [share.rows.stop - share.rows.start for share in self._shares(n_particles)]
+
+    def _jet_of_all(
+        self,
+        own: Array,
+        n_particles: int,
+        direction: Array | None,
+        order: int,
+        masses: Array | None = None,
+    ) -> Array:
+        """f_ρ of all particles and its derivatives, from this process's own: the one exchange of an evaluation."""
+        share = self._share(n_particles)
+        shape = (order + 1, len(self._inputs), self.network.output_dim)
+        sums = np.zeros((share.n_groups, *shape), own.dtype)
+        sums[share.groups] = _evaluation.group_sums(
+            self.network, own, self._inputs, share.bounds, direction, order, masses
+        )
+        self.processes.add(sums)
+        return _evaluation.mean_of(sums, n_particles)
+
+    def _check_same(self, array: Array) -> None:
+        """Raise where the processes do not hold the same array, as on machines whose arithmetic differs in the last digit."""
+        sums = self.processes.numbers(float(np.sum(array, dtype=np.float64)))
+        if not np.array_equal(sums, np.full_like(sums, sums[0]), equal_nan=True):
+            raise RuntimeError(
+                "the processes do not hold the same particles: are their machines and libraries alike?"
+            )
+
+
+class SpreadRisk(_SharedRisk):
+    """The risk of N particles spread over processes: x is this process's share of them, (N_own, D).
+
+    Every method is called by all processes together. ``value`` and ``inner`` are those of all N particles, ``gradient``, ``hvp``
+    and ``third`` this process's rows of them: the same as of a `Risk` on all particles, bit for bit. Made by
+    `meanfield.distributed.spread`.
+    """
+
+    def __init__(self, risk: Risk, n_particles: int, processes: SupportsArrays) -> None:
+        super().__init__(risk, processes)
+        self.n_particles = n_particles
+        n_groups = self._share(n_particles).n_groups
+        if processes.size > n_groups:
+            raise ValueError(
+                f"n_particles: {n_particles} came for {processes.size} processes; so many particles form {n_groups} groups, "
+                "and every process needs one"
+            )
+
+    @cached_property
+    def rows(self) -> slice:
+        """Which of the N particles are this process's."""
+        return self._share(self.n_particles).rows
+
+    def own(self, whole: ArrayLike) -> Array:
+        """The share (…, N_own, D) of this process in arrays (…, N, D) of which all processes have the whole.
+
+        Raises
+        ------
+        ValueError
+            For another number of particles than N.
+        RuntimeError
+            The processes do not hold the same array.
+        """
+        whole = np.asarray(whole)
+        if whole.ndim < 2 or whole.shape[-2] != self.n_particles:
+            raise ValueError(
+                f"whole: shape {whole.shape} came, (…, {self.n_particles}, D) is needed"
+            )
+        self._check_same(whole)
+        return np.ascontiguousarray(whole[..., self.rows, :])
+
+    def gather(self, share: ArrayLike) -> Array:
+        """The whole (…, N, D), in every process, of arrays of which each has its share (…, N_own, D)."""
+        rows = np.moveaxis(np.asarray(share), -2, 0)
+        whole = self.processes.join(rows, self._counts(self.n_particles))
+        return np.ascontiguousarray(np.moveaxis(whole, 0, -2))
+
+    def largest(self, number: float) -> float:
+        """The largest of a number of every process, NaN if one is."""
+        return float(np.max(self.processes.numbers(number)))
+
+    def inner(self, u: ArrayLike, v: ArrayLike) -> float:
+        u, v = np.asarray(u), np.asarray(v)
+        share = self._share(self.n_particles)
+        sums = np.zeros(share.n_groups)
+        sums[share.groups] = _evaluation.inner_sums(u, v, share.bounds)
+        self.processes.add(sums)
+        return _evaluation.inner_of(sums, self.n_particles)
+
+    def _jet(
+        self, x: Array, weights: Array | None, direction: Array | None = None, order: int = 0
+    ) -> Array:
+        return self._jet_of_all(x, self.n_particles, direction, order)
+
+    def _gradient_jet(
+        self, x: Array, residuals: list[Array], direction: Array | None = None
+    ) -> Array:
+        groups = self._share(self.n_particles).bounds
+        scaled = self._scaled(residuals)
+        return _evaluation.gradient_jet(self.network, x, self._inputs, scaled, direction, groups)
+
+    def _particles(self, name: str, value: ArrayLike) -> Array:
+        x = super()._particles(name, value)
+        own = self.rows.stop - self.rows.start
+        if len(x) != own:
+            raise ValueError(
+                f"{name}: {len(x)} particles came, this process has {own} of the {self.n_particles}"
+            )
+        return x
+
+    def _weights(self, value: ArrayLike | None, x: Array) -> None:
+        if value is not None:
+            raise ValueError(
+                "weights: particles that are spread over processes have equal ones; see `gathered`"
+            )
+
+
+class GatheredRisk(_SharedRisk):
+    """The risk of particles that every process holds all of, evaluated by all processes together, each its share.
+
+    The same as a `Risk`, bit for bit. Made by `meanfield.distributed.gathered`.
+    """
+
+    def _jet(
+        self, x: Array, weights: Array | None, direction: Array | None = None, order: int = 0
+    ) -> Array:
+        self._check_same(x if direction is None else direction)
+        n, rows = len(x), self._share(len(x)).rows
+        masses = None if weights is None else (n * weights)[rows]
+        along = None if direction is None else direction[rows]
+        return self._jet_of_all(x[rows], n, along, order, masses)
+
+    def _gradient_jet(
+        self, x: Array, residuals: list[Array], direction: Array | None = None
+    ) -> Array:
+        _, rows, groups, _ = self._share(len(x))
+        along = None if direction is None else direction[rows]
+        scaled = self._scaled(residuals)
+        own = _evaluation.gradient_jet(self.network, x[rows], self._inputs, scaled, along, groups)
+        return self.processes.join(own, self._counts(len(x)))

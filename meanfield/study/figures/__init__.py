@@ -1,0 +1,29 @@
+"""Figures of runs and of width studies: one style, one colour per process, no global state of matplotlib."""
+
+from meanfield.study.figures.animation import ANIMATIONS, save_animation
+from meanfield.study.figures.catalogue import run_figures
+from meanfield.study.figures.inline import svg
+from meanfield.study.figures.save import (
+    FORMATS,
+    save_comparison,
+    save_figures,
+    save_study_figures,
+)
+from meanfield.study.figures.style import PALE, STEPS, STYLE, Drawn
+from meanfield.study.figures.widths import study_figures
+
+__all__ = [
+    "ANIMATIONS",
+    "FORMATS",
+    "PALE",
+    "STEPS",
+    "STYLE",
+    "Drawn",
+    "run_figures",
+    "save_animation",
+    "save_comparison",
+    "save_figures",
+    "save_study_figures",
+    "study_figures",
+    "svg",
+]

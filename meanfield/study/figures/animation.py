@@ -1,0 +1,165 @@
+"""The measure of the particles in motion."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.animation import AbstractMovieWriter, FFMpegWriter, PillowWriter
+from matplotlib.figure import Figure
+
+from meanfield.study.figures.measure import CELLS, density, most_moved
+from meanfield.study.figures.particles import MASS, Points, evenly, range_of, sample
+from meanfield.study.figures.style import Series, new_figure, styled, title
+from meanfield.study.layout import OutputError
+from meanfield.study.process_views import Process
+from meanfield.study.result import Result
+from meanfield.study.styles import looks
+
+ANIMATIONS = ("gif", "mp4")
+MOST_FRAMES = 100
+DPI = 110
+
+Progress = Callable[[str, int, int], None]  # what is going on, done, total
+
+
+class Scene(NamedTuple):
+    """What moves: values (m, k) of k parameters at each time (s,), weights (m,)."""
+
+    parameters: tuple[str, ...]
+    times: Series
+    values: list[Points]
+    weights: Series
+    ranges: list[tuple[float, float]]
+
+
+def save_animation(
+    path: str | Path,
+    out: str | Path,
+    process: str,
+    fps: float = 10.0,
+    progress: Progress | None = None,
+) -> Path:
+    """Draw the particles of a process along time: in the plane of the two parameters that move most, or, on the line, a density.
+
+    Parameters
+    ----------
+    path : path
+        The run's file, or its folder.
+    out : path
+        The animation, ``.gif`` or ``.mp4``.
+    process : str
+        Its name.
+    fps : float
+        Frames per second; a frame is a snapshot, of many snapshots `MOST_FRAMES` evenly chosen ones.
+    progress : callable, optional
+        Called as ``progress(what, done, total)`` after every frame.
+
+    Returns
+    -------
+    Path
+        The animation.
+
+    Raises
+    ------
+    ValueError
+        There is no such process or it has no snapshots, the format is unknown or needs ffmpeg, which is not there.
+    OutputError
+        The file cannot be written.
+    """
+    out = Path(out)
+    writer = _writer(out.suffix.removeprefix("."), fps)
+    with Result.open(path) as result:
+        if process not in result:
+            raise ValueError(f"process: {process!r} came, one of {', '.join(result)} is allowed")
+        if not len(result[process].snapshots):
+            raise ValueError(f"{path}: {process} has no snapshots, there is nothing to animate")
+        scene = _scene(result[process])
+        colour = looks(result)[process].colour
+    with styled(), _written(out) as partial:
+        figure = new_figure(3.6)
+        frames = _frames(figure, scene, process, colour)
+        with writer.saving(figure, str(partial), DPI):
+            for done, _ in enumerate(frames, 1):
+                writer.grab_frame()
+                figure.set_layout_engine("none")  # what stands still must not tremble
+                if progress is not None:
+                    progress("animation", done, len(scene.times))
+    return out
+
+
+def _writer(suffix: str, fps: float) -> AbstractMovieWriter:
+    if suffix not in ANIMATIONS:
+        raise ValueError(
+            f"format: {suffix!r} came, one of {', '.join(ANIMATIONS)} is allowed of an animation"
+        )
+    if not 0 < fps <= 100:
+        raise ValueError(f"fps: {fps} came, a number above 0 and at most 100 is needed")
+    if suffix == "gif":
+        return PillowWriter(fps=fps)  # type: ignore[arg-type]
+    if not FFMpegWriter.isAvailable():
+        raise ValueError(
+            "format: 'mp4' came, which needs ffmpeg; there is none here, gif is allowed"
+        )
+    return FFMpegWriter(fps=fps)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _written(out: Path) -> Iterator[Path]:
+    """A file of another name that becomes `out` when it is whole; no half of a file, and a clear error."""
+    partial = out.with_name(f".{out.stem}.partial{out.suffix}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            os.replace(partial, out)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot write: {error.strerror or error}") from error
+
+
+def _scene(process: Process) -> Scene:
+    chosen = most_moved(process)
+    rows = evenly(len(process.snapshots), MOST_FRAMES)
+    samples = [sample(process.snapshots[row]) for row in rows]
+    values = [position[:, chosen] for position, _, _ in samples]
+    names = [process.parameter_names[i] for i in chosen]
+    single = len(samples[0][2]) == 1
+    if single and len(names) == 1:  # a point has no density, but a phase space
+        values = [np.hstack([position, fluctuation]) for position, fluctuation, _ in samples]
+        names = [*names, f"fluctuation of {names[0]}"]
+    kept = values[:-1] if process.status == "diverged" and len(values) > 1 else values
+    ranges = [range_of([v[:, i] for v in kept], 1.0 if single else MASS) for i in range(len(names))]
+    return Scene(tuple(names), process.snapshots.times[rows], values, samples[0][2], ranges)
+
+
+def _frames(figure: Figure, scene: Scene, process: str, colour: str) -> Iterator[None]:
+    """Yields whenever the figure shows the next time."""
+    ax = figure.subplots()
+    ax.set(xlim=scene.ranges[0], xlabel=scene.parameters[0])
+    plane = len(scene.parameters) > 1
+    if plane:
+        ax.set(ylim=scene.ranges[1], ylabel=scene.parameters[1])
+        points = {"linestyle": "", "marker": "o", "markersize": 3.5, "markeredgewidth": 0}
+        single = len(scene.weights) == 1
+        (trail,) = ax.plot([], [], color=colour, linewidth=0.8, alpha=0.5)
+        (dots,) = ax.plot([], [], color=colour, alpha=1.0 if single else 0.6, **points)  # type: ignore[arg-type]
+    else:
+        curves = [density(values, scene.weights, scene.ranges) for values in scene.values]
+        ax.set(ylim=(0, 1.05 * max(curve.max() for curve in curves) or 1), ylabel="density")
+        middles = np.linspace(*scene.ranges[0], 2 * CELLS + 1)[1::2]
+        (dots,) = ax.plot([], [], color=colour)
+    for i, time in enumerate(scene.times):
+        if plane:
+            dots.set_data(*scene.values[i].T)
+            if single:
+                trail.set_data(*np.concatenate(scene.values[: i + 1]).T)
+        else:
+            dots.set_data(middles, curves[i])
+        ax.set_title(f"{title(process)}, t = {time:g}")
+        yield

@@ -1,0 +1,273 @@
+"""The figures of a run, and what each of them says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from meanfield.study.figures.curves import (
+    draw_distance,
+    draw_energy,
+    draw_loss,
+    draw_oscillation,
+    draw_predicted_loss,
+    draw_sharpness,
+    energy_balance,
+)
+from meanfield.study.figures.measure import (
+    MOST_PROCESSES,
+    measure_in_the_plane,
+    measure_over_time,
+    read_marginals,
+)
+from meanfield.study.figures.onset import onset_zoom
+from meanfield.study.figures.particles import BOUND
+from meanfield.study.figures.phase import phase_portrait
+from meanfield.study.figures.places import (
+    clouded,
+    draw_clouds,
+    draw_trajectories,
+    has_trajectories,
+    particle_clouds,
+    trajectories,
+)
+from meanfield.study.figures.style import (
+    Drawing,
+    Drawn,
+    is_landscape,
+    measured,
+    new_figure,
+    oscillates,
+    share_legend,
+    single,
+    styled,
+    title,
+)
+from meanfield.study.layout import RunRecord
+
+
+class Curves(NamedTuple):
+    """A drawing in one pair of axes that a run may have data for."""
+
+    name: str
+    title: str
+    caption: str
+    draw: Drawing
+
+
+LOSS = Curves(
+    "loss",
+    "Loss and predicted loss",
+    "Lines: {E}(w) at the center w. Dotted: the time-averaged loss that center and fluctuation u predict, "
+    "½[{E}(w+u) + {E}(w−u)] ≈ {E}(w) + ½ tr(HΣ), Σ the covariance of u and H = ∇²{E}(w). Shaded: between which values the "
+    "iterates of gradient descent alternate, x_k = w_k + (−1)ᵏ u_k; its predicted loss is the mean of two consecutive ones.",
+    draw_loss,
+)
+SHARPNESS = Curves(
+    "sharpness",
+    "Sharpness",
+    "The {k} of the Hessian at the center, H v = λv, the largest (the sharpness S = λ₁) in broader lines. "
+    "Dashed: the edge of stability S = 2/η, beyond which an oscillation of gradient descent grows.",
+    draw_sharpness,
+)
+OSCILLATION = Curves(
+    "oscillation",
+    "Oscillation energy, measured and predicted",
+    "tr Σ/η, Σ the covariance of the fluctuation: measured on gradient descent (broad), predicted by the others. By it the "
+    "oscillation raises the loss at the edge of stability: the mean loss is ≈ {E}(w) + ½ tr(HΣ), and HΣ = (2/η)Σ where λ₁ = 2/η.",
+    draw_oscillation,
+)
+DISTANCE = Curves(
+    "distance",
+    "Distance to gradient descent",
+    "Distance of the centers w to those of gradient descent, {metric}. The vertical line is the onset: where tr Σ of gradient "
+    "descent first reaches the geometric mean of the two ends of its largest rise (or 1% of the upper one, if more).",
+    draw_distance,
+)
+ENERGY = Curves(
+    "free_energy",
+    "Free energy and dissipation",
+    "Broad: the change of F = ½[{E}(w+u) + {E}(w−u)] − |u|²/η. Thin: the integral of its rate along the flow; for the "
+    "free-energy flow dF/dt = −η|∂_w F|² + η|∂_u F|². Below: the absolute difference of the two, zero in exact time. Maps "
+    "such as gradient descent have no rate.",
+    draw_energy,
+)
+
+
+def run_figures(run: RunRecord) -> Iterator[Drawn]:
+    """Draw, one by one, every figure the run has data for.
+
+    Raises
+    ------
+    RunFileError
+        The run's file, from which particles are read, is damaged.
+    """
+    for curves in available(run):
+        caption = curves.caption.format(**_words(run))
+        with styled():
+            figure = energy_balance(run) if curves is ENERGY else single(curves.draw, run)
+        yield Drawn(curves.name, curves.title, caption, figure)
+    for made in (_onset, _measures, _phase, _places):
+        yield from made(run)
+
+
+def available(run: RunRecord) -> list[Curves]:
+    """The drawings that would not be empty."""
+    compared = any(
+        np.any(np.isfinite(values))
+        for name, found in run.comparison.items()
+        for key, values in found.items()
+        if name in run.processes and key in ("center_distance", "w2")
+    )
+    wanted = {
+        LOSS: measured(run, "train_loss"),
+        SHARPNESS: measured(run, "sharpness"),
+        OSCILLATION: any(oscillates(process) for process in run.processes.values()),
+        DISTANCE: compared,
+        ENERGY: measured(run, "free_energy"),
+    }
+    return [curves for curves, is_wanted in wanted.items() if is_wanted]
+
+
+def _words(run: RunRecord) -> dict[str, str]:
+    """What captions say of this run."""
+    eigs = [p.observables.get("hessian_eigs") for p in run.processes.values()]
+    k = max((values.shape[1] for values in eigs if values is not None), default=1)
+    point = is_landscape(run)
+    return {
+        "E": "E" if point else "R",
+        "k": "largest eigenvalue" if k == 1 else f"{k} largest eigenvalues",
+        "metric": "|w − w_GD|"
+        if point
+        else "particle by particle, √((1/N) Σᵢ |wᵢ − wᵢ_GD|²), and (circles) as measures, in Wasserstein-2",
+    }
+
+
+def _onset(run: RunRecord) -> Iterator[Drawn]:
+    with styled():
+        figure = onset_zoom(run)
+    if figure is not None:
+        caption = (
+            "Loss (dotted: predicted), sharpness λ₁ with the edge of stability 2/η, and oscillation energy tr Σ/η over one axis "
+            "of time. Past λ₁ = 2/η the fluctuation grows by the factor |1 − ηλ₁| per step; the vertical line is where tr Σ of "
+            "gradient descent first reaches the geometric mean of the ends of its largest rise (or 1% of the upper one, if more)."
+        )
+        yield Drawn("onset", "Onset of the oscillation", caption, figure)
+
+
+def _measures(run: RunRecord) -> Iterator[Drawn]:
+    with styled():
+        marginals = read_marginals(run)
+        if marginals is None:
+            return
+        over_time = measure_over_time(marginals)
+    of = " and ".join(marginals.parameters)
+    about = (
+        f"The opacity is the square root of the density, smoothed by a Gaussian of a sixtieth of the axis; of {BOUND}."
+        f"{_left_out(run)}"
+    )
+    if over_time is not None:
+        caption = (
+            f"Marginals over time of the law μ_t = (1/N) Σᵢ δ_wᵢ of the particles' centers, in {of}, whose marginals move most "
+            f"in Wasserstein-2. {about}"
+        )
+        yield Drawn("measure", "Particle measure over time", caption, over_time)
+    with styled():
+        plane = measure_in_the_plane(marginals)
+    if plane is not None:
+        caption = f"Marginal of the particles' centers in the plane of {of}, at the start and at the end of each process. {about}"
+        yield Drawn("measure_plane", "Particle measure in the plane", caption, plane)
+
+
+def _left_out(run: RunRecord) -> str:
+    rest = list(run.processes)[MOST_PROCESSES:]
+    return f" Not shown: {', '.join(map(title, rest))}." if rest else ""
+
+
+def _phase(run: RunRecord) -> Iterator[Drawn]:
+    with styled():
+        figure = phase_portrait(run)
+    if figure is None:
+        return
+    equation = "The free-energy flow is ẇ = −η ∂_w F, u̇ = +η ∂_u F: down in the center w, up in the fluctuation u."
+    if is_landscape(run):
+        about = (
+            "The way of each process through the plane of its center and its fluctuation, along the leading directions of "
+            "gradient descent's motion and fluctuation (or of the first process's that has one); a dot where it ends. F is even "
+            "in u, so |u| is drawn; of several modes the leading one."
+        )
+    else:
+        about = (
+            "Each dot is a particle, (⟨θᵢ, q⟩, ⟨uᵢ, q⟩) along the unit vector q that maximises (1/N) Σᵢ ⟨uᵢ, q⟩² where the first "
+            "process oscillates most; of several modes the leading one; where a flow knows uuᵀ only, of the nearest sign. "
+            f"{BOUND.capitalize()}."
+        )
+    yield Drawn("phase_portrait", "Phase portrait", f"{about} {equation}", figure)
+
+
+def _places(run: RunRecord) -> Iterator[Drawn]:
+    with styled():
+        ways, clouds = trajectories(run), particle_clouds(run)
+    if ways is not None:
+        caption = (
+            "The way of the center w(t) through its first two coordinates; a dot where it ends."
+        )
+        yield Drawn("trajectories", "Trajectories", caption, ways)
+    if clouds is not None:
+        first = next(iter(clouded(run)))
+        caption = (
+            "The particles' centers at the start (grey) and at the end, along the two leading singular vectors of "
+            f"w(T) − w(0) of {title(first)}."
+        )
+        if len(run.processes[first].parameter_names) == 1:
+            caption = (
+                "How the particles' centers are distributed at the start (grey) and at the end."
+            )
+        yield Drawn("particle_clouds", "Particles", caption, clouds)
+
+
+def overview(run: RunRecord) -> Iterator[Drawn]:
+    """The most important ones side by side; nothing of a run without data."""
+    drawings = [curves.draw for curves in available(run)]
+    if has_trajectories(run):
+        drawings.append(draw_trajectories)
+    names = clouded(run)
+    if names:
+        drawings.append(lambda ax, run: draw_clouds(ax, run, names))
+    if not drawings:
+        return
+    with styled():
+        figure = new_figure(6.4, 11)
+        axes = figure.subplots(2, 3).flat
+        for ax, draw in zip(axes, drawings, strict=False):
+            draw(ax, run)
+        for unused in axes[len(drawings) :]:
+            unused.remove()
+        share_legend(figure)
+    caption = "Loss, sharpness, oscillation energy, distance to gradient descent, free energy, and where the particles are."
+    yield Drawn("overview", "Overview", caption, figure)
+
+
+def comparison(run: RunRecord) -> Iterator[Drawn]:
+    """All processes, the quantities in which they are compared over one axis of time."""
+    drawings: dict[str, Drawing] = {
+        "loss": draw_predicted_loss,
+        "sharpness": draw_sharpness,
+        "oscillation": draw_oscillation,
+        "distance": draw_distance,
+    }
+    names = {curves.name for curves in available(run)}
+    shown = [draw for name, draw in drawings.items() if name in names]
+    if not shown:
+        return
+    with styled():
+        figure = new_figure(2.4 * len(shown), 8)
+        axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+        for ax, draw in zip(axes, shown, strict=True):
+            draw(ax, run)
+            ax.label_outer()
+        share_legend(figure)
+    caption = "Predicted loss, eigenvalues, oscillation energy and distance to gradient descent over one axis of time."
+    yield Drawn("compare", "Comparison", caption, figure)

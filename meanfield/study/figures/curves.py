@@ -1,0 +1,182 @@
+"""What is measured along time: losses, sharpness, oscillation energy, distances, free energy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation
+from numpy.typing import NDArray
+
+from meanfield.study.compare import onset, onset_level
+from meanfield.study.figures.style import (
+    FEW,
+    STEPS,
+    is_landscape,
+    learning_rate,
+    new_figure,
+    not_huge,
+    on_log,
+    oscillates,
+    plot,
+    processes,
+    share_legend,
+    tamed,
+    title,
+)
+from meanfield.study.layout import RunRecord
+from meanfield.study.styles import GREY
+
+Shown = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+CIRCLES: Any = {"marker": "o", "fillstyle": "none", "markersize": 4}
+
+
+def draw_loss(ax: Axes, run: RunRecord) -> None:
+    """Loss at the center, the time-averaged loss predicted, and the loss of GD's iterates."""
+    shown = _loss_axis(ax, run)
+    _draw_iterates(ax, run, shown)
+    for name, process, look in processes(run):
+        data = process.observables
+        plot(ax, data["time"], shown(data["train_loss"]), **look.line, label=title(name))
+        if oscillates(process):  # without fluctuation it predicts its own loss
+            ax.plot(data["time"], shown(data["predicted_loss"]), ":", color=look.colour)
+    if any(oscillates(process) for process in run.processes.values()):
+        ax.plot([], [], color=GREY, linestyle=":", label="predicted average")
+
+
+def draw_predicted_loss(ax: Axes, run: RunRecord) -> None:
+    """The time-averaged loss that every process predicts, and the loss of GD's iterates."""
+    shown = _loss_axis(ax, run)
+    _draw_iterates(ax, run, shown)
+    for name, process, look in processes(run):
+        data = process.observables
+        plot(ax, data["time"], shown(data["predicted_loss"]), **look.line, label=title(name))
+    ax.set(ylabel=f"predicted {ax.get_ylabel()}")
+
+
+def _draw_iterates(ax: Axes, run: RunRecord, shown: Shown) -> None:
+    """Between which values the iterates of gradient descent alternate."""
+    for name, process, _ in processes(run):
+        data = process.observables
+        if process.flow == "gradient_descent" and len(data["time"]) > 1:
+            pairs = np.stack([data["iterate_loss"][:-1], data["iterate_loss"][1:]])
+            between = shown(pairs.min(axis=0)), shown(pairs.max(axis=0))
+            label = f"{title(name)}, iterates"
+            ax.fill_between(
+                data["time"][:-1], *between, color=GREY, alpha=0.35, linewidth=0, label=label
+            )
+
+
+def _loss_axis(ax: Axes, run: RunRecord) -> Shown:
+    """Logarithmic unless a loss is negative, as those of landscapes may be; which values have a place on it."""
+    losses = [process.observables["train_loss"] for process in run.processes.values()]
+    is_log = all(np.all(values[np.isfinite(values)] >= 0) for values in losses)
+    name = "loss" if is_landscape(run) else "risk"
+    ax.set(xlabel=STEPS, ylabel=name, yscale="log" if is_log else "linear")
+    return on_log if is_log else not_huge
+
+
+def draw_sharpness(ax: Axes, run: RunRecord) -> None:
+    """The largest eigenvalues of the Hessian at the center, and the edge of stability 2/η."""
+    edge = 2 / learning_rate(run)
+    ax.axhline(edge, color=GREY, linewidth=1, linestyle=(0, (5, 2)), label="edge of stability 2/η")
+    eigenvalues = tamed(run, {name: _eigenvalues(p.observables) for name, p, _ in processes(run)})
+    for name, process, look in processes(run):
+        values = eigenvalues[name]
+        rows = np.any(np.isfinite(values), axis=1)
+        times, values = process.observables["time"][rows], values[rows]
+        plot(ax, times, values[:, 0], **look.line, label=title(name))
+        thin = look.line | {"linewidth": 0.7}
+        for following in values.T[1:]:
+            plot(ax, times, following, **thin)
+    ax.set(xlabel=STEPS, ylabel="eigenvalues λ")
+
+
+def _eigenvalues(data: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """(t, k), the sharpness first."""
+    return data.get("hessian_eigs", data["sharpness"][:, None])
+
+
+def draw_oscillation(ax: Axes, run: RunRecord) -> None:
+    """tr Σ/η, by which the oscillation raises the loss at the edge of stability."""
+    for name, process, look in processes(run):
+        if oscillates(process):
+            energy = on_log(process.observables["sigma_trace"] / learning_rate(run))
+            plot(ax, process.observables["time"], energy, **look.line, label=title(name))
+    ax.set(xlabel=STEPS, ylabel="oscillation energy tr Σ/η", yscale="log")
+
+
+def draw_distance(ax: Axes, run: RunRecord) -> None:
+    """Distance of the centers to gradient descent: particle by particle, and as measures where there are several."""
+    drawn = {name: run.comparison[name] for name in run.processes if name in run.comparison}
+    coupled = tamed(run, {name: found["center_distance"] for name, found in drawn.items()})
+    w2 = tamed(run, {name: found["w2"] for name, found in drawn.items()})
+    time, measures = run.comparison_times, not is_landscape(run)
+    for name, _, look in processes(run):
+        if name in drawn:
+            plot(
+                ax, time, coupled[name], few=0 if measures else FEW, **look.line, label=title(name)
+            )
+            if measures:  # quantiles of a law are no particles, and have these only
+                label = "" if np.any(np.isfinite(coupled[name])) else title(name)
+                ax.plot(time, w2[name], linestyle="", color=look.colour, **CIRCLES, label=label)
+    if measures:
+        ax.plot([], [], color=GREY, label="RMS over particles")
+        ax.plot([], [], linestyle="", color=GREY, **CIRCLES, label="Wasserstein-2")
+    mark_onset(ax, run)
+    ax.set(xlabel=STEPS, ylabel="distance to gradient descent")
+    if ax.dataLim.ymax > 0:
+        ax.set_ylim(bottom=0)
+
+
+def onset_time(run: RunRecord) -> float | None:
+    """When the oscillation of gradient descent sets in, see `meanfield.study.compare.onset`; None if it never does."""
+    for process in run.processes.values():
+        if process.flow == "gradient_descent":
+            trace = process.observables["sigma_trace"]
+            return onset(process.observables["time"], trace, onset_level(trace))
+    return None
+
+
+def mark_onset(ax: Axes, run: RunRecord) -> None:
+    """A line where the oscillation of gradient descent sets in."""
+    time = onset_time(run)
+    if time is not None:
+        ax.axvline(time, color=GREY, linewidth=1, label="onset (vertical)")
+
+
+def draw_energy(ax: Axes, run: RunRecord) -> None:
+    """Change of the free energy, broad and pale, and the integral of its rate along a flow, thin: equal in exact time."""
+    datas = {name: process.observables for name, process, _ in processes(run)}
+    changes = tamed(run, {name: _change(data) for name, data in datas.items()})
+    integrals = tamed(run, {name: data["dissipated"] for name, data in datas.items()})
+    for name, _, look in processes(run):
+        time = datas[name]["time"]
+        broad = look.line | {"linewidth": 3.5, "alpha": 0.35, "linestyle": "-"}
+        plot(ax, time, changes[name], **broad, label=title(name))
+        plot(ax, time, integrals[name], **look.line | {"linewidth": 1.0})
+    ax.plot([], [], color=GREY, linewidth=1, label="integral of its rate (thin)")
+    ax.set(xlabel=STEPS, ylabel="change of the free energy F")
+
+
+def _change(data: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    return data["free_energy"] - data["free_energy"][:1]
+
+
+def energy_balance(run: RunRecord) -> Figure:
+    """The change of the free energy over what is left of it when the integral of its rate is taken away."""
+    figure = new_figure(4.8)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    draw_energy(top, run)
+    top.set_xlabel("")
+    for _, process, look in processes(run):
+        data = process.observables
+        plot(bottom, data["time"], on_log(np.abs(_change(data) - data["dissipated"])), **look.line)
+    bottom.set(xlabel=STEPS, ylabel="|residual|", yscale="log")
+    few = LogFormatterSciNotation(minor_thresholds=(0.7, 0.3))  # there is little room for numbers
+    bottom.yaxis.set_minor_formatter(few)
+    share_legend(figure)
+    return figure

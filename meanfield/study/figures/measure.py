@@ -1,0 +1,138 @@
+"""The measure of the particles: its marginals over time, and in the plane at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from meanfield.study.figures.panels import grid, panel_titles
+from meanfield.study.figures.particles import (
+    MOST_SNAPSHOTS,
+    Points,
+    evenly,
+    sample,
+    sane,
+    shared_range,
+    snapshots_of,
+)
+from meanfield.study.figures.style import STEPS, Series, new_figure, processes, title
+from meanfield.study.layout import RunRecord
+from meanfield.study.process_views import Process
+from meanfield.study.styles import GREY
+
+MOST_PROCESSES = 4  # the first of them; more rows would be too small to read
+CELLS = 120  # of an axis
+SMOOTHING = 2.0  # cells, the width of the Gaussian that densities are smoothed by
+
+
+@dataclass(frozen=True)
+class Marginals:
+    """Of each process: times (s,), values (m, k) of the k chosen parameters at each, weights (m,)."""
+
+    parameters: tuple[str, ...]
+    times: dict[str, Series]
+    values: dict[str, list[Points]]
+    weights: dict[str, Series]
+    ranges: list[tuple[float, float]]
+    shades: dict[str, str]
+
+
+def read_marginals(run: RunRecord) -> Marginals | None:
+    """The one or two parameters whose marginals moved most, of the first processes; None of a single particle."""
+    with snapshots_of(run) as files:
+        files = dict(list(files.items())[:MOST_PROCESSES])
+        files = {name: file for name, file in files.items() if len(file.parameter_names)}
+        if not files:
+            return None
+        first = next(iter(files.values()))
+        chosen = most_moved(first)
+        times, values, weights = {}, {}, {}
+        for name, file in files.items():
+            rows = evenly(len(file.snapshots), MOST_SNAPSHOTS)
+            times[name] = file.snapshots.times[rows]
+            samples = [sample(file.snapshots[row]) for row in rows]
+            values[name] = [position[:, chosen] for position, _, _ in samples]
+            weights[name] = samples[0][2]
+        names = tuple(first.parameter_names[i] for i in chosen)
+    ranges = [
+        shared_range(run, {name: [v[:, i] for v in series] for name, series in values.items()})
+        for i in range(len(chosen))
+    ]
+    shades = {name: look.shade for name, _, look in processes(run)}
+    return Marginals(names, times, values, weights, ranges, shades)
+
+
+def most_moved(file: Process) -> list[int]:
+    """The two parameters whose marginals are furthest, in Wasserstein-2 on the line, from where they started."""
+    first, last = (sane(sample(file.snapshots[row])[0]) for row in (0, -1))
+    if first.shape != last.shape:  # a divergence's end
+        return list(range(min(2, first.shape[1])))
+    moved = np.mean((np.sort(first, axis=0) - np.sort(last, axis=0)) ** 2, axis=0)
+    return sorted(int(i) for i in np.argsort(-moved, kind="stable")[:2])
+
+
+def density(
+    values: Points, weights: Series, ranges: list[tuple[float, float]]
+) -> NDArray[np.float64]:
+    """A smoothed density on a grid of `CELLS` per axis, of the values (m, k) that are finite."""
+    finite = np.all(np.isfinite(values), axis=1)
+    mass = np.histogramdd(values[finite], CELLS, ranges, weights=weights[finite])[0]
+    cell = np.prod([(high - low) / CELLS for low, high in ranges])
+    smooth = gaussian_filter(mass, SMOOTHING, mode="constant")
+    return smooth / (cell * max(float(weights.sum()), 1e-300))
+
+
+def measure_over_time(marginals: Marginals) -> Figure | None:
+    """A row for each process, a column for each parameter: how densely it is where at which time; None at one time only."""
+    names = [name for name, times in marginals.times.items() if len(times) > 1]
+    if not names:
+        return None
+    columns = len(marginals.parameters)
+    figure = new_figure(1.6 * len(names) + 0.4)
+    axes = figure.subplots(len(names), columns, sharex=True, sharey="col", squeeze=False)
+    for row, name in zip(axes, names, strict=True):
+        for i, ax in enumerate(row):
+            _draw_over_time(ax, marginals, name, i)
+            ax.set(ylabel=marginals.parameters[i])
+        row[0].set_title(title(name), loc="left")
+    figure.supxlabel(STEPS, fontsize="medium")
+    return figure
+
+
+def _draw_over_time(ax: Axes, marginals: Marginals, name: str, i: int) -> None:
+    times, limits = marginals.times[name], marginals.ranges[i]
+    weights = marginals.weights[name]
+    columns = [density(v[:, i : i + 1], weights, [limits]) for v in marginals.values[name]]
+    edges = np.concatenate([times[:1], (times[1:] + times[:-1]) / 2, times[-1:]])
+    _shade(ax, edges, np.linspace(*limits, CELLS + 1), np.array(columns).T, marginals.shades[name])
+
+
+def measure_in_the_plane(marginals: Marginals) -> Figure | None:
+    """The marginal of two parameters at the start, and at the end of each process; None on the line."""
+    if len(marginals.parameters) < 2:
+        return None
+    ends = {title(name): values[-1] for name, values in marginals.values.items()}
+    first = next(iter(marginals.values))
+    shown = {"start": marginals.values[first][0]} | ends
+    colours = [GREY, *(marginals.shades[name] for name in marginals.values)]
+    weights = [marginals.weights[first], *marginals.weights.values()]
+    figure, axes = grid(len(shown), 2.1)
+    edges = [np.linspace(*limits, CELLS + 1) for limits in marginals.ranges]
+    for ax, values, colour, weight in zip(axes, shown.values(), colours, weights, strict=True):
+        found = density(values, weight, marginals.ranges)
+        _shade(ax, edges[0], edges[1], found.T, colour)
+    panel_titles(figure, axes, list(shown), *marginals.parameters)
+    return figure
+
+
+def _shade(ax: Axes, x: Series, y: Series, values: NDArray[np.float64], colour: str) -> None:
+    """The square root of a density as the opacity of a colour, which reads on light and dark pages."""
+    opacity = LinearSegmentedColormap.from_list(colour, [(colour, 0.0), (colour, 1.0)])
+    ax.pcolormesh(x, y, np.sqrt(values), cmap=opacity, rasterized=True)
+    ax.grid(False)

@@ -1,0 +1,79 @@
+"""What happens where the oscillation sets in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from meanfield.study.figures.curves import (
+    draw_loss,
+    draw_oscillation,
+    draw_sharpness,
+    mark_onset,
+    onset_time,
+)
+from meanfield.study.figures.style import (
+    learning_rate,
+    new_figure,
+    on_log,
+    oscillates,
+    share_legend,
+)
+from meanfield.study.layout import ProcessRecord, RunRecord
+
+LEAST = 20.0  # steps before and after, at least
+SHARE = 6  # and at most this part of the run
+DECADES = 1e-12  # of the oscillation energy, below its top
+
+
+def onset_zoom(run: RunRecord) -> Figure | None:
+    """Loss, sharpness and oscillation energy around the onset over one axis of time; None without an onset."""
+    time = onset_time(run)
+    if time is None:
+        return None
+    start, end = window(run, time)
+    cropped = replace(run, processes={k: _crop(p, start, end) for k, p in run.processes.items()})
+    figure = new_figure(6.6)
+    for ax, draw in zip(
+        figure.subplots(3, 1, sharex=True),
+        (draw_loss, draw_sharpness, draw_oscillation),
+        strict=True,
+    ):
+        draw(ax, cropped)
+        mark_onset(ax, run)
+        ax.label_outer()
+    _focus(figure.axes[1], cropped)
+    top = figure.axes[2].get_ylim()[1]
+    figure.axes[2].set_ylim(bottom=max(figure.axes[2].get_ylim()[0], DECADES * top))
+    figure.axes[0].set_xlim(start, end)
+    share_legend(figure)
+    return figure
+
+
+def _focus(ax: Axes, run: RunRecord) -> None:
+    """The sharpness of those that oscillate, and the edge; others may be far above it."""
+    values = [p.observables["sharpness"] for p in run.processes.values() if oscillates(p)]
+    known = [value[np.isfinite(on_log(value))] for value in values]
+    shown = np.concatenate([[2 / learning_rate(run)], *known])
+    margin = 0.1 * float(np.ptp(shown)) or 0.1 * shown[0]
+    ax.set_ylim(shown.min() - margin, shown.max() + margin)
+
+
+def window(run: RunRecord, time: float) -> tuple[float, float]:
+    """From where the oscillation is weakest before its onset, and as long after; a `SHARE` of the run at most."""
+    descent = next(p for p in run.processes.values() if p.flow == "gradient_descent")
+    times, trace = descent.observables["time"], descent.observables["sigma_trace"]
+    before = times < time
+    weakest = times[before][np.argmin(trace[before])]
+    reach = max(min(time - weakest, (times[-1] - times[0]) / SHARE), LEAST)
+    return max(time - reach, times[0]), min(time + reach, times[-1])
+
+
+def _crop(process: ProcessRecord, start: float, end: float) -> ProcessRecord:
+    times = process.observables["time"]
+    rows = (times >= start) & (times <= end)
+    data = {k: v[rows] for k, v in process.observables.items()}
+    return replace(process, observables=data | {"hessian_eigs": data["sharpness"][:, None]})

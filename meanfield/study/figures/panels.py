@@ -1,0 +1,35 @@
+"""Small panels, one for each process, that share their axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from meanfield.study.figures.style import WIDTH, new_figure
+
+COLUMNS = 2
+
+
+def grid(count: int, height: float, columns: int = COLUMNS) -> tuple[Figure, list[Axes]]:
+    """So many panels of a height, and no empty ones."""
+    columns = min(count, columns)
+    rows = -(-count // columns)
+    figure = new_figure(height * rows + 0.5, WIDTH)
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+    shown, unused = axes[:count], axes[count:]
+    for ax in unused:
+        ax.remove()
+    return figure, list(shown)
+
+
+def panel_titles(
+    figure: Figure, axes: Sequence[Axes], titles: Sequence[str], x: str, y: str
+) -> None:
+    """What each panel shows, and what all of them have on their axes."""
+    for ax, text in zip(axes, titles, strict=True):
+        ax.set_title(text)
+        ax.label_outer()
+    figure.supxlabel(x, fontsize="medium")
+    figure.supylabel(y, fontsize="medium")

@@ -1,0 +1,66 @@
+"""Figures into files, and into pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from meanfield.study.figures.catalogue import comparison, overview, run_figures
+from meanfield.study.figures.style import Drawn, styled
+from meanfield.study.figures.widths import study_figures
+from meanfield.study.layout import OutputError, RunRecord
+from meanfield.study.width.record import StudyRecord
+
+FORMATS = ("png", "svg", "pdf")
+# no dates: the same data give the same bytes
+METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+def save_figures(run: RunRecord, folder: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
+    """Draw every figure the run has data for, and an overview, in every format.
+
+    Returns
+    -------
+    list of Path
+        The files, ``<figure>.<format>``.
+
+    Raises
+    ------
+    ValueError
+        A format is not one of `FORMATS`.
+    OutputError
+        A file cannot be written.
+    """
+    return _save(chain(run_figures(run), overview(run)), folder, formats)
+
+
+def save_comparison(run: RunRecord, folder: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
+    """Draw ``compare.<format>``: all processes, four quantities over one axis of time. Errors as of `save_figures`."""
+    return _save(comparison(run), folder, formats)
+
+
+def save_study_figures(
+    study: StudyRecord, folder: Path, formats: Sequence[str] = ("png",)
+) -> list[Path]:
+    """Draw the figures of a width study in every format. Errors as of `save_figures`."""
+    return _save(study_figures(study), folder, formats)
+
+
+def _save(figures: Iterable[Drawn], folder: Path, formats: Sequence[str]) -> list[Path]:
+    for name in formats:
+        if name not in FORMATS:
+            raise ValueError(f"format: {name!r} came, one of {', '.join(FORMATS)} is allowed")
+    paths = []
+    for drawn in figures:
+        for suffix in formats:
+            path = folder / f"{drawn.name}.{suffix}"
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with styled():
+                    drawn.figure.savefig(path, metadata=METADATA.get(suffix))
+            except OSError as error:
+                raise OutputError(f"{path}: cannot write: {error.strerror}") from error
+            paths.append(path)
+    return paths

@@ -1,0 +1,34 @@
+"""What a run was computed on, as far as it bears on its speed and its last digits."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from meanfield._kernels.threads import most_threads
+
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+def machine() -> dict[str, Any]:
+    """Platform, processor, cores this process may use, threads of a kernel; nothing that names the machine or its user."""
+    return {
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "threads": most_threads(),
+    }
+
+
+def _processor() -> str:
+    """The model's name where the system tells it (Linux), else what Python knows of it."""
+    try:
+        lines = CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, "") or platform.processor() or platform.machine()

@@ -1,0 +1,180 @@
+"""How much memory a run needs, said before it starts, and refused where there is less."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from meanfield.study.config import Process, Study
+from meanfield.study.distances import EXACT_W2_PARTICLES
+from solvers import transport_cost
+
+WORTH_SAYING = 10**9
+# Arrays of the size of all particles that are held at once, measured at 20,000 and more particles: rounded up.
+_SPECTRUM_ARRAYS = 12  # besides two for each vector of the Krylov space, always float64
+_STEP_ARRAYS = {"jko": 20}  # for each array of a flow's state
+_DEFAULT_STEP_ARRAYS, _ADAPTIVE_STEP_ARRAYS, _DELAYED_STEP_ARRAYS = 6, 16, 10
+_SNAPSHOT_ARRAYS = 3  # for each array of a snapshot
+_CELL_ARRAYS = 40  # for each cell of a grid
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+UNITS |= {f"{unit}i": 1024**i for i, unit in enumerate("kmgt", start=1)}
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+class MemoryLimitError(ValueError):
+    """A run would need more memory than there is."""
+
+
+def required_memory(study: Study, parameters: int) -> dict[str, int]:
+    """About how many bytes every process needs beyond what the program takes, particles having so many parameters.
+
+    They run one after the other. An estimate, mostly a little high: within a factor of two of what was measured.
+    """
+    n, k = study.network.width, study.output.eigenvalues
+    floats = n * parameters
+    particles = floats * np.dtype(study.risk.dtype).itemsize
+    spectrum = (2 * max(2 * k + 1, 8) + _SPECTRUM_ARRAYS) * floats * 8
+    kept = 2 * _SNAPSHOT_ARRAYS * floats * np.dtype(study.output.snapshot_dtype).itemsize
+    few = min(n, EXACT_W2_PARTICLES)
+    pairs = transport_cost.exact(few, few, parameters, lazy=False).bytes
+    return {
+        name: max(spectrum + kept + _step_arrays(process) * particles + _cells(process), pairs)
+        for name, process in study.processes.items()
+    }
+
+
+def require_memory(study: Study, parameters: int, limit: int | None = None) -> dict[str, int]:
+    """`required_memory`, if it is within a limit, by default what is available.
+
+    Raises
+    ------
+    MemoryLimitError
+        It is not.
+    """
+    required = required_memory(study, parameters)
+    allowed = available_memory() if limit is None else limit
+    name, most = max(required.items(), key=lambda item: item[1])
+    if allowed is not None and most > allowed:
+        kind = "are available" if limit is None else "are allowed"
+        raise MemoryLimitError(
+            f"processes.{name}: about {most / 1e9:.3g} GB of memory are needed, {allowed / 1e9:.3g} GB {kind}; a smaller "
+            "network.width or output.eigenvalues, or risk.dtype = 'float32', needs less; --memory-limit allows another amount"
+        )
+    return required
+
+
+def memory_notice(study: Study, parameters: int) -> str:
+    """What is to be said before a run with particles of so many parameters; nothing if it is small."""
+    if study.landscape is not None:
+        return ""
+    required = required_memory(study, parameters)
+    name, most = max(required.items(), key=lambda item: item[1])
+    if most < WORTH_SAYING:
+        return ""
+    available = available_memory()
+    of = "" if available is None else f" of {available / 1e9:.3g} GB"
+    return f"processes.{name} is going to need about {most / 1e9:.3g} GB{of} of memory"
+
+
+def _step_arrays(process: Process) -> int:
+    """How many arrays of the size of all particles a step needs."""
+    delay = getattr(process, "delay", False)
+    integrator = getattr(process, "integrator", None)
+    each = _STEP_ARRAYS.get(process.flow, _DEFAULT_STEP_ARRAYS)
+    if delay:
+        each = _DELAYED_STEP_ARRAYS
+    elif integrator == "adaptive" or (process.flow == "gradient_flow" and process.dt is None):
+        each = _ADAPTIVE_STEP_ARRAYS
+    return each * _state_arrays(process)
+
+
+def _state_arrays(process: Process) -> int:
+    """How many arrays of the size of all particles a flow's state has."""
+    match process.flow:
+        case "free_energy_flow" | "rod_flow":
+            return 1 + process.rank
+        case "central_flow":
+            return 2 + process.max_modes
+        case "self_stabilization":
+            return 2 + process.modes + process.modes**2
+        case "edge_flow":
+            return 3
+        case "jko":
+            return 1 + process.saddle
+        case "gradient_flow" | "langevin" | "sharpness_flow":
+            return 1
+    return 2
+
+
+def _cells(process: Process) -> int:
+    """Bytes of a flow's grid."""
+    rows, columns = getattr(process, "cells", (0, 0))
+    return _CELL_ARRAYS * 8 * rows * columns
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of "8GB", "500 MB", "2GiB", "1000000".
+
+    Raises
+    ------
+    ValueError
+        It is no amount of memory above 0.
+    """
+    parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", text.lower())
+    amount = 0 if parts is None else int(float(parts[1]) * UNITS[parts[2] or ""])
+    if amount <= 0:
+        raise ValueError(f"--memory-limit: {text!r} came, an amount as 8GB or 500MB is needed")
+    return amount
+
+
+def available_memory() -> int | None:
+    """Bytes that this process may still take: of the machine, and of its control group; None where no system tells."""
+    found = [amount for amount in (_of_machine(), *_of_groups()) if amount is not None]
+    return min(found, default=None)
+
+
+def _of_machine() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    except (OSError, ValueError, AttributeError, IndexError):
+        return None
+
+
+def _of_groups() -> list[int]:
+    """What is left to the process's groups, and to those around them, of either version."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    left = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, limit, used = CGROUPS, "memory.max", "memory.current"
+        elif "memory" in controllers.split(","):
+            root, limit, used = CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        folder = root / path.lstrip("/")
+        while folder.is_relative_to(root):
+            amounts = [_number(folder / name) for name in (limit, used)]
+            if None not in amounts:
+                left.append(max(0, amounts[0] - amounts[1]))  # type: ignore[operator]
+            if folder == root:
+                break
+            folder = folder.parent
+    return left
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # there is no such group, or "max"
+        return None

@@ -1,0 +1,74 @@
+"""Takes the file of a run that did not end back to the rows of a checkpoint.
+
+``python -m meanfield.study.recovery PARTIAL``, with the rows as JSON on stdin: a process of its own, because a library that is
+given a damaged file may hang or crash. It changes all of the file at once, or nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from meanfield.study.file_lock import turn
+from meanfield.study.guarded_file import GuardedFile
+from meanfield.study.journal import JournaledFile, journal_path
+from meanfield.study.schema import NOT_STARTED, shorten
+
+
+def take_back(path: Path, about: Mapping[str, Any]) -> None:
+    """Cut the rows that came after a checkpoint, and everything else that it does not know of.
+
+    Parameters
+    ----------
+    path : Path
+        A file whose journal is empty.
+    about : mapping
+        `created` and `config` of the run; `rows`, for every process the counts of observables and snapshots; `ended`, of
+        those that have, status and message.
+
+    Raises
+    ------
+    ValueError, OSError, KeyError, RuntimeError
+        The file is damaged, not of this run, or has fewer rows; it stays as it was.
+    """
+    with GuardedFile(path, "r+b") as file, GuardedFile(journal_path(path), "r+b") as journal:
+        raw = JournaledFile(file, journal)
+        with h5py.File(raw, "r+", libver=("v110", "v110")) as content:
+            _take_back(content, about)
+        with turn(raw, exclusive=True):
+            raw.commit()
+        if raw.error is not None:
+            raise raw.error
+
+
+def _take_back(file: h5py.File, about: Mapping[str, Any]) -> None:
+    if file.attrs["created"] != about["created"] or file["config"].asstr()[()] != about["config"]:
+        raise ValueError("the checkpoint is of another run")
+    for name, (observables, snapshots) in about["rows"].items():
+        group = file[name]
+        shorten(group["observables"], observables)
+        shorten(group["snapshots"], snapshots)
+        status = dict(zip(NOT_STARTED, about["ended"].get(name, NOT_STARTED.values()), strict=True))
+        group.attrs.update(status)
+    if "comparison" in file:
+        del file["comparison"]
+    file.attrs.update({"status": "running", "message": ""})
+
+
+def main() -> int:
+    """Entry point; what went wrong is on stderr."""
+    try:
+        take_back(Path(sys.argv[1]), json.load(sys.stdin))
+    except (ValueError, OSError, KeyError, RuntimeError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""A report: all there is to say of a run or a width study, in one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from meanfield.study.layout import OutputError
+from meanfield.study.report.source import read_source
+from meanfield.study.width.record import StudyRecord
+
+__all__ = ["Report", "make_report", "write_report"]
+
+PLAIN_NAMES = ("run", "study")  # of files that are alone in their folder
+SUFFIXES = (".html", ".htm")
+
+
+@dataclass(frozen=True)
+class Report:
+    """The text of a report, and what it is about.
+
+    `source` is the file that was read, `kind` "run" or "study"; `warnings` are sentences, `figures` names.
+    """
+
+    source: Path
+    kind: str
+    status: str
+    text: str
+    warnings: tuple[str, ...]
+    figures: tuple[str, ...]
+
+
+def make_report(source: str | Path) -> Report:
+    """The report of a run, finished or not, or of a width study: of the file, or of the folder it is in.
+
+    The same file gives the same text. It holds no script and asks for nothing, and of the machine it names what the file says of
+    processor and system, but no folder.
+
+    Raises
+    ------
+    RunFileError
+        There is no such file, or it cannot be read.
+    """
+    # what draws is imported when it is needed
+    from meanfield.study.report import run_sections, study_sections
+
+    record = read_source(source)
+    if isinstance(record, StudyRecord):
+        return study_sections.report(record)
+    return run_sections.report(record)
+
+
+def write_report(source: str | Path, out: str | Path | None = None) -> Path:
+    """Write the report of a run or a study; by default ``report.html`` beside its file.
+
+    Raises
+    ------
+    ValueError
+        `out` is no name of an HTML file, or there is no run or study to read (`RunFileError`).
+    OutputError
+        The file cannot be written.
+    """
+    if out is not None:
+        check_name(out)
+    return save(make_report(source), out)
+
+
+def check_name(out: str | Path) -> None:
+    """Refuse what is no name of an HTML file, as one that would replace the run itself."""
+    if Path(out).suffix.lower() not in SUFFIXES:
+        raise ValueError(f"out: {Path(out).name!r} came, a name that ends in .html is needed")
+    if Path(out).is_dir():
+        raise ValueError(f"out: {out} is a folder, the name of a file is needed")
+
+
+def save(report: Report, out: str | Path | None = None) -> Path:
+    """Write a report in one stroke: whoever has the older one open never sees half of the new."""
+    path = Path(out) if out is not None else default_path(report.source)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            unfinished.write_text(report.text, encoding="utf-8", newline="\n")
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write: {error.strerror}") from error
+    return path
+
+
+def default_path(source: Path) -> Path:
+    """Beside the file; a file with a name of its own has a report of that name."""
+    stem = source.name.removesuffix(".partial").removesuffix(".h5")
+    return source.with_name("report.html" if stem in PLAIN_NAMES else f"{stem}.html")

@@ -1,0 +1,95 @@
+"""What was computed, when, on what and with which settings: the same for runs and studies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from meanfield.study.report.markup import Html, Row, element, facts, paragraph, spoken, table
+from meanfield.study.report.page import Section
+from meanfield.study.report.source import json_attribute, settings, without_folders
+
+UNKNOWN = "not recorded"
+Facts = Iterator[tuple[str, str]]
+
+
+def problem_name(config: str) -> str:
+    """The task or the landscape, in a word."""
+    tables = settings(config)
+    section = tables.get("landscape") or tables.get("task") or {}
+    return str(section.get("name", "unknown problem")) if isinstance(section, dict) else "unknown"
+
+
+def problem_facts(config: str, without: tuple[str, ...] = ()) -> Facts:
+    """What was minimised; keys that say nothing of it can be left out."""
+    tables = settings(config)
+    if "landscape" in tables:
+        yield "Landscape", _described(tables["landscape"], without)
+        return
+    yield "Task", _described(tables.get("task"), without)
+    yield "Network", _described(tables.get("network"), without)
+    yield "Risk", _described(tables.get("risk"), without)
+
+
+def machine_facts(attributes: dict[str, Any]) -> Facts:
+    """Where and when."""
+    yield "Started", _moment(attributes.get("created"))
+    machine = json_attribute(attributes, "machine_json")
+    yield "Processor", str(machine.get("processor", UNKNOWN))
+    cores, threads = machine.get("cores", UNKNOWN), machine.get("threads", UNKNOWN)
+    yield "Cores", str(cores)
+    yield "Threads of a kernel", str(threads)
+    yield "Platform", str(machine.get("platform", UNKNOWN))
+
+
+def making(attributes: dict[str, Any], config: str, command: str) -> Section:
+    """Machine, versions, the configuration in full."""
+    versions = json_attribute(attributes, "versions_json")
+    rows = [Row(name, [str(version)]) for name, version in sorted(versions.items())]
+    schema = f"{attributes.get('schema', UNKNOWN)} {attributes.get('schema_version', '')}".strip()
+    return Section(
+        "How it was computed",
+        [
+            facts([*machine_facts(attributes), ("Schema of the file", schema)]),
+            table("Versions", ["version"], rows, "package") if rows else _unknown("Versions"),
+            element("h3", "Configuration"),
+            paragraph(
+                "With every default. Saved as ",
+                element("code", "config.toml"),
+                " it repeats the run: ",
+                element("code", command),
+                ". Folders of file names are left out.",
+            ),
+            element("pre", element("code", without_folders(config))),
+        ],
+    )
+
+
+def _unknown(what: str) -> Html:
+    return paragraph(f"{what}: {UNKNOWN}.")
+
+
+def _described(section: Any, without: tuple[str, ...]) -> str:
+    """A table of the configuration in a line: its name first, then what it sets."""
+    if not isinstance(section, dict):
+        return UNKNOWN
+    shown = {key: value for key, value in section.items() if key not in ("name", *without)}
+    rest = ", ".join(f"{spoken(key)} {_value(value)}" for key, value in shown.items())
+    return "; ".join(filter(None, (spoken(str(section.get("name", ""))), rest))) or UNKNOWN
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return without_folders(f'"{value}"')[1:-1]  # between quotes a path may hold spaces
+    return str(value)
+
+
+def _moment(created: Any) -> str:
+    try:
+        moment = datetime.fromisoformat(str(created))
+    except ValueError:
+        return UNKNOWN
+    return f"{moment:%Y-%m-%d %H:%M:%S} {moment.tzname() or ''}".strip()

@@ -1,0 +1,65 @@
+"""What a report is made from: a run or a width study, as far as it has come."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from meanfield.study.layout import RunFileError, RunRecord
+from meanfield.study.reader import RunReader
+from meanfield.study.snapshots import record_of
+from meanfield.study.toml import parse
+from meanfield.study.width import is_study, read_study
+from meanfield.study.width.plan import PLAN_NAME, STUDY_NAME
+from meanfield.study.width.record import StudyRecord
+
+# The way to somewhere on a machine, POSIX's or Windows's, up to its last part; between quotes it may hold spaces.
+ROOT = r"(?:[A-Za-z]:[\\/]|~?/|\\\\)"
+FOLDERS = re.compile(
+    rf"(?<=[\"']){ROOT}[^\"'\n]*[\\/]|(?<![\w./\\]){ROOT}(?:[^/\\\s'\"<>|]+[\\/]+)+"
+)
+
+
+def read_source(path: str | Path) -> RunRecord | StudyRecord:
+    """A run, finished or not, or a width study, from its file or its folder; what an older file of a run lacks is NaN.
+
+    Raises
+    ------
+    RunFileError
+        There is no such file, or it cannot be read.
+    """
+    if is_study(path):
+        return read_study(path)
+    if (Path(path) / PLAN_NAME).is_file():
+        raise RunFileError(
+            f"{path}: no {STUDY_NAME} yet: the width study is not finished; "
+            "meanfield width --collect makes one of the runs there are"
+        )
+    with closing(RunReader(path)) as reader:
+        reader.header()  # says what is wrong with a file that cannot be read
+        return reader.read(lambda file: record_of(reader.path, file))
+
+
+def settings(config: str) -> dict[str, Any]:
+    """The configuration as nested tables; none of what is no TOML."""
+    try:
+        return parse(config)
+    except ValueError:
+        return {}
+
+
+def json_attribute(attributes: dict[str, Any], name: str) -> dict[str, Any]:
+    """An attribute that holds a JSON object; nothing if it is not there or holds something else."""
+    try:
+        content = json.loads(attributes.get(name, ""))
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def without_folders(text: str) -> str:
+    """Text in which every path is reduced to its last part: where a file lay is nobody's business."""
+    return FOLDERS.sub("", text)

@@ -1,0 +1,140 @@
+"""What a reader of a width study must know before quoting a number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield.study.width.distances import TRANSPORTS
+from meanfield.study.width.held_out import HeldOut
+from meanfield.study.width.plan import WidthPlan
+from meanfield.study.width.record import StudyRecord
+from meanfield.study.width.statistics import medians
+
+SHARE = 0.05  # of a distance, what the reference's own error may make of it
+NEAR_FLOOR = 2.0
+TO_THE_LIMIT = ("coupled_rms", "coupled_mean", "coupled_median", "function_distance")
+
+
+def cautions(plan: WidthPlan, record: StudyRecord, inputs: HeldOut) -> Iterator[str]:
+    """Sentences, the gravest first; `inputs` are those of the function distance."""
+    yield from _left_out(record)
+    yield from _narrow_reference(plan, record)
+    yield from _no_samples(plan)
+    yield from _floors(record)
+    if plan.width.seeds == 1:
+        yield "One seed: there is no interval, and no telling chance from width."
+    if len(plan.width.widths) == 1:
+        yield "One width: there are no slopes."
+    if not inputs.are_fresh:
+        yield f"The function distance is on the training inputs: {inputs.note}."
+    for name in ("w2", "sinkhorn"):
+        yield from _not_converged(plan, record, name)
+
+
+def finite_population(plan: WidthPlan) -> float:
+    """By which factor a distance at the widest differs, the reference being of M particles and not of infinitely many.
+
+    A fluctuation of variance σ²/N about the limit is seen as √(σ²/N − σ²/M) against a reference of which the N particles are
+    a part, and as √(σ²/N + σ²/M) against one of other particles.
+    """
+    ratio = plan.width.widths[-1] / plan.width.reference_width
+    return float(np.sqrt(1 - ratio if plan.is_nested else 1 + ratio))
+
+
+def too_narrow(plan: WidthPlan) -> str | None:
+    """What is known of the reference's width before anything has run."""
+    factor = finite_population(plan)
+    if abs(factor - 1) <= SHARE:
+        return None
+    m, n = plan.width.reference_width, plan.width.widths[-1]
+    slopes, sign = ("steep", -1) if plan.is_nested else ("shallow", 1)
+    enough = math.ceil(n / abs((1 + sign * SHARE) ** 2 - 1))
+    return (
+        f"The reference is too narrow: at width {n} its {m} particles change distances by a factor {factor:.3f}, so that slopes "
+        f"come out too {slopes}; {enough} or more are needed."
+    )
+
+
+def _narrow_reference(plan: WidthPlan, record: StudyRecord) -> Iterator[str]:
+    """By the width alone, or by the slopes found.
+
+    If distances fall like N^β, the reference's own error is a share r = (M/N)^β of the distance at the widest N. Errors of one
+    sample and of a part of it (or of another one) combine in squares, so the distance is off by r²/2; at β = −1/2 that is
+    `finite_population`.
+    """
+    known = too_narrow(plan)
+    if known is not None:
+        yield known
+        return
+    ratio = plan.width.reference_width / plan.width.widths[-1]
+    for i, pair in enumerate(record.pairs):
+        shares = {name: ratio ** record.slopes[name][i, -1, 0] for name in TO_THE_LIMIT}
+        narrow = [f"{name} {share:.0%}" for name, share in shares.items() if share**2 / 2 > SHARE]
+        if narrow:
+            yield (
+                f"The reference may be too narrow for {pair.label}: at the slopes found its own error is, as a part of the "
+                f"distance at width {plan.width.widths[-1]}, of {', '.join(narrow)}. That these go to zero is not shown."
+            )
+
+
+def _left_out(record: StudyRecord) -> Iterator[str]:
+    for status in ("missing", "failed", "diverged"):
+        places = np.argwhere(record.statuses == status)
+        if len(places):
+            runs = ", ".join(f"{record.widths[w]} (seed {record.seeds[s]})" for w, s in places)
+            yield f"Left out, {status}: the runs, or processes of them, at width {runs}."
+    for i, pair in enumerate(record.pairs):
+        if not np.isfinite(record.distances["function_distance"][i]).any():
+            yield f"Nothing is known of {pair.label}: it did not come to its end at any width, or not in the reference."
+
+
+def _no_samples(plan: WidthPlan) -> Iterator[str]:
+    m = plan.width.reference_width
+    without = [str(n) for n in plan.width.widths if m < (2 if plan.is_nested else 1) * n]
+    if without:
+        yield (
+            f"No {', '.join(TRANSPORTS)} at width {', '.join(without)}: independent samples take as many other particles of the "
+            "reference."
+        )
+
+
+def _floors(record: StudyRecord) -> Iterator[str]:
+    """Those of all pairs in one sentence, as far as they are alike."""
+    found: dict[str, list[str]] = {}
+    for name in TRANSPORTS:
+        for i, pair in enumerate(record.pairs):
+            widths = _near_floor(record, name, i)
+            if widths:
+                found.setdefault(f"{name} at width {', '.join(widths)}", []).append(pair.label)
+    if found:
+        many = len(record.pairs)
+        where = [
+            f"{what} ({'all pairs' if len(pairs) == many else '; '.join(pairs)})"
+            for what, pairs in found.items()
+        ]
+        yield (
+            f"At the end these are within {NEAR_FLOOR:g} times their sampling floor, and show the sampling more than the "
+            f"distance of the laws: {', '.join(where)}."
+        )
+
+
+def _near_floor(record: StudyRecord, name: str, pair: int) -> list[str]:
+    last: NDArray[Any] = medians(record.distances[name][pair, :, :, -1])
+    near = last < NEAR_FLOOR * record.floors[name][pair, :, -1]
+    return [str(n) for n in record.widths[near]]
+
+
+def _not_converged(plan: WidthPlan, record: StudyRecord, name: str) -> Iterator[str]:
+    limit = plan.width.exact_points if name == "w2" else plan.width.sinkhorn_points
+    small = record.widths <= limit
+    absent = ~np.isfinite(record.distances[name]) & np.isfinite(record.distances["sliced_w2"])
+    if absent[:, small, :, -1].any():
+        yield f"{name} did not converge in {int(absent[:, small, :, -1].sum())} cases at the end, which are left out."
+    if (~small).any():
+        widths = ", ".join(map(str, record.widths[~small]))
+        yield f"No {name} at width {widths}: it takes too long beyond {limit} particles."

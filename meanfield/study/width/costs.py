@@ -1,0 +1,58 @@
+"""What a width study is going to take: room on the disk, memory and time of the distances."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from meanfield.study.layout import OutputError
+from meanfield.study.width.distances import Inputs, times_of
+from meanfield.study.width.plan import Run, WidthPlan
+from meanfield.study.work import run_layout
+from solvers import transport
+from solvers.transport_cost import Cost
+
+NOTICEABLE = 30.0  # seconds
+
+
+def require_space(plan: WidthPlan, folder: Path, missing: list[Run]) -> None:
+    """Raise `OutputError` if the disk has less room than these runs are going to need."""
+    if not missing:
+        return
+    layout = run_layout(plan.study_of(Run(plan.width.widths[0], 0)))
+    needed = sum(replace(layout, particles=run.width).estimated_bytes() for run in missing)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OutputError(
+            f"{folder}: the runs need about {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; "
+            "a larger output.snapshot_every or output.snapshot_dtype = 'float32' needs less"
+        )
+
+
+def announcement(plan: WidthPlan, workers: int) -> str | None:
+    """What memory and time the transport distances take together, to be said before; None if it is soon done."""
+    cost = transport_cost(plan)
+    if cost.seconds < NOTICEABLE * workers:
+        return None
+    both = Cost(cost.bytes * workers, cost.seconds / workers)
+    return f"the distances of the measures need up to {both}, {workers} at a time"
+
+
+def transport_cost(plan: WidthPlan) -> Cost:
+    """The most memory that one of them needs, and the time of all one after the other."""
+    dimension, options, times = Inputs(plan).problem.start.shape[1], plan.width, len(times_of(plan))
+    most, seconds = 0, 0.0
+    limits = {"exact": options.exact_points, "sinkhorn": options.sinkhorn_points}
+    for n in options.widths:
+        count = len(plan.pairs) * options.seeds + len(plan.study.processes) * options.floor_draws
+        if options.reference_width < (2 if plan.is_nested else 1) * n:
+            continue
+        one = transport.estimate(n, n, dimension, "sliced", projections=options.projections)
+        most, seconds = max(most, one.bytes), seconds + count * times * one.seconds
+        for method, limit in limits.items():
+            if n <= limit:
+                one = transport.estimate(n, n, dimension, method)
+                often = times if n <= options.frequent_points else 1
+                most, seconds = max(most, one.bytes), seconds + count * often * one.seconds
+    return Cost(most, seconds)

@@ -1,0 +1,266 @@
+"""What a width study consists of: its runs, their starts, and how they are shared among tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError, model_validator
+
+from meanfield.study.config import ConfigError, Study, load_text
+from meanfield.study.config_errors import describe
+from meanfield.study.layout import Floats
+from meanfield.study.problem import FLOWS, build_problem
+from meanfield.study.sections import Count, Section
+from meanfield.study.toml import format_toml
+from meanfield.study.width.record import Pair
+
+PLAN_NAME, STUDY_NAME = "study.toml", "study.h5"
+WIDER = 16  # the reference over the widest, by default; see `meanfield.study.width.warnings`
+GD, FREE_ENERGY = "gradient_descent", "free_energy_flow"
+# random streams beside the draw of the start, which uses the seed itself
+STREAMS = {"order": 0, "floor": 1, "held_out": 2}
+GROWING = ("widths", "seeds")  # what a later call may add to
+
+
+class WidthSection(Section):
+    """The table ``[width]``: which runs, and which of their distances are worth their time.
+
+    `held_out` inputs at most; floors are averaged over `floor_draws`. Exact W2 up to `exact_points` particles and the Sinkhorn
+    divergence up to `sinkhorn_points`: at the last time, and at all times up to `frequent_points`. Sliced W2 along
+    `projections` directions, always.
+    """
+
+    widths: Annotated[tuple[Count, ...], Field(strict=False)]
+    seeds: Count = 8
+    reference_width: Count
+    start: Literal["nested", "independent"] = "nested"
+    held_out: Count = 1000
+    floor_draws: Count = 3
+    exact_points: Count = 5000
+    sinkhorn_points: Count = 2000
+    frequent_points: Count = 512
+    projections: Annotated[int, Field(ge=2)] = 512
+
+    @model_validator(mode="after")
+    def _widths_grow(self) -> WidthSection:
+        came = ", ".join(map(str, self.widths)) or "none"
+        if not self.widths or any(
+            a >= b for a, b in zip(self.widths, self.widths[1:], strict=False)
+        ):
+            raise ValueError(
+                f"widths: {came} came, one or more in increasing order, each once, are needed"
+            )
+        if self.reference_width < self.widths[-1]:
+            raise ValueError(
+                f"reference_width: {self.reference_width} came, at least the widest, {self.widths[-1]}, is needed"
+            )
+        return self
+
+
+class Run(NamedTuple):
+    """One run of a study; without a seed it is the reference."""
+
+    width: int
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As people and files call it."""
+        return "reference" if self.seed is None else f"width-{self.width:05}-seed-{self.seed:03}"
+
+    def path(self, folder: Path) -> Path:
+        """Its file in the folder of the study."""
+        if self.seed is None:
+            return folder / "reference" / "run.h5"
+        return folder / "runs" / f"{self.name}.h5"
+
+
+@dataclass(frozen=True)
+class WidthPlan:
+    """A study, repeated at several widths and seeds and once at the width of the reference.
+
+    The reference starts from the particles θ_1, …, θ_M of the study's own seed. Seed s has a permutation π_s of them, and with
+    *nested* starts width N starts from θ_{π_s(1)}, …, θ_{π_s(N)}: the particles have counterparts in the reference. With
+    *independent* starts it draws particles of its own, again the first N of one draw per seed.
+    """
+
+    study: Study
+    width: WidthSection
+
+    @property
+    def reference(self) -> Run:
+        """The widest run."""
+        return Run(self.width.reference_width)
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs, the reference first, then the widest."""
+        seeds = range(self.width.seeds)
+        return [self.reference, *(Run(n, s) for n in reversed(self.width.widths) for s in seeds)]
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether the particles of a run have counterparts in the reference."""
+        return self.width.start == "nested"
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Every process with itself, and gradient descent with the free-energy flows, whose limit is the kinetic equation."""
+        flows = {name: process.flow for name, process in self.study.processes.items()}
+        pairs = [Pair(name, name) for name in flows]
+        return pairs + [
+            Pair(p, q) for p in flows for q in flows if (flows[p], flows[q]) == (GD, FREE_ENERGY)
+        ]
+
+    def is_coupled(self, pair: Pair) -> bool:
+        """Whether particle i means the same in both; the noise of Langevin's particles is not shared by the widths."""
+        flows = (self.study.processes[name].flow for name in pair)
+        return self.is_nested and all(
+            flow != "langevin" and getattr(FLOWS.get(flow), "labelled", True) for flow in flows
+        )
+
+    def study_of(self, run: Run) -> Study:
+        """The settings of one run; seeds that the processes have of their own are moved with the run's."""
+        shift = 0 if run.seed is None else 1 + run.seed
+        study = self.study
+        processes = {
+            name: process.model_copy(update={"seed": process.seed + shift})
+            if hasattr(process, "seed")
+            else process
+            for name, process in study.processes.items()
+        }
+        network = study.network.model_copy(update={"width": run.width})
+        return study.model_copy(
+            update={"seed": study.seed + shift, "network": network, "processes": processes}
+        )
+
+    def order(self, seed: int) -> NDArray[np.intp]:
+        """π_s, a permutation of the reference's particles, (M,)."""
+        return self.rng("order", seed).permutation(self.width.reference_width)
+
+    def start_of(self, run: Run) -> Floats | None:
+        """The particles (N, D) a run starts from, None where they are those of its own seed."""
+        if run.seed is None or not self.is_nested:
+            return None
+        start = build_problem(self.study_of(self.reference)).start
+        return start[self.order(run.seed)[: run.width]]
+
+    def attributes_of(self, run: Run) -> dict[str, Any]:
+        """What the file of a run says beside its settings; with them it tells the run."""
+        if run.seed is None:
+            return {"width_study": "reference"}
+        if not self.is_nested:
+            return {"width_study": "independent start"}
+        about = f"nested start: particles chosen by seed {run.seed} of {self.width.reference_width}"
+        return {"width_study": f"{about} drawn with seed {self.study.seed}"}
+
+    def rng(self, stream: str, key: int = 0) -> np.random.Generator:
+        """One of `STREAMS`, independent of each other and of the start's draw."""
+        spawned = np.random.SeedSequence(self.study.seed, spawn_key=(STREAMS[stream], key))
+        return np.random.default_rng(spawned)
+
+    def share(self, index: int, tasks: int) -> list[Run]:
+        """The runs of one of several tasks, of about equal cost: each run, widest first, goes to who has least to do.
+
+        Task 0 has the reference.
+        """
+        if tasks < 1:
+            raise ValueError(f"num_tasks: {tasks} came, at least 1 is needed")
+        if not 0 <= index < tasks:
+            raise ValueError(f"task_index: {index} came, 0 to {tasks - 1} are allowed")
+        loads, mine = np.zeros(tasks), []
+        for run in self.runs:
+            least = int(np.argmin(loads))
+            loads[least] += run.width
+            if least == index:
+                mine.append(run)
+        return mine
+
+    def to_toml(self) -> str:
+        """The settings in full, ``study.toml``; `read_plan` reads them."""
+        return self.study.to_toml() + format_toml({"width": self.width.model_dump()})
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that a distance depends on: everything but which widths and seeds there are."""
+        text = self.study.to_toml() + repr(self.width.model_dump(exclude=set(GROWING)))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def differences(self, other: WidthPlan) -> list[str]:
+        """What keeps this from being `other`, or `other` with more widths or seeds."""
+        mine, others = (_flat(tomllib.loads(plan.to_toml())) for plan in (self, other))
+        kept = set(other.width.widths) <= set(self.width.widths)
+        growing = {"width.widths": kept, "width.seeds": other.width.seeds <= self.width.seeds}
+        return [
+            f"{key} is {others.get(key, 'not set')} and {mine.get(key, 'not set')}"
+            for key in dict.fromkeys([*others, *mine])
+            if others.get(key) != mine.get(key) and not growing.get(key)
+        ]
+
+
+def make_plan(
+    study: Study,
+    widths: tuple[int, ...],
+    seeds: int = 8,
+    reference_width: int | None = None,
+    start: str = "nested",
+    **options: Any,
+) -> WidthPlan:
+    """A study of widths; the reference is 16 times as wide as the widest, unless told otherwise.
+
+    Raises
+    ------
+    ConfigError
+        Widths out of order or wider than the reference, no seed, an unknown start; a landscape, which has no width.
+    """
+    if study.landscape is not None:
+        raise ConfigError("landscape: it has no width; a width study needs a network on a task")
+    if reference_width is None:
+        reference_width = WIDER * max(widths, default=1)
+    settings = {"widths": widths, "seeds": seeds, "reference_width": reference_width}
+    try:
+        section = WidthSection.model_validate({**settings, "start": start, **options})
+    except ValidationError as error:
+        raise ConfigError(*describe(error, WidthSection)) from None
+    return WidthPlan(study, section)
+
+
+def read_plan(folder: Path) -> WidthPlan | None:
+    """The plan of a study's folder, None where there is none.
+
+    Raises
+    ------
+    ConfigError
+        ``study.toml`` is not the plan of a study.
+    """
+    path = folder / PLAN_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    try:
+        tables = tomllib.loads(text)
+        width = tables.pop("width", None)
+        if not isinstance(width, dict):
+            raise ConfigError(f"{path}: not the plan of a width study, it has no table [width]")
+        return make_plan(load_text(format_toml(tables)), **width)
+    except (tomllib.TOMLDecodeError, TypeError) as error:
+        raise ConfigError(f"{path}: not the plan of a width study: {error}") from error
+
+
+def _flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

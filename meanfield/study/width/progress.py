@@ -1,0 +1,46 @@
+"""Progress of a width study on stderr: one bar per stage, with the jobs and the time that are left."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+from meanfield.study.width.study import Progress
+
+
+class StudyBars:
+    """Callable with a `Progress` within its context; does nothing off a terminal."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        console = Console(stderr=True)
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[done]} of {task.fields[jobs]}, left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=quiet or not console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> StudyBars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, at: Progress) -> None:
+        if self._bars.disable:
+            return
+        if at.stage not in self._tasks:
+            self._tasks[at.stage] = self._bars.add_task(at.stage, total=1.0, done=0, jobs=at.total)
+        self._bars.update(self._tasks[at.stage], completed=at.fraction, done=at.done)

@@ -1,0 +1,302 @@
+"""A width study from its plan to ``study.h5``: what is missing is done, what is there is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from meanfield.study.file_lock import turn
+from meanfield.study.layout import OutputError
+from meanfield.study.problem import check
+from meanfield.study.result import Result
+from meanfield.study.width import cautions, runs
+from meanfield.study.width.costs import announcement, require_space
+from meanfield.study.width.distances import (
+    TRANSPORTS,
+    Inputs,
+    Measured,
+    floor_name,
+    measure_floor,
+    measure_reference,
+    measure_run,
+    times_of,
+)
+from meanfield.study.width.plan import PLAN_NAME, STUDY_NAME, Run, WidthPlan, read_plan
+from meanfield.study.width.record import METRICS, StudyRecord
+from meanfield.study.width.statistics import slopes
+from meanfield.study.width.storage import write_atomically, write_study
+from meanfield.study.width.workers import Job, available_cores, do_jobs
+from meanfield.study.work import file_attributes
+
+Say = Callable[[str], None]
+
+
+class Progress(NamedTuple):
+    """How far a stage is: a fraction of its work, and how many of its jobs are done."""
+
+    stage: str
+    fraction: float
+    done: int
+    total: int
+
+
+@dataclass
+class Outcome:
+    """What a call came to: `path` of ``study.h5`` if there is one, `failures` by the name of a run, `missing` runs."""
+
+    path: Path | None = None
+    failures: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a study is executed, which changes none of its numbers.
+
+    `jobs` processes at a time, by default as many as there are cores: runs side by side use them better than the threads of one,
+    as not all of a run is threaded. Of `num_tasks` calls that share the runs, this is number `task_index`.
+    """
+
+    jobs: int | None = None
+    task_index: int = 0
+    num_tasks: int = 1
+    collect_only: bool = False
+
+    def workers(self) -> int:
+        """Processes at a time."""
+        if self.jobs is not None and self.jobs < 1:
+            raise ValueError(f"jobs: {self.jobs} came, at least 1 is needed")
+        return self.jobs or available_cores()
+
+
+def run_width_study(
+    plan: WidthPlan,
+    folder: str | Path,
+    execution: Execution | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    say: Say | None = None,
+) -> Outcome:
+    """Do the runs of a study that are not there, then its distances; ``study.h5`` if all runs are there, or it is the only task.
+
+    Finished runs are kept when it is interrupted, and not done again. It starts processes: a script that calls it must do so
+    under ``if __name__ == "__main__":``.
+
+    Raises
+    ------
+    ValueError
+        The folder holds another study, or something else; the settings do not fit together; a task that there is none of.
+    OutputError
+        The folder cannot be written, or has too little room.
+    """
+    folder, execution = Path(folder), execution or Execution()
+    progress, say = progress or (lambda progress: None), say or (lambda text: None)
+    workers = execution.workers()
+    mine = plan.share(execution.task_index, execution.num_tasks)
+    check(plan.study_of(Run(plan.width.widths[0], 0)))
+    _prepare(plan, folder)
+    outcome = Outcome()
+    if not execution.collect_only:
+        missing = [run for run in mine if not _is_there(plan, folder, run, say)]
+        require_space(plan, folder, missing)
+        outcome.failures = _do_runs(plan, folder, missing, workers, progress)
+    present = [run for run in plan.runs if _is_there(plan, folder, run)]
+    outcome.missing = [run.name for run in plan.runs if run not in present]
+    whole = not outcome.missing or execution.num_tasks == 1 or execution.collect_only
+    if whole and plan.reference in present:
+        _measure(plan, folder, present, workers, progress, say, outcome)
+    return outcome
+
+
+def _prepare(plan: WidthPlan, folder: Path) -> None:
+    """The folder with the plan in it; refused if it is of another study."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: a file came, a folder is needed for the study")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        strange = any(not path.name.startswith(PLAN_NAME) for path in folder.iterdir())
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+    there = read_plan(folder)  # after the look: what another task puts beside its plan comes later
+    if there is None:
+        if strange:
+            raise ValueError(
+                f"{folder}: the folder is not empty and holds no study; choose another"
+            )
+    elif differences := plan.differences(there):
+        raise ValueError(
+            f"{folder}: it holds another study (there and now: {'; '.join(differences)}); choose another folder"
+        )
+    if there != plan:
+        write_atomically(folder / PLAN_NAME, plan.to_toml().encode())
+
+
+def _is_there(plan: WidthPlan, folder: Path, run: Run, say: Say | None = None) -> bool:
+    """Whether a run is done. With `say`, a file that cannot be used is named and removed."""
+    try:
+        fault = runs.fault(plan, folder, run)
+    except FileNotFoundError:
+        return False
+    if fault is not None and say is not None:
+        say(f"{run.path(folder)}: broken, it is run again: {fault}")
+        run.path(folder).unlink()
+    return fault is None
+
+
+# --- the runs ------------------------------------------------------------------------------------
+
+
+def _do_runs(
+    plan: WidthPlan,
+    folder: Path,
+    missing: list[Run],
+    workers: int,
+    progress: Callable[[Progress], None],
+) -> dict[str, str]:
+    """What failed, by the name of the run."""
+    jobs = {run: Job(run.name, runs.execute, (plan, folder, run)) for run in missing}
+    bar = _Bar("runs", {run.name: run.width for run in missing}, progress)
+    failures: dict[str, str] = {}
+    cores = available_cores()
+    try:
+        for group in _groups(missing, workers):
+            side_by_side = min(workers, len(group))
+            threads = max(1, cores // side_by_side)
+            failures |= do_jobs([jobs[run] for run in group], side_by_side, threads, bar.report)
+    finally:
+        for run in missing:
+            runs.clear(folder, run)
+    return failures
+
+
+def _groups(missing: list[Run], workers: int) -> Iterable[list[Run]]:
+    """All at once, unless the reference costs more than its share: then it comes first, with all cores to itself."""
+    total = sum(run.width for run in missing)
+    if len(missing) > 1 and missing[0].seed is None and missing[0].width * workers > total:
+        return [missing[:1], missing[1:]]
+    return [missing] if missing else []
+
+
+class _Bar:
+    """Adds up how far the jobs of a stage are, by their costs."""
+
+    def __init__(
+        self, stage: str, costs: dict[str, float], progress: Callable[[Progress], None]
+    ) -> None:
+        self._stage, self._costs, self._progress = stage, costs, progress
+        self._done = dict.fromkeys(costs, 0.0)
+
+    def report(self, name: str, fraction: float) -> None:
+        self._done[name] = fraction
+        work = sum(self._costs[name] * done for name, done in self._done.items())
+        finished = sum(done == 1.0 for done in self._done.values())
+        share = work / sum(self._costs.values())
+        self._progress(Progress(self._stage, share, finished, len(self._costs)))
+
+
+# --- the distances -------------------------------------------------------------------------------
+
+
+def _measure(
+    plan: WidthPlan,
+    folder: Path,
+    present: list[Run],
+    workers: int,
+    progress: Callable[[Progress], None],
+    say: Say,
+    outcome: Outcome,
+) -> None:
+    """Compute the distances that are not there, and ``study.h5``."""
+    kept = Measured(plan, folder)
+    kept.home.mkdir(exist_ok=True)
+    with (kept.home / "lock").open("wb") as lock, turn(lock, exclusive=True) as mine:
+        if not mine:
+            say("another process computes the distances")
+            return
+        nested = [run for run in present if run.seed is not None]
+        first, jobs = _distance_jobs(kept, nested)
+        if jobs and (about := announcement(plan, workers)):
+            say(about)
+        bar = _Bar("distances", {job.name: 1.0 for job in [*first, *jobs]}, progress)
+        for group in (first, jobs):
+            threads = max(1, available_cores() // max(1, min(workers, len(group))))
+            outcome.failures |= do_jobs(group, workers, threads, bar.report)
+        record = _collect(kept, nested)
+        write_study(record)
+        outcome.path = record.path
+
+
+def _distance_jobs(kept: Measured, nested: list[Run]) -> tuple[list[Job], list[Job]]:
+    """What is missing: of the reference, and of everything else, the widest first."""
+    plan, folder = kept.plan, kept.folder
+    first = []
+    if kept.load("reference", plan.reference) is None:
+        first = [Job("distances of reference", measure_reference, (plan, folder))]
+    jobs = [
+        (width, Job(f"floors of width {width}", measure_floor, (plan, folder, width)))
+        for width in plan.width.widths
+        if kept.load(floor_name(width), plan.reference) is None
+    ]
+    jobs += [
+        (run.width, Job(f"distances of {run.name}", measure_run, (plan, folder, run)))
+        for run in nested
+        if kept.load(run.name, run, plan.reference) is None
+    ]
+    return first, [job for _, job in sorted(jobs, key=lambda job: -job[0])]
+
+
+def _collect(kept: Measured, nested: list[Run]) -> StudyRecord:
+    """The record of what there is."""
+    plan, folder = kept.plan, kept.folder
+    widths, times, p = np.array(plan.width.widths), times_of(plan), len(plan.pairs)
+    shape = p, len(widths), plan.width.seeds, len(times)
+    distances = {name: np.full(shape, np.nan) for name in METRICS}
+    statuses = np.full(shape[1:3], "missing", dtype=object)
+    for run in nested:
+        place = int(np.searchsorted(widths, run.width)), run.seed
+        with Result.open(run.path(folder)) as result:
+            statuses[place] = result.status
+        for name, values in (kept.load(run.name, run, plan.reference) or {}).items():
+            distances[name][:, *place, :] = values
+    floors = {name: np.full((p, len(widths), len(times)), np.nan) for name in TRANSPORTS}
+    for i, width in enumerate(plan.width.widths):
+        for name, values in (kept.load(floor_name(width), plan.reference) or {}).items():
+            floors[name][:, i] = values
+    inputs = Inputs(plan).held_out
+    with Result.open(plan.reference.path(folder)) as reference:
+        about = {"held_out": inputs.note, "reference_status": reference.status}
+    record = StudyRecord(
+        path=folder / STUDY_NAME,
+        attributes=_attributes(plan) | about,
+        config=plan.study.to_toml(),
+        widths=widths,
+        seeds=np.arange(plan.width.seeds),
+        times=times,
+        pairs=tuple(plan.pairs),
+        distances=distances,
+        floors=floors,
+        slopes=_slopes(plan, distances),
+        statuses=statuses,
+        warnings=(),
+    )
+    return replace(record, warnings=tuple(cautions.cautions(plan, record, inputs)))
+
+
+def _slopes(plan: WidthPlan, distances: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Without the width of the reference: started from its particles, its distance is rounding."""
+    widths = np.array(plan.width.widths)
+    fitted = (widths < plan.width.reference_width) | (not plan.is_nested)
+    return {
+        name: np.stack([slopes(widths[fitted], values[fitted]) for values in of_pairs])
+        for name, of_pairs in distances.items()
+    }
+
+
+def _attributes(plan: WidthPlan) -> dict[str, str | int | float]:
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    about = {"start": plan.width.start, "reference_width": plan.width.reference_width}
+    return {"created": created, **about, **file_attributes(plan.study)}

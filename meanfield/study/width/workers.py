@@ -1,0 +1,173 @@
+"""Spawned processes that do jobs one after the other, and are replaced when they die."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple
+
+from threadpoolctl import threadpool_limits
+
+# Numba's threads compute; more of BLAS's would oversubscribe the cores and change the last digits with their number.
+BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+BETWEEN_REPORTS = 0.2  # seconds
+PATIENCE = 5.0  # seconds a worker has to end
+
+Report = Callable[[str, float], None]  # the name of a job, which fraction of it is done
+
+
+class Job(NamedTuple):
+    """``function(*arguments, report)`` in another process, where ``report(fraction)`` tells how far it is."""
+
+    name: str
+    function: Callable[..., None]
+    arguments: tuple[Any, ...]
+
+
+def available_cores() -> int:
+    """Cores this process may use; fewer if NUMBA_NUM_THREADS says so."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    asked = os.environ.get("NUMBA_NUM_THREADS", "")
+    return min(cores, int(asked)) if asked.isdigit() and int(asked) > 0 else cores
+
+
+def do_jobs(jobs: list[Job], workers: int, threads: int, report: Report) -> dict[str, str]:
+    """Do all jobs, `workers` at a time, each on so many threads; what went wrong, by the name of the job.
+
+    A job that raises, or whose process dies, is left; the others go on. KeyboardInterrupt ends all workers.
+    """
+    waiting, failures = deque(jobs), dict[str, str]()
+    team = [_Worker(threads) for _ in range(min(workers, len(jobs)))]
+    try:
+        while waiting or any(worker.job for worker in team):
+            for place, worker in enumerate(team):
+                if worker.job is None and waiting:
+                    if not worker.process.is_alive():
+                        team[place] = worker = _Worker(threads)
+                    worker.give(waiting.popleft())
+            for worker in _with_news(team):
+                worker.listen(report, failures)
+    finally:
+        for worker in team:
+            worker.stop()
+        for worker in team:
+            worker.process.join(PATIENCE)
+            worker.process.kill()
+    return failures
+
+
+def _with_news(team: list[_Worker]) -> list[_Worker]:
+    busy = {worker.connection: worker for worker in team if worker.job is not None}
+    return [busy[ready] for ready in wait(list(busy)) if isinstance(ready, Connection)]
+
+
+class _Worker:
+    """One process and the job it is at."""
+
+    def __init__(self, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.job: Job | None = None
+        variables = {"NUMBA_NUM_THREADS": threads} | dict.fromkeys(BLAS_VARIABLES, 1)
+        with _environment(variables):
+            self.process.start()
+        theirs.close()
+
+    def give(self, job: Job) -> None:
+        self.job = job
+        with suppress(BrokenPipeError):  # it died meanwhile: `listen` finds out
+            self.connection.send(job)
+
+    def listen(self, report: Report, failures: dict[str, str]) -> None:
+        """Take one message, or note that the process is dead."""
+        job = self.job
+        assert job is not None
+        try:
+            kind, content = self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join(PATIENCE)
+            failures[job.name] = f"its process died ({_end(self.process.exitcode)})"
+            self.job = None
+            return
+        if kind == "at":
+            report(job.name, content)
+            return
+        if kind == "failed":
+            failures[job.name] = content
+        report(job.name, 1.0)
+        self.job = None
+
+    def stop(self) -> None:
+        """Idle ones are asked to end, the others made to."""
+        if self.job is not None:
+            self.process.terminate()
+            return
+        with suppress(OSError):
+            self.connection.send(None)
+
+
+def _end(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        return f"killed by {signal.Signals(-exit_code).name}"
+    return f"exit code {exit_code}"
+
+
+@contextmanager
+def _environment(variables: Mapping[str, int]) -> Iterator[None]:
+    """Set for children that start within; Numba and BLAS read them when they are imported."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update({name: str(value) for name, value in variables.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+# --- in the other process ------------------------------------------------------------------------
+
+
+def _serve(connection: Connection) -> None:
+    """Do jobs until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    with threadpool_limits(1, user_api="blas"), suppress(EOFError, BrokenPipeError):
+        while (job := connection.recv()) is not None:
+            connection.send(_do(job, connection))
+
+
+def _do(job: Job, connection: Connection) -> tuple[str, str]:
+    last = 0.0
+
+    def report(fraction: float) -> None:
+        nonlocal last
+        if time.monotonic() - last > BETWEEN_REPORTS:
+            connection.send(("at", fraction))
+            last = time.monotonic()
+
+    try:
+        job.function(*job.arguments, report)
+    except Exception as error:
+        return "failed", f"{type(error).__name__}: {error}"
+    return "done", ""
+
+
+def _die_with_parent() -> None:
+    """A parent that was killed leaves no worker behind that still writes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

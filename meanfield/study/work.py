@@ -1,0 +1,119 @@
+"""What a run is made of, before it begins: a study with everything built, and the options that change no result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import solvers
+from meanfield import __version__
+from meanfield.study.config import Study
+from meanfield.study.keeper import Schedule
+from meanfield.study.layout import Floats, ProcessLayout, RunLayout
+from meanfield.study.machine import machine
+from meanfield.study.memory import memory_notice
+from meanfield.study.problem import Problem, build_flows, build_problem, process_layouts
+from meanfield.study.snapshots import versions_json
+
+Progress = Callable[[str, int, int], None]  # what is going on, done, total
+
+
+@dataclass(frozen=True)
+class Options:
+    """What does not change a run's results.
+
+    schedule : when checkpoints are written; None: never. max_runtime : seconds by which it is to have ended. memory_limit : bytes
+    that it may need, by default those available. progress : called as ``progress(what, done, total)``. say : called with what
+    there is to notice.
+    """
+
+    schedule: Schedule | None = field(default_factory=Schedule)
+    max_runtime: float | None = None
+    memory_limit: int | None = None
+    progress: Progress | None = None
+    say: Callable[[str], None] | None = None
+
+    def notice(self, text: str) -> None:
+        """Say something, if it is anything."""
+        if text and self.say is not None:
+            self.say(text)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A study with everything built that its run needs."""
+
+    study: Study
+    problem: Problem
+    flows: Mapping[str, solvers.Flow]
+    layout: RunLayout
+
+    @classmethod
+    def of(cls, study: Study, options: Options | None = None, start: Floats | None = None) -> Work:
+        """From another start than the study's own, if one is given.
+
+        Raises
+        ------
+        ValueError
+            The study's data, options or start do not fit together, or do not fit the memory.
+        """
+        options = options or Options()
+        problem = build_problem(study, options.memory_limit)
+        if start is not None:
+            problem = problem.started_from(start)
+        options.notice(memory_notice(study, len(problem.parameter_names)))
+        flows = build_flows(study, problem)
+        return cls(
+            study, problem, flows, _layout(study, problem, process_layouts(study, problem, flows))
+        )
+
+    def digest(self) -> str:
+        """Of the data and the start, which the configuration names only."""
+        task = getattr(self.problem.objective, "task", None)
+        arrays = [self.problem.start, *([task.inputs, task.targets] if task is not None else [])]
+        digest = hashlib.sha256()
+        for array in arrays:
+            digest.update(f"{array.dtype} {array.shape} ".encode() + array.tobytes())
+        return digest.hexdigest()
+
+
+def run_layout(study: Study) -> RunLayout:
+    """What the file of a run is going to hold."""
+    problem = build_problem(study)
+    return _layout(study, problem, process_layouts(study, problem, build_flows(study, problem)))
+
+
+def _layout(study: Study, problem: Problem, processes: Mapping[str, ProcessLayout]) -> RunLayout:
+    output = study.output
+    return RunLayout(
+        processes=processes,
+        particles=len(problem.particles(problem.start)),
+        parameter_names=problem.parameter_names,
+        steps=study.steps,
+        snapshot_every=output.snapshot_every,
+        eigenvalues=output.eigenvalues,
+        dtype=output.snapshot_dtype,
+        compression=output.compression,
+    )
+
+
+def file_attributes(study: Study) -> dict[str, Any]:
+    """What a file says about the study beside its settings: seed, learning rate, versions, machine."""
+    return {
+        "seed": study.seed,
+        "learning_rate": study.learning_rate,
+        "versions_json": current_versions(),
+        "machine_json": json.dumps(machine(), sort_keys=True),
+    }
+
+
+def current_versions() -> str:
+    """What the numbers depend on, as the attribute `versions_json` has it."""
+    packages = ("numpy", "scipy", "numba", "pot", "h5py")
+    versions = {package: version(package) for package in packages}
+    return versions_json(versions | {"meanfield": __version__, "python": platform.python_version()})

@@ -1,0 +1,258 @@
+"""A study that is stopped, damaged, shared among tasks: finished runs are never run twice, and the files are the same."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from meanfield.study.result import Result
+from meanfield.study.width import read_study, runs
+from meanfield.study.width import study as width_study
+from meanfield.study.width.plan import Run
+from meanfield.study.width.study import Execution, run_width_study
+
+TIMES = {"created", "wall_time", "solver_time"}
+
+
+def content(path):
+    """All of a file's datasets and attributes but the times, as bytes."""
+    found = {}
+
+    def visit(name, item):
+        for key, value in item.attrs.items():
+            if key not in TIMES and not key.isupper():  # capitals: HDF5's own references
+                found[f"{name}@{key}"] = np.asarray(value).tobytes()
+        if isinstance(item, h5py.Dataset) and name.split("/")[-1] not in TIMES:
+            found[name] = str(item[()]) if item.dtype.kind == "O" else item[()].tobytes()
+
+    with h5py.File(path) as file:
+        visit("", file)
+        file.visititems(visit)
+    return found
+
+
+def files(folder, pattern="*.h5"):
+    """Also of a study that goes on: its folders may vanish while they are walked through."""
+    while True:
+        try:
+            return sorted(path.relative_to(folder) for path in folder.rglob(pattern))
+        except FileNotFoundError:
+            continue
+
+
+def assert_same(folder, other):
+    assert files(folder) == files(other) and len(files(folder)) == 6
+    for path in files(folder):
+        assert content(folder / path) == content(other / path), path
+
+
+@pytest.fixture
+def started(tiny_study, tmp_path):
+    """A copy of the finished study, to be spoilt."""
+    folder = tmp_path / "study"
+    shutil.copytree(tiny_study, folder)
+    return folder
+
+
+@pytest.fixture
+def executed(monkeypatch, at_home):
+    """Names of the jobs that are done."""
+    names, here = [], width_study.do_jobs
+
+    def note(jobs, *rest):
+        names.extend(job.name for job in jobs)
+        return here(jobs, *rest)
+
+    monkeypatch.setattr(width_study, "do_jobs", note)
+    return names
+
+
+def test_the_files_of_single_runs_are_runs(tiny_study):
+    with Result.open(tiny_study / "runs" / "width-00016-seed-001.h5") as result:
+        assert result.status == "complete" and len(result) == 3
+        assert "width = 16" in result.config and result.attributes["seed"] == 2
+        assert result.attributes["width_study"].startswith(
+            "nested start: particles chosen by seed 1"
+        )
+    assert [path.name for path in (tiny_study / "runs").glob("*.work")] == []
+
+
+def test_nothing_is_done_twice(tiny, started, executed):
+    before = {path: path.read_bytes() for path in started.rglob("*.h5") if path.name != "study.h5"}
+    assert run_width_study(tiny(), started).path is not None
+    assert executed == [] and all(path.read_bytes() == old for path, old in before.items())
+
+
+def test_missing_and_broken_runs_are_done_again_and_named(tiny, tiny_study, started, executed):
+    path = started / "runs" / "width-00008-seed-001.h5"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    (started / "runs" / "width-00016-seed-000.h5").unlink()
+    shutil.copy(
+        started / "runs" / "width-00008-seed-000.h5", started / "runs" / "width-00016-seed-001.h5"
+    )
+    said = []
+    outcome = run_width_study(tiny(), started, say=said.append)
+    assert not outcome.missing and len(said) == 2
+    assert f"{path}: broken, it is run again: " in said[1]
+    assert "width-00016-seed-001.h5: broken, it is run again: it is of another run" in said[0]
+    again = {"width-00016-seed-000", "width-00016-seed-001", "width-00008-seed-001"}
+    # their distances only if their times of creation differ, in seconds
+    assert (
+        set(executed[:3]) == again
+        and {name.removeprefix("distances of ") for name in executed} == again
+    )
+    assert_same(started, tiny_study)
+
+
+def test_another_study_is_refused_with_what_differs(tiny, started):
+    before = (started / "study.toml").read_text()
+    with pytest.raises(
+        ValueError, match="it holds another study .there and now: learning_rate is 0.2 and 0.3"
+    ):
+        run_width_study(tiny("learning_rate=0.3"), started)
+    with pytest.raises(ValueError, match="width.widths is .8, 16. and .8, 32."):
+        run_width_study(tiny(widths=(8, 32)), started)
+    assert (started / "study.toml").read_text() == before
+
+
+def test_a_folder_with_something_else_is_refused(tiny, tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match="not empty and holds no study"):
+        run_width_study(tiny(), tmp_path)
+    with pytest.raises(ValueError, match="a folder is needed"):
+        run_width_study(tiny(), tmp_path / "thesis.tex")
+
+
+def test_a_study_grows_by_seeds_and_widths(tiny, started, executed):
+    record = read_study(run_width_study(tiny(widths=(8, 12, 16), seeds=3), started).path)
+    assert record.widths.tolist() == [8, 12, 16] and (record.statuses == "complete").all()
+    runs_done = [name for name in executed if name.startswith("width")]
+    assert len(runs_done) == 5 and "width-00016-seed-001" not in runs_done
+
+
+def test_tasks_of_a_job_array_share_the_runs(tiny, tiny_study, tmp_path, executed):
+    plan, folder = tiny(), tmp_path / "array"
+    order = (1, 2, 0)  # the reference last: the others need its start only
+    outcomes = [run_width_study(plan, folder, Execution(task_index=i, num_tasks=3)) for i in order]
+    assert [len(outcome.missing) for outcome in outcomes[:2]] == [3, 1]
+    assert [outcome.path for outcome in outcomes] == [None, None, folder / "study.h5"]
+    assert sorted(name for name in executed if not name.startswith(("dist", "floors"))) == sorted(
+        run.name for run in plan.runs
+    )
+    assert_same(folder, tiny_study)
+
+
+def test_what_is_there_can_be_collected(tiny, started, executed):
+    (started / "runs" / "width-00008-seed-001.h5").unlink()
+    outcome = run_width_study(tiny(), started, Execution(collect_only=True))
+    record = read_study(outcome.path)
+    assert executed == [] and outcome.missing == ["width-00008-seed-001"]
+    assert record.statuses.tolist() == [["complete", "missing"], ["complete", "complete"]]
+    assert np.isnan(record.distances["w2"][:, 0, 1]).all()
+    assert (
+        record.warnings[0]
+        == "Left out, missing: the runs, or processes of them, at width 8 (seed 1)."
+    )
+    (started / "reference" / "run.h5").unlink()
+    outcome = run_width_study(tiny(), started, Execution(collect_only=True))
+    assert outcome.path is None and outcome.missing[0] == "reference"
+
+
+def test_diverged_processes_are_left_out_and_named(tiny, tmp_path, at_home):
+    plan = tiny(
+        "learning_rate=1e3",
+        "risk.weight_decay=1.0",
+        "steps=300",
+        "output.sharpness_every=300",
+        "processes={gradient_descent={}, gradient_flow={integrator='rk4', dt=0.5}}",
+        seeds=1,
+    )
+    record = read_study(run_width_study(plan, tmp_path / "study").path)
+    assert (record.statuses == "diverged").all()
+    assert np.isnan(record.distances["function_distance"]).all()
+    assert record.warnings[0].startswith("Left out, diverged")
+    assert any("Nothing is known of gradient descent to" in text for text in record.warnings)
+
+
+def test_a_run_that_another_process_is_at_is_left_to_it(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("meanfield.study.file_lock.PATIENCE", 0.05)
+    plan, run = tiny(), Run(8, 0)
+    with (
+        runs._work_folder(run.path(tmp_path)),
+        pytest.raises(runs.RunError, match="another process"),
+    ):
+        runs.execute(plan, tmp_path, run, lambda fraction: None)
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_jobs_below_one(tiny, tmp_path):
+    with pytest.raises(ValueError, match="jobs: 0 came"):
+        run_width_study(tiny(), tmp_path / "study", Execution(jobs=0))
+
+
+def test_reference_alone_if_it_is_more_than_a_share(tiny):
+    missing = tiny().runs  # 64 and 48 in all the others
+    assert width_study._groups(missing, 1) == [missing]
+    assert width_study._groups(missing, 2) == [missing[:1], missing[1:]]
+    assert width_study._groups(missing[1:], 2) == [missing[1:]] and width_study._groups([], 2) == []
+
+
+COMMAND = [sys.executable, "-c", "from meanfield.study.cli import main; main()", "width"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("jobs", "finished"), [("1", 0), ("2", 3)])
+def test_killed_and_started_again_it_has_the_same_files(tiny, tiny_study, tmp_path, jobs, finished):
+    """SIGKILL of the command, after so many finished runs and in the middle of others; its workers end with it."""
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "study.toml").write_text(tiny().to_toml(), encoding="utf-8")
+    command = [*COMMAND, "--out", str(folder), "--jobs", jobs]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    give_up = time.monotonic() + 120
+    while len(files(folder)) < finished or not files(folder, "run.h5.partial"):
+        assert first.poll() is None and time.monotonic() < give_up
+        time.sleep(0.001)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    kept = {
+        path: (folder / path).stat().st_mtime_ns
+        for path in files(folder)
+        if path.name != "run.h5.partial"
+    }
+    assert not (folder / "study.h5").exists()
+    second = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert second.returncode == 0, second.stderr
+    assert_same(folder, tiny_study)
+    assert all((folder / path).stat().st_mtime_ns == when for path, when in kept.items())
+    assert not list(folder.rglob("*.work")) and not list(folder.rglob("*.partial"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_finished(tiny, tmp_path):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    plan = tiny("steps=200", "processes={gradient_descent={}}", seeds=100)
+    (folder / "study.toml").write_text(plan.to_toml(), encoding="utf-8")
+    command = [*COMMAND, "--out", str(folder), "--jobs", "1"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    give_up = time.monotonic() + 200
+    while not files(folder):
+        assert process.poll() is None and time.monotonic() < give_up
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in errors, errors
+    assert not list(folder.rglob("*.work"))
+    assert all(
+        runs.fault(plan, folder, run) is None for run in plan.runs if run.path(folder).exists()
+    )
