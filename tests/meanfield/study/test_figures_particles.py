@@ -1,5 +1,8 @@
 """Figures of the particles, read back from files whose particles move as a formula says."""
 
+import shutil
+import subprocess
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -213,6 +216,14 @@ def test_what_cannot_be_animated_is_refused(written, tmp_path, out, process, fps
     with pytest.raises(ValueError, match=message):
         figures.save_animation(written, tmp_path / out, process, fps)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not shutil.which("ffprobe"), reason="no ffmpeg")
+def test_an_mp4_has_a_frame_per_snapshot(written, tmp_path):
+    out = figures.save_animation(written, tmp_path / "particles.mp4", GD, fps=20)
+    ask = "ffprobe -v error -count_frames -show_entries stream=nb_read_frames,r_frame_rate -of csv=p=0"
+    found = subprocess.run([*ask.split(), out], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "20/1,11"
 
 
 def test_mp4_without_ffmpeg_is_a_clear_error(written, tmp_path, monkeypatch):
