@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.faults.hostile_pool import Tally, fuzz, table
 
-LOADERS = ("toml", "npz", "hdf5", "cifar")
+LOADERS = ("toml", "npz", "hdf5", "cifar", "checkpoint", "journal")
 SHOWN = 20
 
 

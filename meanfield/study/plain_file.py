@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ import h5py
 import numpy as np
 
 from meanfield.study.layout import COMPARISONS, NEWER, OBSERVABLES, RunFileError
+from meanfield.study.text import clean
 from meanfield.study.toml import parse
 
 MAX_CONFIG = 2**18  # characters
@@ -52,11 +52,10 @@ def require_plain(file: h5py.File) -> None:
             _require(_numbers(group, name, 2) == (*strings, *times), f"comparison/{name}: shape")
 
 
-def clean(value: Any) -> Any:
-    """A text whose control characters, which a terminal would obey, are question marks; anything else as it is."""
-    if not isinstance(value, str):
-        return value
-    return "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else "?" for c in value)
+def require_plain_table(file: h5py.File) -> None:
+    """Raise `RunFileError` unless the file has nothing but datasets of its own."""
+    for name in _members(file, "the file"):
+        _dataset(file, name)
 
 
 # --- groups --------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.file_lock import PATIENCE, turn
+from meanfield.study.guarded_file import open_regular
 from meanfield.study.journal import PatchedFile, journal_path, read_changes
 from meanfield.study.layout import (
     COMPARISONS,
@@ -33,7 +34,8 @@ from meanfield.study.layout import (
     RunFileError,
     Status,
 )
-from meanfield.study.plain_file import clean, require_plain
+from meanfield.study.plain_file import require_plain
+from meanfield.study.text import clean
 
 PARTIAL = ".partial"
 LONGEST_READ = (
@@ -195,7 +197,7 @@ def _open_journal(path: Path) -> Any:
 
 
 def _opened(path: Path) -> Any:
-    return open(path, "rb", buffering=0)
+    return open(path, "rb", buffering=0, opener=open_regular)
 
 
 def _close(*files: Any) -> None:
@@ -263,8 +265,6 @@ def read_observables(process: h5py.Group, rows: int) -> dict[str, NDArray[np.flo
     values = {name: group[name][:rows] for name in names if name in group}
     empty = dict.fromkeys(names, np.full(rows, np.nan))
     empty["hessian_residuals"] = np.full_like(values["hessian_eigs"], np.nan)
-    if process.attrs["flow"] == "gradient_descent":
-        empty["iterate_loss"] = np.full(rows, np.nan)
     return empty | values
 
 

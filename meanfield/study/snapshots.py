@@ -41,10 +41,16 @@ from meanfield.study.layout import (
     RunRecord,
     Status,
 )
-from meanfield.study.plain_file import clean
 from meanfield.study.reader import check_schema, naming, read_header, read_observables
 from meanfield.study.run_folder import RunFolder
-from meanfield.study.schema import append, create, create_comparison, snapshots_per_chunk
+from meanfield.study.schema import (
+    append,
+    create,
+    create_comparison,
+    require_layout,
+    snapshots_per_chunk,
+)
+from meanfield.study.text import clean
 
 ROWS_PER_WRITE, SECONDS_PER_WRITE = 256, 5.0
 
@@ -110,9 +116,11 @@ class RunWriter:
                 self._file = h5py.File(self._raw, mode, **options)
                 if rows is None:
                     create(self._file, layout, config, attributes)
+                else:
+                    require_layout(self._file, layout)
                 for name, counts in (rows or {}).items():
                     self._rows[name].written = counts.observables
-        except OutputError:
+        except (OutputError, RunFileError):
             self._abandon()
             raise
 
@@ -212,7 +220,8 @@ class RunWriter:
         if not rows.waiting:
             return
         with self._commit():
-            for name in (*self._layout.processes[process].observables, *SPECTRUM):
+            names = (*self._layout.processes[process].observables, *SPECTRUM)
+            for name in (name for name in names if name in group):  # an older version made less
                 missing = np.full(group[name].shape[1:], np.nan)
                 values = np.array([row.get(name, missing) for _, row in rows.waiting], dtype=float)
                 append(group[name], rows.written, values)
@@ -255,10 +264,10 @@ class RunWriter:
             with turn(self._raw, exclusive=True):
                 self._raw.commit()
             self._folder.finish(self._raw)
-        except OSError:
+        except OSError as error:
             self._abandon()
             self._check()
-            raise
+            raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
         except OutputError:
             self._abandon()
             raise
@@ -307,9 +316,12 @@ def _process_record(group: h5py.Group) -> ProcessRecord:
     snapshots, position = group["snapshots"], group["snapshots/position"]
     rows, is_point = len(group["observables/time"]), position.shape[1] == 1
     s = len(snapshots["time"])  # what has a time is whole
+    observables = read_observables(group, rows)
+    if group.attrs["flow"] == "gradient_descent":
+        observables.setdefault("iterate_loss", np.full(rows, np.nan))
     return ProcessRecord(
         **{key: clean(group.attrs[key]) for key in ("flow", "status", "message")},
-        observables=read_observables(group, rows),
+        observables=observables,
         snapshot_times=snapshots["time"][:],
         first=position[0] if s else None,
         last=position[s - 1] if s else None,

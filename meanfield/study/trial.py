@@ -1,12 +1,14 @@
-"""A run's file is read by a child process first: a damaged one may make the HDF5 library hang or crash."""
+"""A file is read by a child process first: a damaged one may make the HDF5 library hang or crash."""
 
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from meanfield.study.layout import RunFileError
@@ -16,7 +18,9 @@ BYTES_PER_SECOND = 10**8
 
 
 def try_out(path: Path) -> None:
-    """Read the file as `read_run` does, in a child process whose time is limited; on Windows, which has no fork, do nothing.
+    """Read a run or a width study, its file or its folder, in a child process whose time is limited.
+
+    On Windows, which has no fork, nothing is done.
 
     What is wrong with the file in any other way is left for the reader to say.
 
@@ -25,33 +29,56 @@ def try_out(path: Path) -> None:
     RunFileError
         The child died of it, or took too long.
     """
-    if sys.platform == "win32" or not path.is_file():
+    files = [path] if path.is_file() else [*path.glob("*.h5"), *path.glob("*.partial")]
+    if sys.platform == "win32" or not files:
         return
-    from meanfield.study import snapshots
+    from meanfield.study import snapshots  # noqa: F401  # not in the child, whose seconds are counted
+    from meanfield.study.report import source  # noqa: F401
 
-    seconds = SECONDS + path.stat().st_size // BYTES_PER_SECOND
+    size = max((file.stat().st_size for file in files if file.is_file()), default=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # threads of others; the child only reads
         child = os.fork()
     if child == 0:
-        _limit(seconds)
         try:
-            snapshots.read_run(path)
-        except BaseException:
+            limit_work(size)
+            _read(path)
+        finally:
             os._exit(0)
-        os._exit(0)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         ended = os.WTERMSIG(status)
-        how = f"takes over {seconds} s" if ended == signal.SIGXCPU else "crashes the HDF5 library"
+        how = (
+            f"takes over {_seconds(size)} s"
+            if ended == signal.SIGXCPU
+            else "crashes the HDF5 library"
+        )
         raise RunFileError(f"{path}: damaged: reading it {how}")
 
 
-def _limit(seconds: int) -> None:
-    """Of this process: the seconds of work, after which the system ends it, and no dump of its memory."""
+def _read(path: Path) -> None:
+    """In all ways that a command may read it, until one succeeds; what they say does not matter."""
+    from meanfield.study import snapshots
+    from meanfield.study.report.source import read_source
+
+    if path.is_file():
+        with suppress(ValueError):
+            snapshots.read_run(path)
+            return
+    read_source(path)
+
+
+def limit_work(size: int) -> None:
+    """Let this process work for a few seconds more, or longer on a file of many bytes; then it is ended, without a core dump."""
     import resource
 
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = _seconds(size) + math.ceil(used.ru_utime + used.ru_stime)
     faulthandler.disable()
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _seconds(size: int) -> int:
+    return SECONDS + size // BYTES_PER_SECOND

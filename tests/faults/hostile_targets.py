@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import tarfile
 import tomllib
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import h5py
 import numpy as np
@@ -18,12 +20,18 @@ from typer.main import get_command
 
 import meanfield
 from meanfield import tasks
+from meanfield.study import reader, resume
+from meanfield.study.checkpoint import Checkpoints
 from meanfield.study.cli import app
 from meanfield.study.config import load
+from meanfield.study.layout import RunFileError
 from meanfield.study.problem import check
+from meanfield.study.recovery import take_back
+from meanfield.study.resume import _differing, _work
 from meanfield.study.snapshots import read_run
-from meanfield.study.trial import try_out
-from tests.faults import hostile_cifar, hostile_hdf5, hostile_npz, hostile_toml
+from meanfield.study.trial import limit_work, try_out
+from meanfield.study.work import Options
+from tests.faults import hostile_cifar, hostile_hdf5, hostile_npz, hostile_resume, hostile_toml
 
 Rng = np.random.Generator
 Write = Callable[[Rng, Path], Path]
@@ -56,6 +64,55 @@ def use_toml(rng: Rng, path: Path) -> str:
         out = ["--out", str(path.parent / "out"), "--no-figures", "--quiet"]
         seen += command(["run", str(path), *out, *options, *small])
     return seen
+
+
+def use_checkpoint(rng: Rng, path: Path) -> str:
+    """Look where the run stands; go on with it where that is soon done, here and there only."""
+    start = Checkpoints(path).load()
+    if start is None:
+        raise ValueError("there is none")
+    _differing(start.versions)
+    _work(start, path, Options())
+    return _resumed(path) if rng.random() < 0.2 else "fits"
+
+
+def use_journal(rng: Rng, path: Path) -> str:
+    """Read the file with what its journal would change; go on with it, now and then."""
+    partial = path / "run.h5.partial"
+    try:
+        with mock.patch.object(reader, "BIRTH", 0.0):  # the waiting is the same for any file
+            try_out(partial)
+            seen = _result(partial)
+    except ValueError:
+        if rng.random() >= 0.2:
+            raise
+        seen = ""
+    return seen + (_resumed(path) if rng.random() < 0.2 else "")
+
+
+def _resumed(path: Path) -> str:
+    """The command, but with the recovery in a fork of this process: to start another takes a second, and the watch forbids it."""
+    with mock.patch.object(resume, "_recover", _recover_in_fork):
+        return command(["resume", str(path), "--no-figures"])
+
+
+def _recover_in_fork(folder: Any, start: Any) -> None:
+    try:
+        folder.go_on().close()
+    except OSError as error:
+        raise RunFileError(f"{folder.partial}: {error}") from error
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            limit_work(folder.partial.stat().st_size)
+            about = {key: getattr(start, key) for key in ("created", "config", "rows", "ended")}
+            take_back(folder.partial, about)
+            code = 0
+        finally:
+            os._exit(code)
+    if os.waitpid(child, 0)[1]:
+        raise RunFileError(f"{folder.partial}: cannot be recovered")
 
 
 def use_hdf5(rng: Rng, path: Path) -> str:
@@ -219,6 +276,11 @@ WRITERS: dict[str, Write] = {
     "cifar": hostile_cifar.write,
 }
 USES: dict[str, Use] = {"toml": use_toml, "npz": use_npz, "hdf5": use_hdf5, "cifar": use_cifar}
+USES |= {"checkpoint": use_checkpoint, "journal": use_journal}
+WRITERS |= {
+    "checkpoint": hostile_resume.write_checkpoint,
+    "journal": hostile_resume.write_journal,
+}
 UNSAFE: dict[str, Use] = {
     "toml": unsafe_toml,
     "npz": unsafe_npz,

@@ -76,7 +76,7 @@ def _writes(arguments: tuple[Any, ...]) -> bool:
 
 
 def main(loader: str, folder: Path, seed: int, first: int, count: int, unsafe: bool) -> None:
-    from tests.faults import hostile_hdf5
+    from tests.faults import hostile_hdf5, hostile_resume
     from tests.faults.hostile_targets import UNSAFE, USES, WRITERS
 
     warnings.simplefilter("ignore")
@@ -87,6 +87,8 @@ def main(loader: str, folder: Path, seed: int, first: int, count: int, unsafe: b
     watch.compiles = loader == "toml"
     if loader == "hdf5":
         hostile_hdf5.write_secret(folder)
+    elif loader in ("checkpoint", "journal"):
+        hostile_resume.genuine()
     _warm_up(loader, use, folder)
     for number in range(first, first + count):
         shutil.rmtree(home, ignore_errors=True)
@@ -172,7 +174,7 @@ def _compile(use: Any, path: Path) -> None:
 
 def _warm_up(loader: str, use: Any, folder: Path) -> None:
     """Imports and compilation are over before the first case."""
-    from tests.faults import hostile_hdf5, hostile_npz
+    from tests.faults import hostile_hdf5, hostile_npz, hostile_resume
 
     home = folder / "warm"
     shutil.rmtree(home, ignore_errors=True)
@@ -184,6 +186,8 @@ def _warm_up(loader: str, use: Any, folder: Path) -> None:
         elif loader == "hdf5":
             (home / "run.h5").write_bytes(hostile_hdf5.genuine(0))
             use(_First(), home / "run.h5")
+        elif loader in ("checkpoint", "journal"):
+            use(_First(), hostile_resume.write_genuine(home))
         elif loader == "npz":
             (home / "task.npz").write_bytes(hostile_npz._plain(rng))
             use(rng, home / "task.npz")

@@ -20,6 +20,7 @@ from meanfield.study.commands._shared import (
     report,
 )
 from meanfield.study.launch import is_first
+from meanfield.study.text import clean
 
 if TYPE_CHECKING:
     from meanfield.study.work import Options
@@ -100,7 +101,7 @@ def shown(options: Options, quiet: bool) -> Iterator[Options]:
 
 def say(text: str) -> None:
     if is_first():  # of an MPI job the first process speaks for all
-        typer.echo(text, err=True)
+        typer.echo(clean(text), err=True)
 
 
 def finish(path: Path, no_figures: bool, as_json: bool, quiet: bool) -> None:

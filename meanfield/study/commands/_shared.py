@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from meanfield.study.launch import is_first
+from meanfield.study.text import clean
 
 if TYPE_CHECKING:
     from meanfield.study.layout import RunRecord
@@ -49,7 +50,7 @@ def user_errors() -> Iterator[None]:
 
 
 def fail(error: Exception, code: int) -> NoReturn:
-    text = str(error)
+    text = str(clean(str(error)))
     separator = "\n  " if "\n" in text else " "
     if is_first():  # of an MPI job the first process speaks for all
         typer.echo(f"error:{separator}" + text.replace("\n", separator), err=True)
