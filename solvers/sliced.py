@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
+from solvers._threads import one_blas_thread
 from solvers.line import Float64, Pieces, squared_distance
 
 #: Independent groups of directions, at least: the standard error comes from their means.
@@ -49,7 +48,7 @@ def sliced_w2_squared(
     projections : int
         At least 2; see `directions`.
     """
-    with _blas().limit(limits=1):  # more threads would change the last digits with their number
+    with one_blas_thread():  # more threads would change the last digits with their number
         theta = directions(x.shape[1], projections, seed)
         values = slices(x, y, a, b, theta.reshape(-1, x.shape[1]))
     means = values.reshape(theta.shape[:2]).mean(axis=1)
@@ -110,8 +109,3 @@ def _weighted(x: Float64, y: Float64, a: Float64, b: Float64) -> Float64:
 def _pieces(x: Float64, weights: Float64) -> Pieces:
     order = np.argsort(x, kind="stable")
     return Pieces.of(weights[order], x[order], x[order])
-
-
-@functools.cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")

@@ -189,9 +189,8 @@ def solve(
                 report(state.step - last + steps, steps)
                 if state.step == last:
                     break
-                if (
-                    observe is None and steps >= _MANY_STEPS
-                ):  # what nobody looks at may pass at once
+                # what nobody looks at may pass at once
+                if observe is None and steps >= _MANY_STEPS:
                     state = leap(flow, objective, state, recorder.due(state.step, last) - 1)
                 following = advance(state)
                 if not all_finite(objective, following.values):

@@ -35,9 +35,7 @@ from solvers.transport_cost import Cost  # noqa: E402
 
 METHODS = ("exact", "sliced", "sinkhorn")
 MAX_BYTES = 2**30  # exact transport of 5,000 to 5,000 points
-TYPICAL_ITERATIONS = (
-    60  # of Sinkhorn's, at the default ε in 3-D; in higher dimensions it takes fewer
-)
+TYPICAL_ITERATIONS = 60  # of Sinkhorn's, at the default ε in 3-D; in higher dimensions fewer
 
 
 class TransportError(RuntimeError):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from meanfield._cores import allowed_cores
 
 Array = NDArray[np.floating[Any]]
 
@@ -84,13 +85,7 @@ class Processes:
         from mpi4py import MPI
 
         machine = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
-        allowed = _allowed_cores()
+        allowed = allowed_cores()
         sharing = machine.allgather(allowed)
         machine.Free()
         return max(1, int(sum(1 / sum(core in cores for cores in sharing) for core in allowed)))
-
-
-def _allowed_cores() -> frozenset[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))

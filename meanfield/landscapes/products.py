@@ -124,8 +124,23 @@ def _scalar_gradient(x: Array, out: Array, target: float) -> None:
         after = x[i] * after
 
 
+class _SquaredScalars(_SquaredFactors):
+    """½ (x_1 ⋯ x_L − m)²: numbers in place of matrices, whose gradient has a formula."""
+
+    @property
+    @abstractmethod
+    def _goal(self) -> float: ...
+
+    @property
+    def _formula(self) -> Formula:
+        return _scalar_gradient, (self._goal,)
+
+    def _gradient(self, x: Array) -> ArrayLike:
+        return FiniteDimensional._gradient(self, x)
+
+
 @dataclass(frozen=True)
-class ScalarFactorization(_SquaredFactors):
+class ScalarFactorization(_SquaredScalars):
     """E(x) = ½ (x_1 ⋯ x_L − m)², a linear network of one neuron a layer.
 
     The sharpness at a minimiser is Σ_i (m/x_i)², of depth two x² + y². There the gradient flow conserves c = x² − y², while under
@@ -167,16 +182,9 @@ class ScalarFactorization(_SquaredFactors):
     def _goal(self) -> float:
         return float(self.target)
 
-    @property
-    def _formula(self) -> Formula:
-        return _scalar_gradient, (float(self.target),)
-
-    def _gradient(self, x: Array) -> ArrayLike:
-        return FiniteDimensional._gradient(self, x)
-
 
 @dataclass(frozen=True)
-class DegreeFour(_SquaredFactors):
+class DegreeFour(_SquaredScalars):
     """E(x, y, z, w) = ½ (1 − xyzw)², of degree four in the product xy where z = x, w = y, which gradient descent keeps.
 
     Gradient descent oscillates past 2/η for long and ends just below (arXiv:2210.03294).
@@ -196,13 +204,6 @@ class DegreeFour(_SquaredFactors):
     @property
     def _goal(self) -> float:
         return 1.0
-
-    @property
-    def _formula(self) -> Formula:
-        return _scalar_gradient, (1.0,)
-
-    def _gradient(self, x: Array) -> ArrayLike:
-        return FiniteDimensional._gradient(self, x)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,7 @@ class Cloud:
     def chosen(self, indices: NDArray[np.intp]) -> Cloud:
         """Some of the particles."""
         weight = self.weight[indices]
-        return Cloud(
-            self.path,
-            self.process,
-            self.time,
-            self.position[indices],
-            weight / weight.sum(),
-            self.config,
-        )
+        return replace(self, position=self.position[indices], weight=weight / weight.sum())
 
 
 def read_cloud(path: Path, process: str | None = None, time: float | None = None) -> Cloud:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 from typing import Any
 
+from meanfield._cores import allowed_cores
 from meanfield._kernels.threads import most_threads
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -17,9 +17,7 @@ def machine() -> dict[str, Any]:
     return {
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": len(allowed_cores()),
         "threads": most_threads(),
     }
 

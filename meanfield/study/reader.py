@@ -38,9 +38,7 @@ from meanfield.study.plain_file import require_plain
 from meanfield.study.text import clean
 
 PARTIAL = ".partial"
-LONGEST_READ = (
-    PATIENCE / 2
-)  # seconds, of a file that grows: the writer waits no longer than PATIENCE
+LONGEST_READ = PATIENCE / 2  # seconds, of a file that grows: its writer waits for PATIENCE at most
 BIRTH = 2.0  # seconds until the first rows of a new file can be read, and a little more
 BETWEEN_TRIES = 0.02
 
@@ -242,10 +240,6 @@ def check_schema(path: Path, file: h5py.File) -> None:
 def read_header(file: h5py.File) -> RunHeader:
     """All but the observables and the particles."""
     require_plain(file)
-    attributes = {
-        key: clean(value.item() if isinstance(value, np.generic) else value)
-        for key, value in file.attrs.items()
-    }
     times, comparison = np.empty(0), {}
     if "comparison" in file:
         group = file["comparison"]
@@ -254,7 +248,16 @@ def read_header(file: h5py.File) -> RunHeader:
             comparison[process] = {name: group[name][i] for name in COMPARISONS}
     names = [name for name in file if name not in ("config", "comparison")]
     processes = {name: _process_header(file[name]) for name in names}
-    return RunHeader(attributes, clean(file["config"].asstr()[()]), processes, times, comparison)
+    config = clean(file["config"].asstr()[()])
+    return RunHeader(attributes_of(file), config, processes, times, comparison)
+
+
+def attributes_of(file: h5py.File) -> dict[str, Any]:
+    """Those of the whole file, numbers as Python's own."""
+    return {
+        key: clean(value.item() if isinstance(value, np.generic) else value)
+        for key, value in file.attrs.items()
+    }
 
 
 def read_observables(process: h5py.Group, rows: int) -> dict[str, NDArray[np.float64]]:

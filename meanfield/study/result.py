@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from meanfield.study.layout import ProcessRecord, RunRecord
@@ -84,12 +83,7 @@ class Result(Mapping[str, Process]):
     def __enter__(self) -> Result:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __getitem__(self, process: str) -> Process:

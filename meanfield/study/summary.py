@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from meanfield.study.energy_balance import balance
 from meanfield.study.layout import RunRecord
 
 COLUMN_WIDTH = 16
@@ -35,7 +36,7 @@ def summarize(run: RunRecord) -> list[dict[str, Any]]:
     for name, process in run.processes.items():
         last = {key: _last(values) for key, values in process.observables.items()}
         sharpness = last["sharpness"]
-        last["eta_sharpness"] = None if sharpness is None else learning_rate * sharpness
+        last["eta_sharpness"] = None if sharpness is None else _finite(learning_rate * sharpness)
         last |= {key: _last(values) for key, values in run.comparison.get(name, {}).items()}
         last["balance_residual"] = _balance_residual(process.observables)
         about = {"status": process.status, "message": process.message}
@@ -91,8 +92,11 @@ def _last(values: NDArray[np.float64]) -> float | None:
 
 
 def _balance_residual(observables: dict[str, NDArray[np.float64]]) -> float | None:
-    """Largest |F(t) − F(0) − ∫ (dF/dt) dt|: how far the scheme in time is from the flow; None for maps."""
-    energy, dissipated = observables["free_energy"], observables["dissipated"]
-    if not len(energy) or not np.isfinite(dissipated[0]):
-        return None
-    return float(np.nanmax(np.abs(energy - energy[0] - dissipated)))
+    """Of the balance of the free energy; None for maps."""
+    found = balance(observables)
+    return None if found is None or found.residual is None else _finite(found.residual)
+
+
+def _finite(value: float) -> float | None:
+    """The last numbers of a divergence overflow in sums and products; JSON has no infinity."""
+    return value if np.isfinite(value) else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.study.interrupt import EXIT_CODES
 from meanfield.study.launch import launched_rank, launched_size
 from meanfield.study.layout import Floats, OutputError, RowCounts, Status
 from meanfield.study.snapshots import RunWriter
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from meanfield.distributed import Processes
     from meanfield.study.problem import Problem
 
-INTERRUPTED = 130
 T = TypeVar("T")
 
 
@@ -82,7 +82,7 @@ class JobTeam(Team):
         try:
             yield
         except KeyboardInterrupt:  # before the steps, or the second one
-            self._abort("interrupted", INTERRUPTED)
+            self._abort("interrupted", EXIT_CODES["SIGINT"])
         except BaseException as error:
             if not isinstance(error, OutputError):
                 traceback.print_exc()

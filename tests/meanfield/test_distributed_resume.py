@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -15,9 +13,9 @@ from meanfield.study.keeper import Keeper, Schedule
 from tests.meanfield.study.same_runs import assert_same
 from tests.meanfield.test_distributed_runs import (
     COMMAND,
-    ENVIRONMENT,
     finish,
     needs_mpi,
+    run_alone,
     start,
 )
 from tests.meanfield.test_distributed_team import in_team
@@ -54,15 +52,7 @@ def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     config = folder / "study.toml"
     config.write_text(STUDY.format(steps=STEPS))
-    command = [sys.executable, "-c", COMMAND, "run", str(config), "--no-figures", "--out"]
-    subprocess.run(
-        [*command, str(folder / "alone")],
-        check=True,
-        env=os.environ | ENVIRONMENT,
-        capture_output=True,
-        timeout=240,
-    )
-    return config, folder / "alone/run.h5"
+    return config, run_alone(config, folder / "alone")
 
 
 def begin(config, out, size=2):

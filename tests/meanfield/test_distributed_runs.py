@@ -69,6 +69,14 @@ def finish(process, timeout=240):
     return process.returncode, stdout, stderr
 
 
+def run_alone(config, out):
+    """The file of a run of one process that no launcher started."""
+    command = [sys.executable, "-c", COMMAND, "run", str(config), "--no-figures", "--out", str(out)]
+    environment = os.environ | ENVIRONMENT
+    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=240)
+    return out / "run.h5"
+
+
 def wait_for_snapshots(process, partial, size=300_000):
     deadline = time.monotonic() + 120
     while not (partial.exists() and partial.stat().st_size > size):
@@ -157,15 +165,7 @@ temperature = 0.001
 def test_a_run_is_the_same_file_for_any_number_of_processes(tmp_path):
     config = tmp_path / "study.toml"
     config.write_text(BOTH_KINDS)
-    alone = [sys.executable, "-c", COMMAND, "run", str(config), "--no-figures", "--out"]
-    subprocess.run(
-        [*alone, str(tmp_path / "0")],
-        check=True,
-        env=os.environ | ENVIRONMENT,
-        capture_output=True,
-        timeout=240,
-    )
-    expected = contents(tmp_path / "0/run.h5")
+    expected = contents(run_alone(config, tmp_path / "0"))
     assert expected["@"]["status"] == "complete"
     for size in (1, 2):
         out = str(tmp_path / str(size))

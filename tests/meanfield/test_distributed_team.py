@@ -13,8 +13,7 @@ from meanfield.study.launch import is_first, launched_rank, launched_size
 from meanfield.study.layout import OutputError
 from meanfield.study.problem import build_problem
 from tests.meanfield.lockstep import in_lockstep
-
-SMALL = ("steps=6", "task.n=12", "network.width=8", "learning_rate=0.5")
+from tests.meanfield.test_distributed_runs import SMALL
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The landscapes: every derivative against PyTorch autograd and central differences, and the figures of their references."""
+"""The landscapes: every derivative against PyTorch autograd and central differences."""
 
 import math
 import subprocess

@@ -240,6 +240,21 @@ def test_memory_is_at_most_what_is_stated(method, shape, weighted):
     assert stated / 5 < peak <= stated
 
 
+@pytest.mark.parametrize("points", [(300, 400), (800, 600)])
+def test_the_pairs_that_sinkhorn_sums_are_as_many_as_its_time_is_for(points, monkeypatch):
+    """Counted, not timed: sums over pairs, times the seconds that one is said to take in three dimensions."""
+    summed, softmin = [], sinkhorn.softmin
+
+    def counted(x, y, *rest):
+        summed.append(len(x) * len(y))
+        return softmin(x, y, *rest)
+
+    monkeypatch.setattr(sinkhorn, "softmin", counted)
+    transport.w2(*clouds(*points, 3), method="sinkhorn")
+    stated = transport.estimate(*points, 3, "sinkhorn").seconds
+    assert 1 / 4 < sum(summed) * 1.03e-8 / stated < 4
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("lazy", [False, True])

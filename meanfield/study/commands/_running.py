@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from meanfield.study.commands._shared import (
-    EXIT_CODES,
     FAILED,
     draw,
     print_json,
     print_summary,
     report,
+    say,
 )
-from meanfield.study.launch import is_first
-from meanfield.study.text import clean
 
 if TYPE_CHECKING:
+    from meanfield.study.team import Team
     from meanfield.study.work import Options
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
@@ -50,8 +48,6 @@ MemoryLimitOption = Annotated[
         help="Refuse what needs more memory, as 8GB; by default more than is available.",
     ),
 ]
-NoFiguresOption = Annotated[bool, typer.Option("--no-figures", help="Draw nothing.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 
 
 def seconds(text: str) -> float:
@@ -90,22 +86,25 @@ def options(
     return Options(schedule, runtime, memory, say=say)
 
 
-@contextmanager
-def shown(options: Options, quiet: bool) -> Iterator[Options]:
-    """The same options for a run whose progress is shown meanwhile."""
+def carry_out(
+    work: Callable[..., Path],
+    options: Options,
+    team: Team,
+    no_figures: bool,
+    as_json: bool,
+    quiet: bool,
+) -> NoReturn:
+    """Run something with its progress shown, draw and print what it left; Exit with the code that says how it ended."""
     from meanfield.study.progress import ProgressBars
 
-    with ProgressBars(quiet) as progress:
-        yield replace(options, progress=progress)
+    with ProgressBars(quiet or not team.is_first) as progress:
+        path = work(options=replace(options, progress=progress))
+    if not team.is_first:
+        raise typer.Exit
+    _finish(path, no_figures, as_json, quiet)
 
 
-def say(text: str) -> None:
-    if is_first():  # of an MPI job the first process speaks for all
-        typer.echo(clean(text), err=True)
-
-
-def finish(path: Path, no_figures: bool, as_json: bool, quiet: bool) -> None:
-    """Draw and print what a run left; Exit with the code that says how it ended."""
+def _finish(path: Path, no_figures: bool, as_json: bool, quiet: bool) -> NoReturn:
     from meanfield.study.snapshots import read_run
 
     record = read_run(path)
@@ -132,4 +131,4 @@ def exit_code(status: str, message: str) -> int:
 
     if status == "interrupted":
         return interrupt.EXIT_CODES.get(message.removeprefix("stopped by "), FAILED)
-    return EXIT_CODES.get(status, FAILED)
+    return 0 if status == "complete" else FAILED

@@ -14,10 +14,11 @@ from meanfield.study.launch import is_first
 from meanfield.study.text import clean
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from meanfield.study.layout import RunRecord
 
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
-EXIT_CODES = {"complete": 0, "interrupted": INTERRUPTED}
 
 app = typer.Typer(
     add_completion=False,
@@ -30,6 +31,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machin
 FormatsOption = Annotated[
     str, typer.Option("--format", help="png, svg, pdf, or several with commas.")
 ]
+NoFiguresOption = Annotated[bool, typer.Option("--no-figures", help="Draw nothing.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 
 
 @contextmanager
@@ -50,11 +53,15 @@ def user_errors() -> Iterator[None]:
 
 
 def fail(error: Exception, code: int) -> NoReturn:
-    text = str(clean(str(error)))
+    text = str(error)
     separator = "\n  " if "\n" in text else " "
-    if is_first():  # of an MPI job the first process speaks for all
-        typer.echo(f"error:{separator}" + text.replace("\n", separator), err=True)
+    say(f"error:{separator}" + text.replace("\n", separator))
     raise typer.Exit(code) from None
+
+
+def say(text: str) -> None:
+    if is_first():  # of an MPI job the first process speaks for all
+        typer.echo(clean(text), err=True)
 
 
 def tried(path: Path) -> Path:
@@ -100,15 +107,18 @@ def print_summary(record: RunRecord) -> None:
 def print_rows(
     rows: list[dict[str, Any]], titles: dict[str, str], cell: Callable[[str, Any], str]
 ) -> None:
-    from rich.console import Console
-
     from meanfield.study.summary import tables
 
+    out = console()
+    out.print(*tables(rows, titles, cell, out.width if out.is_terminal else None))
+
+
+def console() -> Console:
+    """Where tables are printed: a file or a pipe has no width that they would have to fit in."""
+    from rich.console import Console
+
     terminal = Console()
-    if terminal.is_terminal:
-        terminal.print(*tables(rows, titles, cell, terminal.width))
-    else:  # a file or a pipe has no width that the table would have to fit in
-        Console(width=1000).print(*tables(rows, titles, cell))
+    return terminal if terminal.is_terminal else Console(width=1000)
 
 
 def names(formats: str) -> list[str]:

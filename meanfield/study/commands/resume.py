@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +13,17 @@ from meanfield.study.commands._running import (
     CheckpointSecondsOption,
     MaxRuntimeOption,
     MemoryLimitOption,
+    carry_out,
+    options,
+)
+from meanfield.study.commands._shared import (
+    JsonOption,
     NoFiguresOption,
     QuietOption,
-    finish,
-    options,
+    app,
     say,
-    shown,
+    user_errors,
 )
-from meanfield.study.commands._shared import JsonOption, app, user_errors
 
 
 @app.command()
@@ -45,8 +49,5 @@ def resume(
             raise typer.Exit
         with team.together():
             chosen = options(checkpoint_seconds, checkpoint_every, max_runtime, memory_limit)
-        with shown(chosen, quiet or not team.is_first) as how:
-            path = resume_run(folder, how, team)
-        if not team.is_first:
-            raise typer.Exit
-        finish(path, no_figures, as_json, quiet)
+        work = partial(resume_run, folder, team=team)
+        carry_out(work, chosen, team, no_figures, as_json, quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +13,16 @@ from meanfield.study.commands._running import (
     CheckpointSecondsOption,
     MaxRuntimeOption,
     MemoryLimitOption,
+    carry_out,
+    options,
+)
+from meanfield.study.commands._shared import (
+    JsonOption,
     NoFiguresOption,
     QuietOption,
-    finish,
-    options,
-    shown,
+    app,
+    user_errors,
 )
-from meanfield.study.commands._shared import JsonOption, app, user_errors
 
 
 @app.command()
@@ -49,10 +53,6 @@ def run(
         team = find_team()
         with team.together():
             study = load(config, tuple(overrides or ()))
-            given = checkpoint_seconds, checkpoint_every, max_runtime, memory_limit
-            chosen = options(*given)
-        with shown(chosen, quiet or not team.is_first) as how:
-            path = run_study(study, out, force, options=how, team=team)
-        if not team.is_first:
-            raise typer.Exit
-        finish(path, no_figures, as_json, quiet)
+            chosen = options(checkpoint_seconds, checkpoint_every, max_runtime, memory_limit)
+        work = partial(run_study, study, out, force, team=team)
+        carry_out(work, chosen, team, no_figures, as_json, quiet)

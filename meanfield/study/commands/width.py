@@ -11,8 +11,12 @@ import typer
 from meanfield.study.commands._shared import (
     FAILED,
     JsonOption,
+    NoFiguresOption,
+    QuietOption,
     app,
+    console,
     print_json,
+    say,
     user_errors,
 )
 from meanfield.study.launch import launched_rank
@@ -57,27 +61,20 @@ def width(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. learning_rate=0.2."),
     ] = None,
-    no_figures: Annotated[bool, typer.Option("--no-figures", help="Draw nothing.")] = False,
+    no_figures: NoFiguresOption = False,
     as_json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Compare runs of several widths and seeds with one much wider, and fit how fast they approach it."""
     with user_errors():
         if launched_rank() is not None:
             raise ValueError("width: it starts its own processes; run it without mpiexec")
-        from meanfield.study.width.cautions import too_narrow
-        from meanfield.study.width.progress import StudyBars
         from meanfield.study.width.storage import read_study
-        from meanfield.study.width.study import run_width_study
 
         asked = {"seeds": seeds, "reference_width": reference_width, "start": start}
         given = {key: value for key, value in asked.items() if value is not None}
         plan = _plan(config, out, overrides or [], widths, given)
-        execution = _execution(jobs, task_index, num_tasks, collect)
-        if (caution := too_narrow(plan)) and not quiet:
-            _say(caution)
-        with StudyBars(quiet) as progress:
-            outcome = run_width_study(plan, out, execution, progress, _say)
+        outcome = _carry_out(plan, out, _execution(jobs, task_index, num_tasks, collect), quiet)
         study = None if outcome.path is None else read_study(outcome.path)
         figures = [] if study is None or no_figures else _draw(study)
     if as_json:
@@ -86,7 +83,7 @@ def width(
         _print(study)
         typer.echo(f"study: {study.path}" + (f"\nfigures: {figures[0].parent}" if figures else ""))
     for line in _remarks(study, outcome, quiet):
-        _say(line)
+        say(line)
     raise typer.Exit(_exit_code(study, outcome, collect))
 
 
@@ -129,8 +126,15 @@ def _execution(
     return Execution(jobs, task_index or 0, 1 if num_tasks is None else num_tasks, collect)
 
 
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
+def _carry_out(plan: WidthPlan, out: Path, execution: Execution, quiet: bool) -> Outcome:
+    from meanfield.study.width.cautions import too_narrow
+    from meanfield.study.width.progress import StudyBars
+    from meanfield.study.width.study import run_width_study
+
+    if (caution := too_narrow(plan)) and not quiet:
+        say(caution)
+    with StudyBars(quiet) as progress:
+        return run_width_study(plan, out, execution, progress, say)
 
 
 def _summary(study: StudyRecord | None) -> dict[str, Any]:
@@ -146,15 +150,11 @@ def _draw(study: StudyRecord) -> list[Path]:
 
 
 def _print(study: StudyRecord) -> None:
-    from rich.console import Console
-
     from meanfield.study.width.summary import study_tables
 
-    terminal = Console()
-    if not terminal.is_terminal:  # a file or a pipe has no width to fit in
-        terminal = Console(width=1000)
+    out = console()
     for title, table in study_tables(study):
-        terminal.print(title, table, highlight=False)
+        out.print(title, table, highlight=False)
 
 
 def _remarks(study: StudyRecord | None, outcome: Outcome, quiet: bool) -> Iterator[str]:

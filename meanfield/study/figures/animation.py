@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +13,10 @@ from matplotlib.figure import Figure
 from meanfield.study.figures.measure import CELLS, density, most_moved
 from meanfield.study.figures.particles import MASS, Points, evenly, range_of, sample
 from meanfield.study.figures.style import Series, new_figure, styled, title
-from meanfield.study.layout import OutputError
 from meanfield.study.process_views import Process
 from meanfield.study.result import Result
 from meanfield.study.styles import looks
+from meanfield.study.whole_file import written_whole
 
 ANIMATIONS = ("gif", "mp4")
 MOST_FRAMES = 100
@@ -80,7 +78,7 @@ def save_animation(
             raise ValueError(f"{path}: {process} has no snapshots, there is nothing to animate")
         scene = _scene(result[process])
         colour = looks(result)[process].colour
-    with styled(), _written(out) as partial:
+    with styled(), written_whole(out, out.suffix) as partial:
         figure = new_figure(3.6)
         frames = _frames(figure, scene, process, colour)
         with writer.saving(figure, str(partial), DPI):
@@ -106,21 +104,6 @@ def _writer(suffix: str, fps: float) -> AbstractMovieWriter:
             "format: 'mp4' came, which needs ffmpeg; there is none here, gif is allowed"
         )
     return FFMpegWriter(fps=fps)  # type: ignore[arg-type]
-
-
-@contextmanager
-def _written(out: Path) -> Iterator[Path]:
-    """A file of another name that becomes `out` when it is whole; no half of a file, and a clear error."""
-    partial = out.with_name(f".{out.stem}.partial{out.suffix}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield partial
-            os.replace(partial, out)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot write: {error.strerror or error}") from error
 
 
 def _scene(process: Process) -> Scene:

@@ -13,9 +13,8 @@ from meanfield.study.styles import BLACK
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 HREF = f"{{{XLINK}}}href"
-FONTS = (
-    "'DejaVu Sans', Verdana, sans-serif"  # those whose letters are as wide as where they were set
-)
+# those whose letters are as wide as where they were set
+FONTS = "'DejaVu Sans', Verdana, sans-serif"
 ROUND = {"stroke-linejoin": "round", "stroke-linecap": "butt"}
 
 
@@ -30,10 +29,8 @@ def svg(drawn: Drawn) -> str:
     with styled(), rc_context({"svg.fonttype": "none", "svg.image_inline": True}):
         drawn.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())
-    for tag in (
-        "metadata",
-        "defs",
-    ):  # a date and a licence; a style sheet that would be the page's, too
+    # a date and a licence; a style sheet that would be the page's, too
+    for tag in ("metadata", "defs"):
         for child in root.findall(f"{{{SVG}}}{tag}"):
             if tag == "metadata" or child.find(f"{{{SVG}}}style") is not None:
                 root.remove(child)

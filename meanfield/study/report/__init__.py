@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from meanfield.study.layout import OutputError
 from meanfield.study.report.source import read_source
+from meanfield.study.whole_file import written_whole
 from meanfield.study.width.record import StudyRecord
 
 __all__ = ["Report", "make_report", "write_report"]
@@ -77,16 +76,8 @@ def check_name(out: str | Path) -> None:
 def save(report: Report, out: str | Path | None = None) -> Path:
     """Write a report in one stroke: whoever has the older one open never sees half of the new."""
     path = Path(out) if out is not None else default_path(report.source)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            unfinished.write_text(report.text, encoding="utf-8", newline="\n")
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write: {error.strerror}") from error
+    with written_whole(path) as partial:
+        partial.write_text(report.text, encoding="utf-8", newline="\n")
     return path
 
 

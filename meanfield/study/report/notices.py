@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.study.energy_balance import balance
 from meanfield.study.layout import ProcessRecord, RunRecord
-from meanfield.study.report.energy import balance
 from meanfield.study.report.markup import spoken
 from meanfield.study.report.source import json_attribute, settings, without_folders
 

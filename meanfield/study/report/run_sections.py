@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from meanfield.study.compare import METRICS, compare, comparison_cell
+from meanfield.study.energy_balance import balance
 from meanfield.study.layout import ITERATE_LOSS, OBSERVABLES, ProcessRecord, RunRecord
 from meanfield.study.report import Report, about
-from meanfield.study.report.energy import balance
 from meanfield.study.report.figures import Illustrations
 from meanfield.study.report.markup import (
     Html,

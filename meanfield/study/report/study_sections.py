@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.study.figures.particles import evenly
 from meanfield.study.report import Report, about
 from meanfield.study.report.figures import Illustrations
 from meanfield.study.report.markup import (
@@ -124,16 +125,9 @@ def _slopes_along_time(study: StudyRecord) -> Iterator[Html]:
     for p, pair in enumerate(study.pairs):
         rows = [
             Row(f"{study.times[t]:g}", [_slope(slopes[p, t]) for slopes in study.slopes.values()])
-            for t in _chosen(len(study.times))
+            for t in evenly(len(study.times), MOST_TIMES)
         ]
         yield table(_label(pair), list(study.slopes), rows, "step")
-
-
-def _chosen(times: int) -> list[int]:
-    """Which times a table shows: all, or some of many, the first and the last among them."""
-    if not times:
-        return []
-    return sorted(set(np.linspace(0, times - 1, min(times, MOST_TIMES)).round().astype(int)))
 
 
 def _slope(slope: NDArray[Any]) -> str:

@@ -94,8 +94,7 @@ def _left_out(record: StudyRecord) -> Iterator[str]:
 
 
 def _no_samples(plan: WidthPlan) -> Iterator[str]:
-    m = plan.width.reference_width
-    without = [str(n) for n in plan.width.widths if m < (2 if plan.is_nested else 1) * n]
+    without = [str(n) for n in plan.width.widths if not plan.has_others(n)]
     if without:
         yield (
             f"No {', '.join(TRANSPORTS)} at width {', '.join(without)}: independent samples take as many other particles of the "

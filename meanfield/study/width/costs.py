@@ -46,7 +46,7 @@ def transport_cost(plan: WidthPlan) -> Cost:
     limits = {"exact": options.exact_points, "sinkhorn": options.sinkhorn_points}
     for n in options.widths:
         count = len(plan.pairs) * options.seeds + len(plan.study.processes) * options.floor_draws
-        if options.reference_width < (2 if plan.is_nested else 1) * n:
+        if not plan.has_others(n):
             continue
         one = transport.estimate(n, n, dimension, "sliced", projections=options.projections)
         most, seconds = max(most, one.bytes), seconds + count * times * one.seconds

@@ -174,7 +174,7 @@ def samples(plan: WidthPlan, run: Run) -> tuple[NDArray[np.intp], NDArray[np.int
     assert run.seed is not None
     n, order = run.width, plan.order(run.seed)
     others = order[n : 2 * n] if plan.is_nested else order[:n]
-    return order[:n], others if len(others) == n else None
+    return order[:n], others if plan.has_others(n) else None
 
 
 def rms(outputs: Floats) -> float:

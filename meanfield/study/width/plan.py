@@ -21,7 +21,7 @@ from meanfield.study.toml import format_toml
 from meanfield.study.width.record import Pair
 
 PLAN_NAME, STUDY_NAME = "study.toml", "study.h5"
-WIDER = 16  # the reference over the widest, by default; see `meanfield.study.width.warnings`
+WIDER = 16  # the reference over the widest, by default; see `meanfield.study.width.cautions`
 GD, FREE_ENERGY = "gradient_descent", "free_energy_flow"
 # random streams beside the draw of the start, which uses the seed itself
 STREAMS = {"order": 0, "floor": 1, "held_out": 2}
@@ -108,6 +108,10 @@ class WidthPlan:
     def is_nested(self) -> bool:
         """Whether the particles of a run have counterparts in the reference."""
         return self.width.start == "nested"
+
+    def has_others(self, width: int) -> bool:
+        """Whether the reference has as many particles again, beside a run's counterparts if it has any."""
+        return self.width.reference_width >= (2 if self.is_nested else 1) * width
 
     @property
     def pairs(self) -> list[Pair]:

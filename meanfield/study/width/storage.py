@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.study.layout import TIME, Floats, OutputError, RunFileError
+from meanfield.study.layout import TIME, Floats, RunFileError
 from meanfield.study.plain_file import require_plain_table
+from meanfield.study.reader import attributes_of
+from meanfield.study.whole_file import write_atomically
 from meanfield.study.width.plan import STUDY_NAME
 from meanfield.study.width.record import METRICS, Pair, StudyRecord
 
@@ -37,27 +37,6 @@ DIMS = ("pair", "width", "seed", "time")
 FLOOR_DIMS = ("pair", "width", "time")
 SLOPE_DIMS = ("pair", "time", "estimate")
 ESTIMATE = ("slope", "lower", "upper")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """The file has the old content or the new one, whatever happens meanwhile.
-
-    Raises
-    ------
-    OutputError
-        No room is left, no permission.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot write: {error.strerror}") from error
 
 
 # --- what is kept of one run ---------------------------------------------------------------------
@@ -92,12 +71,7 @@ class Positions:
     def __enter__(self) -> Positions:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
 
     @property
@@ -229,9 +203,7 @@ def read_study(path: str | Path) -> StudyRecord:
 
 
 def _record(path: Path, file: h5py.File) -> StudyRecord:
-    attributes = {
-        key: getattr(value, "item", lambda v=value: v)() for key, value in file.attrs.items()
-    }
+    attributes = attributes_of(file)
     pairs = zip(file["process"].asstr()[:], file["reference"].asstr()[:], strict=True)
     floors = [name.removeprefix("floor_") for name in file if name.startswith("floor_")]
     return StudyRecord(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,8 @@ from meanfield.study.file_lock import turn
 from meanfield.study.layout import OutputError
 from meanfield.study.problem import check
 from meanfield.study.result import Result
+from meanfield.study.schema import now
+from meanfield.study.whole_file import write_atomically
 from meanfield.study.width import cautions, runs
 from meanfield.study.width.costs import announcement, require_space
 from meanfield.study.width.distances import (
@@ -29,7 +30,7 @@ from meanfield.study.width.distances import (
 from meanfield.study.width.plan import PLAN_NAME, STUDY_NAME, Run, WidthPlan, read_plan
 from meanfield.study.width.record import METRICS, StudyRecord
 from meanfield.study.width.statistics import slopes
-from meanfield.study.width.storage import write_atomically, write_study
+from meanfield.study.width.storage import write_study
 from meanfield.study.width.workers import Job, available_cores, do_jobs
 from meanfield.study.work import file_attributes
 
@@ -217,20 +218,20 @@ def _measure(
         if not mine:
             say("another process computes the distances")
             return
-        nested = [run for run in present if run.seed is not None]
-        first, jobs = _distance_jobs(kept, nested)
+        compared = [run for run in present if run.seed is not None]
+        first, jobs = _distance_jobs(kept, compared)
         if jobs and (about := announcement(plan, workers)):
             say(about)
         bar = _Bar("distances", {job.name: 1.0 for job in [*first, *jobs]}, progress)
         for group in (first, jobs):
             threads = max(1, available_cores() // max(1, min(workers, len(group))))
             outcome.failures |= do_jobs(group, workers, threads, bar.report)
-        record = _collect(kept, nested)
+        record = _collect(kept, compared)
         write_study(record)
         outcome.path = record.path
 
 
-def _distance_jobs(kept: Measured, nested: list[Run]) -> tuple[list[Job], list[Job]]:
+def _distance_jobs(kept: Measured, compared: list[Run]) -> tuple[list[Job], list[Job]]:
     """What is missing: of the reference, and of everything else, the widest first."""
     plan, folder = kept.plan, kept.folder
     first = []
@@ -243,20 +244,20 @@ def _distance_jobs(kept: Measured, nested: list[Run]) -> tuple[list[Job], list[J
     ]
     jobs += [
         (run.width, Job(f"distances of {run.name}", measure_run, (plan, folder, run)))
-        for run in nested
+        for run in compared
         if kept.load(run.name, run, plan.reference) is None
     ]
     return first, [job for _, job in sorted(jobs, key=lambda job: -job[0])]
 
 
-def _collect(kept: Measured, nested: list[Run]) -> StudyRecord:
+def _collect(kept: Measured, compared: list[Run]) -> StudyRecord:
     """The record of what there is."""
     plan, folder = kept.plan, kept.folder
     widths, times, p = np.array(plan.width.widths), times_of(plan), len(plan.pairs)
     shape = p, len(widths), plan.width.seeds, len(times)
     distances = {name: np.full(shape, np.nan) for name in METRICS}
     statuses = np.full(shape[1:3], "missing", dtype=object)
-    for run in nested:
+    for run in compared:
         place = int(np.searchsorted(widths, run.width)), run.seed
         with Result.open(run.path(folder)) as result:
             statuses[place] = result.status
@@ -297,6 +298,5 @@ def _slopes(plan: WidthPlan, distances: dict[str, np.ndarray]) -> dict[str, np.n
 
 
 def _attributes(plan: WidthPlan) -> dict[str, str | int | float]:
-    created = datetime.now(UTC).isoformat(timespec="seconds")
     about = {"start": plan.width.start, "reference_width": plan.width.reference_width}
-    return {"created": created, **about, **file_attributes(plan.study)}
+    return {"created": now(), **about, **file_attributes(plan.study)}

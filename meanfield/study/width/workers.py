@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
+from meanfield._cores import allowed_cores
+
 # Numba's threads compute; more of BLAS's would oversubscribe the cores and change the last digits with their number.
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 BETWEEN_REPORTS = 0.2  # seconds
@@ -33,9 +35,7 @@ class Job(NamedTuple):
 
 def available_cores() -> int:
     """Cores this process may use; fewer if NUMBA_NUM_THREADS says so."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = len(allowed_cores())
     asked = os.environ.get("NUMBA_NUM_THREADS", "")
     return min(cores, int(asked)) if asked.isdigit() and int(asked) > 0 else cores
 

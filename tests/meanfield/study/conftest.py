@@ -25,3 +25,11 @@ def small_run(tmp_path_factory):
     from meanfield.study.run import run
 
     return run(load(None, SMALL), tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="module")
+def record(small_run):
+    """What is in it."""
+    from meanfield.study.snapshots import read_run
+
+    return read_run(small_run)

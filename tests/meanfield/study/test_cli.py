@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import meanfield
 from meanfield.study.cli import app
 from meanfield.study.layout import OutputError
+from meanfield.study.snapshots import read_run
 from meanfield.study.summary import tables
 from tests.meanfield.study.studies import study
 
@@ -74,7 +75,9 @@ def test_tables_have_as_many_columns_as_the_terminal_has_room_for():
     assert len(list(tables(rows, titles, width=1))) == 9
 
 
-def test_quiet_prints_nothing(tmp_path, small):
+def test_quiet_prints_nothing(tmp_path, small, monkeypatch):
+    figures = [tmp_path / "figures/loss.png"]  # where they are would be printed
+    monkeypatch.setattr("meanfield.study.commands._running.draw", lambda *drawn: figures)
     result = meanfield_command("run", "--out", tmp_path, "--quiet", *settings(small))
     assert (result.exit_code, result.output) == (0, "")
 
@@ -146,6 +149,24 @@ def test_a_divergence_exits_with_1_and_leaves_a_file(tmp_path, small):
     assert "gradient_descent: diverged at step" in result.stderr
     assert json.loads(result.stdout)["status"] == "diverged"
     assert meanfield_command("info", tmp_path / "run.h5").exit_code == 0
+
+
+def test_an_energy_past_the_largest_float_does_not_reach_json(tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(
+        """
+        learning_rate = 1e9
+        steps = 9
+        landscape = {name = "quartic"}
+        processes.gradient_flow.integrator = "euler"
+        """
+    )
+    path = tmp_path / "out/run.h5"
+    ran = meanfield_command("run", config, "--out", path.parent, "--no-figures", "--json")
+    assert ran.exit_code == 1 and json.loads(ran.stdout)["status"] == "diverged"
+    info = json.loads(meanfield_command("info", path, "--json").stdout)
+    assert np.isfinite(info["processes"][0]["balance_residual"])
+    assert read_run(path).processes["gradient_flow"].observables["free_energy"][-1] == -np.inf
 
 
 def test_a_full_disk_exits_with_1(tmp_path, small, monkeypatch):

@@ -1,25 +1,22 @@
 """The command that measures the distance of two snapshots, against SciPy and NumPy on what h5py reads."""
 
 import json
+from functools import partial
 
 import h5py
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
-from typer.testing import CliRunner
 
 import solvers
-from meanfield.study.cli import app
 from meanfield.study.config import load
 from meanfield.study.distance import Cloud, announcement, differences, distance, lines
 from meanfield.study.run import run
+from tests.meanfield.study.test_cli import meanfield_command
 
 GD, FLOW = "gradient_descent", "free_energy_flow"
-
-
-def command(*arguments):
-    return CliRunner().invoke(app, ["distance", *map(str, arguments)])
+command = partial(meanfield_command, "distance")
 
 
 def report(*arguments):

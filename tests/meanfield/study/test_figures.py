@@ -12,17 +12,11 @@ from meanfield.study.compare import compare
 from meanfield.study.figures import curves, style
 from meanfield.study.figures.catalogue import comparison, overview
 from meanfield.study.layout import OutputError, ProcessRecord, RunRecord
-from meanfield.study.snapshots import read_run
 from meanfield.study.styles import COLOURS, GREY, LOOKS, looks
 
 GD, ENERGY = "gradient_descent", "free_energy_flow"
 TIMES = np.arange(101.0)
 GROWTH = 1.5  # of the fluctuation per step, past the edge: |1 − ηλ₁|
-
-
-@pytest.fixture(scope="module")
-def record(small_run):
-    return read_run(small_run)
 
 
 def drawn(draw, record):

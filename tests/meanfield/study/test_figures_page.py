@@ -6,14 +6,8 @@ from xml.etree import ElementTree
 import pytest
 
 from meanfield.study import figures
-from meanfield.study.snapshots import read_run
 
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-@pytest.fixture(scope="module")
-def record(small_run):
-    return read_run(small_run)
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,12 @@ from meanfield.study.cli import app
 from meanfield.study.config import load_text
 from meanfield.study.run import run
 from meanfield.study.snapshots import read_run
+from tests.line_network import saved_sine
 
 TEXT = """
 learning_rate = 2.5
 steps = 4
-[task]
-name = "npz"
-path = "PATH"
-[network]
-width = 30
-activation = "sin"
-bias = false
-train_output = false
+TASK_AND_NETWORK
 [output]
 snapshot_every = 2
 sharpness_every = 2
@@ -38,9 +32,7 @@ temperature = 1e-4
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     folder = tmp_path_factory.mktemp("line")
-    x = np.linspace(-2.0, 2.0, 20)[:, None]
-    np.savez(folder / "sine.npz", inputs=x, targets=0.6 * np.sin(2 * x))
-    text = TEXT.replace("PATH", str(folder / "sine.npz"))
+    text = TEXT.replace("TASK_AND_NETWORK", saved_sine(folder))
     return run(load_text(text), folder / "out")
 
 

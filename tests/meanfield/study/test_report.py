@@ -24,11 +24,6 @@ HOSTILE = '</code></pre><script>alert("1")</script><img src=x onerror=alert(2)>&
 
 
 @pytest.fixture(scope="module")
-def record(small_run):
-    return read_run(small_run)
-
-
-@pytest.fixture(scope="module")
 def made(small_run):
     return make_report(small_run)
 

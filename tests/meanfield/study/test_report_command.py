@@ -1,16 +1,14 @@
 """The command `report`."""
 
 import json
+from functools import partial
 
 import pytest
-from typer.testing import CliRunner
 
-from meanfield.study.cli import app
 from meanfield.study.report import Report
+from tests.meanfield.study.test_cli import meanfield_command
 
-
-def command(*arguments):
-    return CliRunner().invoke(app, ["report", *map(str, arguments)])
+command = partial(meanfield_command, "report")
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_distances_are_medians_over_seeds_beside_their_floors(page):
     assert [row[0] for row in rows].count("floor") == len(made.floors)
 
 
-def test_its_warnings_stand_there_as_they_are(page, folder):
+def test_its_warnings_stand_there_as_they_are(page, folder, without_figures):
     assert warnings(page) == ["Beware <b>."] == list(make_report(folder / "study.h5").warnings)
     assert "1 warning" in words(page.find("body/header"))
 

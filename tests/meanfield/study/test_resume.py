@@ -20,6 +20,7 @@ from meanfield.study.resume import resume
 from meanfield.study.run import run
 from meanfield.study.snapshots import read_run
 from meanfield.study.work import Options, current_versions
+from tests.line_network import TASK_AND_NETWORK, saved_sine, sine
 from tests.meanfield.study.same_runs import assert_same
 
 VALLEY = """
@@ -90,14 +91,7 @@ dt = 2.0
 LINE = """
 learning_rate = 2.5
 steps = 8
-[task]
-name = "npz"
-path = "PATH"
-[network]
-width = 30
-activation = "sin"
-bias = false
-train_output = false
+TASK_AND_NETWORK
 [output]
 snapshot_every = 3
 sharpness_every = 2
@@ -114,11 +108,9 @@ TEXTS = {"valley": VALLEY, "minimisers": MINIMISERS, "network": NETWORK, "line":
 def undisturbed(tmp_path_factory):
     """Studies by name, with the file of a run that was left in peace."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    x = np.linspace(-2.0, 2.0, 20)[:, None]
-    np.savez(folder / "sine.npz", inputs=x, targets=0.6 * np.sin(2 * x))
+    tables = saved_sine(folder)
     studies = {
-        name: load_text(text.replace("PATH", str(folder / "sine.npz")))
-        for name, text in TEXTS.items()
+        name: load_text(text.replace("TASK_AND_NETWORK", tables)) for name, text in TEXTS.items()
     }
     return {name: (study, run(study, folder / name)) for name, study in studies.items()}
 
@@ -150,7 +142,8 @@ def processes(text):
 
 
 def test_every_flow_is_among_the_processes():
-    studies = [load_text(text) for text in TEXTS.values()]
+    tables = TASK_AND_NETWORK.format(path="sine.npz")
+    studies = [load_text(text.replace("TASK_AND_NETWORK", tables)) for text in TEXTS.values()]
     flows = {process.flow for study in studies for process in study.processes.values()}
     assert flows == {*FLOWS, *EXPANSIONS}
 
@@ -215,20 +208,21 @@ def test_a_stopped_run_says_where_and_keeps_everything(tmp_path, undisturbed):
 @pytest.mark.parametrize(
     "forgotten", [{"vectors": None}, {"readings": {}}, {"message": "started elsewhere"}]
 )
-def test_whatever_is_forgotten_shows(tmp_path, undisturbed, recover_here, monkeypatch, forgotten):
+def test_whatever_is_forgotten_shows(
+    tmp_path, small, small_run, recover_here, monkeypatch, forgotten
+):
     """What the tests above compare depends on every part of a checkpoint."""
-    study, expected = undisturbed["network"]
-    path = run(study, tmp_path, progress=stop_at("gradient_descent", 4))
-    load = Checkpoints.load
+    path = run(load(None, small), tmp_path, progress=stop_at("gradient_descent", 4))
+    remember = Checkpoints.load
 
     def forgetful(self):
-        checkpoint = load(self)
+        checkpoint = remember(self)
         return replace(checkpoint, position=replace(checkpoint.position, **forgotten))
 
     monkeypatch.setattr(Checkpoints, "load", forgetful)
     resume(tmp_path)
     with pytest.raises(AssertionError):
-        assert_same(path, expected)
+        assert_same(path, small_run)
 
 
 def test_a_run_that_has_ended_is_left_alone(tmp_path, small):
@@ -255,11 +249,10 @@ def test_a_run_that_has_not_ended_is_only_replaced_by_force(tmp_path, small):
 
 
 def test_other_data_are_refused(tmp_path):
-    text = LINE.replace("PATH", str(tmp_path / "sine.npz"))
-    x = np.linspace(-2.0, 2.0, 20)[:, None]
-    np.savez(tmp_path / "sine.npz", inputs=x, targets=np.sin(x))
+    text = LINE.replace("TASK_AND_NETWORK", saved_sine(tmp_path))
     run(load_text(text), tmp_path / "out", progress=stop_at("gradient_descent", 2))
-    np.savez(tmp_path / "sine.npz", inputs=x, targets=np.cos(x))
+    x, y = sine(20)
+    np.savez(tmp_path / "sine.npz", inputs=x, targets=-y)
     with pytest.raises(CheckpointError, match="data of its study are not those"):
         resume(tmp_path / "out")
 

@@ -323,3 +323,20 @@ def test_what_is_no_run_is_refused(tmp_path, make, message):
     make(path)
     with pytest.raises(RunFileError, match=message):
         read_run(path)
+
+
+def test_thinned_snapshots_need_less_room():
+    """Of the estimate, what is left without rows and 1 MB of overhead is proportional to snapshots and to bytes of a number."""
+    rows = replace(
+        layout(particles=20_000, steps=100, snapshot_every=1), particles=0
+    ).estimated_bytes()
+    size = {
+        (every, dtype): layout(
+            particles=20_000, steps=100, snapshot_every=every, dtype=dtype
+        ).estimated_bytes()
+        - rows
+        for every in (1, 10)
+        for dtype in ("float64", "float32")
+    }
+    assert size[10, "float64"] * 101 == size[1, "float64"] * 11
+    assert size[1, "float32"] * 2 == size[1, "float64"]

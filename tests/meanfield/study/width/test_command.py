@@ -2,17 +2,16 @@
 
 import json
 import math
+from functools import partial
 
 import pytest
-from typer.testing import CliRunner
 
-from meanfield.study.cli import app
 from meanfield.study.width import study as width_study
+from tests.meanfield.study.test_cli import meanfield_command
 from tests.meanfield.study.width.conftest import OPTIONS, TINY, in_this_process
 
-
-def command(*arguments):
-    return CliRunner().invoke(app, ["width", *map(str, arguments)])
+command = partial(meanfield_command, "width")
+without_figures = partial(command, "--no-figures")
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +22,10 @@ def config(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def settings():
-    return [word for setting in TINY for word in ("--set", setting)]
+def new(config):
+    """What begins a tiny study of two widths."""
+    settings = [word for setting in TINY for word in ("--set", setting)]
+    return [config, *settings, "--widths", "8,16"]
 
 
 def test_it_prints_distances_slopes_and_floors(tiny_study, at_home):
@@ -52,7 +53,7 @@ def test_it_prints_distances_slopes_and_floors(tiny_study, at_home):
 
 
 def test_json_has_the_same_numbers(tiny_study, at_home):
-    result = command("--out", tiny_study, "--json")
+    result = without_figures("--out", tiny_study, "--json")
     found = json.loads(result.stdout)
     assert (found["widths"], found["seeds"], found["time"]) == ([8, 16], 2, 6.0)
     first = found["pairs"][0]
@@ -61,30 +62,19 @@ def test_json_has_the_same_numbers(tiny_study, at_home):
     assert len(w2["median"]) == len(w2["floor"]) == len(w2["interval"]) == 2
     lower, upper = w2["interval"]
     assert lower <= w2["slope"] <= upper
-    printed = command("--out", tiny_study).stdout
+    printed = without_figures("--out", tiny_study).stdout
     assert f"{w2['slope']:.3f}" in printed and f"{w2['median'][0]:.4g}" in printed
     assert found["warnings"]
 
 
-def test_a_new_study_and_its_continuation(config, settings, tmp_path, at_home):
+def test_a_new_study_and_its_continuation(new, tmp_path, at_home):
     out = tmp_path / "study"
-    begin = [
-        config,
-        *settings,
-        "--widths",
-        "8,16",
-        "--seeds",
-        1,
-        "--reference-width",
-        40,
-        "--out",
-        out,
-    ]
+    begin = [*new, "--seeds", 1, "--reference-width", 40, "--out", out]
     result = command(*begin, "--quiet")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
-    assert command(*begin, "--quiet").exit_code == 0
-    assert command("--out", out, "--seeds", 2, "--quiet").exit_code == 0
-    found = json.loads(command("--out", out, "--json").stdout)
+    assert without_figures(*begin, "--quiet").exit_code == 0
+    assert without_figures("--out", out, "--seeds", 2, "--quiet").exit_code == 0
+    found = json.loads(without_figures("--out", out, "--json").stdout)
     assert found["seeds"] == 2 and found["reference_width"] == 40
     assert found["pairs"][0]["metrics"]["function_distance"]["interval"][0] is not None
     shrunk = command("--out", out, "--seeds", 1)
@@ -97,18 +87,9 @@ def test_a_new_study_and_its_continuation(config, settings, tmp_path, at_home):
     )
 
 
-def test_one_seed_is_said_to_have_no_interval(config, settings, tmp_path, at_home):
-    options = [
-        "--widths",
-        "8,16",
-        "--seeds",
-        1,
-        "--reference-width",
-        20,
-        "--out",
-        tmp_path / "study",
-    ]
-    result = command(config, *settings, *options)
+def test_one_seed_is_said_to_have_no_interval(new, tmp_path, at_home):
+    options = ["--seeds", 1, "--reference-width", 20, "--out", tmp_path / "study"]
+    result = without_figures(*new, *options)
     assert result.exit_code == 0 and "– to –" in result.stdout
     assert "One seed: there is no interval" in result.stderr
     factor = math.sqrt(1 - 16 / 20)  # 16 of a population of 20
@@ -118,22 +99,20 @@ def test_one_seed_is_said_to_have_no_interval(config, settings, tmp_path, at_hom
     )
 
 
-def test_a_task_that_ends_before_the_others(config, settings, tmp_path, at_home):
-    options = ["--widths", "8,16", "--seeds", 1, "--out", tmp_path / "study", "--num-tasks", 2]
-    result = command(config, *settings, *options, "--task-index", 1)
+def test_a_task_that_ends_before_the_others(new, tmp_path, at_home):
+    options = ["--seeds", 1, "--out", tmp_path / "study", "--num-tasks", 2]
+    result = without_figures(*new, *options, "--task-index", 1)
     assert (result.exit_code, result.stdout) == (0, "")
     assert "missing: 1 runs: reference" in result.stderr
     assert not (tmp_path / "study" / "study.h5").exists()
     nothing = command("--collect", "--out", tmp_path / "study", "--json")
     assert nothing.exit_code == 1 and "missing: 1 runs: reference" in nothing.stderr
     assert json.loads(nothing.stdout) == {"file": None, "failures": {}, "missing": ["reference"]}
-    result = command(config, *settings, *options, "--task-index", 0)
+    result = without_figures(*new, *options, "--task-index", 0)
     assert result.exit_code == 0 and "study.h5" in result.stdout
 
 
-def test_a_run_that_fails_is_named_and_ends_in_exit_code_one(
-    config, settings, tmp_path, monkeypatch
-):
+def test_a_run_that_fails_is_named_and_ends_in_exit_code_one(new, tmp_path, monkeypatch):
     def with_a_death(jobs, workers, threads, report):
         alive = [job for job in jobs if job.name != "width-00008-seed-000"]
         in_this_process(alive, workers, threads, report)
@@ -142,17 +121,8 @@ def test_a_run_that_fails_is_named_and_ends_in_exit_code_one(
         }
 
     monkeypatch.setattr(width_study, "do_jobs", with_a_death)
-    options = [
-        "--widths",
-        "8,16",
-        "--seeds",
-        2,
-        "--reference-width",
-        40,
-        "--out",
-        tmp_path / "study",
-    ]
-    result = command(config, *settings, *options)
+    options = ["--seeds", 2, "--reference-width", 40, "--out", tmp_path / "study"]
+    result = command(*new, *options)
     assert result.exit_code == 1 and "study.h5" in result.stdout
     assert "width-00008-seed-000: its process died (killed by SIGKILL)" in result.stderr
     assert (
@@ -179,8 +149,9 @@ def test_a_run_that_fails_is_named_and_ends_in_exit_code_one(
         (["--widths", "8", "--set", "output.eigenvalues=1000"], "output.eigenvalues: 1000 came"),
     ],
 )
-def test_wrong_input_is_one_line_and_leaves_no_folder(config, settings, tmp_path, options, message):
-    result = command(config, *settings, *options, "--out", tmp_path / "study")
+def test_wrong_input_is_one_line_and_leaves_no_folder(new, tmp_path, options, message):
+    begin = new[: new.index("--widths")]
+    result = command(*begin, *options, "--out", tmp_path / "study")
     assert result.exit_code == 2 and result.stdout == "" and message in result.stderr, result.output
     assert not (tmp_path / "study").exists()
 

@@ -4,12 +4,12 @@ import pytest
 import xarray
 
 from meanfield.study.layout import OutputError, RunFileError
+from meanfield.study.whole_file import write_atomically
 from meanfield.study.width import is_study, read_study
 from meanfield.study.width.record import METRICS
 from meanfield.study.width.storage import (
     load_arrays,
     save_arrays,
-    write_atomically,
     write_study,
 )
 

@@ -1,0 +1,12 @@
+"""The cores of the machine."""
+
+from __future__ import annotations
+
+import os
+
+
+def allowed_cores() -> frozenset[int]:
+    """Numbers of the cores that this process may use; where the system does not tell, of all there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
