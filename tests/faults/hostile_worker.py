@@ -34,13 +34,13 @@ class Watch:
 
     def __init__(self) -> None:
         self.armed = False
-        self.compiles = False  # the compiler's cache holds pickles of its own
+        self.compiles = False  # a study may want the compiler, whose cache holds pickles of its own
         self.home = ""
         self.heard: list[str] = []
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.armed or (self.compiles and event == "pickle.find_class"):
+        if not self.armed or (self.compiles and _is_compiler(event, arguments)):
             return
         if event in CALLS or (event == "exec" and _is_payload(arguments[0])):
             self.heard.append(f"executed: {event} {arguments!r}"[:300])
@@ -60,6 +60,12 @@ class Watch:
             yield
         finally:
             self.armed = False
+
+
+def _is_compiler(event: str, arguments: tuple[Any, ...]) -> bool:
+    return event == "pickle.find_class" or (
+        event == "ctypes.dlopen" and "libgomp" in str(arguments[0])
+    )
 
 
 def _is_payload(code: Any) -> bool:
@@ -84,7 +90,7 @@ def main(loader: str, folder: Path, seed: int, first: int, count: int, unsafe: b
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     watch, home = Watch(), folder / "case"
-    watch.compiles = loader == "toml"
+    watch.compiles = loader in ("toml", "checkpoint", "journal")
     if loader == "hdf5":
         hostile_hdf5.write_secret(folder)
     elif loader in ("checkpoint", "journal"):
