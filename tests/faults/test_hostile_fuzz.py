@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from meanfield.study.config import ConfigError, load
 from tests.faults.hostile_pool import GOOD, fuzz
 
-COUNTS = {"toml": 60, "npz": 300, "hdf5": 100, "cifar": 300, "checkpoint": 100, "journal": 60}
+COUNTS = {"toml": 60, "npz": 300, "hdf5": 100, "cifar": 300, "checkpoint": 100, "journal": 40}
 # What a loader without protection does with the same files.
 GUILTY = {
     "toml": {"wrote"},

@@ -40,3 +40,18 @@ def test_what_did_not_converge_is_said(tmp_path, monkeypatch, small):
         "gradient_descent: at 3 of 3 times not all eigenvalues"
     )
     assert np.isfinite(record.processes["gradient_descent"].observables["sharpness"][0])
+
+
+def test_a_solver_that_gives_up_leaves_no_number(tmp_path, monkeypatch, small):
+    """With three products only the Lanczos method itself cannot find two eigenvalues."""
+    monkeypatch.setattr(solvers.spectrum, "_DENSE_SIZE", 0)
+    monkeypatch.setattr(solvers.spectrum, "_MAX_PRODUCTS", 3)
+    path = run(load(None, small), tmp_path)
+    with h5py.File(path) as file:
+        for name in ("gradient_descent", "gradient_flow", "free_energy_flow"):
+            group = file[f"{name}/observables"]
+            values, residuals = group["hessian_eigs"][:], group["hessian_residuals"][:]
+            at = np.isfinite(group["grad_norm_sq"][:])
+            assert at.any() and np.isnan(values[at]).any(axis=1).all()
+            np.testing.assert_array_equal(np.isnan(values), np.isnan(residuals))
+    assert len(cautions(read_run(path))) == 3
