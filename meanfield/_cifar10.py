@@ -1,4 +1,4 @@
-"""Reader of CIFAR-10 in its official Python format: six pickles, in a folder or in a .tar.gz, of which nothing is executed.
+"""Reader of CIFAR-10 in its official Python format: six pickles, in a folder or in a .tar.gz, which are never unpickled.
 
 A batch is a dictionary with ``data``, uint8 of shape (k, 3072), one image per row as 32x32 red, then green, then blue, and
 ``labels``, k integers from 0 to 9. Its keys are bytes (written by Python 2) or str, and k may be any number.
@@ -7,17 +7,17 @@ A batch is a dictionary with ``data``, uint8 of shape (k, 3072), one image per r
 from __future__ import annotations
 
 import gzip
-import io
 import os
-import pickle
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from meanfield._plain_pickle import RefusedError, StandIn
+from meanfield._plain_pickle import read as read_pickle
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 FOLDER = "cifar-10-batches-py"
@@ -157,19 +157,26 @@ def search_places() -> list[Path]:
 def _find(path: str | os.PathLike[str] | None) -> Path:
     places = search_places() if path is None else [Path(path).expanduser()]
     for place in places:
-        if path is not None and place.is_file():
+        if path is not None and _is_file(place):
             return place
         for folder in (place, place / FOLDER):
-            if any((folder / name).is_file() for name in (*TRAIN_BATCHES, *TEST_BATCHES)):
+            if any(_is_file(folder / name) for name in (*TRAIN_BATCHES, *TEST_BATCHES)):
                 return folder
         for name in _ARCHIVES:
-            if (place / name).is_file():
+            if _is_file(place / name):
                 return place / name
     looked = ", ".join(str(place.absolute()) for place in places)
     raise ValueError(
         f"path: no CIFAR-10 found, neither {_ARCHIVES[0]} nor {FOLDER}/ in {looked}; "
         f"the official file is {URL}"
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than the file system has room for
+        return False
 
 
 def _read_folder(folder: Path, names: tuple[str, ...]) -> dict[str, bytes]:
@@ -200,7 +207,8 @@ def _read_archive(archive: Path, names: tuple[str, ...]) -> dict[str, bytes]:
                     return contents
     except _ArchiveError:
         raise
-    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
+    # Damaged headers make tarfile raise nearly anything, a chain of long names even exhausts its recursion.
+    except Exception as error:
         raise ValueError(
             f"{archive}: not a .tar.gz that can be read to its end: {error}"
         ) from error
@@ -250,88 +258,76 @@ def _limited(file: Any, where: str) -> bytes:
 # --- what is in them -----------------------------------------------------------------------------
 
 
-class _Dtype:
+class _Dtype(StandIn):
     """Stands in for the numpy.dtype of a pickle, which is only ever uint8 or an integer."""
 
-    def __init__(self, code: str | bytes, *_: object) -> None:
-        self.code = code.decode("ascii") if isinstance(code, bytes) else str(code)
-        self.order = "="
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        order = state[1]
-        self.order = order.decode("ascii") if isinstance(order, bytes) else str(order)
+    def __init__(self, code: object, *_: object) -> None:
+        self.code = _text(code)
 
     def resolve(self) -> np.dtype[Any]:
-        if self.code not in ("u1", "i4", "i8") or self.order not in ("|", "<", ">", "="):
-            raise ValueError(f"an array of dtype {self.order}{self.code}")
-        return np.dtype(self.order + self.code)
+        order = "=" if self.state is None else _text(self.state[1])
+        if self.code not in ("u1", "i4", "i8") or order not in ("|", "<", ">", "="):
+            raise ValueError(f"an array of dtype {order:.9}{self.code:.9}")
+        return np.dtype(order + self.code)
 
 
-class _Array:
+class _Array(StandIn):
     """Stands in for the numpy.ndarray of a pickle: NumPy itself is never given its state."""
 
-    state: tuple[Any, ...]
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.state = state
+    def __init__(self, *_: object) -> None:
+        pass
 
     def resolve(self) -> NDArray[Any]:
         _, shape, dtype, fortran, content = self.state
         if not isinstance(dtype, _Dtype) or not isinstance(content, bytes):
             raise ValueError("an array of Python objects")
+        if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError("an array whose shape is not one")
         flat = np.frombuffer(content, dtype.resolve())
-        return flat.reshape(tuple(shape), order="F" if fortran else "C")
+        return flat.reshape(shape, order="F" if fortran is True else "C")
 
 
-def _reconstruct(*_: object) -> _Array:
-    return _Array()
-
-
-def _encode(text: str, encoding: str = "latin1") -> bytes:
+def _encode(text: object, encoding: object = "latin1") -> bytes:
     """How protocol 2 spells bytes written by Python 3."""
-    if encoding not in ("latin1", "latin-1"):
-        raise ValueError(f"bytes in the encoding {encoding!r}")
-    return text.encode("latin-1")
+    if _text(encoding) not in ("latin1", "latin-1"):
+        raise ValueError(f"bytes in the encoding {_text(encoding)[:20]!r}")
+    return _text(text).encode("latin-1")
 
 
-_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+def _text(value: object) -> str:
+    """A string; of nothing else the text is ever made, it may be longer than any memory."""
+    if isinstance(value, bytes):
+        return value.decode("ascii")
+    if not isinstance(value, str):
+        raise ValueError(f"a {type(value).__name__} in place of a string")
+    return value
+
+
+_NAMES: dict[tuple[str, str], Callable[..., StandIn | bytes]] = {
     ("numpy", "dtype"): _Dtype,
     ("numpy", "ndarray"): _Array,
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("_codecs", "encode"): _encode,
 }
-
-
-class _RefusedError(ValueError):
-    """A pickle that asks for something a batch has no need of."""
-
-
-class _Unpickler(pickle.Unpickler):
-    """Builds numbers, strings, containers and the stand-ins above; imports nothing and calls nothing else."""
-
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        try:
-            return _ALLOWED[module_name, global_name]
-        except KeyError:
-            raise _RefusedError(f"the pickle asks for {module_name}.{global_name}") from None
 
 
 def _parse(content: bytes, where: str) -> tuple[Images, Labels]:
     """Images and labels of one batch, checked; `where` opens the messages."""
     try:
-        batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
-    except _RefusedError as error:
+        batch = read_pickle(content, _NAMES)
+    except RefusedError as error:
         raise ValueError(
             f"{where}: {error}, which no batch of CIFAR-10 needs; refused, nothing was executed"
         ) from None
-    # Whatever bytes come, an unpickler may raise nearly anything.
+    # Whatever bytes come, reading them may raise nearly anything.
     except Exception as error:
-        raise ValueError(f"{where}: not a pickle that can be read: {error!r}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{where}: not a pickle that can be read: {reason:.200}") from error
     try:
         data, labels = (_numbers(_entry(batch, key)) for key in ("data", "labels"))
     except Exception as error:
-        raise ValueError(f"{where}: not a batch of CIFAR-10: {error}") from error
+        raise ValueError(f"{where}: not a batch of CIFAR-10: {error!s:.200}") from error
     if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != PIXELS:
         raise ValueError(
             f"{where}: data of {data.dtype} {data.shape} came, uint8 (images, {PIXELS}) is needed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -87,6 +88,14 @@ class Risk:
     @cached_property
     def _targets(self) -> Array:
         return np.ascontiguousarray(self.task.targets, dtype=self.dtype)
+
+    def as_float64(self) -> Risk:
+        """The same risk, evaluated in double precision."""
+        twin = copy(self)
+        twin.dtype = np.dtype(np.float64)
+        for name in ("_inputs", "_targets"):  # kept in the other precision
+            twin.__dict__.pop(name, None)
+        return twin
 
     def outputs(self, x: ArrayLike, weights: ArrayLike | None = None) -> Array:
         """f_ρ at the training inputs, (n, c)."""

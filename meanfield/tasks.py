@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from meanfield import _cifar10
+from meanfield._npz import read_arrays
 from meanfield._validation import check_choice, check_count, check_nonnegative
 
 Target = Literal["parity", "classes"]
@@ -299,41 +299,22 @@ def from_npz(path: str | Path) -> Task:
     ------
     ValueError
         There is no such file, it is not an .npz archive, an array is missing or holds Python
-        objects (nothing is ever unpickled), or `Task` refuses the arrays.
+        objects (nothing is ever unpickled), it unpacks to more than 64 MiB and more than 100 times
+        what it takes in the file, or `Task` refuses the arrays.
     """
     path = Path(path)
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {key: _read_array(archive, key) for key in ("inputs", "targets")}
+        arrays = read_arrays(path, ("inputs", "targets"))
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there is no such file") from error
-    except _ArchiveError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
-    # What is no archive, np.load takes for a single array (no context manager) or for a pickle.
-    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not an .npz archive that can be read") from error
     if arrays["targets"].ndim == 1:
         arrays["targets"] = arrays["targets"][:, None]
     try:
         return Task(**arrays, name=path.stem)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-class _ArchiveError(ValueError):
-    """An archive without the arrays of a task."""
-
-
-def _read_array(archive: Any, key: str) -> NDArray[Any]:
-    if key not in archive:
-        raise _ArchiveError(f"no array {key!r}, the file has {', '.join(archive) or 'nothing'}")
-    try:
-        array = archive[key]
-    except ValueError as error:
-        raise _ArchiveError(f"{key} holds Python objects, numbers are needed") from error
-    if not isinstance(array, np.ndarray):
-        raise _ArchiveError(f"{key} is not an array")
-    return array
 
 
 def _check_mean_square(mean_square: float) -> None:
@@ -350,7 +331,8 @@ def _samples(name: str, values: ArrayLike) -> NDArray[np.float64]:
         raise ValueError(
             f"{name}: shape {array.shape} came, (samples, features) with one or more each is needed"
         )
-    array = np.array(array, dtype=np.float64, order="C")
+    with np.errstate(over="ignore"):  # of a wider type; it is refused below
+        array = np.array(array, dtype=np.float64, order="C")
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         row, column = bad[0]

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from solvers.flow import Flow
 from solvers.integrators import Integrator, SchemeError
 from solvers.objective import Array, all_finite, inner
+from solvers.overflow import overflow_reason
 from solvers.progress import Progress, progress_bar
-from solvers.stepping import State, leap, start, stepper
+from solvers.stepping import Advance, State, leap, start, stepper
 
 # From here on steps are worth seconds of compilation, where there is something to compile.
 _MANY_STEPS = 50_000
@@ -166,7 +167,11 @@ def solve(
     """
     _check_count("steps", steps, 0)
     _check_count("save_every", save_every, 1)
-    advance = stepper(flow, objective, dt, integrator, steps)
+
+    def steps_on(objective: Any) -> Advance:
+        return stepper(flow, objective, dt, integrator, steps)
+
+    advance = steps_on(objective)
     status, message = "complete", ""
     recorder = _Recorder(save_every)
     with np.errstate(over="ignore", invalid="ignore"), progress_bar(progress, steps) as report:
@@ -189,7 +194,7 @@ def solve(
                     state = leap(flow, objective, state, recorder.due(state.step, last) - 1)
                 following = advance(state)
                 if not all_finite(objective, following.values):
-                    raise FloatingPointError("the state is not finite")
+                    raise FloatingPointError(overflow_reason(objective, state, steps_on))
                 state = following
         except FloatingPointError as error:
             status, message = "diverged", f"diverged at step {state.step + 1}: {error}"

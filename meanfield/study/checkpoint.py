@@ -11,14 +11,16 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 
-from meanfield.study.guarded_file import GuardedFile
+from meanfield.study.guarded_file import GuardedFile, open_own
 from meanfield.study.layout import Floats, OutputError, RowCounts, Status
+from meanfield.study.memory import available_memory
 from meanfield.study.run_folder import sync_folder
 from solvers.objective import is_spread
 from solvers.stepping import State
@@ -146,8 +148,15 @@ class Checkpoint:
                     f"schema version {version} came, up to {SCHEMA_VERSION} can be read: a newer meanfield wrote it"
                 )
             arrays = dict(_arrays(about["arrays"], memoryview(content)[end:]))
-            return about["number"], cls._of(about, arrays)
-        except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
+            return _count(about["number"]), cls._of(about, arrays)
+        except (
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            ValueError,
+            ArithmeticError,
+        ) as error:
             if isinstance(error, CheckpointError):
                 raise
             raise CheckpointError(f"not what a run writes ({error!r})") from error
@@ -171,10 +180,11 @@ class Checkpoint:
                 wall_time=float(at["wall_time"]),
             )
         return cls(
-            **{key: str(about[key]) for key in ("config", "problem", "created", "versions")},
+            **{key: str(about[key]) for key in ("config", "problem", "created")},
+            versions=_versions(about["versions"]),
             rows={name: RowCounts(*map(_count, rows)) for name, rows in about["rows"].items()},
             ended={
-                name: (cast(Status, str(status)), str(message))
+                name: (_status(status), str(message))
                 for name, (status, message) in about["ended"].items()
             },
             process=process,
@@ -197,6 +207,19 @@ def _arrays(about: list[Any], content: memoryview) -> Iterator[tuple[str, Floats
         begin = end
 
 
+def _status(value: Any) -> Status:
+    if value not in get_args(Status):
+        raise ValueError(f"{value!r} came, a status is needed")
+    return cast(Status, value)
+
+
+def _versions(text: Any) -> str:
+    versions = json.loads(text)
+    if not all(isinstance(version, str) for version in versions.values()):
+        raise ValueError(f"{text!r:.100} came, versions are needed")
+    return str(text)
+
+
 def _count(value: Any) -> int:
     if not isinstance(value, int) or value < 0:
         raise ValueError(f"{value!r} came, a count is needed")
@@ -207,6 +230,19 @@ def _number(value: Any) -> float:
     if not isinstance(value, int | float):
         raise ValueError(f"{value!r} came, a number is needed")
     return value
+
+
+def _content(path: Path) -> bytes:
+    with open(path, "rb", opener=open_own) as file:
+        size, most = os.fstat(file.fileno()).st_size, available_memory()
+        if most is not None and size > most:
+            raise CheckpointError(f"{size} bytes came, there is memory for {most}")
+        return file.read()
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # it is not there, or nothing that a run made
+        path.unlink()
 
 
 class Checkpoints:
@@ -228,7 +264,7 @@ class Checkpoints:
         path = self._paths[self._next % 2]
         temporary = path.with_name(path.name + ".new")
         try:
-            with GuardedFile(temporary, "wb") as file:
+            with GuardedFile(temporary, "wb", opener=open_own) as file:
                 for part in checkpoint.encoded(self._next):
                     file.write(part)
                 if file.error is not None:
@@ -236,7 +272,7 @@ class Checkpoints:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
             raise OutputError(
                 f"{path}: cannot write: {error.strerror}; the checkpoint before is kept"
             ) from error
@@ -255,7 +291,7 @@ class Checkpoints:
         troubles = []
         for path in self._paths:
             try:
-                number, checkpoint = Checkpoint.decoded(path.read_bytes())
+                number, checkpoint = Checkpoint.decoded(_content(path))
                 found[number] = checkpoint
             except FileNotFoundError:
                 continue
@@ -274,5 +310,5 @@ class Checkpoints:
     def remove(self) -> None:
         """They are needed no more."""
         for path in self._paths:
-            path.unlink(missing_ok=True)
-            path.with_name(path.name + ".new").unlink(missing_ok=True)
+            _remove(path)
+            _remove(path.with_name(path.name + ".new"))

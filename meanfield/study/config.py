@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,11 +21,13 @@ from meanfield.study.sections import (
     Seed,
     Task,
 )
-from meanfield.study.toml import format_toml, parse_value
+from meanfield.study.toml import format_toml, parse, parse_value
 
 __all__ = ["ConfigError", "Process", "Study", "load", "load_text"]
 
 ProcessName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+MAX_BYTES = 2**18  # of a TOML file
+MAX_DEPTH = 8  # of tables and arrays in each other; a study has 3
 NETWORK_SECTIONS = {"task", "network", "risk"}
 DEFAULT_PROCESSES = ("gradient_descent", "gradient_flow", "free_energy_flow")
 
@@ -82,28 +83,41 @@ def load(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> Stu
     if path is None:
         return _study({}, overrides)
     path = Path(path)
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else "not a text file"
-        raise ConfigError(f"{path}: {reason}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+    settings = _parsed(path)
     task = settings.get("task")
     if isinstance(task, dict) and isinstance(task.get("path"), str):
         task["path"] = str(path.parent.absolute() / task["path"])
     return _study(settings, overrides)
 
 
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        if path.exists() and not path.is_file():  # a pipe or a device may never come to an end
+            raise ConfigError(f"{path}: not a file")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ConfigError(f"{path}: more than {MAX_BYTES} bytes came")
+        return parse(content.decode("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else "not a text file"
+        raise ConfigError(f"{path}: {reason}") from error
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+
+
 def load_text(text: str) -> Study:
     """A study from the text of a TOML; see `load`."""
-    return _study(tomllib.loads(text), ())
+    return _study(parse(text), ())
 
 
 def _study(settings: dict[str, Any], overrides: tuple[str, ...]) -> Study:
     settings.setdefault("processes", {flow: {} for flow in DEFAULT_PROCESSES})
     for override in overrides:
         _override(settings, override)
+    _require_shallow(settings)
     _name_the_variants(settings)
     try:
         return Study.model_validate(settings)
@@ -111,11 +125,25 @@ def _study(settings: dict[str, Any], overrides: tuple[str, ...]) -> Study:
         raise ConfigError(*describe(error, Study)) from None
 
 
+def _require_shallow(settings: dict[str, Any]) -> None:
+    """Tables in tables by the thousand take all time and memory to complain about."""
+    level: list[Any] = [settings]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            value
+            for table in level
+            for value in (table.values() if isinstance(table, dict) else table)
+            if isinstance(value, dict | list)
+        ]
+    if level:
+        raise ConfigError(f"tables and arrays in each other came, {MAX_DEPTH} deep is allowed")
+
+
 def _override(settings: dict[str, Any], override: str) -> None:
     """Set ``a.b=value`` in nested tables; the value is TOML, or a string where it is not."""
     key, equals, value = override.partition("=")
     *sections, last = [part.strip() for part in key.split(".")]
-    if not equals or not all([*sections, last]):
+    if not equals or not all([*sections, last]) or len(sections) > MAX_DEPTH:
         raise ConfigError(f"--set: {override!r} came, section.key=value is needed")
     table: Any = settings
     for section in sections:

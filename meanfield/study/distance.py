@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 import solvers
 from meanfield.study.layout import Floats
 from meanfield.study.result import Result
+from meanfield.study.toml import parse
 from solvers.transport import TransportError
 
 __all__ = [
@@ -169,8 +169,11 @@ def _choose(run: Result, process: str | None) -> str:
 
 
 def _settings(config: str) -> Iterator[tuple[str, Any]]:
-    """("section.key", value) of all that makes the problem."""
-    tables = tomllib.loads(config)
+    """("section.key", value) of all that makes the problem; nothing of what is no TOML."""
+    try:
+        tables = parse(config)
+    except ValueError:
+        return
     for section in PROBLEM:
         for key, value in tables.get(section, {}).items():
             if (section, key) not in FREE:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from meanfield.study.guarded_file import GuardedFile
+from meanfield.study.guarded_file import GuardedFile, open_own
 
 if sys.platform != "win32":
     import fcntl
@@ -44,7 +44,7 @@ def claim(path: Path) -> GuardedFile | None:
     """A file, made if need be, locked until it is closed or its process ends; None if somebody else has it locked."""
     while True:
         file = GuardedFile(
-            path, "r+b", opener=lambda name, flags: os.open(name, flags | os.O_CREAT, 0o666)
+            path, "r+b", opener=lambda name, flags: open_own(name, flags | os.O_CREAT)
         )
         if not _try_lock(file.fileno(), exclusive=True):
             file.close()

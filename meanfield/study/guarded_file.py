@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import stat
+from pathlib import Path
 from typing import Any
 
 
@@ -31,3 +35,27 @@ class GuardedFile(io.FileIO):
             except OSError as error:
                 self.error = error
         return size or 0
+
+
+# not every system has them
+_NO_LINK, _NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
+
+
+def open_regular(path: str | Path, flags: int) -> int:
+    """A descriptor of a regular file, for `open`: no pipe or device, which may never come to an end.
+
+    Raises
+    ------
+    OSError
+        It is something else, or cannot be opened.
+    """
+    descriptor = os.open(path, flags | _NO_WAIT, 0o666)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def open_own(path: str | Path, flags: int) -> int:
+    """The same of a file under this very name: no link leads whoever writes to another."""
+    return open_regular(path, flags | _NO_LINK)

@@ -8,6 +8,7 @@ place once more, or one that is torn, and then nothing has been overwritten yet.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import struct
@@ -21,6 +22,7 @@ from meanfield.study.guarded_file import GuardedFile
 MAGIC = b"MFjournl"
 _DIGEST_BYTES = 16
 _HEADER = struct.Struct(f"<8s{_DIGEST_BYTES}sQ")  # magic, digest and length of what follows
+_LARGEST = 2**63 - 1  # of a file
 _SIZES = struct.Struct("<QQ")  # the file's size, how many pieces; of a piece: offset, length
 
 
@@ -48,13 +50,19 @@ class Changes:
         body = content[_HEADER.size : _HEADER.size + length]
         if magic != MAGIC or len(body) != length or _digest(body) != digest:
             return None
+        if length < _SIZES.size:
+            return None
         size, count = _SIZES.unpack_from(body)
         position, pieces = _SIZES.size * (1 + count), []
+        if position > length:
+            return None
         for i in range(count):
             offset, length = _SIZES.unpack_from(body, _SIZES.size * (1 + i))
+            if position + length > len(body) or offset + length > _LARGEST:
+                return None
             pieces.append((offset, body[position : position + length]))
             position += length
-        return cls(size, tuple(pieces))
+        return cls(size, tuple(pieces)) if size <= _LARGEST else None
 
     def apply(self, file: GuardedFile) -> None:
         """Put every piece in its place."""
@@ -212,6 +220,8 @@ def replay(file: GuardedFile, journal: GuardedFile) -> None:
     """
     changes = read_changes(journal.fileno())
     if changes is not None:
+        if changes.size > file.seek(0, os.SEEK_END) + sum(len(data) for _, data in changes.pieces):
+            raise OSError(errno.EINVAL, "its journal is of another file")
         changes.apply(file)
         if file.error is not None:
             raise file.error

@@ -33,6 +33,20 @@ OBSERVABLES = {
     "solver_time": ("time on the clock since the process started, without measurements", "s"),
     "wall_time": ("time on the clock since the process started", "s"),
 }
+SPECTRUM = {
+    "hessian_eigs": ("largest eigenvalues of the mean-field Hessian", "1"),
+    "hessian_residuals": ("residuals of their eigenpairs, NaN where one did not converge", "1"),
+}
+# what files of older versions may lack; it is read as NaN
+NEWER = {
+    "sharpness_residual",
+    "dissipated",
+    "gradients",
+    "hvps",
+    "thirds",
+    "solver_time",
+    "wall_time",
+}
 ITERATE_LOSS = {"iterate_loss": ("risk at the iterate of gradient descent", "1")}
 COMPARISONS = {
     "center_distance": ("root mean square over particles of the distance of centers", "1"),
@@ -95,14 +109,18 @@ class RunLayout:
     @property
     def snapshots(self) -> int:
         """How many snapshots of every process there are going to be."""
-        return len(snapshot_times(self.steps, self.snapshot_every))
+        return -(-self.steps // self.snapshot_every) + 1  # at 0, every so often, and at the end
 
     def estimated_bytes(self) -> int:
         """About how large the file becomes, uncompressed."""
         one_field = self.particles * len(self.parameter_names) * np.dtype(self.dtype).itemsize
         total = 2**20
         for process in self.processes.values():
-            rows = (self.steps + 1) * (len(process.observables) + 1 + self.eigenvalues) * 8
+            rows = (
+                (self.steps + 1)
+                * (len(process.observables) + 1 + len(SPECTRUM) * self.eigenvalues)
+                * 8
+            )
             total += rows + self.snapshots * one_field * (1 + (process.modes or 1))
         return total
 

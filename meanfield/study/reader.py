@@ -21,10 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.file_lock import PATIENCE, turn
+from meanfield.study.guarded_file import open_regular
 from meanfield.study.journal import PatchedFile, journal_path, read_changes
 from meanfield.study.layout import (
     COMPARISONS,
     FILE_NAME,
+    NEWER,
     OBSERVABLES,
     SCHEMA,
     SCHEMA_VERSION,
@@ -32,6 +34,8 @@ from meanfield.study.layout import (
     RunFileError,
     Status,
 )
+from meanfield.study.plain_file import require_plain
+from meanfield.study.text import clean
 
 PARTIAL = ".partial"
 LONGEST_READ = PATIENCE / 2  # seconds, of a file that grows: its writer waits for PATIENCE at most
@@ -94,14 +98,7 @@ class RunReader:
 
     def observables(self, process: str, rows: int) -> dict[str, NDArray[np.float64]]:
         """The first rows of all observables: (rows,) each, ``hessian_eigs`` (rows, k)."""
-
-        def read(file: h5py.File) -> dict[str, NDArray[np.float64]]:
-            group = file[f"{process}/observables"]
-            names = [name for name in ("time", *OBSERVABLES) if name in group]
-            names += [name for name in group if name not in (*names, "eig")]
-            return {name: group[name][:rows] for name in names}
-
-        return self.read(read)
+        return self.read(lambda file: read_observables(file[process], rows))
 
     def snapshot(self, process: str, index: int) -> tuple[Floats, Floats, NDArray[np.float64]]:
         """Position and fluctuation of one snapshot, and the weights; nothing else is read."""
@@ -128,7 +125,9 @@ class RunReader:
         while True:
             try:
                 return self._try(read)
-            except (OSError, KeyError, RuntimeError) as error:
+            except RunFileError as error:
+                raise naming(self.path, error) from error
+            except Exception as error:  # HDF5 and h5py raise nearly anything over a damaged file
                 if time.monotonic() >= give_up:
                     raise RunFileError(f"{self.path}: {self._explain()} ({error})") from error
             time.sleep(BETWEEN_TRIES)
@@ -139,7 +138,7 @@ class RunReader:
                 raise TimeoutError("its writer does not let go of it")
             began = time.monotonic()
             with h5py.File(self._committed(), "r") as file:
-                _check_schema(self.path, file)
+                check_schema(self.path, file)
                 result, grows = read(file), file.attrs["status"] == "running"
             if grows and time.monotonic() - began > LONGEST_READ:
                 raise TimeoutError(f"the file grows, and reading took over {LONGEST_READ:g} s")
@@ -196,7 +195,7 @@ def _open_journal(path: Path) -> Any:
 
 
 def _opened(path: Path) -> Any:
-    return open(path, "rb", buffering=0)
+    return open(path, "rb", buffering=0, opener=open_regular)
 
 
 def _close(*files: Any) -> None:
@@ -217,12 +216,22 @@ def _newest(folder: Path) -> Path:
     return max(found)[1]
 
 
-def _check_schema(path: Path, file: h5py.File) -> None:
+def naming(path: Path, error: RunFileError) -> RunFileError:
+    """The error with the file's name in front, if it is not there yet."""
+    text = str(error)
+    return (
+        error if text.startswith(str(path)) else RunFileError(f"{path}: not a run's file: {text}")
+    )
+
+
+def check_schema(path: Path, file: h5py.File) -> None:
+    """Raise `RunFileError` if it is not the file of a run, or of another version."""
     schema, version = file.attrs.get("schema"), file.attrs.get("schema_version")
-    if schema != SCHEMA:
+    if not isinstance(schema, str) or schema != SCHEMA:
         raise RunFileError(f"{path}: not the file of a run: its schema is {schema}, not {SCHEMA}")
     if version != SCHEMA_VERSION:
-        newer = "; a newer meanfield wrote it" if version > SCHEMA_VERSION else ""
+        is_newer = isinstance(version, int | np.integer) and version > SCHEMA_VERSION
+        newer = "; a newer meanfield wrote it" if is_newer else ""
         raise RunFileError(
             f"{path}: schema version {version} came, {SCHEMA_VERSION} can be read{newer}"
         )
@@ -230,6 +239,7 @@ def _check_schema(path: Path, file: h5py.File) -> None:
 
 def read_header(file: h5py.File) -> RunHeader:
     """All but the observables and the particles."""
+    require_plain(file)
     times, comparison = np.empty(0), {}
     if "comparison" in file:
         group = file["comparison"]
@@ -238,18 +248,33 @@ def read_header(file: h5py.File) -> RunHeader:
             comparison[process] = {name: group[name][i] for name in COMPARISONS}
     names = [name for name in file if name not in ("config", "comparison")]
     processes = {name: _process_header(file[name]) for name in names}
-    return RunHeader(attributes_of(file), file["config"].asstr()[()], processes, times, comparison)
+    config = clean(file["config"].asstr()[()])
+    return RunHeader(attributes_of(file), config, processes, times, comparison)
 
 
 def attributes_of(file: h5py.File) -> dict[str, Any]:
     """Those of the whole file, numbers as Python's own."""
-    return {key: getattr(value, "item", lambda v=value: v)() for key, value in file.attrs.items()}
+    return {
+        key: clean(value.item() if isinstance(value, np.generic) else value)
+        for key, value in file.attrs.items()
+    }
+
+
+def read_observables(process: h5py.Group, rows: int) -> dict[str, NDArray[np.float64]]:
+    """The first rows; NaN where an older version wrote none."""
+    group = process["observables"]
+    names = [name for name in ("time", *OBSERVABLES) if name in group or name in NEWER]
+    names += [name for name in group if name not in (*names, "eig")]
+    values = {name: group[name][:rows] for name in names if name in group}
+    empty = dict.fromkeys(names, np.full(rows, np.nan))
+    empty["hessian_residuals"] = np.full_like(values["hessian_eigs"], np.nan)
+    return empty | values
 
 
 def _process_header(group: h5py.Group) -> ProcessHeader:
     snapshots = group["snapshots"]
     return ProcessHeader(
-        **{key: group.attrs[key] for key in ("flow", "status", "message")},
+        **{key: clean(group.attrs[key]) for key in ("flow", "status", "message")},
         rows=len(group["observables/time"]),
         snapshot_times=snapshots["time"][:],
         parameter_names=tuple(snapshots["parameter"].asstr()[:]),

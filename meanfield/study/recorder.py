@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import solvers
-from meanfield.study.checkpoint import Position
+from meanfield.study.checkpoint import CheckpointError, Position
 from meanfield.study.distances import Distances
 from meanfield.study.keeper import Keeper
 from meanfield.study.layout import COMPARISONS, Status
@@ -157,6 +157,7 @@ class Recorder:
             "sharpness": pairs.values[0],
             "sharpness_residual": pairs.residuals[0],
             "hessian_eigs": pairs.values,
+            "hessian_residuals": pairs.residuals,
         }
         # the order of its sums, too, is to be the same in a run that goes on from a checkpoint
         return row, np.ascontiguousarray(pairs.vectors) if pairs.converged else None
@@ -173,6 +174,10 @@ class Recorder:
         done, values = self.keeper.now.compared, self.keeper.now.distances
         if values is None:
             values = np.full((len(others), len(COMPARISONS), len(times)), np.nan)
+        elif values.shape[2] != len(times):
+            raise CheckpointError(
+                f"the checkpoint compares {values.shape[2]} snapshots, there are {len(times)}"
+            )
         for index in range(done, len(others) * len(times)):
             i, row = divmod(index, len(times))
             if self.team.is_first:

@@ -15,9 +15,11 @@ from typing import Any
 import h5py
 
 from meanfield.study.file_lock import turn
-from meanfield.study.guarded_file import GuardedFile
+from meanfield.study.guarded_file import GuardedFile, open_own
 from meanfield.study.journal import JournaledFile, journal_path
+from meanfield.study.plain_file import require_plain
 from meanfield.study.schema import NOT_STARTED, shorten
+from meanfield.study.trial import limit_work
 
 
 def take_back(path: Path, about: Mapping[str, Any]) -> None:
@@ -36,14 +38,19 @@ def take_back(path: Path, about: Mapping[str, Any]) -> None:
     ValueError, OSError, KeyError, RuntimeError
         The file is damaged, not of this run, or has fewer rows; it stays as it was.
     """
-    with GuardedFile(path, "r+b") as file, GuardedFile(journal_path(path), "r+b") as journal:
+    with _own(path) as file, _own(journal_path(path)) as journal:
         raw = JournaledFile(file, journal)
         with h5py.File(raw, "r+", libver=("v110", "v110")) as content:
+            require_plain(content)  # a link would lead into another file
             _take_back(content, about)
         with turn(raw, exclusive=True):
             raw.commit()
         if raw.error is not None:
             raise raw.error
+
+
+def _own(path: Path) -> GuardedFile:
+    return GuardedFile(path, "r+b", opener=open_own)
 
 
 def _take_back(file: h5py.File, about: Mapping[str, Any]) -> None:
@@ -62,9 +69,12 @@ def _take_back(file: h5py.File, about: Mapping[str, Any]) -> None:
 
 def main() -> int:
     """Entry point; what went wrong is on stderr."""
+    path = Path(sys.argv[1])
     try:
-        take_back(Path(sys.argv[1]), json.load(sys.stdin))
-    except (ValueError, OSError, KeyError, RuntimeError) as error:
+        if sys.platform != "win32":
+            limit_work(path.stat().st_size)
+        take_back(path, json.load(sys.stdin))
+    except Exception as error:  # HDF5 and h5py raise nearly anything over a damaged file
         print(error, file=sys.stderr)
         return 1
     return 0

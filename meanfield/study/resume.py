@@ -19,6 +19,7 @@ from meanfield.study.run import carry_out
 from meanfield.study.run_folder import RunFolder
 from meanfield.study.snapshots import read_run
 from meanfield.study.team import Team, find_team
+from meanfield.study.trial import try_out
 from meanfield.study.work import Options, Work, current_versions, file_attributes
 from solvers._threads import one_blas_thread
 
@@ -108,9 +109,10 @@ def _has_ended(folder: RunFolder, start: Checkpoint) -> bool:
     """Whether the process died after it had given the file its name, but before it removed the checkpoints."""
     if folder.partial.exists() or not folder.final.exists():
         return False
+    try_out(folder.final)
     attributes = read_run(folder.final).attributes
     stopped = attributes["status"] == "interrupted" or attributes["message"] != ""
-    return attributes["created"] == start.created and not stopped
+    return attributes.get("created") == start.created and not stopped
 
 
 def _work(start: Checkpoint, folder: Path, options: Options) -> Work:
@@ -153,13 +155,22 @@ def _fits(start: Checkpoint, work: Work) -> bool:
         center = work.flows[start.process].center(state.step, state.values)
     except (ValueError, IndexError, ArithmeticError):
         return False
-    same = center.shape == work.problem.start.shape and np.all(np.isfinite(state.values))
-    return bool(same) and math.isfinite(start.position.wall_time)
+    shape, history, vectors = work.problem.start.shape, state.history, start.position.vectors
+    return (
+        center.shape == shape
+        and bool(np.all(np.isfinite(state.values)))
+        and (history is None or history.shape[1:] == state.values.shape)
+        and (vectors is None or (vectors.ndim > len(shape) and vectors.shape[1:] == shape))
+        and math.isfinite(start.position.wall_time)
+    )
 
 
 def _recover(folder: RunFolder, start: Checkpoint) -> None:
     """Take the file back to the checkpoint's rows, in a process that may be ended: what is damaged can hang its reader."""
-    folder.go_on().close()
+    try:
+        folder.go_on().close()
+    except OSError as error:
+        raise RunFileError(f"{folder.partial}: cannot be recovered: {error.strerror}") from error
     command = [sys.executable, "-P", "-m", "meanfield.study.recovery", str(folder.partial)]
     about = {key: getattr(start, key) for key in ("created", "config", "rows", "ended")}
     held = () if sys.platform == "win32" else (folder.journal.fileno(),)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from meanfield.study.file_lock import claim
-from meanfield.study.guarded_file import GuardedFile
+from meanfield.study.guarded_file import GuardedFile, open_own
 from meanfield.study.journal import JournaledFile, journal_path, replay
 from meanfield.study.layout import FILE_NAME, OutputError
 
@@ -71,14 +71,14 @@ class RunFolder:
             self.partial.unlink()
             self._renew_journal()
         self.journal.truncate(0)
-        return JournaledFile(GuardedFile(self.partial, "w+b"), self.journal)
+        return JournaledFile(GuardedFile(self.partial, "w+b", opener=open_own), self.journal)
 
     def go_on(self) -> JournaledFile:
         """The file that a run left which did not end, as it was at its last commit."""
         if not self.partial.exists():
             self.journal.truncate(0)  # whatever it holds is not of this file
             os.replace(self.final, self.partial)
-        file = GuardedFile(self.partial, "r+b")
+        file = GuardedFile(self.partial, "r+b", opener=open_own)
         try:
             replay(file, self.journal)
         except OSError:

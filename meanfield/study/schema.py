@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from meanfield.study.layout import (
     COMPARISONS,
+    NEWER,
     SCHEMA,
     SCHEMA_VERSION,
+    SPECTRUM,
     TIME,
     Floats,
     ProcessLayout,
+    RunFileError,
     RunLayout,
 )
 
@@ -72,9 +75,9 @@ def _create_observables(group: h5py.Group, layout: RunLayout, process: ProcessLa
     _scale(group, "eig", np.arange(1, layout.eigenvalues + 1), ("rank of eigenvalue", "1"))
     for name, about in process.observables.items():
         _variable(group, name, ("time",), about, chunks=(1024,))
-    about = ("largest eigenvalues of the mean-field Hessian", "1")
     chunks = (1024, layout.eigenvalues)
-    _variable(group, "hessian_eigs", ("time", "eig"), about, chunks=chunks)
+    for name, about in SPECTRUM.items():
+        _variable(group, name, ("time", "eig"), about, chunks=chunks)
 
 
 def _create_snapshots(group: h5py.Group, layout: RunLayout, process: ProcessLayout) -> None:
@@ -104,6 +107,25 @@ def snapshots_per_chunk(layout: RunLayout) -> int:
     values = layout.particles * len(layout.parameter_names)
     one = values * np.dtype(layout.dtype).itemsize
     return int(np.clip(SMALL_CHUNK_BYTES // one, 1, layout.snapshots))
+
+
+def require_layout(file: h5py.File, layout: RunLayout) -> None:
+    """Raise `RunFileError` unless a run of this layout can go on in the file; what newer versions measure may be missing."""
+    shape = layout.particles, len(layout.parameter_names)
+    for name, process in layout.processes.items():
+        modes = () if process.modes is None else (process.modes,)
+        expected: dict[str, tuple[int, ...]] = dict.fromkeys(("time", *process.observables), ())
+        expected |= dict.fromkeys(SPECTRUM, (layout.eigenvalues,))
+        expected = {f"observables/{key}": value for key, value in expected.items()}
+        expected |= {f"snapshots/{key}": value for key, value in
+                     {"time": (), "position": shape, "fluctuation": (*modes, *shape)}.items()}  # fmt: skip
+        for key, rest in expected.items():
+            dataset = file[name].get(key)
+            leaf = key.rpartition("/")[2]
+            if dataset is None and (leaf in NEWER or leaf == "hessian_residuals"):
+                continue
+            if dataset is None or dataset.shape[1:] != rest or dataset.maxshape[:1] != (None,):
+                raise RunFileError(f"{file.filename}: {name}/{key} is not what its study writes")
 
 
 def append(dataset: h5py.Dataset, row: int, values: NDArray[Any]) -> None:

@@ -5,7 +5,7 @@
     /                       Conventions, schema, schema_version, status, message, created, seed,
                             learning_rate, versions_json, machine_json; dataset `config`, the resolved TOML
     /<process>              flow, status, message
-    /<process>/observables  time, OBSERVABLES, the flow's diagnostics, hessian_eigs[time, eig]
+    /<process>/observables  time, OBSERVABLES, the flow's diagnostics, hessian_eigs[time, eig], hessian_residuals[time, eig]
     /<process>/snapshots    time, particle, parameter, position[time, particle, parameter],
                             fluctuation[time, (mode,) particle, parameter], weight[particle]
     /comparison             process, time, COMPARISONS[process, time]
@@ -31,8 +31,7 @@ from numpy.typing import NDArray
 
 from meanfield.study.file_lock import turn
 from meanfield.study.layout import (
-    SCHEMA,
-    SCHEMA_VERSION,
+    SPECTRUM,
     Floats,
     OutputError,
     ProcessRecord,
@@ -42,9 +41,16 @@ from meanfield.study.layout import (
     RunRecord,
     Status,
 )
-from meanfield.study.reader import read_header
+from meanfield.study.reader import check_schema, naming, read_header, read_observables
 from meanfield.study.run_folder import RunFolder
-from meanfield.study.schema import append, create, create_comparison, snapshots_per_chunk
+from meanfield.study.schema import (
+    append,
+    create,
+    create_comparison,
+    require_layout,
+    snapshots_per_chunk,
+)
+from meanfield.study.text import clean
 
 ROWS_PER_WRITE, SECONDS_PER_WRITE = 256, 5.0
 
@@ -110,9 +116,11 @@ class RunWriter:
                 self._file = h5py.File(self._raw, mode, **options)
                 if rows is None:
                     create(self._file, layout, config, attributes)
+                else:
+                    require_layout(self._file, layout)
                 for name, counts in (rows or {}).items():
                     self._rows[name].written = counts.observables
-        except OutputError:
+        except (OutputError, RunFileError):
             self._abandon()
             raise
 
@@ -135,7 +143,7 @@ class RunWriter:
         self._close()
 
     def observe(self, process: str, time: float, row: Mapping[str, Any]) -> None:
-        """Append a row of observables; those left out are NaN. `hessian_eigs` holds k values."""
+        """Append a row of observables; those left out are NaN. `hessian_eigs` and `hessian_residuals` hold k values."""
         rows = self._rows[process]
         rows.waiting.append((time, dict(row)))
         if len(rows.waiting) >= ROWS_PER_WRITE or self._is_due():
@@ -212,7 +220,8 @@ class RunWriter:
         if not rows.waiting:
             return
         with self._commit():
-            for name in (*self._layout.processes[process].observables, "hessian_eigs"):
+            names = (*self._layout.processes[process].observables, *SPECTRUM)
+            for name in (name for name in names if name in group):  # an older version made less
                 missing = np.full(group[name].shape[1:], np.nan)
                 values = np.array([row.get(name, missing) for _, row in rows.waiting], dtype=float)
                 append(group[name], rows.written, values)
@@ -255,10 +264,10 @@ class RunWriter:
             with turn(self._raw, exclusive=True):
                 self._raw.commit()
             self._folder.finish(self._raw)
-        except OSError:
+        except OSError as error:
             self._abandon()
             self._check()
-            raise
+            raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
         except OutputError:
             self._abandon()
             raise
@@ -288,12 +297,11 @@ def read_run(path: str | Path) -> RunRecord:
         raise RunFileError(f"{path}: there is no such file")
     try:
         with h5py.File(path, "r") as file:
-            schema = file.attrs.get("schema"), file.attrs.get("schema_version")
-            if schema != (SCHEMA, SCHEMA_VERSION):
-                came, read = f"{schema[0]} {schema[1]}", f"{SCHEMA} {SCHEMA_VERSION}"
-                raise RunFileError(f"{path}: a file of schema {came}, only {read} can be read")
+            check_schema(path, file)
             return record_of(path, file)
-    except (OSError, KeyError, RuntimeError) as error:
+    except RunFileError as error:
+        raise naming(path, error) from error
+    except Exception as error:  # HDF5 and h5py raise nearly anything over a damaged file
         raise RunFileError(f"{path}: not the file of a finished run ({error})") from error
 
 
@@ -308,9 +316,12 @@ def _process_record(group: h5py.Group) -> ProcessRecord:
     snapshots, position = group["snapshots"], group["snapshots/position"]
     rows, is_point = len(group["observables/time"]), position.shape[1] == 1
     s = len(snapshots["time"])  # what has a time is whole
+    observables = read_observables(group, rows)
+    if group.attrs["flow"] == "gradient_descent":
+        observables.setdefault("iterate_loss", np.full(rows, np.nan))
     return ProcessRecord(
-        **{key: group.attrs[key] for key in ("flow", "status", "message")},
-        observables={k: v[:rows] for k, v in group["observables"].items() if k != "eig"},
+        **{key: clean(group.attrs[key]) for key in ("flow", "status", "message")},
+        observables=observables,
         snapshot_times=snapshots["time"][:],
         first=position[0] if s else None,
         last=position[s - 1] if s else None,

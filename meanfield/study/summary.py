@@ -44,6 +44,20 @@ def summarize(run: RunRecord) -> list[dict[str, Any]]:
     return rows
 
 
+def cautions(run: RunRecord) -> list[str]:
+    """What a reader of the numbers should know: at how many times eigenvalues of the Hessian did not converge."""
+    found = []
+    for name, process in run.processes.items():
+        measured = np.isfinite(process.observables["grad_norm_sq"])
+        missing = np.isnan(process.observables["hessian_eigs"]).any(axis=1)
+        failed = int(np.sum(measured & missing))
+        if failed:
+            found.append(
+                f"{name}: at {failed} of {int(measured.sum())} times not all eigenvalues of the Hessian converged; these are NaN"
+            )
+    return found
+
+
 def summary_cell(key: str, value: Any) -> str:
     """A quantity in a table: whole numbers in full, others to four significant digits, a dash for what is missing."""
     if value is None or isinstance(value, str):

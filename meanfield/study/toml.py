@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from typing import Any
 
@@ -29,9 +30,31 @@ def _value(value: Any) -> str:
     return repr(value)
 
 
+# a key of so many parts, bare or quoted: the parser takes a time that is quadratic in their number
+_LONG_KEY = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')[ \t]*\.[ \t]*){64}"""
+)
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The tables of a TOML text that may come from anybody.
+
+    Raises
+    ------
+    ValueError
+        It is none, or one whose keys or brackets exhaust the parser.
+    """
+    if _LONG_KEY.search(text):
+        raise ValueError("a key of more than 64 parts came")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("brackets in brackets came, without end") from None
+
+
 def parse_value(text: str) -> Any:
     """A TOML value, or the text itself where it is none: ``--set risk.loss=softmax``."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse(f"value = {text}")["value"]
+    except ValueError:
         return text

@@ -124,15 +124,28 @@ def in_child(folder, problem, fatal=None, how=0.5, kill_after=None):
             traceback.print_exc()
         finally:
             os._exit(code)
-    if kill_after is not None:
-        time.sleep(kill_after)
+    status = ended_within(child, kill_after)
+    if status is None:
         os.kill(child, signal.SIGKILL)
-    status = os.waitpid(child, 0)[1]
+        status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
         return False, None, None
     if status != 0:
         raise RuntimeError(f"{folder}: the run failed with status {status}")
     return True, int(notes.read_text()), time.monotonic() - begin
+
+
+def ended_within(child, seconds):
+    """Its status, waited for at most so long; for ever without a limit."""
+    if seconds is None:
+        return os.waitpid(child, 0)[1]
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+        time.sleep(0.002)
+    return None
 
 
 def check_what_is_left(folder, expected):
@@ -162,6 +175,7 @@ def crash(folder, problem, kills, at, seed):
     """Kill so often, in as many runs as that takes; counts of what happened."""
     rng = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
+    in_child(folder / "compiled", problem)
     _, writes, seconds = in_child(folder / "undisturbed", problem)
     expected = RunReader(folder / "undisturbed")
     done = {"killed": 0, "runs": 0, "equal": 0, "writes": writes, "rows left": 0}
@@ -178,8 +192,10 @@ def crash(folder, problem, kills, at, seed):
                 }
             else:
                 fault = {"kill_after": rng.uniform(0, seconds)}
-            ended = in_child(out, problem, **fault)[0]
+            ended, _, took = in_child(out, problem, **fault)
             if ended:
+                if attempt == 0:  # the machine has less to do than it had
+                    seconds = min(seconds, took)
                 break
             done["killed"] += 1
             done["rows left"] += check_what_is_left(out, expected)

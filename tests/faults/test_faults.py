@@ -7,12 +7,14 @@ import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 import meanfield
-from meanfield.study.checkpoint import NAMES
+from meanfield.study.checkpoint import NAMES, Checkpoints
 from meanfield.study.config import load
+from meanfield.study.keeper import Schedule
 from meanfield.study.layout import OutputError
 from meanfield.study.resume import resume
 from meanfield.study.run import run
@@ -164,3 +166,50 @@ def test_the_clock_may_jump(tmp_path, small_run, monkeypatch):
         "message"
     ]
     assert_same(resume(out), small_run)
+
+
+def test_a_clock_that_goes_backwards_delays_no_checkpoint(tmp_path, monkeypatch):
+    saved = []
+    save = Checkpoints.save
+    monkeypatch.setattr(Checkpoints, "save", lambda self, now: saved.append(now) or save(self, now))
+    back = iter(range(0, -(10**6), -1))
+    monkeypatch.setattr(time, "time", lambda: 3600.0 * next(back))
+    run(load(None, SMALL), tmp_path, options=Options(Schedule(seconds=1e-9)))
+    steps = {now.position.state.step for now in saved if now.position is not None}
+    assert steps >= set(range(1, 7))  # at every step of `SMALL`
+
+
+READ_ONLY = """
+import os, sys
+from meanfield.study.layout import OutputError
+from meanfield.study.run_folder import RunFolder
+os.setuid(65534)
+try:
+    RunFolder(__import__("pathlib").Path(sys.argv[1]))
+except OutputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may")
+def test_a_folder_of_somebody_else_is_one_clear_error(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ONLY, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout.strip() == f"{tmp_path}: cannot write there: Permission denied", done
+
+
+@pytest.mark.slow
+def test_a_long_run_takes_no_more_memory_and_the_room_that_was_predicted():
+    script = Path(__file__).parents[2] / "scripts" / "soak.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--steps", "30000"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

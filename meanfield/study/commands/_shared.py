@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from meanfield.study.launch import is_first
+from meanfield.study.text import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +33,6 @@ FormatsOption = Annotated[
 ]
 NoFiguresOption = Annotated[bool, typer.Option("--no-figures", help="Draw nothing.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN.h5", help="The file of a run.")]
 
 
 @contextmanager
@@ -46,6 +46,8 @@ def user_errors() -> Iterator[None]:
         fail(error, FAILED)
     except ValueError as error:
         fail(error, WRONG_INPUT)
+    except MemoryError as error:
+        fail(MemoryError(f"there is not enough memory: {error}"), FAILED)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
@@ -59,7 +61,21 @@ def fail(error: Exception, code: int) -> NoReturn:
 
 def say(text: str) -> None:
     if is_first():  # of an MPI job the first process speaks for all
-        typer.echo(text, err=True)
+        typer.echo(clean(text), err=True)
+
+
+def tried(path: Path) -> Path:
+    """The path of a file that can be read without harm; the command ends where it cannot."""
+    from meanfield.study.trial import try_out
+
+    with user_errors():
+        try_out(path)
+    return path
+
+
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN.h5", help="The file of a run.", callback=tried)
+]
 
 
 def draw(record: RunRecord, folder: Path, formats: list[str]) -> list[Path]:
@@ -69,16 +85,23 @@ def draw(record: RunRecord, folder: Path, formats: list[str]) -> list[Path]:
 
 
 def report(record: RunRecord) -> dict[str, Any]:
-    from meanfield.study.summary import summarize
+    from meanfield.study.summary import cautions, summarize
 
-    attributes = {key: record.attributes[key] for key in ("status", "message", "seed")}
-    return {"file": str(record.path), **attributes, "processes": summarize(record)}
+    attributes = {key: record.attributes.get(key) for key in ("status", "message", "seed")}
+    return {
+        "file": str(record.path),
+        **attributes,
+        "processes": summarize(record),
+        "warnings": cautions(record),
+    }
 
 
 def print_summary(record: RunRecord) -> None:
-    from meanfield.study.summary import QUANTITIES, summarize, summary_cell
+    from meanfield.study.summary import QUANTITIES, cautions, summarize, summary_cell
 
     print_rows(summarize(record), QUANTITIES, summary_cell)
+    for caution in cautions(record):
+        typer.echo(f"warning: {caution}", err=True)
 
 
 def print_rows(

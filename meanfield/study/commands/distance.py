@@ -13,6 +13,7 @@ from meanfield.study.commands._shared import (
     app,
     fail,
     print_json,
+    tried,
     user_errors,
 )
 
@@ -53,6 +54,8 @@ def distance(
     with user_errors():
         from meanfield.study import distance as between
 
+        for path in paths:
+            tried(path)
         asked = zip(paths, _pair("process", processes), _pair("time", times), strict=True)
         a, b = (between.read_cloud(path, name, _time(time)) for path, name, time in asked)
         unlike = "; ".join(between.differences(a, b))

@@ -29,7 +29,7 @@ def info(
         print_json(report(record) | {"config": record.config})
         return
     for key in ("status", "message", "created", "seed", "learning_rate"):
-        if record.attributes[key] != "":
+        if record.attributes.get(key, "") != "":
             typer.echo(f"{key}: {record.attributes[key]}")
     print_summary(record)
     typer.echo(record.config, nl=False)

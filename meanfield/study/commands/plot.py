@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from meanfield.study.commands._shared import app, draw, names, user_errors
+from meanfield.study.commands._shared import app, draw, names, tried, user_errors
 
 
 @app.command()
@@ -39,6 +39,7 @@ def plot(
         from meanfield.study.layout import FILE_NAME
         from meanfield.study.width import is_study
 
+        tried(path)
         if path.is_dir() and not is_study(path):
             path = path / FILE_NAME
         beside = path if path.is_dir() else path.parent

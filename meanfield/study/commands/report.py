@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from meanfield.study.commands._shared import JsonOption, app, print_json, user_errors
+from meanfield.study.commands._shared import JsonOption, app, print_json, tried, user_errors
 
 
 @app.command()
@@ -31,7 +31,7 @@ def report(
 
         if out is not None:
             check_name(out)  # before the figures are drawn
-        made = make_report(source)
+        made = make_report(tried(source))
         path = save(made, out)
     if as_json:
         about = {"file": str(made.source), "report": str(path), "bytes": path.stat().st_size}

@@ -58,6 +58,8 @@ def _save(figures: Iterable[Drawn], folder: Path, formats: Sequence[str]) -> lis
             path = folder / f"{drawn.name}.{suffix}"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
+                if path.is_symlink():  # of a folder from elsewhere: what it leads to is not ours
+                    path.unlink()
                 with styled():
                     drawn.figure.savefig(path, metadata=METADATA.get(suffix))
             except OSError as error:

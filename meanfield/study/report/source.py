@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from meanfield.study.layout import OBSERVABLES, ProcessRecord, RunFileError, RunRecord
+from meanfield.study.layout import RunFileError, RunRecord
 from meanfield.study.reader import RunReader
 from meanfield.study.snapshots import record_of
+from meanfield.study.toml import parse
 from meanfield.study.width import is_study, read_study
 from meanfield.study.width.plan import PLAN_NAME, STUDY_NAME
 from meanfield.study.width.record import StudyRecord
@@ -43,22 +40,14 @@ def read_source(path: str | Path) -> RunRecord | StudyRecord:
         )
     with closing(RunReader(path)) as reader:
         reader.header()  # says what is wrong with a file that cannot be read
-        run = reader.read(lambda file: record_of(reader.path, file))
-    processes = {name: _completed(process) for name, process in run.processes.items()}
-    return replace(run, processes=processes)
-
-
-def _completed(process: ProcessRecord) -> ProcessRecord:
-    missing = np.full(len(process.observables["time"]), np.nan)
-    names = [*OBSERVABLES, *(["iterate_loss"] if process.flow == "gradient_descent" else [])]
-    return replace(process, observables=dict.fromkeys(names, missing) | process.observables)
+        return reader.read(lambda file: record_of(reader.path, file))
 
 
 def settings(config: str) -> dict[str, Any]:
     """The configuration as nested tables; none of what is no TOML."""
     try:
-        return tomllib.loads(config)
-    except tomllib.TOMLDecodeError:
+        return parse(config)
+    except ValueError:
         return {}
 
 
@@ -66,7 +55,7 @@ def json_attribute(attributes: dict[str, Any], name: str) -> dict[str, Any]:
     """An attribute that holds a JSON object; nothing if it is not there or holds something else."""
     try:
         content = json.loads(attributes.get(name, ""))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.layout import TIME, Floats, RunFileError
+from meanfield.study.plain_file import require_plain_table
 from meanfield.study.reader import attributes_of
 from meanfield.study.whole_file import write_atomically
 from meanfield.study.width.plan import STUDY_NAME
@@ -160,10 +161,13 @@ def is_study(path: str | Path) -> bool:
     path = Path(path)
     if path.is_dir():
         return (path / STUDY_NAME).is_file()
+    if not path.is_file():
+        return False
     try:
         with h5py.File(path, "r") as file:
-            return bool(file.attrs.get("schema") == SCHEMA)
-    except OSError:
+            schema = file.attrs.get("schema")
+            return isinstance(schema, str) and schema == SCHEMA
+    except Exception:  # HDF5 and h5py raise nearly anything over a damaged file
         return False
 
 
@@ -190,9 +194,10 @@ def read_study(path: str | Path) -> StudyRecord:
             if schema != (SCHEMA, SCHEMA_VERSION):
                 came, read = f"{schema[0]} {schema[1]}", f"{SCHEMA} {SCHEMA_VERSION}"
                 raise RunFileError(f"{path}: a file of schema {came}, only {read} can be read")
+            require_plain_table(file)
             return _record(path, file)
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        if isinstance(error, RunFileError):
+    except Exception as error:  # HDF5 and h5py raise nearly anything over a damaged file
+        if isinstance(error, RunFileError) and str(error).startswith(str(path)):
             raise
         raise RunFileError(f"{path}: not a width study that can be read ({error})") from error
 

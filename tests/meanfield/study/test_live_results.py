@@ -43,7 +43,7 @@ with snapshots.RunWriter(folder, layout, "", {"learning_rate": 1.0}) as writer:
     t = 0
     while not (folder / "stop").exists():
         for name in names:
-            row = dict.fromkeys(snapshots_names, float(t)) | {"hessian_eigs": [t]}
+            row = dict.fromkeys(snapshots_names, float(t)) | {"hessian_eigs": [t], "hessian_residuals": [t]}
             writer.observe(name, t, row)
             writer.snapshot(name, t, np.full((300, 2), t), np.full((300, 2), -t))
         t += 1
@@ -170,7 +170,11 @@ def test_a_crash_at_any_moment_leaves_whole_rows(tmp_path, monkeypatch):
     with writer_of(tmp_path, processes=processes, particles=300) as writer:
         on = True
         for t in range(8):
-            writer.observe(GD, t, dict.fromkeys(names, float(t)) | {"hessian_eigs": [t]})
+            writer.observe(
+                GD,
+                t,
+                dict.fromkeys(names, float(t)) | {"hessian_eigs": [t], "hessian_residuals": [t]},
+            )
             writer.snapshot(GD, t, np.full((300, 3), t), np.full((300, 3), -t))
         look()
         on = False

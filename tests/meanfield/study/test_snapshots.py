@@ -151,7 +151,7 @@ def test_many_small_snapshots_share_chunks_and_are_written_in_order(tmp_path):
     rng = np.random.default_rng(0)
     positions = rng.standard_normal((1000, 1, 3))
     small = layout(particles=1, steps=999, snapshot_every=1)
-    with RunWriter(tmp_path, small, "", {}) as writer:
+    with RunWriter(tmp_path, small, "", {"learning_rate": 1.0}) as writer:
         for t, position in enumerate(positions):
             writer.snapshot(GD, t, position, -position)
             writer.snapshot(FLOW, t, position, np.ones((2, 1, 3)))
@@ -170,7 +170,10 @@ def test_many_small_snapshots_share_chunks_and_are_written_in_order(tmp_path):
 
 
 def test_snapshots_that_wait_are_written_when_a_run_breaks_off(tmp_path):
-    with pytest.raises(ZeroDivisionError), RunWriter(tmp_path, layout(), "", {}) as writer:
+    with (
+        pytest.raises(ZeroDivisionError),
+        RunWriter(tmp_path, layout(), "", {"learning_rate": 1.0}) as writer,
+    ):
         writer.snapshot(GD, 0, np.ones((5, 3)), np.zeros((5, 3)))
         raise ZeroDivisionError
     np.testing.assert_array_equal(read_run(tmp_path / "run.h5").processes[GD].last, np.ones((5, 3)))
@@ -178,7 +181,9 @@ def test_snapshots_that_wait_are_written_when_a_run_breaks_off(tmp_path):
 
 def test_the_diagnostics_of_a_flow_are_observables_of_its_own(tmp_path):
     processes = {GD: ProcessLayout(GD), FLOW: ProcessLayout(FLOW, diagnostics=("some_residual",))}
-    with RunWriter(tmp_path, replace(layout(), processes=processes), "", {}) as writer:
+    with RunWriter(
+        tmp_path, replace(layout(), processes=processes), "", {"learning_rate": 1.0}
+    ) as writer:
         for t in range(3):
             writer.observe(FLOW, t, {"some_residual": 0.5} if t == 1 else {})
     run = read_run(tmp_path / "run.h5")
@@ -189,7 +194,10 @@ def test_the_diagnostics_of_a_flow_are_observables_of_its_own(tmp_path):
 
 
 def test_an_unexpected_error_leaves_a_file_that_says_failed(tmp_path):
-    with pytest.raises(ZeroDivisionError), RunWriter(tmp_path, layout(), "", {}) as writer:
+    with (
+        pytest.raises(ZeroDivisionError),
+        RunWriter(tmp_path, layout(), "", {"learning_rate": 1.0}) as writer,
+    ):
         writer.observe(GD, 0, {"train_loss": 1.0})
         raise ZeroDivisionError("oops")
     run = read_run(tmp_path / "run.h5")
@@ -200,9 +208,9 @@ def test_an_unexpected_error_leaves_a_file_that_says_failed(tmp_path):
 
 def test_the_older_run_stays_until_the_new_one_is_complete(tmp_path):
     write(tmp_path, np.random.default_rng(0))
-    with RunWriter(tmp_path, layout(), "new", {}):
+    with RunWriter(tmp_path, layout(), "new = 1", {"learning_rate": 1.0}):
         assert read_run(tmp_path / "run.h5").config == "steps = 4\n"
-    assert read_run(tmp_path / "run.h5").config == "new"
+    assert read_run(tmp_path / "run.h5").config == "new = 1"
 
 
 FULL_DISK = """
@@ -216,7 +224,7 @@ layout = RunLayout({"gradient_descent": ProcessLayout("gradient_descent")}, 5000
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
-    with RunWriter(folder, layout, "", {}) as writer:
+    with RunWriter(folder, layout, "", {"learning_rate": 1.0}) as writer:
         for t in range(100):
             writer.observe("gradient_descent", t, {"train_loss": 1.0})
             writer.snapshot("gradient_descent", t, *np.ones((2, 5000, 2)))
@@ -268,7 +276,7 @@ def test_without_room_the_run_does_not_start(tmp_path, monkeypatch):
 
 def test_the_estimate_of_the_size_is_an_upper_bound_within_two(tmp_path):
     shape = layout(particles=20_000, steps=4)
-    with RunWriter(tmp_path, shape, "", {}) as writer:
+    with RunWriter(tmp_path, shape, "", {"learning_rate": 1.0}) as writer:
         for t in snapshot_times(4, 2):
             writer.snapshot(GD, t, *np.ones((2, 20_000, 3)))
             writer.snapshot(FLOW, t, np.ones((20_000, 3)), np.ones((2, 20_000, 3)))
@@ -306,8 +314,8 @@ def _cut(path):
         (lambda path: path.write_bytes(b""), "not the file of a finished run"),
         (lambda path: path.write_bytes(b"rubbish" * 100), "not the file of a finished run"),
         (_cut, "not the file of a finished run"),
-        (_foreign, "schema None None"),
-        (_later_version, "schema meanfield-run 99"),
+        (_foreign, "its schema is None"),
+        (_later_version, "schema version 99 came.*a newer meanfield wrote it"),
     ],
 )
 def test_what_is_no_run_is_refused(tmp_path, make, message):
@@ -315,3 +323,20 @@ def test_what_is_no_run_is_refused(tmp_path, make, message):
     make(path)
     with pytest.raises(RunFileError, match=message):
         read_run(path)
+
+
+def test_thinned_snapshots_need_less_room():
+    """Of the estimate, what is left without rows and 1 MB of overhead is proportional to snapshots and to bytes of a number."""
+    rows = replace(
+        layout(particles=20_000, steps=100, snapshot_every=1), particles=0
+    ).estimated_bytes()
+    size = {
+        (every, dtype): layout(
+            particles=20_000, steps=100, snapshot_every=every, dtype=dtype
+        ).estimated_bytes()
+        - rows
+        for every in (1, 10)
+        for dtype in ("float64", "float32")
+    }
+    assert size[10, "float64"] * 101 == size[1, "float64"] * 11
+    assert size[1, "float32"] * 2 == size[1, "float64"]

@@ -15,7 +15,10 @@ def layout(processes=None, particles=4, snapshots=1001):
 
 def writer_of(folder, attributes=None, **changes):
     return RunWriter(
-        folder, layout(**changes), "steps = 1\n", {"learning_rate": 0.5} | (attributes or {})
+        folder,
+        layout(**changes),
+        "steps = 1\n",
+        {"learning_rate": 0.5, "seed": 0} | (attributes or {}),
     )
 
 

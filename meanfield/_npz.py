@@ -1,0 +1,86 @@
+"""Reader of arrays in an .npz file that may come from anybody: what it says of itself is checked before anything is allocated.
+
+Nothing is unpickled. A member is read if it is stored or deflated, holds as many bytes as its header's dtype and shape ask for,
+and does not unpack to more than `FREE_BYTES` unless that is at most `MAX_RATIO` times what it takes in the file.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FREE_BYTES = 64 * 2**20
+MAX_RATIO = 100  # numbers that were measured or drawn hardly shrink at all
+_MAX_HEADER = 4096  # bytes; that of a matrix has 118
+
+
+class ArchiveError(ValueError):
+    """An archive without the arrays that are needed, or that breaks a limit of this reader."""
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Arrays of an .npz file by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ArchiveError
+        It is no archive, or has not these arrays, or they are not plain numbers.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device may never come to an end
+        raise ArchiveError("not an .npz archive but a folder or a device")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            return {name: _read(archive, members, name) for name in names}
+    except ArchiveError:
+        raise
+    # Whatever bytes come, zipfile, zlib and the parser of headers may raise nearly anything.
+    except Exception as error:
+        raise ArchiveError("not an .npz archive that can be read") from error
+
+
+def _read(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str) -> NDArray[Any]:
+    if name not in members:
+        known = ", ".join(map(ascii, list(members)[:10])).replace("'", "")
+        raise ArchiveError(f"no array {name!r}, the file has {known or 'nothing'}")
+    info = members[name]
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ArchiveError(f"{name} is compressed in another way than NumPy does")
+    if info.file_size > max(FREE_BYTES, MAX_RATIO * info.compress_size):
+        raise ArchiveError(
+            f"{name} unpacks from {info.compress_size} to {info.file_size} bytes, "
+            f"more than {MAX_RATIO} times as many, refused"
+        )
+    with archive.open(info) as file:
+        dtype, shape, order = _header(file, name)
+        content = file.read()
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content):
+        raise ArchiveError(f"{name} does not hold the {dtype} array that its header speaks of")
+    return np.frombuffer(content, dtype).reshape(shape, order=order)
+
+
+def _header(file: Any, name: str) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
+    """The type of the numbers, the shape and the order of an .npy file."""
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):  # others are for names of fields
+        raise ArchiveError(f"{name} is of version {version} of NumPy's format, 1 or 2 is needed")
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, fortran, dtype = read(file, max_header_size=_MAX_HEADER)
+    if dtype.hasobject:
+        raise ArchiveError(f"{name} holds Python objects, numbers are needed")
+    if dtype.kind not in "buif":
+        raise ArchiveError(f"{name}: dtype {dtype.str:.20} came, real numbers are needed")
+    return dtype, shape, "F" if fortran else "C"

@@ -1,0 +1,13 @@
+"""Text that comes from files, before it is shown."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+
+def clean(value: Any) -> Any:
+    """A text whose control characters, which a terminal would obey, are question marks; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    return "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else "?" for c in value)
