@@ -122,6 +122,14 @@ def load_columns(source, i, c, a, w):
 
 
 @part
+def double(source, out):
+    """out = 2 · source: what comes twice in a second derivative is added once."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = source[i, j] + source[i, j]
+
+
+@part
 def load_inputs(inputs, k, x):
     """Data k, k + 1, … into the columns of x (p, width), with zeros as above."""
     for q in range(x.shape[1]):
@@ -139,7 +147,7 @@ def network_block(calls, particles, direction, c, inputs, kept, total):
     tile = zero_tiles(order + 1, _FORWARD_ROWS, width, total)
     dz = zero_tiles(1, _FORWARD_ROWS, width, total)[0]
     w, a = np.zeros((_FORWARD_ROWS, p), total.dtype), np.zeros((c, _FORWARD_ROWS), total.dtype)
-    dw, da = np.zeros_like(w), np.zeros_like(a)
+    dw, da, twice = np.zeros_like(w), np.zeros_like(a), np.zeros_like(a)
     for k in range(0, n, width):
         load_inputs(inputs, k, x)
         f[:] = 0
@@ -148,6 +156,7 @@ def network_block(calls, particles, direction, c, inputs, kept, total):
             multiply(w, x, tile[0], True)
             if order > 0:
                 load_rows(direction, i, c, da, dw)
+                double(da, twice)
                 multiply(dw, x, dz, True)
             fill_jets(jets, tile, _FORWARD_ROWS * width)
             chain_forward(tile, dz)
@@ -156,8 +165,7 @@ def network_block(calls, particles, direction, c, inputs, kept, total):
                 multiply(da, tile[0], f[1], False)
                 multiply(a, tile[1], f[1], False)
             if order > 1:
-                multiply(da, tile[1], f[2], False)
-                multiply(da, tile[1], f[2], False)
+                multiply(twice, tile[1], f[2], False)
                 multiply(a, tile[2], f[2], False)
         for j in range(order + 1):
             for o in range(c):
@@ -174,12 +182,13 @@ def gradient_block(calls, particles, direction, c, inputs, r, kept, gradient):
     tile = zero_tiles(order + 2, _BACKWARD_ROWS, width, gradient)
     dz = zero_tiles(1, _BACKWARD_ROWS, width, gradient)[0]
     s = zero_tiles(order + 1, _BACKWARD_ROWS, width, gradient)
-    w, a = zero_tiles(2, p, width, gradient), zero_tiles(2, c, width, gradient)
+    w, a = zero_tiles(2, p, width, gradient), zero_tiles(3, c, width, gradient)
     g, g_a = zero_tiles(1, p, width, gradient)[0], zero_tiles(1, c, width, gradient)[0]
     for i in range(0, particles.shape[0], width):
         load_columns(particles, i, c, a[0], w[0])
         if order > 0:
             load_columns(direction, i, c, a[1], w[1])
+            double(a[1], a[2])
         g[:] = 0
         g_a[:] = 0
         for k in range(0, n, _BACKWARD_ROWS):
@@ -194,8 +203,7 @@ def gradient_block(calls, particles, direction, c, inputs, r, kept, gradient):
                 multiply(r[0, k:m], a[1], s[1, :rows], False)
             if order > 1:
                 multiply(r[2, k:m], a[0], s[2, :rows], True)
-                multiply(r[1, k:m], a[1], s[2, :rows], False)
-                multiply(r[1, k:m], a[1], s[2, :rows], False)
+                multiply(r[1, k:m], a[2], s[2, :rows], False)
             fill_jets(jets, tile, rows * width)
             chain_backward(tile, dz, s, rows)
             for j in range(order + 1):

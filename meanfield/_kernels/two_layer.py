@@ -15,8 +15,13 @@ not on the number of threads. No array of N × n numbers is held: of the pre-act
 inputs only, where computing them again in the backward pass takes a third of the time; what does not fit is computed again. For
 100 inputs, filling fresh memory took as long as computing them again.
 
-Drivers are compiled when first needed, one for each precision and kind of tile: ``tiles`` for few inputs, ``wide`` with BLAS for
-many. They call the loop over an activation by its address, which is compiled for each activation, precision and order.
+Drivers are compiled when first needed, one for each precision and kind of tile: ``tiles`` for up to ``FEW_INPUTS`` inputs,
+the bias counted, ``wide`` with BLAS for more. They call the loop over an activation by its address, which is compiled for each
+activation, precision and order.
+
+Where to change over was measured at 4000 particles and 600 data on one thread with AVX-512. In float64 both take the same time
+at 11 inputs, loops are 1.15 times as fast at 13, BLAS is 1.2 times as fast from 17 to 65. In float32 BLAS is 1.1 times as fast at
+9 to 11, and 1.3 to 1.6 times at 13 to 49.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ from .threads import run_blocks
 
 __all__ = ["ACTIVATIONS", "gradient_jet", "network_jet", "room"]
 
-FEW_INPUTS = 32
+FEW_INPUTS = 16
 MANY_INPUTS = 256
 KEPT_BYTES = (
     1 << 25
