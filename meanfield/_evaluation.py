@@ -86,7 +86,11 @@ def group_sums(
         memory.kept = two_layer.room(order, inputs, bounds)
     sums = np.empty((len(groups) - 1, order + 1, len(inputs), network.output_dim), particles.dtype)
     for rows in _data_slices(sums):
-        partials = np.empty((len(bounds) - 1, *sums[:, :, rows].shape[1:]), particles.dtype)
+        part = sums[:, :, rows]
+        one_block_each = len(bounds) == len(groups) and part.flags.c_contiguous
+        partials = (
+            part if one_block_each else np.empty((len(bounds) - 1, *part.shape[1:]), part.dtype)
+        )
         two_layer.network_jet(
             two_layer.ACTIVATIONS.index(network.activation),
             order,
@@ -99,8 +103,9 @@ def group_sums(
             None if memory is None else memory.kept,
             rows.start,
         )
-        for g, (first, last) in enumerate(itertools.pairwise(first_blocks)):
-            np.sum(partials[first:last], axis=0, out=sums[g, :, rows])
+        if not one_block_each:
+            for g, (first, last) in enumerate(itertools.pairwise(first_blocks)):
+                np.sum(partials[first:last], axis=0, out=part[g])
     return sums
 
 

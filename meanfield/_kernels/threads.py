@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import functools
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -25,16 +27,34 @@ _SHARES_PER_THREAD = 4  # so that a thread that was held up does not hold up the
 
 
 def run_blocks(compute: Callable[[int, int], None], n_blocks: int, work: int, blas: bool) -> None:
-    """compute(first, last) for ranges of blocks that make up all, on as many threads as so many multiply-adds are worth."""
+    """compute(first, last) for ranges of blocks that make up all, on as many threads as so many multiply-adds are worth.
+
+    The caller is one of them: small work is done before the others have woken, which on a virtual machine may take half a
+    millisecond.
+    """
     threads = max(1, min(numba.get_num_threads(), n_blocks, work // _WORK_PER_THREAD))
     with _one_blas_thread() if blas else nullcontext():
         if threads == 1:
             compute(0, n_blocks)
             return
         shares = min(n_blocks, _SHARES_PER_THREAD * threads)
-        bounds = [i * n_blocks // shares for i in range(shares + 1)]
-        for _ in _pool(os.getpid(), threads).map(compute, bounds[:-1], bounds[1:]):
-            pass
+        waiting = deque(pairwise(i * n_blocks // shares for i in range(shares + 1)))
+
+        def take_shares() -> None:
+            while True:
+                try:
+                    share = waiting.popleft()
+                except IndexError:  # none left
+                    return
+                compute(*share)
+
+        others = [_pool(os.getpid(), threads - 1).submit(take_shares) for _ in range(threads - 1)]
+        try:
+            take_shares()
+        finally:
+            for other in others:
+                if not other.cancel():  # it was awake in time
+                    other.result()
 
 
 @functools.lru_cache(maxsize=8)

@@ -56,6 +56,18 @@ def test_blas_has_one_thread_in_each_of_ours_and_its_own_again_after(of_four):
     assert [library.num_threads for library in threads._blas_libraries()] == before
 
 
+@pytest.mark.parametrize("failing", range(8))
+def test_what_a_block_raises_is_raised_whichever_thread_had_it(of_four, failing):
+    def compute(first, last):
+        time.sleep(0.01)
+        if first <= failing < last:
+            raise IndexError(failing)  # as compiled code raises with its checks on
+
+    threads.use_threads(2)
+    with pytest.raises(IndexError, match=str(failing)):
+        threads.run_blocks(compute, 8, MUCH, False)
+
+
 def test_little_work_wakes_no_thread(of_four):
     main = threading.current_thread().name
     assert at_work(16, 100_000)[0] == {main}
