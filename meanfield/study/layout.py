@@ -40,6 +40,7 @@ SPECTRUM = {
 # what files of older versions may lack; it is read as NaN
 NEWER = {
     "sharpness_residual",
+    "hessian_residuals",
     "dissipated",
     "gradients",
     "hvps",

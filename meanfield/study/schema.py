@@ -122,7 +122,7 @@ def require_layout(file: h5py.File, layout: RunLayout) -> None:
         for key, rest in expected.items():
             dataset = file[name].get(key)
             leaf = key.rpartition("/")[2]
-            if dataset is None and (leaf in NEWER or leaf == "hessian_residuals"):
+            if dataset is None and leaf in NEWER:
                 continue
             if dataset is None or dataset.shape[1:] != rest or dataset.maxshape[:1] != (None,):
                 raise RunFileError(f"{file.filename}: {name}/{key} is not what its study writes")

@@ -92,7 +92,7 @@ def _last(values: NDArray[np.float64]) -> float | None:
 
 
 def _balance_residual(observables: dict[str, NDArray[np.float64]]) -> float | None:
-    """Of the balance of the free energy; None for maps."""
+    """Largest |F(t) − F(0) − ∫ (dF/dt) dt|: how far the scheme in time is from the flow; None for maps."""
     found = balance(observables)
     return None if found is None or found.residual is None else _finite(found.residual)
 

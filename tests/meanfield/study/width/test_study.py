@@ -27,6 +27,11 @@ def files(folder, pattern="*.h5"):
             continue
 
 
+def finished_files(folder):
+    """Those in their places: a run's file is whole before it leaves the folder in which it was made."""
+    return [path for path in files(folder) if path.parent.suffix != ".work"]
+
+
 def assert_same(folder, other):
     assert files(folder) == files(other) and len(files(folder)) == 6
     for path in files(folder):
@@ -199,16 +204,12 @@ def test_killed_and_started_again_it_has_the_same_files(tiny, tiny_study, tmp_pa
     command = [*COMMAND, "--out", str(folder), "--jobs", jobs]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     give_up = time.monotonic() + 120
-    while len(files(folder)) < finished or not files(folder, "run.h5.partial"):
+    while len(finished_files(folder)) < finished or not files(folder, "run.h5.partial"):
         assert first.poll() is None and time.monotonic() < give_up
         time.sleep(0.001)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    kept = {
-        path: (folder / path).stat().st_mtime_ns
-        for path in files(folder)
-        if path.name != "run.h5.partial"
-    }
+    kept = {path: (folder / path).stat().st_mtime_ns for path in finished_files(folder)}
     assert not (folder / "study.h5").exists()
     second = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert second.returncode == 0, second.stderr
@@ -228,7 +229,7 @@ def test_ctrl_c_keeps_what_is_finished(tiny, tmp_path):
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     give_up = time.monotonic() + 200
-    while not files(folder):
+    while not finished_files(folder):
         assert process.poll() is None and time.monotonic() < give_up
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all
