@@ -23,11 +23,11 @@ Array = NDArray[np.floating[Any]]
 # Of consecutive groups: group g is the particles bounds[g] to bounds[g + 1].
 Bounds = tuple[int, ...]
 
-# A group is the least that a process can have. Smaller ones than this cost time: there are few of them even so.
-GROUP = 32
-FEWEST_GROUPS, MOST_GROUPS = 4, 16
+# A group is the least that a process can have. Smaller ones cost time: of a few there are 4 groups even so, of more than 224 at
+# least 8, and 16 once these have what a matrix product of many inputs wants.
+GROUP, LARGE_GROUP = 32, 256
+FEWEST_GROUPS, MANY_GROUPS, MOST_GROUPS = 4, 8, 16
 BLOCKS_PER_GROUP = 16
-BLOCK = 128  # particles, or a multiple, of a block that is not all of a group: a whole number of every tile
 
 _PARTIALS_BYTES = 32_000_000  # of the partial sums over blocks that are held at once
 _LEAST_DATA = 1024  # at once, a multiple of every tile
@@ -41,8 +41,10 @@ class Memory:
 
 @functools.lru_cache
 def group_bounds(n_particles: int) -> Bounds:
-    """The bounds (G + 1) of the groups: ⌈N/32⌉ of them, but from 4 (or N, if less) to 16."""
-    n_groups = min(max(-(-n_particles // GROUP), FEWEST_GROUPS), MOST_GROUPS, n_particles)
+    """The bounds (G + 1) of the groups: ⌈N/32⌉ of them, but from 4 (or N, if less) to 8; ⌈N/256⌉ if that is more, up to 16."""
+    small, large = -(-n_particles // GROUP), -(-n_particles // LARGE_GROUP)
+    n_groups = max(min(small, MANY_GROUPS), large, FEWEST_GROUPS)
+    n_groups = min(n_groups, MOST_GROUPS, n_particles)
     return tuple(g * n_particles // n_groups for g in range(n_groups + 1))
 
 
@@ -81,7 +83,7 @@ def group_sums(
     particles = _massive(network, _packed(network, particles, 1.0), masses)
     if direction is not None:
         direction = _massive(network, _packed(network, direction, 0.0), masses)
-    bounds, first_blocks = _blocks(groups)
+    bounds, first_blocks = _blocks(groups, two_layer.block_size(inputs))
     if memory is not None:
         memory.kept = two_layer.room(order, inputs, bounds)
     sums = np.empty((len(groups) - 1, order + 1, len(inputs), network.output_dim), particles.dtype)
@@ -144,7 +146,8 @@ def gradient_jet(
     particles = _packed(network, particles, 1.0)
     if direction is not None:
         direction = _packed(network, direction, 0.0)
-    bounds, _ = _blocks(group_bounds(len(particles)) if groups is None else groups)
+    groups = group_bounds(len(particles)) if groups is None else groups
+    bounds, _ = _blocks(groups, two_layer.block_size(inputs))
     gradient = np.empty_like(particles)
     two_layer.gradient_jet(
         two_layer.ACTIVATIONS.index(network.activation),
@@ -162,16 +165,16 @@ def gradient_jet(
 
 
 @functools.lru_cache
-def _blocks(groups: Bounds) -> tuple[NDArray[np.int64], Bounds]:
+def _blocks(groups: Bounds, block: int) -> tuple[NDArray[np.int64], Bounds]:
     """The bounds (B + 1) of all blocks, and the number (groups + 1) of the block with which each group begins.
 
-    The blocks of a group are equal up to its last and depend on its size alone.
+    The blocks of a group are equal up to its last, of `block` particles or a multiple, and depend on its size alone.
     """
     bounds: list[int] = []
     first_blocks = [0]
     for begin, end in itertools.pairwise(groups):
-        count = min(-(-(end - begin) // BLOCK), BLOCKS_PER_GROUP)
-        size = -(-(end - begin) // (count * BLOCK)) * BLOCK
+        count = min(-(-(end - begin) // block), BLOCKS_PER_GROUP)
+        size = -(-(end - begin) // (count * block)) * block
         bounds += range(begin, end, size)
         first_blocks.append(len(bounds))
     array = np.array([*bounds, groups[-1]], dtype=np.int64)

@@ -11,46 +11,44 @@ from __future__ import annotations
 
 import functools
 import os
-from collections import deque
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
-from itertools import pairwise
+from queue import SimpleQueue
 from typing import Any
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
+
+from .atomic import wait_for_change
+from .jit import COMPILED
+
+Counter = NDArray[np.int64]
 
 # Multiply-adds that are worth waking a thread for, some 0.2 ms of work. On a busy machine waking it can cost milliseconds.
 _WORK_PER_THREAD = 1_000_000
-_SHARES_PER_THREAD = 4  # so that a thread that was held up does not hold up the others
+_TRIES_AWAKE = 300_000  # of an idle thread, some 0.2 ms
 
 
-def run_blocks(compute: Callable[[int, int], None], n_blocks: int, work: int, blas: bool) -> None:
-    """compute(first, last) for ranges of blocks that make up all, on as many threads as so many multiply-adds are worth.
+def run_blocks(compute: Callable[[Counter], None], n_blocks: int, work: int, blas: bool) -> None:
+    """compute(counter) on as many threads as so many multiply-adds are worth; together they do all blocks.
 
-    The caller is one of them: small work is done before the others have woken, which on a virtual machine may take half a
-    millisecond.
+    Each call takes the next block from the counter (`atomic.take`) until all are taken. The caller is one of the threads: small
+    work is done before the others have woken, which on a virtual machine may take half a millisecond.
     """
     threads = max(1, min(numba.get_num_threads(), n_blocks, work // _WORK_PER_THREAD))
+    counter = np.zeros(1, np.int64)
     with _one_blas_thread() if blas else nullcontext():
-        if threads == 1:
-            compute(0, n_blocks)
+        if threads == 1 or not COMPILED:
+            compute(counter)
             return
-        shares = min(n_blocks, _SHARES_PER_THREAD * threads)
-        waiting = deque(pairwise(i * n_blocks // shares for i in range(shares + 1)))
-
-        def take_shares() -> None:
-            while True:
-                try:
-                    share = waiting.popleft()
-                except IndexError:  # none left
-                    return
-                compute(*share)
-
-        others = [_pool(os.getpid(), threads - 1).submit(take_shares) for _ in range(threads - 1)]
+        helpers = _helpers(os.getpid(), threads - 1)
+        others = [helper.ask(compute, counter) for helper in helpers]
         try:
-            take_shares()
+            compute(counter)
         finally:
             for other in others:
                 if not other.cancel():  # it was awake in time
@@ -58,9 +56,40 @@ def run_blocks(compute: Callable[[int, int], None], n_blocks: int, work: int, bl
 
 
 @functools.lru_cache(maxsize=8)
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+def _helpers(process: int, count: int) -> list[_Helper]:
     """Idle threads, of this process: those of its parent did not survive the fork."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="meanfield")
+    return [_Helper() for _ in range(count)]
+
+
+class _Helper:
+    """A thread that does what it is asked, and stays awake for a moment after: the next kernel is mostly near."""
+
+    def __init__(self) -> None:
+        self._asked = np.zeros(1, np.int64)
+        self._requests: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+        threading.Thread(target=self._serve, name="meanfield", daemon=True).start()
+
+    def ask(self, function: Callable[..., None], *arguments: Any) -> Future[None]:
+        """The function, called with the arguments by the thread, if that is free before the request is cancelled."""
+        future: Future[None] = Future()
+        self._requests.put((future, function, arguments))
+        self._asked[0] += 1
+        return future
+
+    def _serve(self) -> None:
+        done = 0
+        while True:
+            wait_for_change(self._asked, done, _TRIES_AWAKE)
+            future, function, arguments = self._requests.get()
+            done += 1
+            if future.set_running_or_notify_cancel():
+                try:
+                    function(*arguments)
+                except BaseException as error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(None)
+            del future, function, arguments  # what they hold is not ours to keep while waiting
 
 
 def use_cores(count: int) -> None:

@@ -11,9 +11,9 @@ fixed direction ``(ȧ, ẇ)`` of the particles ``(a, w)``. Two drivers cover eve
   ``∇_w``: ``Σ_k x_k`` times ``s σ'``, ``ṡ σ' + s σ''ż``, ``s̈ σ' + 2 ṡ σ''ż + s σ‴ż²``.
 
 Particles come in blocks that the caller chooses, and a block is summed in one order by one thread: results depend on the blocks,
-not on the number of threads. No array of N × n numbers is held: of the pre-activations at most ``KEPT_BYTES``, and for many
-inputs only, where computing them again in the backward pass takes a third of the time; what does not fit is computed again. For
-100 inputs, filling fresh memory took as long as computing them again.
+not on the number of threads. No array of N × n numbers is held: of the pre-activations at most ``KEPT_BYTES``, from
+``KEPT_INPUTS`` inputs on, where computing them again takes a fifth of the time of a gradient or more (a third at 3000); for 20
+inputs, filling memory took longer. What does not fit is computed again.
 
 Drivers are compiled when first needed, one for each precision and kind of tile: ``tiles`` for up to ``FEW_INPUTS`` inputs,
 the bias counted, ``wide`` with BLAS for more. They call the loop over an activation by its address, which is compiled for each
@@ -34,16 +34,16 @@ from numpy.typing import NDArray
 
 from . import activations, neurons, products, tiles, wide
 from .activations import ACTIVATIONS
+from .atomic import take
 from .jit import driver
-from .threads import run_blocks
+from .threads import Counter, run_blocks
 
 __all__ = ["ACTIVATIONS", "gradient_jet", "network_jet", "room"]
 
 FEW_INPUTS = 16
-MANY_INPUTS = 256
-KEPT_BYTES = (
-    1 << 25
-)  # as of 2000 particles at 2000 data; a small part of what a process takes anyway
+BLOCK = 128
+KEPT_BYTES = 1 << 25  # as of 2000 particles at 2000 data; a small part of what a process takes
+KEPT_INPUTS = 64
 FUSED = ("tanh",)  # activations that are worth a driver of their own: one more to compile
 _MODULES = {"neurons": neurons, "tiles": tiles, "wide": wide}
 
@@ -80,10 +80,10 @@ def network_jet(
     if kind == "tiles":
         inputs = _padded(inputs)
 
-    def compute(first: int, last: int) -> None:
+    def compute(counter: Counter) -> None:
         compiled(
             (scalar, blas), particles, direction, n_outputs, inputs,
-            bounds, kept, first_datum, partials, first, last,
+            bounds, counter, kept, first_datum, partials,
         )  # fmt: skip
 
     run_blocks(compute, len(bounds) - 1, _work(order, particles, inputs), kind == "wide")
@@ -121,19 +121,24 @@ def gradient_jet(
             [r, np.zeros((len(r), len(inputs) - r.shape[1], r.shape[2]), real)], axis=1
         )
 
-    def compute(first: int, last: int) -> None:
+    def compute(counter: Counter) -> None:
         compiled(
             (scalar, blas), particles, direction, n_outputs, inputs, r,
-            bounds, kept, gradient, first, last,
+            bounds, counter, kept, gradient,
         )  # fmt: skip
 
     run_blocks(compute, len(bounds) - 1, _work(order, particles, inputs), kind == "wide")
 
 
+def block_size(inputs: Array) -> int:
+    """Particles, or a multiple, of a block: a whole number of every tile."""
+    return wide.MOST_ROWS if inputs.shape[1] >= wide.MANY_INPUTS else BLOCK
+
+
 def room(order: int, inputs: Array, bounds: Bounds) -> Array:
     """An array (order + 1, rows, n) for `kept`: as many blocks from the first on as fit into ``KEPT_BYTES``, if it pays."""
     per_row = (order + 1) * len(inputs) * inputs.itemsize
-    most = KEPT_BYTES // per_row if inputs.shape[1] >= MANY_INPUTS else 0
+    most = KEPT_BYTES // per_row if inputs.shape[1] >= KEPT_INPUTS else 0
     rows = max(bound for bound in bounds if bound <= most)
     return np.empty((order + 1, rows, len(inputs)), inputs.dtype)
 
@@ -169,14 +174,16 @@ def _network_driver(real: Any, kind: str) -> Any:
     block = _MODULES[kind].network_block
 
     @driver(f"network_{real.__name__}_{kind}")
-    def network(calls, particles, direction, c, inputs, bounds, kept, k, partials, first, last):
+    def network(calls, particles, direction, c, inputs, bounds, counter, kept, k, partials):
         own = kept[:, :, k : k + len(inputs)]
-        for b in range(first, last):
+        b = take(counter)
+        while b < len(bounds) - 1:
             i, j = bounds[b], bounds[b + 1]
             if i == j:
                 partials[b] = 0
             else:
                 block(calls, particles[i:j], direction[i:j], c, inputs, own[:, i:j], partials[b])
+            b = take(counter)
 
     return network
 
@@ -186,11 +193,13 @@ def _gradient_driver(real: Any, kind: str) -> Any:
     block = _MODULES[kind].gradient_block
 
     @driver(f"gradient_{real.__name__}_{kind}")
-    def gradient(calls, particles, direction, c, inputs, r, bounds, kept, out, first, last):
-        for b in range(first, last):
+    def gradient(calls, particles, direction, c, inputs, r, bounds, counter, kept, out):
+        b = take(counter)
+        while b < len(bounds) - 1:
             i, j = bounds[b], bounds[b + 1]
             if i < j:
                 x, v = particles[i:j], direction[i:j]
                 block(calls, x, v, c, inputs, r, kept[:, i:j], out[i:j])
+            b = take(counter)
 
     return gradient

@@ -1,7 +1,8 @@
 """Blocks of particles for many inputs: matrix products by BLAS, on tiles of rows of particles and columns of data.
 
-BLAS copies its operands, so that its rate depends on the tile: at 100 inputs it was a fifth lower with 64 rows than with 128, and
-more than 256 columns gained nothing. At 3000 inputs, whole matrices in place of tiles of 128 rows would gain a quarter.
+BLAS copies its operands, so that its rate depends on the tile. At 100 inputs it was a fifth lower with 64 rows than with 128, and
+more than 256 columns gained nothing. At 3000 inputs, 250 rows and 500 columns gave 50 to 60 GFLOP/s, as whole matrices do, where
+125 rows and 256 columns gave 30 to 45.
 
 Where inputs are many and there is room, z and ż of the forward pass are kept for the backward pass, which then takes two thirds
 of the products: `kept` (order + 1, rows, n) has a row for each particle of the block, or none, and then they are computed again,
@@ -17,13 +18,17 @@ from .chain import chain_backward, chain_forward
 from .jit import part
 from .products import multiply
 
+MANY_INPUTS = 256
 _ROWS, _COLUMNS = 128, 256
+MOST_ROWS, _MOST_COLUMNS = 256, 512
 
 
 @part
-def tile_size(n_particles, n):
+def tile_size(n_particles, n, p):
     """Particles and data of a tile; it must not depend on which share of the data this is."""
-    return min(_ROWS, n_particles), min(_COLUMNS, n)
+    if p < MANY_INPUTS:
+        return min(_ROWS, n_particles), min(_COLUMNS, n)
+    return min(MOST_ROWS, n_particles), min(_MOST_COLUMNS, n)
 
 
 @part
@@ -57,7 +62,7 @@ def network_block(calls, particles, direction, c, inputs, kept, total):
     """Σ_i a_i σ(w_i·x) over some particles, and its derivatives along the direction, into total (order + 1, n, c)."""
     jets, gemm = calls
     order, n = total.shape[0] - 1, inputs.shape[0]
-    rows, columns = tile_size(particles.shape[0], n)
+    rows, columns = tile_size(particles.shape[0], n, inputs.shape[1])
     one = total.dtype.type(1)
     work = np.empty((order + 1) * rows * columns, total.dtype)
     dz_work = np.empty(rows * columns, total.dtype)
@@ -90,7 +95,7 @@ def gradient_block(calls, particles, direction, c, inputs, r, kept, gradient):
     """The m-th derivative of Σ_k r_k·∇_θ[a σ(w·x_k)] for some particles, m + 1 = len(r), into gradient (particles, c + p)."""
     jets, gemm = calls
     order, n = r.shape[0] - 1, inputs.shape[0]
-    rows, columns = tile_size(particles.shape[0], n)
+    rows, columns = tile_size(particles.shape[0], n, inputs.shape[1])
     nothing, one = gradient.dtype.type(0), gradient.dtype.type(1)
     work = np.empty((order + 2) * rows * columns, gradient.dtype)
     dz_work = np.empty(rows * columns, gradient.dtype)

@@ -31,7 +31,7 @@ def spread(risk: Risk, n_particles: int, comm: Any = None) -> SpreadRisk:
     risk : Risk
         The same on every process.
     n_particles : int
-        N. Of processes there may be as many as groups: min(N, 4), one more per 32 particles beyond 128, at most 16.
+        N. Of processes there may be as many as groups: ⌈N/32⌉, but from min(N, 4) to 8; ⌈N/256⌉ if that is more, up to 16.
     comm : mpi4py.MPI.Comm, optional
         By default ``MPI.COMM_WORLD``.
 

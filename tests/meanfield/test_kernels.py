@@ -67,15 +67,16 @@ def test_jets_match_plain_sums(n_particles, n_data, n_outputs, d):
         assert np.allclose(gradient, expected, rtol=0, atol=8 * EPS * scale)
 
 
+@pytest.mark.parametrize("block", [128, 256])
 @pytest.mark.parametrize("n_particles", [1, 15, 16, 400, 4000, 100_000])
-def test_blocks_are_whole_tiles_and_depend_on_the_size_of_their_group_alone(n_particles):
+def test_blocks_are_whole_tiles_and_depend_on_the_size_of_their_group_alone(n_particles, block):
     groups = _evaluation.group_bounds(n_particles)
-    bounds, first_blocks = _evaluation._blocks(groups)
+    bounds, first_blocks = _evaluation._blocks(groups, block)
     assert np.array_equal(bounds[list(first_blocks)], groups)
     cuts = {}
     for first, last in itertools.pairwise(first_blocks):
         sizes = np.diff(bounds[first : last + 1])
-        assert np.all(sizes > 0) and np.all(sizes[:-1] % _evaluation.BLOCK == 0)
+        assert np.all(sizes > 0) and np.all(sizes[:-1] % block == 0)
         assert cuts.setdefault(sizes.sum(), tuple(sizes)) == tuple(sizes)
 
 
@@ -85,7 +86,7 @@ def test_a_share_of_the_groups_is_computed_to_the_same_bits(d):
     rng = np.random.default_rng(2)
     theta, dtheta = rng.standard_normal((2, 150, 1 + d))
     x, r = rng.standard_normal((50, d)), rng.standard_normal((3, 50, 1))
-    bounds, first_blocks = _evaluation._blocks(_evaluation.group_bounds(len(theta)))
+    bounds, first_blocks = _evaluation._blocks(_evaluation.group_bounds(len(theta)), 128)
 
     def evaluate(first, last):
         share = slice(bounds[first], bounds[last])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import meanfield
-from meanfield._kernels import threads
+from meanfield._kernels import atomic, threads
 from meanfield.study.width import study as width_study
 from meanfield.study.width.plan import Run
 from meanfield.study.width.study import Execution
@@ -28,13 +28,14 @@ def of_four(monkeypatch):
 
 
 def at_work(n_blocks, work, blas=False):
-    """The threads that computed, the blocks they did, and the threads that BLAS had meanwhile."""
+    """The threads that came, the blocks they did, and the threads that BLAS had meanwhile."""
     names, blocks, of_blas = set(), [], set()
 
-    def compute(first, last):
-        time.sleep(0.02)  # long enough for the others to take their share
-        names.add(threading.current_thread().name)
-        blocks.extend(range(first, last))
+    def compute(counter):
+        names.add(threading.get_ident())
+        while (block := atomic.take(counter)) < n_blocks:
+            time.sleep(0.02)  # long enough for the others to take their share
+            blocks.append(block)
         of_blas.update(library.num_threads for library in threads._blas_libraries())
 
     threads.run_blocks(compute, n_blocks, work, blas)
@@ -58,10 +59,11 @@ def test_blas_has_one_thread_in_each_of_ours_and_its_own_again_after(of_four):
 
 @pytest.mark.parametrize("failing", range(8))
 def test_what_a_block_raises_is_raised_whichever_thread_had_it(of_four, failing):
-    def compute(first, last):
-        time.sleep(0.01)
-        if first <= failing < last:
-            raise IndexError(failing)  # as compiled code raises with its checks on
+    def compute(counter):
+        while (block := atomic.take(counter)) < 8:
+            time.sleep(0.01)
+            if block == failing:
+                raise IndexError(block)  # as compiled code raises with its checks on
 
     threads.use_threads(2)
     with pytest.raises(IndexError, match=str(failing)):
@@ -69,7 +71,7 @@ def test_what_a_block_raises_is_raised_whichever_thread_had_it(of_four, failing)
 
 
 def test_little_work_wakes_no_thread(of_four):
-    main = threading.current_thread().name
+    main = threading.get_ident()
     assert at_work(16, 100_000)[0] == {main}
     assert len(at_work(16, 3_000_000)[0]) <= 3
 

@@ -1,0 +1,62 @@
+"""Counters, arrays (1,) of int64, that several threads may read and raise at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+from numba.extending import intrinsic
+
+from .jit import COMPILED, driver, part
+
+_INTEGER = numba.types.intp
+
+
+@intrinsic
+def _raise_at(typing_context, address):
+    """Add one to the integer at an address, and return what it was."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.atomic_rmw(
+            "add", _pointer(builder, *arguments), arguments[0].type(1), "acq_rel"
+        )
+
+    return _INTEGER(address), generate
+
+
+@intrinsic
+def _load_from(typing_context, address):
+    """The integer at an address, as it is now."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.load_atomic(_pointer(builder, *arguments), "acquire", 8)
+
+    return _INTEGER(address), generate
+
+
+_raise_any: Any = _raise_at
+_load_any: Any = _load_from
+
+
+def _pointer(builder: Any, address: Any) -> Any:
+    return builder.inttoptr(address, address.type.as_pointer())
+
+
+def _take_compiled(counter):
+    return _raise_any(counter.ctypes.data)
+
+
+def _take_plainly(counter):
+    counter[0] += 1
+    return counter[0] - 1
+
+
+#: counter → what it was, raised by one: no two threads are told the same.
+take = part(_take_compiled if COMPILED else _take_plainly)
+
+
+@driver("wait_for_change")
+def wait_for_change(counter, seen, tries):
+    """Return as soon as the counter is not what was seen, or after so many tries, of about a nanosecond each."""
+    while tries > 0 and _load_any(counter.ctypes.data) == seen:
+        tries -= 1
