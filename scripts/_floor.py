@@ -11,7 +11,7 @@ from _step_peers import Size
 
 _MATRIX = {"float64": 1024, "float32": 1536}
 _VECTOR = 2048  # elements that a thread evaluates tanh of again and again, in its first caches
-_PASSES = 1000
+_PASSES = 20_000  # so that it takes long against waking the threads
 _STREAM = 2**22  # elements; three arrays of them are far larger than caches
 #: Up to so many inputs the floor computes tanh twice.
 FEW_INPUTS = 32
