@@ -109,13 +109,15 @@ def _sources() -> str:
 def _wide_vectors(typing_context):
     """Ask LLVM for 512-bit vectors in the function that calls this; by itself it takes 256 on processors that have them.
 
-    And not to put that function into its callers, whose compilation would take several times as long.
+    And for a stack at a cache line, or vectors that do not fit into registers are loaded back from two; and not to put that
+    function into its callers, whose compilation would take several times as long.
     """
 
     def generate(context, builder, signature, arguments):
         builder.function.attributes.add("noinline")
         # llvmlite's own `add` knows only attributes without a value.
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        set.add(builder.function.attributes, "alignstack(64)")
         return context.get_dummy_value()
 
     return numba.types.none(), generate

@@ -1,87 +1,192 @@
-"""Gradients with one output and at most four weights a particle: activations take most of the time, and nothing is stored.
+"""Few inputs and one output: one pass takes the weighted inputs, activates them and adds up, and nothing is stored in between.
 
-One pass takes the weighted inputs, activates them and adds up, four particles (forward) or four data (backward) at a time, so
-that sums are loaded and stored once for four activations. A tile is one array with rows of fixed length, which tells the
-compiler that they do not overlap: first the rows that vectors run along, then one row for each particle or datum, of which only
-the first entries are used.
+Particles (forward) or data (backward) come four at a time, so that sums are loaded and stored once for four activations, whose
+arguments are computed first: a processor looks no further ahead than one activation. A tile is one array with rows of fixed
+length, which tells the compiler that they do not overlap: first the rows that vectors run along, then one row for each particle
+or datum, of which only the first entries are used. The sums over inputs are written out for each number of them, and compiled
+when first needed.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
 
 from .activations import jet
-from .jit import COMPILED, call_address, callback, carray, named, part, wide_vectors
+from .jit import COMPILED, call_address, callback, carray, inlined, named, part, wide_vectors
 
-WEIGHTS = 4
-_MOST_BYTES = 2048  # that vectors run along
-_ROW_BYTES = (
-    _MOST_BYTES + 64
-)  # of a row; an odd number of cache lines, so that rows do not compete for places in the cache
+_FIRST_CACHE = 24_576  # bytes of it for the rows that vectors run along
+_LINE = 64  # bytes; rows are an odd number of cache lines, so that they do not compete for places in the cache
 _AT_ONCE = 32  # rows of particles or data in a tile
-_ROW_UNIT = 64  # bytes of a vector
-_FORWARD, _BACKWARD = WEIGHTS + 1, 2 * WEIGHTS + 2  # rows that vectors run along
+
+Function = Callable[..., Any]
+
+
+def forward_rows(p: int, order: int) -> int:
+    """Rows that vectors run along: x, then f and its derivatives."""
+    return p + 1 + order
+
+
+def backward_rows(p: int, order: int) -> int:
+    """Rows that vectors run along: w, a, and ẇ, ȧ if there is a direction, then the gradient with respect to w, a."""
+    return (p + 1) * (2 if order == 0 else 3)
 
 
 @functools.cache
-def forward_sums(name: str, real: Any) -> Any:
-    """Tiles x₀ … x₃, f, then (w₀ … w₃, a) of particles: f += Σ a σ(w·x), in the first `width` entries."""
-    sigma = jet(name, real)
+def forward_sums(name: str, real: Any, p: int, order: int) -> Any:
+    """Tiles x, f, ḟ, f̈, then (w, a, ẇ, ȧ) of particles: f += Σ a σ(w·x) and its derivatives, in the first `width` entries."""
+    which = f"{name}_{real.__name__}_{p}_{order}"
+    sigma, entries, column, dot = jet(name, real), _entries(p), _column(p), _dot(p)
+    first, zero = forward_rows(p, order), real(0)
+    tile = _fixed_tile(first, real)
+
+    @inlined
+    @named(f"particle_{which}")
+    def particle(row):
+        w, a = entries(row, 0), row[p]
+        return (w, a, w, a) if order == 0 else (w, a, entries(row, p + 1), row[2 * p + 1])
+
+    @inlined
+    @named(f"terms_{which}")
+    def terms(one, z, x):
+        _, a, dw, da = one
+        h, s1, s2, _ = sigma(z)
+        if order == 0:
+            return a * h, zero, zero
+        dz = dot(dw, x)
+        bend = s1 * dz
+        return a * h, da * h + a * bend, da * bend + da * bend + a * (s2 * dz * dz)
 
     @part
-    @named(f"add_forward_{name}_{real.__name__}")
-    def add(t, width, count):
+    @named(f"add_forward_{which}")
+    def add(data, width, count):
         wide_vectors()
-        for q in range(_FORWARD, _FORWARD + count, 4):
-            v, w, y, z = t[q], t[q + 1], t[q + 2], t[q + 3]
-            v0, v1, v2, v3, va = v[0], v[1], v[2], v[3], v[4]
-            w0, w1, w2, w3, wa = w[0], w[1], w[2], w[3], w[4]
-            y0, y1, y2, y3, ya = y[0], y[1], y[2], y[3], y[4]
-            z0, z1, z2, z3, za = z[0], z[1], z[2], z[3], z[4]
+        t = tile(data)
+        for q in range(first, first + count, 4):
+            f, g = particle(t[q]), particle(t[q + 1])
+            h, i = particle(t[q + 2]), particle(t[q + 3])
             for k in range(width):
-                x0, x1, x2, x3 = t[0, k], t[1, k], t[2, k], t[3, k]
-                h0, _, _, _ = sigma(v0 * x0 + v1 * x1 + v2 * x2 + v3 * x3)
-                h1, _, _, _ = sigma(w0 * x0 + w1 * x1 + w2 * x2 + w3 * x3)
-                h2, _, _, _ = sigma(y0 * x0 + y1 * x1 + y2 * x2 + y3 * x3)
-                h3, _, _, _ = sigma(z0 * x0 + z1 * x1 + z2 * x2 + z3 * x3)
-                t[4, k] += va * h0 + wa * h1 + ya * h2 + za * h3
+                x = column(t, 0, k)
+                u, v, y, z = dot(f[0], x), dot(g[0], x), dot(h[0], x), dot(i[0], x)
+                b, c, d, e = terms(f, u, x), terms(g, v, x), terms(h, y, x), terms(i, z, x)
+                t[p, k] += b[0] + c[0] + d[0] + e[0]
+                if order > 0:
+                    t[p + 1, k] += b[1] + c[1] + d[1] + e[1]
+                if order > 1:
+                    t[p + 2, k] += b[2] + c[2] + d[2] + e[2]
 
-    return _compiled(add, f"forward_{name}", real)
+    return _compiled(add, f"forward_{which}", real)
 
 
 @functools.cache
-def backward_sums(name: str, real: Any) -> Any:
-    """Tiles w₀ … w₃, a, g₀ … g₃, g_a, then (x₀ … x₃, r) of data: g_a += Σ r σ(w·x) and g += Σ r a σ'(w·x) x."""
-    sigma = jet(name, real)
+def backward_sums(name: str, real: Any, p: int, order: int) -> Any:
+    """Tiles (w, a, ẇ, ȧ), g, g_a, then (x, r, ṙ, r̈) of data: g_a += Σ r σ(w·x) and g += Σ r a σ'(w·x) x, or their derivatives."""
+    which = f"{name}_{real.__name__}_{p}_{order}"
+    sigma, entries, column = jet(name, real), _entries(p), _column(p)
+    dot, add_four = _dot(p), _add_four(p)
+    first = backward_rows(p, order)
+    sums = first - p - 1
+    tile = _fixed_tile(first, real)
+
+    @inlined
+    @named(f"datum_{which}")
+    def datum(row):
+        return entries(row, 0), row[p], row[p + min(order, 1)], row[p + order]
+
+    @inlined
+    @named(f"slopes_{which}")
+    def slopes(one, z, a, dw, da):
+        """The factor of x, and the derivative along a."""
+        x, r, r1, r2 = one
+        h, s1, s2, s3 = sigma(z)
+        if order == 0:
+            return a * r * s1, r * h
+        dz = dot(dw, x)
+        bend, ds = s1 * dz, a * r1 + da * r
+        if order == 1:
+            return ds * s1 + a * r * (s2 * dz), r1 * h + r * bend
+        turn, dds = s2 * dz, a * r2 + (da * r1 + da * r1)
+        u = dds * s1 + (ds + ds) * turn + a * r * (s3 * dz * dz)
+        return u, r2 * h + (r1 + r1) * bend + r * (turn * dz)
 
     @part
-    @named(f"add_backward_{name}_{real.__name__}")
-    def add(t, width, count):
+    @named(f"add_backward_{which}")
+    def add(data, width, count):
         wide_vectors()
-        for q in range(_BACKWARD, _BACKWARD + count, 4):
-            v, w, y, z = t[q], t[q + 1], t[q + 2], t[q + 3]
-            v0, v1, v2, v3, vr = v[0], v[1], v[2], v[3], v[4]
-            w0, w1, w2, w3, wr = w[0], w[1], w[2], w[3], w[4]
-            y0, y1, y2, y3, yr = y[0], y[1], y[2], y[3], y[4]
-            z0, z1, z2, z3, zr = z[0], z[1], z[2], z[3], z[4]
+        t = tile(data)
+        for q in range(first, first + count, 4):
+            f, g, h, i = datum(t[q]), datum(t[q + 1]), datum(t[q + 2]), datum(t[q + 3])
             for k in range(width):
-                p0, p1, p2, p3, a = t[0, k], t[1, k], t[2, k], t[3, k], t[4, k]
-                h0, s0, _, _ = sigma(v0 * p0 + v1 * p1 + v2 * p2 + v3 * p3)
-                h1, s1, _, _ = sigma(w0 * p0 + w1 * p1 + w2 * p2 + w3 * p3)
-                h2, s2, _, _ = sigma(y0 * p0 + y1 * p1 + y2 * p2 + y3 * p3)
-                h3, s3, _, _ = sigma(z0 * p0 + z1 * p1 + z2 * p2 + z3 * p3)
-                u0, u1, u2, u3 = a * vr * s0, a * wr * s1, a * yr * s2, a * zr * s3
-                t[5, k] += u0 * v0 + u1 * w0 + u2 * y0 + u3 * z0
-                t[6, k] += u0 * v1 + u1 * w1 + u2 * y1 + u3 * z1
-                t[7, k] += u0 * v2 + u1 * w2 + u2 * y2 + u3 * z2
-                t[8, k] += u0 * v3 + u1 * w3 + u2 * y3 + u3 * z3
-                t[9, k] += vr * h0 + wr * h1 + yr * h2 + zr * h3
+                w, a = column(t, 0, k), t[p, k]
+                dw, da = (w, a) if order == 0 else (column(t, p + 1, k), t[2 * p + 1, k])
+                u, v, y, z = dot(f[0], w), dot(g[0], w), dot(h[0], w), dot(i[0], w)
+                b, c = slopes(f, u, a, dw, da), slopes(g, v, a, dw, da)
+                d, e = slopes(h, y, a, dw, da), slopes(i, z, a, dw, da)
+                add_four(t, sums, k, b[0], f[0], c[0], g[0], d[0], h[0], e[0], i[0])
+                t[sums + p, k] += b[1] + c[1] + d[1] + e[1]
 
-    return _compiled(add, f"backward_{name}", real)
+    return _compiled(add, f"backward_{which}", real)
+
+
+# What follows is written out for p inputs: a loop over them would keep the compiler from making vectors along a row.
+
+
+def _written(arguments: str, code: str, p: int) -> Function:
+    space: dict[str, Any] = {}
+    exec(f"def written({arguments}):\n{code}", space)
+    return inlined(named(f"written_{arguments}_{p}")(space["written"]))
+
+
+def _each(term: str, p: int, joint: str) -> str:
+    return joint.join(term.replace("#", str(j)) for j in range(p))
+
+
+@functools.cache
+def _entries(p: int) -> Function:
+    """(row, i) → the p entries of it from the i-th on."""
+    return _written("row, i", f" return ({_each('row[i + #]', p, ', ')},)", p)
+
+
+@functools.cache
+def _column(p: int) -> Function:
+    """(tile, i, k) → the k-th entries of the p rows from the i-th on."""
+    return _written("t, i, k", f" return ({_each('t[i + #, k]', p, ', ')},)", p)
+
+
+@functools.cache
+def _dot(p: int) -> Function:
+    """Added up by fours: one sum would wait for itself."""
+    terms = [f"x[{j}] * y[{j}]" for j in range(p)]
+    fours = [" + ".join(terms[j : j + 4]) for j in range(0, p, 4)]
+    return _written("x, y", f" return ({') + ('.join(fours)})", p)
+
+
+@functools.cache
+def _add_four(p: int) -> Function:
+    """The k-th entries of the p rows from the i-th on += b v + c x + d y + e z."""
+    term = " t[i + #, k] += b * v[#] + c * x[#] + d * y[#] + e * z[#]"
+    return _written("t, i, k, b, v, c, x, d, y, e, z", _each(term, p, "\n"), p)
+
+
+def _row_length(rows: int, itemsize: int) -> int:
+    """Entries of a row, of which all but the last line's may be used, so many rows being in use."""
+    lines = _FIRST_CACHE // (rows * _LINE) // 2 * 2
+    return (lines + 1) * _LINE // itemsize
+
+
+def _fixed_tile(rows: int, real: Any) -> Function:
+    """Address → tile; without the compiler, tile → tile. In a loop's own function it says how far apart rows are."""
+    shape = (rows + _AT_ONCE, _row_length(rows, np.dtype(real).itemsize))
+
+    @named(f"tile_{real.__name__}_{shape}")
+    def tile(data):
+        return carray(data, shape) if COMPILED else data
+
+    return inlined(tile)
 
 
 def _compiled(add: Any, name: str, real: Any) -> Any:
@@ -90,11 +195,10 @@ def _compiled(add: Any, name: str, real: Any) -> Any:
         return add
     integer = numba.types.intp
     number: Any = numba.types.CPointer(numba.from_dtype(np.dtype(real)))
-    length = _ROW_BYTES // np.dtype(real).itemsize
 
-    @callback(f"{name}_{real.__name__}", numba.types.void(number, integer, integer))
+    @callback(name, numba.types.void(number, integer, integer))
     def add_at(data, width, count):
-        add(carray(data, (_BACKWARD + _AT_ONCE, length)), width, count)
+        add(data, width, count)
 
     return add_at
 
@@ -108,72 +212,106 @@ def _add_plainly(sums, tile, width, count):
 
 
 add_sums = part(_add_compiled if COMPILED else _add_plainly)
+_forward_rows, _backward_rows = part(forward_rows), part(backward_rows)
+_length = part(_row_length)
 
 
 @part
-def new_tile(like):
-    """Zeros (rows, row length) that begin at a cache line."""
-    length = _ROW_BYTES // like.itemsize
-    size = (_BACKWARD + _AT_ONCE) * length
-    flat = np.zeros(size + 64 // like.itemsize, like.dtype)
-    skip = (-flat.ctypes.data % 64) // like.itemsize
-    return flat[skip : skip + size].reshape((_BACKWARD + _AT_ONCE, length))
+def new_tile(rows, like):
+    """(rows and those of particles or data, row length), beginning at a cache line."""
+    length = _length(rows, like.itemsize)
+    size = (rows + _AT_ONCE) * length
+    flat = np.empty(size + _LINE // like.itemsize, like.dtype)
+    skip = (-flat.ctypes.data % _LINE) // like.itemsize
+    return flat[skip : skip + size].reshape((rows + _AT_ONCE, length))
 
 
 @part
-def row_width(n, like):
+def row_width(n, tile):
     """Entries of a row, of which n fill equal rows with little left over, in whole vectors."""
-    unit, most = _ROW_UNIT // like.itemsize, _MOST_BYTES // like.itemsize
-    shares = -(-n // most)
+    unit = _LINE // tile.itemsize
+    shares = -(-n // (tile.shape[1] - unit))
     return -(-n // (shares * unit)) * unit
 
 
 @part
+def load_rows(source, i, c, count, tile, row, start, rows):
+    """Entries c, …, then 0, …, c − 1 of rows i, i + 1, … of source into rows of a tile; zeros after `count` of them."""
+    p = source.shape[1] - c
+    for q in range(count):
+        for j in range(p):
+            tile[row + q, start + j] = source[i + q, c + j]
+        for j in range(c):
+            tile[row + q, start + p + j] = source[i + q, j]
+    for q in range(count, rows):
+        for j in range(p + c):
+            tile[row + q, start + j] = 0
+
+
+@part
+def load_columns(source, i, c, count, tile, start, columns):
+    """The same into columns of the rows from `start` on."""
+    p = source.shape[1] - c
+    for j in range(p + c):
+        entry = c + j if j < p else j - p
+        for q in range(count):
+            tile[start + j, q] = source[i + q, entry]
+        for q in range(count, columns):
+            tile[start + j, q] = 0
+
+
+@part
 def network_block(calls, particles, direction, c, inputs, kept, total):
-    """Σ_i a_i σ(w_i·x) over some particles into total (1, n, 1); a particle is (a, w), at most four weights."""
+    """Σ_i a_i σ(w_i·x) over some particles, and its derivatives along the direction, into total (order + 1, n, 1)."""
     sums = calls[0]
-    n, p, t = inputs.shape[0], inputs.shape[1], new_tile(total)
-    width = row_width(n, total)
+    order, n, p = total.shape[0] - 1, inputs.shape[0], inputs.shape[1]
+    first = _forward_rows(p, order)
+    t = new_tile(first, total)
+    width = row_width(n, t)
     for k in range(0, n, width):
-        for q in range(width):
-            t[4, q] = 0
-            for j in range(p):
-                t[j, q] = inputs[k + q, j] if k + q < n else 0
+        data = min(width, n - k)
+        load_columns(inputs, k, 0, data, t, 0, width)
+        for m in range(order + 1):
+            for q in range(width):
+                t[p + m, q] = 0
         for i in range(0, particles.shape[0], _AT_ONCE):
             count = min(_AT_ONCE, particles.shape[0] - i)
             fours = -(-count // 4) * 4
-            for q in range(fours):
-                t[_FORWARD + q, 4] = particles[i + q, 0] if q < count else 0
-                for j in range(p):
-                    t[_FORWARD + q, j] = particles[i + q, 1 + j] if q < count else 0
+            load_rows(particles, i, 1, count, t, first, 0, fours)
+            if order > 0:
+                load_rows(direction, i, 1, count, t, first, p + 1, fours)
             add_sums(sums, t, width, fours)
-        for q in range(min(width, n - k)):
-            total[0, k + q, 0] = t[4, q]
+        for m in range(order + 1):
+            for q in range(data):
+                total[m, k + q, 0] = t[p + m, q]
 
 
 @part
 def gradient_block(calls, particles, direction, c, inputs, r, kept, gradient):
-    """Σ_k r_k ∇_θ[a σ(w·x_k)] for some particles into gradient (particles, 1 + p), for r (1, n, 1)."""
+    """The m-th derivative of Σ_k r_k ∇_θ[a σ(w·x_k)] for some particles, m + 1 = len(r), into gradient (particles, 1 + p)."""
     sums = calls[0]
-    n, p, t = inputs.shape[0], inputs.shape[1], new_tile(gradient)
-    width = row_width(particles.shape[0], gradient)
+    order, n, p = r.shape[0] - 1, inputs.shape[0], inputs.shape[1]
+    first = _backward_rows(p, order)
+    start = first - p - 1
+    t = new_tile(first, gradient)
+    width = row_width(particles.shape[0], t)
     for i in range(0, particles.shape[0], width):
-        for q in range(width):
-            present = i + q < particles.shape[0]
-            t[4, q] = particles[i + q, 0] if present else 0
-            for j in range(p):
-                t[j, q] = particles[i + q, 1 + j] if present else 0
-            for j in range(WEIGHTS + 1):
-                t[WEIGHTS + 1 + j, q] = 0
+        present = min(width, particles.shape[0] - i)
+        load_columns(particles, i, 1, present, t, 0, width)
+        if order > 0:
+            load_columns(direction, i, 1, present, t, p + 1, width)
+        for j in range(start, first):
+            for q in range(width):
+                t[j, q] = 0
         for k in range(0, n, _AT_ONCE):
             count = min(_AT_ONCE, n - k)
             fours = -(-count // 4) * 4
-            for q in range(fours):
-                t[_BACKWARD + q, 4] = r[0, k + q, 0] if q < count else 0
-                for j in range(p):
-                    t[_BACKWARD + q, j] = inputs[k + q, j] if q < count else 0
+            load_rows(inputs, k, 0, count, t, first, 0, fours)
+            for m in range(order + 1):
+                for q in range(fours):
+                    t[first + q, p + m] = r[m, k + q, 0] if q < count else 0
             add_sums(sums, t, width, fours)
-        for q in range(min(width, particles.shape[0] - i)):
-            gradient[i + q, 0] = t[_BACKWARD - 1, q]
-            for j in range(p):
-                gradient[i + q, 1 + j] = t[WEIGHTS + 1 + j, q]
+        for j in range(p + 1):
+            entry = 1 + j if j < p else 0
+            for q in range(present):
+                gradient[i + q, entry] = t[start + j, q]

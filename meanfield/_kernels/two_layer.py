@@ -15,13 +15,14 @@ not on the number of threads. No array of N × n numbers is held: of the pre-act
 ``KEPT_INPUTS`` inputs on, where computing them again takes a fifth of the time of a gradient or more (a third at 3000); for 20
 inputs, filling memory took longer. What does not fit is computed again.
 
-Drivers are compiled when first needed, one for each precision and kind of tile: ``tiles`` for up to ``FEW_INPUTS`` inputs,
-the bias counted, ``wide`` with BLAS for more. They call the loop over an activation by its address, which is compiled for each
-activation, precision and order.
+Drivers are compiled when first needed, one for each precision and kind of tile: ``neurons`` for one output and up to
+``FUSED_INPUTS`` inputs, the bias counted, ``tiles`` for more outputs and up to ``FEW_INPUTS``, ``wide`` with BLAS for more. They
+call the loop over an activation by its address, which is compiled for each activation, precision, order and, fused, number of
+inputs.
 
-Where to change over was measured at 4000 particles and 600 data on one thread with AVX-512. In float64 both take the same time
-at 11 inputs, loops are 1.15 times as fast at 13, BLAS is 1.2 times as fast from 17 to 65. In float32 BLAS is 1.1 times as fast at
-9 to 11, and 1.3 to 1.6 times at 13 to 49.
+Where to change over was measured at 4000 particles and 600 data on one thread with AVX-512. Gradients (Hessian products) of
+``wide`` took, over those of ``neurons``, 1.6 (2.2) at 8 inputs, 1.3 (1.8) at 13, 1.1 (1.1) at 20, 0.9 (0.9) at 24, in both
+precisions; value, gradient and Hessian products of ``tiles`` 1.0 to 1.9 up to 16, and 2 to 4 for relu.
 """
 
 from __future__ import annotations
@@ -40,11 +41,14 @@ from .threads import Counter, run_blocks
 
 __all__ = ["ACTIVATIONS", "gradient_jet", "network_jet", "room"]
 
-FEW_INPUTS = 16
-BLOCK = 128
+FUSED_INPUTS, FEW_INPUTS = 20, 16
+BLOCK, LONG_BLOCK = (
+    128,
+    256,
+)  # the longer where it makes longer rows of neurons, or products of many inputs
 KEPT_BYTES = 1 << 25  # as of 2000 particles at 2000 data; a small part of what a process takes
 KEPT_INPUTS = 64
-FUSED = ("tanh",)  # activations that are worth a driver of their own: one more to compile
+CHECKED = ("sin",)  # activations that look at all arguments first, and are not for ``neurons``
 _MODULES = {"neurons": neurons, "tiles": tiles, "wide": wide}
 
 Array = NDArray[np.floating[Any]]
@@ -70,9 +74,11 @@ def network_jet(
     the inputs stand for its data from the first_datum on.
     """
     real = _precision(particles)
-    name, kind = ACTIVATIONS[code], _kind(code, order, n_outputs, inputs)
-    fused = kind == "neurons"
-    scalar = neurons.forward_sums(name, real) if fused else activations.jets(name, real, order + 1)
+    name, kind = ACTIVATIONS[code], _kind(code, n_outputs, inputs)
+    if kind == "neurons":
+        loop = neurons.forward_sums(name, real, inputs.shape[1], order)
+    else:
+        loop = activations.jets(name, real, order + 1)
     blas = products.product(real) if kind == "wide" else 0
     if kept is None:
         kept = np.empty((order + 1, 0, 0), real)
@@ -82,7 +88,7 @@ def network_jet(
 
     def compute(counter: Counter) -> None:
         compiled(
-            (scalar, blas), particles, direction, n_outputs, inputs,
+            (loop, blas), particles, direction, n_outputs, inputs,
             bounds, counter, kept, first_datum, partials,
         )  # fmt: skip
 
@@ -108,9 +114,11 @@ def gradient_jet(
     left it for the same particles, direction and data.
     """
     real = _precision(particles)
-    name, kind = ACTIVATIONS[code], _kind(code, order, n_outputs, inputs)
-    fused = kind == "neurons"
-    scalar = neurons.backward_sums(name, real) if fused else activations.jets(name, real, order + 2)
+    name, kind = ACTIVATIONS[code], _kind(code, n_outputs, inputs)
+    if kind == "neurons":
+        loop = neurons.backward_sums(name, real, inputs.shape[1], order)
+    else:
+        loop = activations.jets(name, real, order + 2)
     blas = products.product(real) if kind == "wide" else 0
     if kept is None:
         kept = np.empty((order + 1, 0, 0), real)
@@ -123,7 +131,7 @@ def gradient_jet(
 
     def compute(counter: Counter) -> None:
         compiled(
-            (scalar, blas), particles, direction, n_outputs, inputs, r,
+            (loop, blas), particles, direction, n_outputs, inputs, r,
             bounds, counter, kept, gradient,
         )  # fmt: skip
 
@@ -132,7 +140,8 @@ def gradient_jet(
 
 def block_size(inputs: Array) -> int:
     """Particles, or a multiple, of a block: a whole number of every tile."""
-    return wide.MOST_ROWS if inputs.shape[1] >= wide.MANY_INPUTS else BLOCK
+    p = inputs.shape[1]
+    return BLOCK if FUSED_INPUTS < p < wide.MANY_INPUTS else LONG_BLOCK
 
 
 def room(order: int, inputs: Array, bounds: Bounds) -> Array:
@@ -147,13 +156,12 @@ def _precision(array: Array) -> Any:
     return array.dtype.type
 
 
-def _kind(code: int, order: int, n_outputs: int, inputs: Array) -> str:
+def _kind(code: int, n_outputs: int, inputs: Array) -> str:
     """Which of the modules computes; it depends on nothing that a share of the particles would change."""
     p = inputs.shape[1]
-    if p > FEW_INPUTS:
-        return "wide"
-    few = p <= neurons.WEIGHTS and n_outputs == 1 and order == 0
-    return "neurons" if few and ACTIVATIONS[code] in FUSED else "tiles"
+    if p <= FUSED_INPUTS and n_outputs == 1 and ACTIVATIONS[code] not in CHECKED:
+        return "neurons"
+    return "tiles" if p <= FEW_INPUTS else "wide"
 
 
 def _work(order: int, particles: Array, inputs: Array) -> int:
