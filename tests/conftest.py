@@ -2,6 +2,7 @@
 
 import signal
 
+import numba
 import pytest
 
 # A shell that starts the tests in the background has them, and every process they start, ignore Ctrl-C.
@@ -15,3 +16,11 @@ def _plain_terminal(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before():
+    """``--threads`` holds for the rest of a process."""
+    before = numba.get_num_threads()
+    yield
+    numba.set_num_threads(before)

@@ -83,6 +83,8 @@ class Execution:
         """Processes at a time."""
         if self.jobs is not None and self.jobs < 1:
             raise ValueError(f"jobs: {self.jobs} came, at least 1 is needed")
+        if self.jobs is not None and self.threads is not None and self.jobs > self.cores():
+            raise ValueError(f"jobs: {self.jobs} came with {self.threads} threads; each needs one")
         return self.jobs or self.cores()
 
 
