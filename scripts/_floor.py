@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
 
@@ -42,22 +43,20 @@ class Machine:
         self.dtype, self.threads = np.dtype(dtype), threads
 
     def prepare(self) -> dict[str, Any]:
-        import numba
-
-        numba.set_num_threads(self.threads)
         m = _MATRIX[self.dtype.name]
         left, right, out = (np.full((m, m), 0.5, self.dtype) for _ in range(3))
         self._product = lambda: np.matmul(left, right, out=out)
-        tanh, source, self._triad = _compiled(self.dtype)
+        tanh, source, triad = _compiled(self.dtype)
+        pool = ThreadPoolExecutor(self.threads)
         x = np.linspace(-4, 4, self.threads * _VECTOR, dtype=self.dtype).reshape(self.threads, -1)
         y = np.empty_like(x)
-        self._tanh = lambda: tanh(x, y, _PASSES)
-        arrays = [np.ones(_STREAM, self.dtype) for _ in range(3)]
-        self._stream = lambda: self._triad(*arrays)
+        self._tanh = lambda: list(pool.map(tanh, x, y))
+        arrays = np.ones((3, self.threads, _STREAM // self.threads), self.dtype)
+        self._stream = lambda: list(pool.map(triad, *arrays))
         for call in self.calls().values():
             call()
         size = self.dtype.itemsize
-        work = {"gemm": 2 * m**3, "tanh": x.size * _PASSES, "bandwidth": 3 * size * _STREAM}
+        work = {"gemm": 2 * m**3, "tanh": x.size * _PASSES, "bandwidth": size * arrays.size}
         return {"work": work, "tanh_of": source}
 
     def calls(self) -> Mapping[str, Callable[[], Any]]:
@@ -65,7 +64,7 @@ class Machine:
 
 
 def _compiled(dtype: np.dtype[Any]) -> tuple[Any, str, Any]:
-    """Loops of tanh and of a triad on all threads; whose tanh it is."""
+    """A loop of tanh and a triad for each thread, which let go of the interpreter's lock; whose tanh it is."""
     import numba
 
     options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
@@ -83,15 +82,14 @@ def _compiled(dtype: np.dtype[Any]) -> tuple[Any, str, Any]:
         for j in range(x.size):
             y[j] = own(x[j])[0]
 
-    @numba.njit(parallel=True, **options)
-    def evaluate(x: Any, y: Any, passes: int) -> None:
-        for i in numba.prange(len(x)):
-            for _ in range(passes):
-                row(x[i], y[i])
+    @numba.njit(nogil=True, **options)
+    def evaluate(x: Any, y: Any) -> None:
+        for _ in range(_PASSES):
+            row(x, y)
 
-    @numba.njit(parallel=True, **options)
+    @numba.njit(nogil=True, **options)
     def triad(a: Any, b: Any, c: Any) -> None:
-        for i in numba.prange(a.size):
+        for i in range(a.size):
             a[i] = b[i] + c[i]
 
     return evaluate, source, triad

@@ -67,17 +67,18 @@ def forward_sums(name: str, real: Any, p: int, order: int) -> Any:
         wide_vectors()
         t = tile(data)
         for q in range(first, first + count, 4):
-            f, g = particle(t[q]), particle(t[q + 1])
-            h, i = particle(t[q + 2]), particle(t[q + 3])
+            q0, q1 = particle(t[q]), particle(t[q + 1])
+            q2, q3 = particle(t[q + 2]), particle(t[q + 3])
             for k in range(width):
                 x = column(t, 0, k)
-                u, v, y, z = dot(f[0], x), dot(g[0], x), dot(h[0], x), dot(i[0], x)
-                b, c, d, e = terms(f, u, x), terms(g, v, x), terms(h, y, x), terms(i, z, x)
-                t[p, k] += b[0] + c[0] + d[0] + e[0]
+                z0, z1, z2, z3 = dot(q0[0], x), dot(q1[0], x), dot(q2[0], x), dot(q3[0], x)
+                f0, f1 = terms(q0, z0, x), terms(q1, z1, x)
+                f2, f3 = terms(q2, z2, x), terms(q3, z3, x)
+                t[p, k] += f0[0] + f1[0] + f2[0] + f3[0]
                 if order > 0:
-                    t[p + 1, k] += b[1] + c[1] + d[1] + e[1]
+                    t[p + 1, k] += f0[1] + f1[1] + f2[1] + f3[1]
                 if order > 1:
-                    t[p + 2, k] += b[2] + c[2] + d[2] + e[2]
+                    t[p + 2, k] += f0[2] + f1[2] + f2[2] + f3[2]
 
     return _compiled(add, f"forward_{which}", real)
 
@@ -119,15 +120,17 @@ def backward_sums(name: str, real: Any, p: int, order: int) -> Any:
         wide_vectors()
         t = tile(data)
         for q in range(first, first + count, 4):
-            f, g, h, i = datum(t[q]), datum(t[q + 1]), datum(t[q + 2]), datum(t[q + 3])
+            q0, q1, q2, q3 = datum(t[q]), datum(t[q + 1]), datum(t[q + 2]), datum(t[q + 3])
             for k in range(width):
                 w, a = column(t, 0, k), t[p, k]
                 dw, da = (w, a) if order == 0 else (column(t, p + 1, k), t[2 * p + 1, k])
-                u, v, y, z = dot(f[0], w), dot(g[0], w), dot(h[0], w), dot(i[0], w)
-                b, c = slopes(f, u, a, dw, da), slopes(g, v, a, dw, da)
-                d, e = slopes(h, y, a, dw, da), slopes(i, z, a, dw, da)
-                add_four(t, sums, k, b[0], f[0], c[0], g[0], d[0], h[0], e[0], i[0])
-                t[sums + p, k] += b[1] + c[1] + d[1] + e[1]
+                z0, z1, z2, z3 = dot(q0[0], w), dot(q1[0], w), dot(q2[0], w), dot(q3[0], w)
+                u0, v0 = slopes(q0, z0, a, dw, da)
+                u1, v1 = slopes(q1, z1, a, dw, da)
+                u2, v2 = slopes(q2, z2, a, dw, da)
+                u3, v3 = slopes(q3, z3, a, dw, da)
+                add_four(t, sums, k, u0, q0[0], u1, q1[0], u2, q2[0], u3, q3[0])
+                t[sums + p, k] += v0 + v1 + v2 + v3
 
     return _compiled(add, f"backward_{which}", real)
 
@@ -167,9 +170,9 @@ def _dot(p: int) -> Function:
 
 @functools.cache
 def _add_four(p: int) -> Function:
-    """The k-th entries of the p rows from the i-th on += b v + c x + d y + e z."""
-    term = " t[i + #, k] += b * v[#] + c * x[#] + d * y[#] + e * z[#]"
-    return _written("t, i, k, b, v, c, x, d, y, e, z", _each(term, p, "\n"), p)
+    """The k-th entries of the p rows from the i-th on += a w + b x + c y + d z."""
+    term = " t[i + #, k] += a * w[#] + b * x[#] + c * y[#] + d * z[#]"
+    return _written("t, i, k, a, w, b, x, c, y, d, z", _each(term, p, "\n"), p)
 
 
 def _row_length(rows: int, itemsize: int) -> int:

@@ -9,6 +9,7 @@ and would change the last digits with their number.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import threading
@@ -45,8 +46,7 @@ def run_blocks(compute: Callable[[Counter], None], n_blocks: int, work: int, bla
         if threads == 1 or not COMPILED:
             compute(counter)
             return
-        helpers = _helpers(os.getpid(), threads - 1)
-        others = [helper.ask(compute, counter) for helper in helpers]
+        others = [helper.ask(compute, counter) for helper in _helpers(threads - 1)]
         try:
             compute(counter)
         finally:
@@ -55,10 +55,17 @@ def run_blocks(compute: Callable[[Counter], None], n_blocks: int, work: int, bla
                     other.result()
 
 
-@functools.lru_cache(maxsize=8)
-def _helpers(process: int, count: int) -> list[_Helper]:
-    """Idle threads, of this process: those of its parent did not survive the fork."""
-    return [_Helper() for _ in range(count)]
+def _helpers(count: int) -> list[_Helper]:
+    helpers = _helpers_of(os.getpid())
+    while len(helpers) < count:
+        helpers.append(_Helper())
+    return helpers[:count]
+
+
+@functools.cache
+def _helpers_of(process: int) -> list[_Helper]:
+    """Those of its parent did not survive the fork."""
+    return []
 
 
 class _Helper:
@@ -66,30 +73,47 @@ class _Helper:
 
     def __init__(self) -> None:
         self._asked = np.zeros(1, np.int64)
-        self._requests: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
-        threading.Thread(target=self._serve, name="meanfield", daemon=True).start()
+        self._requests: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="meanfield", daemon=True)
+        self._thread.start()
+        atexit.register(self._end)
 
     def ask(self, function: Callable[..., None], *arguments: Any) -> Future[None]:
         """The function, called with the arguments by the thread, if that is free before the request is cancelled."""
         future: Future[None] = Future()
-        self._requests.put((future, function, arguments))
-        self._asked[0] += 1
+        self._put((future, function, arguments))
         return future
+
+    def _put(self, request: tuple[Any, ...] | None) -> None:
+        self._requests.put(request)
+        self._asked[0] += 1
+
+    def _end(self) -> None:
+        self._put(None)
+        self._thread.join()
 
     def _serve(self) -> None:
         done = 0
         while True:
             wait_for_change(self._asked, done, _TRIES_AWAKE)
-            future, function, arguments = self._requests.get()
+            request = self._requests.get()
+            if request is None:
+                return
             done += 1
-            if future.set_running_or_notify_cancel():
-                try:
-                    function(*arguments)
-                except BaseException as error:
-                    future.set_exception(error)
-                else:
-                    future.set_result(None)
-            del future, function, arguments  # what they hold is not ours to keep while waiting
+            _answer(*request)
+            del request  # what it holds is not ours to keep while waiting
+
+
+def _answer(
+    future: Future[None], function: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
+    if future.set_running_or_notify_cancel():
+        try:
+            function(*arguments)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
 
 
 def use_cores(count: int) -> None:
