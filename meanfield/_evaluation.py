@@ -29,7 +29,7 @@ GROUP, LARGE_GROUP = 32, 256
 FEWEST_GROUPS, MANY_GROUPS, MOST_GROUPS = 4, 8, 16
 BLOCKS_PER_GROUP = 16
 
-_PARTIALS_BYTES = 32_000_000  # of the partial sums over blocks that are held at once
+_PARTIALS_BYTES = 8_000_000  # of the partial sums over blocks that are held at once
 _LEAST_DATA = 1024  # at once, a multiple of every tile
 
 

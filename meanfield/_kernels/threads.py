@@ -46,13 +46,13 @@ def run_blocks(compute: Callable[[Counter], None], n_blocks: int, work: int, bla
         if threads == 1 or not COMPILED:
             compute(counter)
             return
-        others = [helper.ask(compute, counter) for helper in _helpers(threads - 1)]
+        helpers = _helpers(threads - 1)
+        futures = [helper.ask(compute, counter) for helper in helpers]
         try:
             compute(counter)
         finally:
-            for other in others:
-                if not other.cancel():  # it was awake in time
-                    other.result()
+            for helper, future in zip(helpers, futures, strict=True):
+                helper.wait_for(future)
 
 
 def _helpers(count: int) -> list[_Helper]:
@@ -72,7 +72,7 @@ class _Helper:
     """A thread that does what it is asked, and stays awake for a moment after: the next kernel is mostly near."""
 
     def __init__(self) -> None:
-        self._asked = np.zeros(1, np.int64)
+        self._asked, self._answered = np.zeros((2, 1), np.int64)
         self._requests: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="meanfield", daemon=True)
         self._thread.start()
@@ -84,6 +84,12 @@ class _Helper:
         self._put((future, function, arguments))
         return future
 
+    def wait_for(self, future: Future[None]) -> None:
+        """Cancel the request, or, if the thread was awake in time, wait until it has done what it was asked last."""
+        if not future.cancel():
+            wait_for_change(self._answered, self._asked[0] - 1, _TRIES_AWAKE)
+            future.result()
+
     def _put(self, request: tuple[Any, ...] | None) -> None:
         self._requests.put(request)
         self._asked[0] += 1
@@ -93,14 +99,13 @@ class _Helper:
         self._thread.join()
 
     def _serve(self) -> None:
-        done = 0
         while True:
-            wait_for_change(self._asked, done, _TRIES_AWAKE)
+            wait_for_change(self._asked, self._answered[0], _TRIES_AWAKE)
             request = self._requests.get()
             if request is None:
                 return
-            done += 1
             _answer(*request)
+            self._answered[0] += 1
             del request  # what it holds is not ours to keep while waiting
 
 
