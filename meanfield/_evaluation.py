@@ -1,8 +1,8 @@
 """From networks and particle arrays to the kernels and back, and the order in which sums over particles are taken.
 
-Particles form groups, by N alone, and a group has blocks, by its size alone. A sum over particles is taken block by block
-within a group, then group by group: a tree that neither the number of threads, which share the blocks, nor that of the
-processes, which share the groups, can change.
+Particles form groups, by N alone, and a group has blocks, by its size and the number of inputs. A sum over particles is taken
+block by block within a group, then group by group: a tree that neither the number of threads, which share the blocks, nor that
+of the processes, which share the groups, can change.
 """
 
 from __future__ import annotations

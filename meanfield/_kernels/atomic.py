@@ -1,4 +1,4 @@
-"""Counters, arrays (1,) of int64, that several threads may read and raise at once."""
+"""Counters, arrays (1,) of int64, that several threads may read and increment at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _INTEGER = numba.types.intp
 
 
 @intrinsic
-def _raise_at(typing_context, address):
+def _increment_at(typing_context, address):
     """Add one to the integer at an address, and return what it was."""
 
     def generate(context, builder, signature, arguments):
@@ -34,8 +34,8 @@ def _load_from(typing_context, address):
     return _INTEGER(address), generate
 
 
-_raise_any: Any = _raise_at
-_load_any: Any = _load_from
+_increment: Any = _increment_at
+_load: Any = _load_from
 
 
 def _pointer(builder: Any, address: Any) -> Any:
@@ -43,7 +43,7 @@ def _pointer(builder: Any, address: Any) -> Any:
 
 
 def _take_compiled(counter):
-    return _raise_any(counter.ctypes.data)
+    return _increment(counter.ctypes.data)
 
 
 def _take_plainly(counter):
@@ -51,12 +51,12 @@ def _take_plainly(counter):
     return counter[0] - 1
 
 
-#: counter → what it was, raised by one: no two threads are told the same.
+#: counter → what it was before it is incremented: no two threads are told the same.
 take = part(_take_compiled if COMPILED else _take_plainly)
 
 
 @driver("wait_for_change")
 def wait_for_change(counter, seen, tries):
     """Return as soon as the counter is not what was seen, or after so many tries, of about a nanosecond each."""
-    while tries > 0 and _load_any(counter.ctypes.data) == seen:
+    while tries > 0 and _load(counter.ctypes.data) == seen:
         tries -= 1

@@ -42,10 +42,6 @@ from .threads import Counter, run_blocks
 __all__ = ["ACTIVATIONS", "gradient_jet", "network_jet", "room"]
 
 FUSED_INPUTS, FEW_INPUTS = 20, 16
-BLOCK, LONG_BLOCK = (
-    128,
-    256,
-)  # the longer where it makes longer rows of neurons, or products of many inputs
 KEPT_BYTES = 1 << 25  # as of 2000 particles at 2000 data; a small part of what a process takes
 KEPT_INPUTS = 64
 CHECKED = ("sin",)  # activations that look at all arguments first, and are not for ``neurons``
@@ -139,16 +135,16 @@ def gradient_jet(
 
 
 def block_size(inputs: Array) -> int:
-    """Particles, or a multiple, of a block: a whole number of every tile."""
+    """Particles, or a multiple, of a block: a whole number of every tile, and more where rows of neurons get longer by it."""
     p = inputs.shape[1]
-    return BLOCK if FUSED_INPUTS < p < wide.MANY_INPUTS else LONG_BLOCK
+    return wide.ROWS if FUSED_INPUTS < p < wide.MANY_INPUTS else wide.MOST_ROWS
 
 
 def room(order: int, inputs: Array, bounds: Bounds) -> Array:
     """An array (order + 1, rows, n) for `kept`: as many blocks from the first on as fit into ``KEPT_BYTES``, if it pays."""
     per_row = (order + 1) * len(inputs) * inputs.itemsize
     most = KEPT_BYTES // per_row if inputs.shape[1] >= KEPT_INPUTS else 0
-    rows = max(bound for bound in bounds if bound <= most)
+    rows = bounds[np.searchsorted(bounds, most, side="right") - 1]
     return np.empty((order + 1, rows, len(inputs)), inputs.dtype)
 
 

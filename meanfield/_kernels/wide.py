@@ -19,7 +19,7 @@ from .jit import part
 from .products import multiply
 
 MANY_INPUTS = 256
-_ROWS, _COLUMNS = 128, 256
+ROWS, _COLUMNS = 128, 256
 MOST_ROWS, _MOST_COLUMNS = 256, 512
 
 
@@ -27,7 +27,7 @@ MOST_ROWS, _MOST_COLUMNS = 256, 512
 def tile_size(n_particles, n, p):
     """Particles and data of a tile; it must not depend on which share of the data this is."""
     if p < MANY_INPUTS:
-        return min(_ROWS, n_particles), min(_COLUMNS, n)
+        return min(ROWS, n_particles), min(_COLUMNS, n)
     return min(MOST_ROWS, n_particles), min(_MOST_COLUMNS, n)
 
 

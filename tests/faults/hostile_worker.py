@@ -28,8 +28,11 @@ CALLS = ("os.system", "os.exec", "os.posix_spawn", "os.forkpty", "subprocess.Pop
          "socket.bind", "ctypes.dlopen", "pickle.find_class", "webbrowser.open", "os.kill")  # fmt: skip
 WRITES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.rmtree",
           "shutil.move", "shutil.copyfile")  # fmt: skip
-# What the compiler keeps on disk, and how it sees that it may: an index, code, and a file without a name in their folder.
-COMPILED = re.compile(r"/_kernels/__pycache__(/[\w.-]+\.nb[ic](\.tmp\.\w+)?|/tmp\w+)?$")
+# What the compiler keeps on disk, and how it sees that it may: an index, code, and a file without a name in their folder,
+# which is beside the sources, or in the cache of the user or of NUMBA_CACHE_DIR with a digest of where the sources are.
+COMPILED = re.compile(
+    r"/_kernels(/__pycache__|_[0-9a-f]{40})(/[\w.-]+\.nb[ic](\.tmp\.\w+)?|/tmp\w+)?$"
+)
 
 
 class Watch:
@@ -66,7 +69,7 @@ class Watch:
 
 
 def _is_compiler(event: str, arguments: tuple[Any, ...]) -> bool:
-    if event == "open" or event in WRITES:
+    if event in ("open", "os.mkdir", "os.rename"):
         return isinstance(arguments[0], str) and bool(COMPILED.search(arguments[0]))
     return event == "pickle.find_class" or (
         event == "ctypes.dlopen" and "libgomp" in str(arguments[0])

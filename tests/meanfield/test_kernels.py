@@ -114,7 +114,7 @@ def test_a_share_of_the_groups_is_computed_to_the_same_bits(d):
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
-@pytest.mark.parametrize(("n_data", "d"), [(300, 260), (1100, 256)])
+@pytest.mark.parametrize(("n_data", "d"), [(300, 100), (300, 260), (1100, 256)])
 def test_what_is_kept_of_the_pass_forward_changes_no_bit(order, n_data, d, monkeypatch):
     """For some of the blocks, as they have room; the data in two parts."""
     rng = np.random.default_rng(3)
