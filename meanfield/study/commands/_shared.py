@@ -73,8 +73,18 @@ def tried(path: Path) -> Path:
     return path
 
 
+def file_of_run(path: Path) -> Path:
+    """Of a path that may also be the run's folder; the command ends where it cannot be read without harm."""
+    from meanfield.study.layout import FILE_NAME
+
+    return tried(path / FILE_NAME if path.is_dir() else path)
+
+
 RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN.h5", help="The file of a run.", callback=tried)
+    Path,
+    typer.Argument(
+        metavar="RUN.h5", help="The file of a run, or its folder.", callback=file_of_run
+    ),
 ]
 
 

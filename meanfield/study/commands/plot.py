@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from meanfield.study.commands._shared import app, draw, names, tried, user_errors
+from meanfield.study.commands._shared import app, draw, file_of_run, names, tried, user_errors
 
 
 @app.command()
@@ -36,12 +36,9 @@ def plot(
 ) -> None:
     """Draw the figures of a run or of a width study, or an animation of a run's particles."""
     with user_errors():
-        from meanfield.study.layout import FILE_NAME
         from meanfield.study.width import is_study
 
-        tried(path)
-        if path.is_dir() and not is_study(path):
-            path = path / FILE_NAME
+        path = tried(path) if path.is_dir() and is_study(path) else file_of_run(path)
         beside = path if path.is_dir() else path.parent
         folder = out or beside / "figures"
         if animate is None:

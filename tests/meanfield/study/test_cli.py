@@ -247,12 +247,22 @@ def test_plot_draws_a_width_study(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("command", ["info", "plot", "compare"])
+def test_the_folder_of_a_run_will_do(small_run, command):
+    of_folder, of_file = (
+        meanfield_command(command, path) for path in (small_run.parent, small_run)
+    )
+    assert of_folder.exit_code == 0, of_folder.output
+    assert of_folder.stdout == of_file.stdout
+
+
+@pytest.mark.parametrize("command", ["info", "plot", "compare"])
 def test_files_that_are_no_run_are_refused(tmp_path, command):
     rubbish, foreign = tmp_path / "rubbish.h5", tmp_path / "foreign.h5"
     rubbish.write_bytes(b"not HDF5")
     with h5py.File(foreign, "w") as file:
         file["x"] = 1.0
     assert_refused(meanfield_command(command, tmp_path / "none.h5"), "there is no such file")
+    assert_refused(meanfield_command(command, tmp_path), "run.h5: there is no such file")
     assert_refused(meanfield_command(command, rubbish), "not the file of a finished run")
     assert_refused(meanfield_command(command, foreign), "its schema is None")
 
