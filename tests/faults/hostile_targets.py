@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import pickle
+import struct
 import tarfile
 import tomllib
 from collections.abc import Callable, Iterator
@@ -21,9 +23,9 @@ from typer.main import get_command
 import meanfield
 from meanfield import tasks
 from meanfield.study import reader, resume
-from meanfield.study.checkpoint import Checkpoints
+from meanfield.study.checkpoint import NAMES, Checkpoints
 from meanfield.study.cli import app
-from meanfield.study.config import load
+from meanfield.study.config import load, load_text
 from meanfield.study.layout import RunFileError
 from meanfield.study.problem import check
 from meanfield.study.recovery import take_back
@@ -39,6 +41,7 @@ Use = Callable[[Rng, Path], str]
 # They solve an equation before the first step; what that takes is the study's, not the file's.
 SLOW_STARTS = ("sharpness_flow", "self_stabilization")
 PROGRAM = get_command(app)
+_PROCESSES = (hostile_hdf5.GD, hostile_hdf5.ENERGY)
 
 
 def use_npz(rng: Rng, path: Path) -> str:
@@ -264,9 +267,36 @@ def unsafe_hdf5(rng: Rng, path: Path) -> str:
 
 
 def _names(file: h5py.File) -> list[str]:
-    processes = (hostile_hdf5.GD, hostile_hdf5.ENERGY)
-    return [f"{p}/{group}/{name}" for p in processes for group in ("observables", "snapshots") if group in file.get(p, {})
+    return [f"{p}/{group}/{name}" for p in _PROCESSES for group in ("observables", "snapshots") if group in file.get(p, {})
             for name in file[f"{p}/{group}"]]  # fmt: skip
+
+
+def unsafe_checkpoint(rng: Rng, path: Path) -> str:
+    """What the newer checkpoint says, word for word."""
+    both = [hostile_resume.parts((path / name).read_bytes()) for name in NAMES]
+    head, content = max(both, key=lambda part: part[0]["number"])
+    position, arrays, start = head["position"], {}, 0
+    for name, dtype, shape in head["arrays"]:
+        arrays[name] = np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
+        start += arrays[name].nbytes
+    left = load_text(head["config"]).steps - position["step"]
+    return f"{left} {position['wall_time'] + 1.0} {arrays['values'] + 1.0}"
+
+
+def unsafe_journal(rng: Rng, path: Path) -> str:
+    """The file with what its journal puts anywhere in it, read by this very process."""
+    content = hostile_resume.journal_path(path / "run.h5.partial").read_bytes()[32:]
+    size, count = struct.unpack_from("<QQ", content)
+    position = 16 * (1 + count)
+    with (path / "run.h5.partial").open("r+b") as file:
+        for i in range(count):
+            offset, length = struct.unpack_from("<QQ", content, 16 * (1 + i))
+            file.seek(offset)
+            file.write(content[position : position + length])
+            position += length
+        file.truncate(size)
+    with h5py.File(path / "run.h5.partial") as changed:
+        return repr([_shown(changed[name]["observables/train_loss"][...]) for name in _PROCESSES])
 
 
 WRITERS: dict[str, Write] = {
@@ -274,16 +304,22 @@ WRITERS: dict[str, Write] = {
     "npz": hostile_npz.write,
     "hdf5": hostile_hdf5.write,
     "cifar": hostile_cifar.write,
-}
-USES: dict[str, Use] = {"toml": use_toml, "npz": use_npz, "hdf5": use_hdf5, "cifar": use_cifar}
-USES |= {"checkpoint": use_checkpoint, "journal": use_journal}
-WRITERS |= {
     "checkpoint": hostile_resume.write_checkpoint,
     "journal": hostile_resume.write_journal,
+}
+USES: dict[str, Use] = {
+    "toml": use_toml,
+    "npz": use_npz,
+    "hdf5": use_hdf5,
+    "cifar": use_cifar,
+    "checkpoint": use_checkpoint,
+    "journal": use_journal,
 }
 UNSAFE: dict[str, Use] = {
     "toml": unsafe_toml,
     "npz": unsafe_npz,
     "hdf5": unsafe_hdf5,
     "cifar": unsafe_cifar,
+    "checkpoint": unsafe_checkpoint,
+    "journal": unsafe_journal,
 }

@@ -103,7 +103,8 @@ def main(loader: str, folder: Path, seed: int, first: int, count: int, unsafe: b
         hostile_hdf5.write_secret(folder)
     elif loader in ("checkpoint", "journal"):
         hostile_resume.genuine()
-    _warm_up(loader, use, folder)
+    if not unsafe:
+        _warm_up(loader, use, folder)
     for number in range(first, first + count):
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir()
