@@ -19,6 +19,8 @@ _STEP_ARRAYS = {"jko": 20}  # for each array of a flow's state
 _DEFAULT_STEP_ARRAYS, _ADAPTIVE_STEP_ARRAYS, _DELAYED_STEP_ARRAYS = 6, 16, 10
 _SNAPSHOT_ARRAYS = 3  # for each array of a snapshot
 _CELL_ARRAYS = 40  # for each cell of a grid
+# Of data that are drawn: arrays of the inputs, of the targets and of their teacher, likewise measured.
+_INPUT_ARRAYS, _TARGET_ARRAYS, _TEACHER_ARRAYS = 3, 6, 2
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 UNITS |= {f"{unit}i": 1024**i for i, unit in enumerate("kmgt", start=1)}
@@ -27,6 +29,15 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 class MemoryLimitError(ValueError):
     """A run would need more memory than there is."""
+
+
+def data_memory(study: Study) -> int:
+    """About how many bytes data that are drawn take meanwhile; those that are read have the size that they have."""
+    task = study.task
+    if task.name != "teacher_student":
+        return 0
+    inputs, teacher = task.n * task.input_dim, task.teacher_width * (task.input_dim + 1)
+    return 8 * (_INPUT_ARRAYS * inputs + _TARGET_ARRAYS * task.n + _TEACHER_ARRAYS * teacher)
 
 
 def required_memory(study: Study, parameters: int) -> dict[str, int]:
@@ -42,9 +53,22 @@ def required_memory(study: Study, parameters: int) -> dict[str, int]:
     few = min(n, EXACT_W2_PARTICLES)
     pairs = transport_cost.exact(few, few, parameters, lazy=False).bytes
     return {
-        name: max(spectrum + kept + _step_arrays(process) * particles + _cells(process), pairs)
+        name: data_memory(study)
+        + max(spectrum + kept + _step_arrays(process) * particles + _cells(process), pairs)
         for name, process in study.processes.items()
     }
+
+
+def require_data_memory(study: Study, limit: int | None = None) -> None:
+    """See that `data_memory` is within a limit, by default what is available.
+
+    Raises
+    ------
+    MemoryLimitError
+        It is not.
+    """
+    less = "a smaller task.n, task.input_dim or task.teacher_width"
+    _require("task", data_memory(study), less, limit)
 
 
 def require_memory(study: Study, parameters: int, limit: int | None = None) -> dict[str, int]:
@@ -56,15 +80,20 @@ def require_memory(study: Study, parameters: int, limit: int | None = None) -> d
         It is not.
     """
     required = required_memory(study, parameters)
-    allowed = available_memory() if limit is None else limit
     name, most = max(required.items(), key=lambda item: item[1])
-    if allowed is not None and most > allowed:
+    less = "a smaller network.width or output.eigenvalues, or risk.dtype = 'float32',"
+    _require(f"processes.{name}", most, less, limit)
+    return required
+
+
+def _require(what: str, amount: int, less: str, limit: int | None) -> None:
+    allowed = available_memory() if limit is None else limit
+    if allowed is not None and amount > allowed:
         kind = "are available" if limit is None else "are allowed"
         raise MemoryLimitError(
-            f"processes.{name}: about {most / 1e9:.3g} GB of memory are needed, {allowed / 1e9:.3g} GB {kind}; a smaller "
-            "network.width or output.eigenvalues, or risk.dtype = 'float32', needs less; --memory-limit allows another amount"
+            f"{what}: about {amount / 1e9:.3g} GB of memory are needed, {allowed / 1e9:.3g} GB {kind}; {less} needs less; "
+            "--memory-limit allows another amount"
         )
-    return required
 
 
 def memory_notice(study: Study, parameters: int) -> str:

@@ -17,7 +17,7 @@ from meanfield.networks import TwoLayerNetwork
 from meanfield.risk import Risk
 from meanfield.study.config import Process, Study
 from meanfield.study.layout import Floats, ProcessLayout
-from meanfield.study.memory import require_memory
+from meanfield.study.memory import require_data_memory, require_memory
 from meanfield.study.sections import LandscapeSection
 from solvers.stepping import stepper
 
@@ -162,6 +162,7 @@ def build_problem(study: Study, memory_limit: int | None = None) -> Problem:
 
 def _network_problem(study: Study, memory_limit: int | None) -> Problem:
     """The task gives the network its dimensions."""
+    require_data_memory(study, memory_limit)
     task = TASKS[study.task.name](**study.task.model_dump(exclude={"name"}))
     network = TwoLayerNetwork(
         task.input_dim,

@@ -7,14 +7,16 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from meanfield.study.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from meanfield.study.config import load_text
-from meanfield.study.layout import COMPARISONS, FILE_NAME, RunFileError
+from meanfield.study.layout import COMPARISONS, FILE_NAME, Floats, RunFileError
 from meanfield.study.run import carry_out
 from meanfield.study.run_folder import RunFolder
 from meanfield.study.snapshots import read_run
@@ -27,7 +29,14 @@ DYING_SECONDS = 3.0  # what a process that was killed had started may live a lit
 RECOVERY_SECONDS = 120.0  # to open a file and cut its last rows; a damaged one may take for ever
 
 
-def resume(folder: str | Path, options: Options | None = None, team: Team | None = None) -> Path:
+def resume(
+    folder: str | Path,
+    options: Options | None = None,
+    team: Team | None = None,
+    *,
+    start: Floats | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> Path:
     """Carry the run in a folder on to its end, from its last checkpoint.
 
     The file is the one that it would have been without the interruption, bit for bit, but for what the clock says: timings,
@@ -41,6 +50,10 @@ def resume(folder: str | Path, options: Options | None = None, team: Team | None
         promised.
     team : Team, optional
         As for `meanfield.study.run.run`; there may be more or fewer processes than before.
+    start : (N, D) array, optional
+        What the run was given, if it was.
+    attributes : mapping, optional
+        Likewise.
 
     Returns
     -------
@@ -50,8 +63,8 @@ def resume(folder: str | Path, options: Options | None = None, team: Team | None
     Raises
     ------
     ValueError
-        There is no run in the folder, another process is running there, its data are not the same any more, its checkpoints
-        are damaged or those of a newer version.
+        There is no run in the folder, another process is running there, its data or start are not the same any more, its
+        checkpoints are damaged or those of a newer version.
     RunFileError
         What is left of the run's file cannot be recovered.
     OutputError
@@ -63,25 +76,26 @@ def resume(folder: str | Path, options: Options | None = None, team: Team | None
         return path
     with ExitStack() as stack:
         checkpoints = Checkpoints(folder)
-        held, start = None, None
+        held = None
         with team.together():
             if team.is_first:
                 held = stack.enter_context(RunFolder(folder, DYING_SECONDS))
-        start = team.of_first(lambda: _where_it_stands(held, checkpoints))
-        if start is None:
+        here = team.of_first(lambda: _where_it_stands(held, checkpoints))
+        if here is None:
             return folder / FILE_NAME
         with team.together(), one_blas_thread():
-            work = _work(start, folder, options)
+            work = _work(here, folder, options, start)
             team.require_shares(work.problem)
-        if start.versions != current_versions():
+        if here.versions != current_versions():
             options.notice(
-                f"warning: {folder}: begun with other versions ({_differing(start.versions)}); "
+                f"warning: {folder}: begun with other versions ({_differing(here.versions)}); "
                 "the last digits may differ from those of a run without interruption"
             )
         with team.together():
-            if held is not None and start.rows:
-                _recover(held, start)
-        carry_out(work, held, start, checkpoints, options, team, file_attributes(work.study))
+            if held is not None and here.rows:
+                _recover(held, here)
+        described = file_attributes(work.study) | dict(attributes or {})
+        carry_out(work, held, here, checkpoints, options, team, described)
     return folder / FILE_NAME
 
 
@@ -115,7 +129,7 @@ def _has_ended(folder: RunFolder, start: Checkpoint) -> bool:
     return attributes.get("created") == start.created and not stopped
 
 
-def _work(start: Checkpoint, folder: Path, options: Options) -> Work:
+def _work(here: Checkpoint, folder: Path, options: Options, start: Floats | None = None) -> Work:
     """The study of a checkpoint.
 
     Raises
@@ -123,12 +137,12 @@ def _work(start: Checkpoint, folder: Path, options: Options) -> Work:
     CheckpointError
         They do not go together.
     """
-    work = Work.of(load_text(start.config), options)
-    if work.digest() != start.problem:
+    work = Work.of(load_text(here.config), options, start)
+    if work.digest() != here.problem:
         raise CheckpointError(
-            f"{folder}: the data of its study are not those that the run began with"
+            f"{folder}: the data or the start of its study are not those that the run began with"
         )
-    if not _fits(start, work):
+    if not _fits(here, work):
         raise CheckpointError(f"{folder}: the checkpoint does not fit its study")
     return work
 

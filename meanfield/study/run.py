@@ -42,8 +42,7 @@ def run(
     All start from the same particles, gradient descent first; afterwards the others are compared
     with it. A process that diverges or fails ends there and the others go on. The file holds how it
     ended, and everything up to then. A run that is stopped (`meanfield.study.interrupt`) or that dies
-    leaves a checkpoint, from which `meanfield.study.resume.resume` goes on; one with a start or attributes of
-    its own, which no configuration tells, leaves none.
+    leaves a checkpoint, from which `meanfield.study.resume.resume` goes on.
 
     Parameters
     ----------
@@ -55,9 +54,10 @@ def run(
     progress : callable, optional
         Called as ``progress(what, done, total)``.
     start : (N, D) array, optional
-        What all processes start from, in place of the draw with the study's seed.
+        What all processes start from, in place of the draw with the study's seed. No configuration tells it: `resume` wants
+        it again.
     attributes : mapping, optional
-        More attributes of the file.
+        More attributes of the file; likewise.
     options : Options, optional
         When checkpoints are written and so on.
     team : Team, optional
@@ -80,8 +80,6 @@ def run(
     options = options or Options()
     if progress is not None:
         options = replace(options, progress=progress)
-    if start is not None or attributes:
-        options = replace(options, schedule=None)
     with team.together(), one_blas_thread():
         work = Work.of(study, options, start)
         team.require_shares(work.problem)

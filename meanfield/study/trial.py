@@ -57,14 +57,12 @@ def try_out(path: Path) -> None:
 
 
 def _read(path: Path) -> None:
-    """In all ways that a command may read it, until one succeeds; what they say does not matter."""
+    """In all ways that a command may read it, one of them with a journal beside it; what they say does not matter."""
     from meanfield.study import snapshots
     from meanfield.study.report.source import read_source
 
-    if path.is_file():
-        with suppress(ValueError):
-            snapshots.read_run(path)
-            return
+    with suppress(ValueError):
+        snapshots.read_run(path)
     read_source(path)
 
 

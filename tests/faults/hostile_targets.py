@@ -27,6 +27,7 @@ from meanfield.study.checkpoint import NAMES, Checkpoints
 from meanfield.study.cli import app
 from meanfield.study.config import load, load_text
 from meanfield.study.layout import RunFileError
+from meanfield.study.memory import data_memory
 from meanfield.study.problem import check
 from meanfield.study.recovery import take_back
 from meanfield.study.resume import _differing, _work
@@ -38,8 +39,8 @@ from tests.faults import hostile_cifar, hostile_hdf5, hostile_npz, hostile_resum
 Rng = np.random.Generator
 Write = Callable[[Rng, Path], Path]
 Use = Callable[[Rng, Path], str]
-# They solve an equation before the first step; what that takes is the study's, not the file's.
-SLOW_STARTS = ("sharpness_flow", "self_stabilization")
+# They solve an equation before the first step, or draw data for long; what that takes is the study's, not the file's.
+SLOW_STARTS, MUCH_DATA = ("sharpness_flow", "self_stabilization"), 10**9
 PROGRAM = get_command(app)
 _PROCESSES = (hostile_hdf5.GD, hostile_hdf5.ENERGY)
 
@@ -56,8 +57,9 @@ def use_cifar(rng: Rng, path: Path) -> str:
 def use_toml(rng: Rng, path: Path) -> str:
     """Load it, with overrides, validate it; run it where that is soon done."""
     options = [part for text in hostile_toml.overrides(rng) for part in ("--set", text)]
-    processes = load(path).processes.values()
-    if any(process.flow in SLOW_STARTS for process in processes):
+    study = load(path)
+    processes = study.processes.values()
+    if any(process.flow in SLOW_STARTS for process in processes) or data_memory(study) > MUCH_DATA:
         return "valid"
     soon_done = all((getattr(process, "dt", None) or 1.0) >= 0.1 for process in processes)
     seen = command(["validate", str(path), *(["--json"] if rng.random() < 0.5 else [])])

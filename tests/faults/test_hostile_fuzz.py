@@ -32,6 +32,13 @@ def test_a_hostile_file_earns_a_message_and_no_more(tmp_path, loader):
 
 
 @pytest.mark.slow
+def test_a_journal_that_makes_the_library_hang_is_found_out_by_the_trial(tmp_path):
+    """The file alone can be read; with the journal beside it HDF5 looks for an attribute for ever."""
+    tally = fuzz("journal", 1, tmp_path, seed=7, first=1663)
+    assert tally.counts == {"refused": 1}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("loader", GUILTY)
 def test_a_loader_without_protection_is_found_guilty(tmp_path, loader):
     tally = fuzz(loader, UNSAFE_COUNT, tmp_path, unsafe=True)

@@ -11,8 +11,8 @@ import pytest
 
 import meanfield
 from meanfield._kernels import atomic, threads
+from meanfield.study.interrupt import Interruption
 from meanfield.study.width import study as width_study
-from meanfield.study.width.plan import Run
 from meanfield.study.width.study import Execution
 
 MUCH = 10**9  # multiply-adds
@@ -118,10 +118,8 @@ def test_a_width_study_shares_its_threads_among_its_processes(monkeypatch):
             Execution(threads=count).cores()
     told = []
     monkeypatch.setattr(width_study, "do_jobs", lambda jobs, *how: told.append(how[:2]) or {})
-    monkeypatch.setattr(width_study.runs, "clear", lambda *run: None)
-    runs = [Run(8, seed) for seed in range(4)]
     for workers, cores in ((4, 4), (1, 3), (2, 4), (3, 2)):
-        width_study._do_runs(None, None, runs, workers, cores, lambda progress: None)
+        width_study._Crew(workers, cores, Interruption()).do([None] * 4, print)
     assert told == [(4, 1), (1, 3), (2, 2), (3, 1)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -27,10 +27,15 @@ from meanfield.study.commands._shared import (
     user_errors,
 )
 
+if TYPE_CHECKING:
+    from meanfield.study.work import Options
+
 
 @app.command()
 def resume(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder of a run, or of a width study.")
+    ],
     checkpoint_seconds: CheckpointSecondsOption = 60.0,
     checkpoint_every: CheckpointEveryOption = None,
     max_runtime: MaxRuntimeOption = None,
@@ -40,8 +45,13 @@ def resume(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Go on with a run that was stopped, or that died, as if nothing had happened."""
+    """Go on with a run or a width study that was stopped, or that died, as if nothing had happened."""
     with user_errors():
+        from meanfield.study.width.plan import is_begun
+
+        chosen = options(checkpoint_seconds, checkpoint_every, max_runtime, memory_limit)
+        if is_begun(folder):
+            _resume_study(folder, chosen, threads, no_figures, as_json, quiet)
         from meanfield.study.resume import ended
         from meanfield.study.resume import resume as resume_run
         from meanfield.study.team import find_team
@@ -52,7 +62,23 @@ def resume(
         if (path := team.of_first(lambda: ended(folder))) is not None:
             say(f"{path}: this run has ended, there is nothing to go on with")
             raise typer.Exit
-        with team.together():
-            chosen = options(checkpoint_seconds, checkpoint_every, max_runtime, memory_limit)
         work = partial(resume_run, folder, team=team)
         carry_out(work, chosen, team, no_figures, as_json, quiet)
+
+
+def _resume_study(
+    folder: Path,
+    options: Options,
+    threads: int | None,
+    no_figures: bool,
+    as_json: bool,
+    quiet: bool,
+) -> NoReturn:
+    from meanfield.study.commands.width import carry_out as carry_out_study
+    from meanfield.study.width.plan import read_plan
+    from meanfield.study.width.study import Execution
+
+    plan = read_plan(folder)
+    assert plan is not None  # it is begun
+    execution = Execution(threads=threads, options=options)
+    carry_out_study(plan, folder, execution, no_figures, as_json, quiet)

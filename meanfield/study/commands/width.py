@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from meanfield.study.commands._running import (
+    CheckpointEveryOption,
+    CheckpointSecondsOption,
+    MaxRuntimeOption,
+    MemoryLimitOption,
+    options,
+)
 from meanfield.study.commands._shared import (
     FAILED,
     JsonOption,
@@ -19,12 +26,14 @@ from meanfield.study.commands._shared import (
     say,
     user_errors,
 )
+from meanfield.study.interrupt import EXIT_CODES
 from meanfield.study.launch import launched_rank
 
 if TYPE_CHECKING:
     from meanfield.study.width.plan import WidthPlan
     from meanfield.study.width.record import StudyRecord
     from meanfield.study.width.study import Execution, Outcome
+    from meanfield.study.work import Options
 
 
 @app.command()
@@ -64,31 +73,49 @@ def width(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. learning_rate=0.2."),
     ] = None,
+    checkpoint_seconds: CheckpointSecondsOption = 60.0,
+    checkpoint_every: CheckpointEveryOption = None,
+    max_runtime: MaxRuntimeOption = None,
+    memory_limit: MemoryLimitOption = None,
     no_figures: NoFiguresOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Compare runs of several widths and seeds with one much wider, and fit how fast they approach it."""
     with user_errors():
-        if launched_rank() is not None:
-            raise ValueError("width: it starts its own processes; run it without mpiexec")
-        from meanfield.study.width.storage import read_study
-
         asked = {"seeds": seeds, "reference_width": reference_width, "start": start}
         given = {key: value for key, value in asked.items() if value is not None}
         plan = _plan(config, out, overrides or [], widths, given)
-        execution = _execution(jobs, threads, task_index, num_tasks, collect)
-        outcome = _carry_out(plan, out, execution, quiet)
+        chosen = options(checkpoint_seconds, checkpoint_every, max_runtime, memory_limit)
+        execution = _execution(jobs, threads, task_index, num_tasks, collect, chosen)
+    carry_out(plan, out, execution, no_figures, as_json, quiet)
+
+
+def carry_out(
+    plan: WidthPlan, out: Path, execution: Execution, no_figures: bool, as_json: bool, quiet: bool
+) -> NoReturn:
+    """Do a study, draw and print what came of it; Exit with the code that says how it ended."""
+    with user_errors():
+        if launched_rank() is not None:
+            raise ValueError(
+                "a width study starts its own processes; run the command without mpiexec"
+            )
+        from meanfield.study.width.storage import read_study
+
+        outcome = _outcome(plan, out, execution, quiet)
         study = None if outcome.path is None else read_study(outcome.path)
         figures = [] if study is None or no_figures else _draw(study)
     if as_json:
-        print_json(_summary(study) | {"failures": outcome.failures, "missing": outcome.missing})
+        about = {key: getattr(outcome, key) for key in ("failures", "missing", "stopped")}
+        print_json(_summary(study) | about)
     elif study is not None and not quiet:
         _print(study)
         typer.echo(f"study: {study.path}" + (f"\nfigures: {figures[0].parent}" if figures else ""))
     for line in _remarks(study, outcome, quiet):
         say(line)
-    raise typer.Exit(_exit_code(study, outcome, collect))
+    if outcome.stopped:
+        say(f"stopped by {outcome.stopped}; `meanfield resume {out}` goes on")
+    raise typer.Exit(_exit_code(study, outcome, execution.collect_only))
 
 
 def _plan(
@@ -126,16 +153,17 @@ def _execution(
     task_index: int | None,
     num_tasks: int | None,
     collect: bool,
+    options: Options,
 ) -> Execution:
     from meanfield.study.width.study import Execution
 
     if (task_index is None) != (num_tasks is None):
         raise ValueError("--task-index, --num-tasks: one came, both or none are needed")
     shares = 1 if num_tasks is None else num_tasks
-    return Execution(jobs, task_index or 0, shares, collect, threads)
+    return Execution(jobs, task_index or 0, shares, collect, threads, options)
 
 
-def _carry_out(plan: WidthPlan, out: Path, execution: Execution, quiet: bool) -> Outcome:
+def _outcome(plan: WidthPlan, out: Path, execution: Execution, quiet: bool) -> Outcome:
     from meanfield.study.width.cautions import too_narrow
     from meanfield.study.width.progress import StudyBars
     from meanfield.study.width.study import run_width_study
@@ -177,6 +205,8 @@ def _remarks(study: StudyRecord | None, outcome: Outcome, quiet: bool) -> Iterat
 
 def _exit_code(study: StudyRecord | None, outcome: Outcome, collect: bool) -> int:
     """As of a run: 1 if anything failed or diverged; a task of several may leave runs to the others."""
+    if outcome.stopped:
+        return EXIT_CODES[outcome.stopped]
     if study is None:
         return FAILED if outcome.failures or collect else 0
     whole = (study.statuses == "complete").all() and study.attributes[

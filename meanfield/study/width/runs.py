@@ -1,4 +1,4 @@
-"""One run of a width study: done once, found again, or found broken."""
+"""One run of a width study: done once, gone on with if it was stopped, found again, or found broken."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
+from meanfield.study.checkpoint import NAMES as CHECKPOINT_NAMES
+from meanfield.study.checkpoint import Checkpoints, NewerCheckpointError
 from meanfield.study.file_lock import turn
-from meanfield.study.layout import FILE_NAME, RunFileError
+from meanfield.study.layout import RunFileError
 from meanfield.study.result import Result
+from meanfield.study.resume import resume
 from meanfield.study.run import run as run_processes
 from meanfield.study.team import Team
 from meanfield.study.width.plan import Run, WidthPlan
@@ -21,11 +25,17 @@ class RunError(RuntimeError):
     """A run that has no result."""
 
 
-def execute(plan: WidthPlan, folder: Path, run: Run, report: Callable[[float], None]) -> None:
+def execute(
+    plan: WidthPlan, folder: Path, run: Run, options: Options, report: Callable[[float], None]
+) -> None:
     """Do a run, unless it is there. Its file gets its name when it is whole; until then it grows in a folder beside.
+
+    A run that was stopped, or whose process died, goes on from its last checkpoint there.
 
     Parameters
     ----------
+    options : Options
+        Of every run; how long it may take is not looked at.
     report : callable
         Called with the fraction that is done.
 
@@ -39,29 +49,37 @@ def execute(plan: WidthPlan, folder: Path, run: Run, report: Callable[[float], N
     path = run.path(folder)
     with _work_folder(path) as work:
         if path.exists() and fault(plan, folder, run) is None:
+            Checkpoints(work).remove()
             return
-        study = plan.study_of(run)
-        names, done = list(study.processes), dict[str, float]()
+        names, done = list(plan.study.processes), dict[str, float]()
 
         def progress(what: str, step: int, total: int) -> None:
             if what in names:
                 done[what] = step / total
                 report(sum(done.values()) / len(names))
 
-        written = run_processes(
-            study,
-            work,
-            force=True,
-            progress=progress,
-            start=plan.start_of(run),
-            attributes=plan.attributes_of(run),
-            options=Options(schedule=None),  # what was stopped is done again
-            team=Team(),  # alone, whatever started the parent
-        )
+        written = _written(plan, run, work, replace(options, max_runtime=None, progress=progress))
         with Result.open(written) as result:
             if result.status == "interrupted":
                 raise RunError("interrupted")
         os.replace(written, path)
+
+
+def _written(plan: WidthPlan, run: Run, work: Path, options: Options) -> Path:
+    """The file of a run, from its last checkpoint on if there is one to go on from."""
+    study, start, attributes = plan.study_of(run), plan.start_of(run), plan.attributes_of(run)
+    alone = Team()  # whatever started the parent
+    try:
+        left = Checkpoints(work).load()
+        if left is not None and left.config == study.to_toml():
+            return resume(work, options, alone, start=start, attributes=attributes)
+    except NewerCheckpointError:
+        raise
+    except ValueError:
+        pass  # damaged, or of other data: it is done again
+    return run_processes(
+        study, work, force=True, start=start, attributes=attributes, options=options, team=alone
+    )
 
 
 def fault(plan: WidthPlan, folder: Path, run: Run) -> str | None:
@@ -96,11 +114,11 @@ def fault(plan: WidthPlan, folder: Path, run: Run) -> str | None:
 
 
 def clear(folder: Path, run: Run) -> None:
-    """Remove what a run that was stopped left, unless another process is at it."""
+    """Remove what is left beside the file of a run that is done, unless another process is at it."""
     path = run.path(folder)
     if _work_path(path).exists():
-        with suppress(RunError), _work_folder(path):
-            pass
+        with suppress(RunError), _work_folder(path) as work:
+            Checkpoints(work).remove()
 
 
 def _work_path(path: Path) -> Path:
@@ -109,14 +127,14 @@ def _work_path(path: Path) -> Path:
 
 @contextmanager
 def _work_folder(path: Path) -> Iterator[Path]:
-    """An empty folder beside the file-to-be that no other process works in; removed at the end."""
+    """A folder beside the file-to-be that no other process works in; removed at the end, unless a checkpoint is in it."""
     work = _work_path(path)
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("wb") as lock, turn(lock, exclusive=True) as mine:
         if not mine:
             raise RunError("another process is at it")
-        (work / FILE_NAME).unlink(missing_ok=True)
         try:
             yield work
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            if not any((work / name).exists() for name in CHECKPOINT_NAMES):
+                shutil.rmtree(work, ignore_errors=True)

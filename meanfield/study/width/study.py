@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from meanfield.study.file_lock import turn
+from meanfield.study.interrupt import Interruption, Stopped, interruptible
 from meanfield.study.layout import OutputError
 from meanfield.study.problem import check
 from meanfield.study.result import Result
@@ -31,8 +32,8 @@ from meanfield.study.width.plan import PLAN_NAME, STUDY_NAME, Run, WidthPlan, re
 from meanfield.study.width.record import METRICS, StudyRecord
 from meanfield.study.width.statistics import slopes
 from meanfield.study.width.storage import write_study
-from meanfield.study.width.workers import Job, available_cores, do_jobs
-from meanfield.study.work import file_attributes
+from meanfield.study.width.workers import Job, Report, available_cores, do_jobs
+from meanfield.study.work import Options, file_attributes
 
 Say = Callable[[str], None]
 
@@ -48,8 +49,12 @@ class Progress(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What a call came to: `path` of ``study.h5`` if there is one, `failures` by the name of a run, `missing` runs."""
+    """What a call came to: `path` of ``study.h5`` if there is one, `failures` by the name of a run, `missing` runs.
 
+    stopped : what it was stopped by, a key of `meanfield.study.interrupt.EXIT_CODES`, if it was.
+    """
+
+    stopped: str | None = None
     path: Path | None = None
     failures: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -61,7 +66,7 @@ class Execution:
 
     `jobs` processes at a time, by default as many as there are cores: runs side by side use them better than the threads of one,
     as not all of a run is threaded. They have `threads` in all, by default one for each core. Of `num_tasks` calls that share the
-    runs, this is number `task_index`.
+    runs, this is number `task_index`. `options` are those of every run, but for the time, which is that of the whole call.
     """
 
     jobs: int | None = None
@@ -69,6 +74,7 @@ class Execution:
     num_tasks: int = 1
     collect_only: bool = False
     threads: int | None = None
+    options: Options = field(default_factory=Options)
 
     def cores(self) -> int:
         """Threads of all processes together."""
@@ -97,8 +103,8 @@ def run_width_study(
 ) -> Outcome:
     """Do the runs of a study that are not there, then its distances; ``study.h5`` if all runs are there, or it is the only task.
 
-    Finished runs are kept when it is interrupted, and not done again. It starts processes: a script that calls it must do so
-    under ``if __name__ == "__main__":``.
+    When it is stopped (`meanfield.study.interrupt`), or dies, finished runs are kept, and those under way leave checkpoints from
+    which the next call goes on. It starts processes: a script that calls it must do so under ``if __name__ == "__main__":``.
 
     Raises
     ------
@@ -114,16 +120,37 @@ def run_width_study(
     check(plan.study_of(Run(plan.width.widths[0], 0)))
     _prepare(plan, folder)
     outcome = Outcome()
-    if not execution.collect_only:
-        missing = [run for run in mine if not _is_there(plan, folder, run, say)]
-        require_space(plan, folder, missing)
-        outcome.failures = _do_runs(plan, folder, missing, workers, cores, progress)
-    present = [run for run in plan.runs if _is_there(plan, folder, run)]
-    outcome.missing = [run.name for run in plan.runs if run not in present]
-    whole = not outcome.missing or execution.num_tasks == 1 or execution.collect_only
-    if whole and plan.reference in present:
-        _measure(plan, folder, present, workers, cores, progress, say, outcome)
+    with interruptible(execution.options.max_runtime) as interruption:
+        crew = _Crew(workers, cores, interruption)
+        try:
+            interruption.begin()
+            if not execution.collect_only:
+                _do_runs(plan, folder, mine, execution.options, crew, progress, say, outcome)
+            present = [run for run in plan.runs if _is_there(plan, folder, run)]
+            outcome.missing = [run.name for run in plan.runs if run not in present]
+            whole = not outcome.missing or execution.num_tasks == 1 or execution.collect_only
+            if whole and plan.reference in present:
+                _measure(plan, folder, present, crew, progress, say, outcome)
+        except Stopped:
+            outcome.stopped = interruption.reason
+            outcome.missing = [run.name for run in plan.runs if not run.path(folder).exists()]
+        finally:
+            interruption.finish()
     return outcome
+
+
+class _Crew(NamedTuple):
+    """Who does the jobs of a study: so many processes, which have so many threads in all, until they are interrupted."""
+
+    workers: int
+    cores: int
+    interruption: Interruption
+
+    def do(self, jobs: list[Job], report: Report) -> dict[str, str]:
+        """As `do_jobs`."""
+        side_by_side = max(1, min(self.workers, len(jobs)))
+        threads = max(1, self.cores // side_by_side)
+        return do_jobs(jobs, side_by_side, threads, report, self.interruption)
 
 
 def _prepare(plan: WidthPlan, folder: Path) -> None:
@@ -167,24 +194,23 @@ def _is_there(plan: WidthPlan, folder: Path, run: Run, say: Say | None = None) -
 def _do_runs(
     plan: WidthPlan,
     folder: Path,
-    missing: list[Run],
-    workers: int,
-    cores: int,
+    mine: list[Run],
+    options: Options,
+    crew: _Crew,
     progress: Callable[[Progress], None],
-) -> dict[str, str]:
-    """What failed, by the name of the run."""
-    jobs = {run: Job(run.name, runs.execute, (plan, folder, run)) for run in missing}
-    bar = _Bar("runs", {run.name: run.width for run in missing}, progress)
-    failures: dict[str, str] = {}
-    try:
-        for group in _groups(missing, workers):
-            side_by_side = min(workers, len(group))
-            threads = max(1, cores // side_by_side)
-            failures |= do_jobs([jobs[run] for run in group], side_by_side, threads, bar.report)
-    finally:
-        for run in missing:
+    say: Say,
+    outcome: Outcome,
+) -> None:
+    """Do the runs that are not there."""
+    missing = [run for run in mine if not _is_there(plan, folder, run, say)]
+    require_space(plan, folder, missing)
+    for run in mine:
+        if run not in missing:
             runs.clear(folder, run)
-    return failures
+    jobs = {run: Job(run.name, runs.execute, (plan, folder, run, options)) for run in missing}
+    bar = _Bar("runs", {run.name: run.width for run in missing}, progress)
+    for group in _groups(missing, crew.workers):
+        outcome.failures |= crew.do([jobs[run] for run in group], bar.report)
 
 
 def _groups(missing: list[Run], workers: int) -> Iterable[list[Run]]:
@@ -219,8 +245,7 @@ def _measure(
     plan: WidthPlan,
     folder: Path,
     present: list[Run],
-    workers: int,
-    cores: int,
+    crew: _Crew,
     progress: Callable[[Progress], None],
     say: Say,
     outcome: Outcome,
@@ -234,12 +259,11 @@ def _measure(
             return
         compared = [run for run in present if run.seed is not None]
         first, jobs = _distance_jobs(kept, compared)
-        if jobs and (about := announcement(plan, workers)):
+        if jobs and (about := announcement(plan, crew.workers)):
             say(about)
         bar = _Bar("distances", {job.name: 1.0 for job in [*first, *jobs]}, progress)
         for group in (first, jobs):
-            threads = max(1, cores // max(1, min(workers, len(group))))
-            outcome.failures |= do_jobs(group, workers, threads, bar.report)
+            outcome.failures |= crew.do(group, bar.report)
         record = _collect(kept, compared)
         write_study(record)
         outcome.path = record.path

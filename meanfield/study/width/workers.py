@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 from threadpoolctl import threadpool_limits
 
 from meanfield._cores import allowed_cores
+from meanfield.study.interrupt import Interruption
 
 # Numba's threads compute; more of BLAS's would oversubscribe the cores and change the last digits with their number.
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-BETWEEN_REPORTS = 0.2  # seconds
-PATIENCE = 5.0  # seconds a worker has to end
+BETWEEN_REPORTS = BETWEEN_LOOKS = 0.2  # seconds
+PATIENCE = 4.0  # seconds that workers have to end, a run among them to write its checkpoint
 
 Report = Callable[[str, float], None]  # the name of a job, which fraction of it is done
 
@@ -40,10 +41,17 @@ def available_cores() -> int:
     return min(cores, int(asked)) if asked.isdigit() and int(asked) > 0 else cores
 
 
-def do_jobs(jobs: list[Job], workers: int, threads: int, report: Report) -> dict[str, str]:
+def do_jobs(
+    jobs: list[Job], workers: int, threads: int, report: Report, interruption: Interruption
+) -> dict[str, str]:
     """Do all jobs, `workers` at a time, each on so many threads; what went wrong, by the name of the job.
 
-    A job that raises, or whose process dies, is left; the others go on. KeyboardInterrupt ends all workers.
+    A job that raises, or whose process dies, is left; the others go on. An interruption ends all workers, by SIGTERM.
+
+    Raises
+    ------
+    Stopped
+        Interrupted.
     """
     waiting, failures = deque(jobs), dict[str, str]()
     team = [_Worker(threads) for _ in range(min(workers, len(jobs)))]
@@ -56,18 +64,26 @@ def do_jobs(jobs: list[Job], workers: int, threads: int, report: Report) -> dict
                     worker.give(waiting.popleft())
             for worker in _with_news(team):
                 worker.listen(report, failures)
+            interruption.check()
     finally:
-        for worker in team:
-            worker.stop()
-        for worker in team:
-            worker.process.join(PATIENCE)
-            worker.process.kill()
+        with interruption.shielded():
+            _end_all(team)
     return failures
+
+
+def _end_all(team: list[_Worker]) -> None:
+    for worker in team:
+        worker.stop()
+    give_up = time.monotonic() + PATIENCE
+    for worker in team:
+        worker.process.join(max(0.0, give_up - time.monotonic()))
+        worker.process.kill()
 
 
 def _with_news(team: list[_Worker]) -> list[_Worker]:
     busy = {worker.connection: worker for worker in team if worker.job is not None}
-    return [busy[ready] for ready in wait(list(busy)) if isinstance(ready, Connection)]
+    news = wait(list(busy), BETWEEN_LOOKS)
+    return [busy[ready] for ready in news if isinstance(ready, Connection)]
 
 
 class _Worker:
@@ -108,10 +124,9 @@ class _Worker:
         self.job = None
 
     def stop(self) -> None:
-        """Idle ones are asked to end, the others made to."""
+        """Let it end, a run by a checkpoint."""
         if self.job is not None:
             self.process.terminate()
-            return
         with suppress(OSError):
             self.connection.send(None)
 

@@ -4,7 +4,13 @@ import pytest
 
 from meanfield.study import memory
 from meanfield.study.config import load
-from meanfield.study.memory import MemoryLimitError, parse_bytes, require_memory, required_memory
+from meanfield.study.memory import (
+    MemoryLimitError,
+    data_memory,
+    parse_bytes,
+    require_memory,
+    required_memory,
+)
 from tests.meanfield.study.test_cli import assert_refused, meanfield_command, settings
 
 
@@ -49,6 +55,33 @@ def test_the_estimate_is_a_bound_within_three(process, measured):
     (found,) = required_memory(study, 12).values()
     arrays = found / (100_000 * 12 * 8)
     assert measured <= arrays <= 3 * measured
+
+
+# peak resident memory of building the problem and a gradient, in MB
+@pytest.mark.parametrize(
+    ("n", "input_dim", "teacher_width", "measured"),
+    [
+        (1_000_000, 20, 4, 405),
+        (20_000_000, 1, 4, 1142),
+        (200, 100_000, 4, 347),
+        (100_000, 300, 4, 514),
+        (20, 1000, 20_000, 162),
+    ],
+)
+def test_data_that_are_drawn_are_in_the_estimate(n, input_dim, teacher_width, measured):
+    sizes = (
+        f"task={{name='teacher_student',n={n},input_dim={input_dim},teacher_width={teacher_width}}}"
+    )
+    study = load(None, (sizes, "network.width=2"))
+    assert measured <= data_memory(study) / 1e6 <= 3 * measured
+    assert min(required_memory(study, input_dim + 2).values()) >= data_memory(study)
+
+
+def test_more_data_than_there_is_room_for_are_refused_before_they_are_drawn(tmp_path):
+    too_many = settings(["task.name=teacher_student", "task.n=1000000000000"])
+    result = meanfield_command("run", "--out", tmp_path / "out", *too_many)
+    assert_refused(result, "task: about", "a smaller task.n, task.input_dim")
+    assert not (tmp_path / "out").exists()
 
 
 def test_more_than_there_is_is_refused(monkeypatch):

@@ -253,7 +253,7 @@ def test_other_data_are_refused(tmp_path):
     run(load_text(text), tmp_path / "out", progress=stop_at("gradient_descent", 2))
     x, y = sine(20)
     np.savez(tmp_path / "sine.npz", inputs=x, targets=-y)
-    with pytest.raises(CheckpointError, match="data of its study are not those"):
+    with pytest.raises(CheckpointError, match="start of its study are not those"):
         resume(tmp_path / "out")
 
 

@@ -29,7 +29,7 @@ def tiny():
     return plan
 
 
-def in_this_process(jobs, workers, threads, report):
+def in_this_process(jobs, workers, threads, report, interruption):
     """As `do_jobs`, without other processes, which take seconds to start."""
     for job in jobs:
         job.function(*job.arguments, lambda fraction: None)

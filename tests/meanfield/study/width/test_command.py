@@ -107,15 +107,20 @@ def test_a_task_that_ends_before_the_others(new, tmp_path, at_home):
     assert not (tmp_path / "study" / "study.h5").exists()
     nothing = command("--collect", "--out", tmp_path / "study", "--json")
     assert nothing.exit_code == 1 and "missing: 1 runs: reference" in nothing.stderr
-    assert json.loads(nothing.stdout) == {"file": None, "failures": {}, "missing": ["reference"]}
+    assert json.loads(nothing.stdout) == {
+        "file": None,
+        "failures": {},
+        "missing": ["reference"],
+        "stopped": None,
+    }
     result = without_figures(*new, *options, "--task-index", 0)
     assert result.exit_code == 0 and "study.h5" in result.stdout
 
 
 def test_a_run_that_fails_is_named_and_ends_in_exit_code_one(new, tmp_path, monkeypatch):
-    def with_a_death(jobs, workers, threads, report):
+    def with_a_death(jobs, *how):
         alive = [job for job in jobs if job.name != "width-00008-seed-000"]
-        in_this_process(alive, workers, threads, report)
+        in_this_process(alive, *how)
         return {
             job.name: "its process died (killed by SIGKILL)" for job in jobs if job not in alive
         }
@@ -170,5 +175,5 @@ def test_options_of_the_fixture_are_those_of_a_plan(tiny):
 def test_it_is_refused_under_a_launcher(tmp_path, monkeypatch):
     monkeypatch.setenv("PMI_RANK", "0")
     result = command("--widths", "2", "--out", tmp_path / "out")
-    assert result.exit_code == 2 and "run it without mpiexec" in result.stderr
+    assert result.exit_code == 2 and "run the command without mpiexec" in result.stderr
     assert not (tmp_path / "out").exists()

@@ -10,11 +10,13 @@ import time
 import numpy as np
 import pytest
 
+from meanfield.study.keeper import Schedule
 from meanfield.study.result import Result
 from meanfield.study.width import read_study, runs
 from meanfield.study.width import study as width_study
 from meanfield.study.width.plan import Run
 from meanfield.study.width.study import Execution, run_width_study
+from meanfield.study.work import Options
 from tests.meanfield.study import same_runs
 
 
@@ -175,8 +177,59 @@ def test_a_run_that_another_process_is_at_is_left_to_it(tiny, tmp_path, monkeypa
         runs._work_folder(run.path(tmp_path)),
         pytest.raises(runs.RunError, match="another process"),
     ):
-        runs.execute(plan, tmp_path, run, lambda fraction: None)
+        runs.execute(plan, tmp_path, run, Options(), lambda fraction: None)
     assert not list((tmp_path / "runs").iterdir())
+
+
+@pytest.fixture
+def stopped(tiny, tmp_path):
+    """The folder of a study with a run that was stopped in the last of its three processes."""
+
+    def stop(fraction):
+        if fraction > 0.9:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(runs.RunError, match="interrupted"):
+        runs.execute(tiny(), tmp_path, Run(8, 1), Options(Schedule(steps=1)), stop)
+    return tmp_path
+
+
+def assert_done(folder, tiny_study, plan):
+    """The run is there as if nothing had happened, and nothing beside it; by how many reports of how far it is."""
+    heard = []
+    runs.execute(plan, folder, Run(8, 1), Options(), heard.append)
+    run = Run(8, 1).path(folder)
+    same_runs.assert_same(run, Run(8, 1).path(tiny_study), but=["@machine_json"])
+    assert list(run.parent.iterdir()) == [run]
+    return len(heard)
+
+
+def test_a_run_that_was_stopped_goes_on(tiny, tiny_study, stopped, tmp_path_factory):
+    assert 1 <= assert_done(stopped, tiny_study, tiny()) <= 2  # of six steps
+    whole = assert_done(tmp_path_factory.mktemp("whole"), tiny_study, tiny())
+    assert whole > 12  # of three processes
+
+
+def test_a_run_with_damaged_checkpoints_is_done_again(tiny, tiny_study, stopped):
+    for checkpoint in stopped.rglob("checkpoint-?"):
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    assert assert_done(stopped, tiny_study, tiny()) > 12
+
+
+def test_a_run_of_other_settings_is_done_again(tiny, tiny_study, stopped):
+    folder = stopped / "runs" / "width-00008-seed-001.work"
+    other, heard = tiny("learning_rate=0.1"), []
+    runs.execute(other, stopped, Run(8, 1), Options(), heard.append)
+    assert len(heard) > 12 and runs.fault(other, stopped, Run(8, 1)) is None
+    assert not folder.exists()
+
+
+def test_what_is_left_beside_a_run_that_is_done_is_removed(tiny, started):
+    left = started / "runs" / "width-00008-seed-001.work"
+    left.mkdir()
+    (left / "checkpoint-0").write_bytes(b"of a process that died")
+    run_width_study(tiny(), started)
+    assert not left.exists()
 
 
 def test_jobs_below_one(tiny, tmp_path):
@@ -191,7 +244,7 @@ def test_reference_alone_if_it_is_more_than_a_share(tiny):
     assert width_study._groups(missing[1:], 2) == [missing[1:]] and width_study._groups([], 2) == []
 
 
-COMMAND = [sys.executable, "-c", "from meanfield.study.cli import main; main()", "width"]
+MEANFIELD = [sys.executable, "-c", "from meanfield.study.cli import main; main()"]
 
 
 @pytest.mark.slow
@@ -201,7 +254,7 @@ def test_killed_and_started_again_it_has_the_same_files(tiny, tiny_study, tmp_pa
     folder = tmp_path / "study"
     folder.mkdir()
     (folder / "study.toml").write_text(tiny().to_toml(), encoding="utf-8")
-    command = [*COMMAND, "--out", str(folder), "--jobs", jobs]
+    command = [*MEANFIELD, "width", "--out", str(folder), "--jobs", jobs]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     give_up = time.monotonic() + 120
     while len(finished_files(folder)) < finished or not files(folder, "run.h5.partial"):
@@ -218,24 +271,53 @@ def test_killed_and_started_again_it_has_the_same_files(tiny, tiny_study, tmp_pa
     assert not list(folder.rglob("*.work")) and not list(folder.rglob("*.partial"))
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tiny, tmp_path_factory):
+    """The folder of a study of three runs, each some seconds long, that nobody stopped."""
+    settings = ["steps=1200", "output.snapshot_every=400", "output.sharpness_every=400"]
+    settings += ["processes={gradient_descent={}, free_energy_flow={}}"]
+    folder = tmp_path_factory.mktemp("long") / "study"
+    plan = tiny(*settings, widths=(8,), reference_width=16)
+    assert run_width_study(plan, folder, Execution(jobs=2)).missing == []
+    return folder
+
+
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_is_finished(tiny, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "code", "options"),
+    [(signal.SIGINT, 130, []), (signal.SIGTERM, 143, []), (None, 75, ["--max-runtime", "10"])],
+)
+def test_stopped_in_time_and_resumed_it_has_the_same_files(
+    undisturbed, tmp_path, kind, code, options
+):
     folder = tmp_path / "study"
     folder.mkdir()
-    plan = tiny("steps=200", "processes={gradient_descent={}}", seeds=100)
-    (folder / "study.toml").write_text(plan.to_toml(), encoding="utf-8")
-    command = [*COMMAND, "--out", str(folder), "--jobs", "1"]
-    process = subprocess.Popen(
+    shutil.copy(undisturbed / "study.toml", folder)
+    command = [*MEANFIELD, "width", "--out", str(folder), "--jobs", "2", *options]
+    first = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    give_up = time.monotonic() + 200
-    while not finished_files(folder):
-        assert process.poll() is None and time.monotonic() < give_up
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130 and "Traceback" not in errors, errors
+    if kind is not None:
+        give_up = time.monotonic() + 120
+        while len(files(folder, "run.h5.partial")) < 2:
+            assert first.poll() is None and time.monotonic() < give_up
+            time.sleep(0.01)
+        time.sleep(0.5)  # both are under way
+        asked = time.monotonic()
+        os.killpg(first.pid, kind)  # as a terminal does, to all
+        first.wait(timeout=30)
+        assert time.monotonic() - asked <= 5.0
+        assert len(files(folder, "checkpoint-?")) >= 2
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == code and "Traceback" not in errors, errors
+    assert f"`meanfield resume {folder}` goes on" in errors
+    assert not (folder / "study.h5").exists()
+    second = subprocess.run(
+        [*MEANFIELD, "resume", str(folder), "--quiet"],
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert second.returncode == 0 and second.stderr == "", second.stderr
+    assert files(folder) == files(undisturbed)
+    for path in files(folder):
+        same_runs.assert_same(folder / path, undisturbed / path, but=["@machine_json"])
     assert not list(folder.rglob("*.work"))
-    assert all(
-        runs.fault(plan, folder, run) is None for run in plan.runs if run.path(folder).exists()
-    )

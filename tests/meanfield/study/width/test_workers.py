@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from meanfield.study.interrupt import Interruption
 from meanfield.study.width.workers import Job, available_cores, do_jobs
 
 
@@ -30,7 +31,9 @@ def test_jobs_that_fail_are_named_and_the_others_are_done(tmp_path):
     ]
     done = []
     before = dict(os.environ)
-    failures = do_jobs(jobs, 2, 3, lambda name, fraction: done.append((name, fraction)))
+    failures = do_jobs(
+        jobs, 2, 3, lambda name, fraction: done.append((name, fraction)), Interruption()
+    )
     assert failures == {
         "raises": "ValueError: seven came",
         "dies": "its process died (killed by SIGKILL)",
@@ -48,12 +51,13 @@ def test_progress_is_reported():
         1,
         1,
         lambda *at: heard.append(at),
+        Interruption(),
     )
     assert heard == [("slow", 0.5), ("slow", 1.0)]
 
 
 def test_no_jobs_take_no_processes():
-    assert do_jobs([], 4, 1, print) == {}
+    assert do_jobs([], 4, 1, print, Interruption()) == {}
 
 
 def test_cores_are_those_that_may_be_used(monkeypatch):
@@ -67,11 +71,12 @@ def test_cores_are_those_that_may_be_used(monkeypatch):
 
 SLEEPER = """
 import sys
+from meanfield.study.interrupt import Interruption
 from meanfield.study.width.workers import Job, do_jobs
 from tests.meanfield.study.width.test_workers import job
 if __name__ == "__main__":
     code = "import os, time; open(path, 'w').write(str(os.getpid())); time.sleep(60)"
-    do_jobs([job("sleeps", code, sys.argv[1])], 1, 1, print)
+    do_jobs([job("sleeps", code, sys.argv[1])], 1, 1, print, Interruption())
 """
 
 
