@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 
-def check_count(name: str, value: object, minimum: int = 1) -> None:
-    """An integer of at least `minimum`."""
+def check_count(name: str, value: object, minimum: int = 1, maximum: int | None = None) -> None:
+    """An integer of at least `minimum`, and of at most `maximum` if there is one."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
         raise ValueError(f"{name}: {value!r} came, an integer of at least {minimum} is needed")
+    if maximum is not None and int(value) > maximum:
+        raise ValueError(f"{name}: {value!r} came, at most {maximum} is allowed")
 
 
 def check_nonnegative(name: str, value: object) -> None:

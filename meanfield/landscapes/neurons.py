@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 from meanfield._validation import check_count
 from meanfield.landscapes.base import Array, Reference
 
+MOST_NEURONS = 100_000  # this is a small landscape: its start is written out number by number
+
 
 @dataclass(frozen=True)
 class LinearNeurons(Reference):
@@ -27,18 +29,18 @@ class LinearNeurons(Reference):
     Parameters
     ----------
     width : int
-        m, at least 1.
+        m, 1 to 100,000.
 
     Raises
     ------
     ValueError
-        For a width below 1.
+        For a width out of its range.
     """
 
     width: int = 100
 
     def __post_init__(self) -> None:
-        check_count("width", self.width)
+        check_count("width", self.width, maximum=MOST_NEURONS)
 
     @property
     def start(self) -> tuple[float, ...]:

@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike
 from meanfield._validation import check_count
 from meanfield.landscapes.base import Array, FiniteDimensional, Formula, Reference, check_real
 
+MOST_FACTORS = 10_000  # these are small landscapes: a start is written out number by number
+
 
 def _times(left: Array, right: Array) -> Array:
     """The product of two power series of matrices, cut off where they are."""
@@ -153,21 +155,21 @@ class ScalarFactorization(_SquaredScalars):
     Parameters
     ----------
     depth : int
-        L, at least 1.
+        L, 1 to 10,000.
     target : float
         m.
 
     Raises
     ------
     ValueError
-        For a depth below 1 and a target that is not finite.
+        For a depth out of its range and a target that is not finite.
     """
 
     depth: int = 2
     target: float = 1.0
 
     def __post_init__(self) -> None:
-        check_count("depth", self.depth)
+        check_count("depth", self.depth, maximum=MOST_FACTORS)
         check_real("target", self.target)
 
     @property
@@ -220,21 +222,21 @@ class LogCoshProduct(_Factors):
     Parameters
     ----------
     depth : int
-        L, at least 1.
+        L, 1 to 10,000.
     target : float
         m.
 
     Raises
     ------
     ValueError
-        For a depth below 1 and a target that is not finite.
+        For a depth out of its range and a target that is not finite.
     """
 
     depth: int = 2
     target: float = 0.0
 
     def __post_init__(self) -> None:
-        check_count("depth", self.depth)
+        check_count("depth", self.depth, maximum=MOST_FACTORS)
         check_real("target", self.target)
 
     @property
@@ -277,19 +279,19 @@ class MatrixFactorization(_SquaredFactors):
     target : array-like
         M, square; kept as a tuple of its rows.
     depth : int
-        L, at least 1.
+        L, 1 to 10,000.
 
     Raises
     ------
     ValueError
-        For a target that is not a finite square matrix and a depth below 1.
+        For a target that is not a finite square matrix and a depth out of its range.
     """
 
     target: ArrayLike = ((5.0, 0.0), (0.0, 4.8))
     depth: int = 3
 
     def __post_init__(self) -> None:
-        check_count("depth", self.depth)
+        check_count("depth", self.depth, maximum=MOST_FACTORS)
         try:
             matrix = np.array(self.target, dtype=np.float64)
         except (TypeError, ValueError):

@@ -181,6 +181,8 @@ def test_bad_arrays_are_refused(name):
         (lambda: Quartic(curvature=0.0), "curvature"),
         (lambda: Quartic(quartic=-1.0), "quartic"),
         (lambda: ScalarFactorization(depth=0), "depth"),
+        (lambda: ScalarFactorization(depth=2**40), "depth"),
+        (lambda: LinearNeurons(2**40), "width"),
         (lambda: ScalarFactorization(target=math.nan), "target"),
         (lambda: LogCoshProduct(depth=1.5), "depth"),
         (lambda: LogCoshProduct(target=math.inf), "target"),
