@@ -26,7 +26,6 @@ from tests.meanfield.study.test_cli import assert_refused, meanfield_command, se
 @pytest.fixture
 def impatient(monkeypatch):
     monkeypatch.setattr(interrupt, "GRACE", 0.1)
-    monkeypatch.setattr(interrupt, "AGAIN", 0.05)
 
 
 # --- the handlers --------------------------------------------------------------------------------
@@ -67,7 +66,7 @@ def test_a_step_that_takes_long_is_abandoned(impatient):
         with pytest.raises(Stopped):  # somebody swallowed it: it comes again
             time.sleep(10)
         interruption.finish()
-        time.sleep(0.2)  # a run that is being closed is left in peace
+        time.sleep(2 * interrupt.AGAIN)  # a run that is being closed is left in peace
 
 
 def test_the_end_of_the_time_allowed(impatient):
