@@ -18,7 +18,7 @@ from meanfield.study.resume import resume
 from meanfield.study.run import run as run_processes
 from meanfield.study.team import Team
 from meanfield.study.width.plan import Run, WidthPlan
-from meanfield.study.work import Options
+from meanfield.study.work import Options, current_versions
 
 
 class RunError(RuntimeError):
@@ -35,7 +35,6 @@ def execute(
     Parameters
     ----------
     options : Options
-        Of every run; how long it may take is not looked at.
     report : callable
         Called with the fraction that is done.
 
@@ -58,7 +57,7 @@ def execute(
                 done[what] = step / total
                 report(sum(done.values()) / len(names))
 
-        written = _written(plan, run, work, replace(options, max_runtime=None, progress=progress))
+        written = _written(plan, run, work, replace(options, progress=progress))
         with Result.open(written) as result:
             if result.status == "interrupted":
                 raise RunError("interrupted")
@@ -71,12 +70,13 @@ def _written(plan: WidthPlan, run: Run, work: Path, options: Options) -> Path:
     alone = Team()  # whatever started the parent
     try:
         left = Checkpoints(work).load()
-        if left is not None and left.config == study.to_toml():
+        now = study.to_toml(), current_versions()
+        if left is not None and (left.config, left.versions) == now:
             return resume(work, options, alone, start=start, attributes=attributes)
     except NewerCheckpointError:
         raise
     except ValueError:
-        pass  # damaged, or of other data: it is done again
+        pass  # damaged, or of other data: it is done again, as one of other settings or versions
     return run_processes(
         study, work, force=True, start=start, attributes=attributes, options=options, team=alone
     )

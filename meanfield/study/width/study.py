@@ -207,6 +207,7 @@ def _do_runs(
     for run in mine:
         if run not in missing:
             runs.clear(folder, run)
+    options = replace(options, max_runtime=None, progress=None, say=None)  # that is for all of them
     jobs = {run: Job(run.name, runs.execute, (plan, folder, run, options)) for run in missing}
     bar = _Bar("runs", {run.name: run.width for run in missing}, progress)
     for group in _groups(missing, crew.workers):
