@@ -132,10 +132,9 @@ def run_width_study(
             if whole and plan.reference in present:
                 _measure(plan, folder, present, crew, progress, say, outcome)
         except Stopped:
+            interruption.finish()
             outcome.stopped = interruption.reason
             outcome.missing = [run.name for run in plan.runs if not run.path(folder).exists()]
-        finally:
-            interruption.finish()
     return outcome
 
 
