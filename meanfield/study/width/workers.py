@@ -46,7 +46,8 @@ def do_jobs(
 ) -> dict[str, str]:
     """Do all jobs, `workers` at a time, each on so many threads; what went wrong, by the name of the job.
 
-    A job that raises, or whose process dies, is left; the others go on. An interruption ends all workers, by SIGTERM.
+    A job that raises, or whose process dies, is left; the others go on. An interruption ends all workers, by SIGTERM; a wish for
+    a checkpoint is handed on to them.
 
     Raises
     ------
@@ -65,6 +66,10 @@ def do_jobs(
             for worker in _with_news(team):
                 worker.listen(report, failures)
             interruption.check()
+            if interruption.checkpoint_asked:
+                interruption.checkpoint_asked = False
+                for worker in team:
+                    worker.ask_for_checkpoint()
     finally:
         with interruption.shielded():
             _end_all(team)
@@ -94,6 +99,7 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self.job: Job | None = None
+        self._awake = False
         variables = {"NUMBA_NUM_THREADS": threads} | dict.fromkeys(BLAS_VARIABLES, 1)
         with _environment(variables):
             self.process.start()
@@ -115,6 +121,7 @@ class _Worker:
             failures[job.name] = f"its process died ({_end(self.process.exitcode)})"
             self.job = None
             return
+        self._awake = True
         if kind == "at":
             report(job.name, content)
             return
@@ -122,6 +129,12 @@ class _Worker:
             failures[job.name] = content
         report(job.name, 1.0)
         self.job = None
+
+    def ask_for_checkpoint(self) -> None:
+        """By SIGUSR1, which would end a process that has not come to `_serve` yet."""
+        if self._awake and self.process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGUSR1)
 
     def stop(self) -> None:
         """Let it end, a run by a checkpoint."""
@@ -157,7 +170,9 @@ def _environment(variables: Mapping[str, int]) -> Iterator[None]:
 
 def _serve(connection: Connection) -> None:
     """Do jobs until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    for name in ("SIGINT", "SIGUSR1"):  # the parent decides; a run hears of the second
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     with threadpool_limits(1, user_api="blas"), suppress(EOFError, BrokenPipeError):
         while (job := connection.recv()) is not None:

@@ -56,6 +56,26 @@ def test_progress_is_reported():
     assert heard == [("slow", 0.5), ("slow", 1.0)]
 
 
+def test_a_wish_for_a_checkpoint_is_handed_on(tmp_path):
+    wait_for_it = """
+import signal, time
+heard = []
+signal.signal(signal.SIGUSR1, lambda *signal: heard.append(signal))
+report(0.5)
+while not heard:
+    time.sleep(0.01)
+open(path, "w").write("heard")
+"""
+    interruption = Interruption()
+
+    def report(name, fraction):
+        interruption.checkpoint_asked = fraction == 0.5
+
+    jobs = [job("waits", wait_for_it, str(tmp_path / "waits"))]
+    assert do_jobs(jobs, 1, 1, report, interruption) == {}
+    assert (tmp_path / "waits").read_text() == "heard" and not interruption.checkpoint_asked
+
+
 def test_no_jobs_take_no_processes():
     assert do_jobs([], 4, 1, print, Interruption()) == {}
 
