@@ -127,8 +127,12 @@ def console() -> Console:
     """Where tables are printed: a file or a pipe has no width that they would have to fit in."""
     from rich.console import Console
 
-    terminal = Console()
-    return terminal if terminal.is_terminal else Console(width=1000)
+    plainly: dict[str, Any] = {
+        "markup": False,
+        "emoji": False,
+    }  # what files say is text, [/b] and :b: too
+    terminal = Console(**plainly)
+    return terminal if terminal.is_terminal else Console(width=1000, **plainly)
 
 
 def names(formats: str) -> list[str]:

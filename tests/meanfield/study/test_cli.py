@@ -1,4 +1,5 @@
 import json
+import shutil
 import os
 import subprocess
 import sys
@@ -244,6 +245,15 @@ def test_plot_draws_a_width_study(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
     assert drawn == {f"width_{name}.svg" for name in ("coupled", "measures", "functions", "slopes")}
+
+
+def test_what_a_file_says_is_text_and_no_markup(small_run, tmp_path):
+    path = tmp_path / "run.h5"
+    shutil.copy(small_run, path)
+    with h5py.File(path, "r+") as file:
+        file["gradient_descent"].attrs["status"] = "[/x] :smile:"
+    result = meanfield_command("info", path)
+    assert result.exit_code == 0 and "[/x] :smile:" in result.stdout
 
 
 @pytest.mark.parametrize("command", ["info", "plot", "compare"])
