@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from meanfield.study.layout import OutputError
+from meanfield.study.memory import require_memory
 from meanfield.study.width.distances import Inputs, times_of
 from meanfield.study.width.plan import Run, WidthPlan
 from meanfield.study.work import run_layout
@@ -16,11 +17,15 @@ from solvers.transport_cost import Cost
 NOTICEABLE = 30.0  # seconds
 
 
-def require_space(plan: WidthPlan, folder: Path, missing: list[Run]) -> None:
-    """Raise `OutputError` if the disk has less room than these runs are going to need."""
+def require_room(
+    plan: WidthPlan, folder: Path, missing: list[Run], memory_limit: int | None = None
+) -> None:
+    """Raise `MemoryLimitError` or `OutputError` if memory or disk have less room than these runs are going to need."""
     if not missing:
         return
     layout = run_layout(plan.study_of(Run(plan.width.widths[0], 0)))
+    widest = max(missing, key=lambda run: run.width)
+    require_memory(plan.study_of(widest), len(layout.parameter_names), memory_limit)
     needed = sum(replace(layout, particles=run.width).estimated_bytes() for run in missing)
     free = shutil.disk_usage(folder).free
     if needed > free:

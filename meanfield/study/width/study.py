@@ -17,7 +17,7 @@ from meanfield.study.result import Result
 from meanfield.study.schema import now
 from meanfield.study.whole_file import write_atomically
 from meanfield.study.width import cautions, runs
-from meanfield.study.width.costs import announcement, require_space
+from meanfield.study.width.costs import announcement, require_room
 from meanfield.study.width.distances import (
     TRANSPORTS,
     Inputs,
@@ -109,7 +109,8 @@ def run_width_study(
     Raises
     ------
     ValueError
-        The folder holds another study, or something else; the settings do not fit together; a task that there is none of.
+        The folder holds another study, or something else; the settings do not fit together; a task that there is none of; a run
+        that needs more memory than there is.
     OutputError
         The folder cannot be written, or has too little room.
     """
@@ -202,7 +203,7 @@ def _do_runs(
 ) -> None:
     """Do the runs that are not there."""
     missing = [run for run in mine if not _is_there(plan, folder, run, say)]
-    require_space(plan, folder, missing)
+    require_room(plan, folder, missing, options.memory_limit)
     for run in mine:
         if run not in missing:
             runs.clear(folder, run)

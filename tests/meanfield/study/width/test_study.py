@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from meanfield.study.keeper import Schedule
+from meanfield.study.memory import MemoryLimitError
 from meanfield.study.result import Result
 from meanfield.study.width import read_study, runs
 from meanfield.study.width import study as width_study
@@ -235,6 +236,16 @@ def test_what_is_left_beside_a_run_that_is_done_is_removed(tiny, started):
     (left / "checkpoint-0").write_bytes(b"of a process that died")
     run_width_study(tiny(), started)
     assert not left.exists()
+
+
+def test_a_reference_that_needs_too_much_memory_is_refused_before_anything_is_run(
+    tiny, tmp_path, executed
+):
+    execution = Execution(options=Options(memory_limit=10**8))
+    with pytest.raises(MemoryLimitError, match=r"GB of memory are needed, 0.1 GB are allowed"):
+        run_width_study(tiny(reference_width=10**6), tmp_path / "study", execution)
+    assert executed == []
+    assert run_width_study(tiny(), tmp_path / "small", execution).missing == []
 
 
 def test_jobs_below_one(tiny, tmp_path):
