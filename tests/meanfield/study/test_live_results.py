@@ -164,7 +164,9 @@ def test_a_crash_at_any_moment_leaves_whole_rows(tmp_path, monkeypatch):
     for module in (run_folder, file_lock):
         monkeypatch.setattr(module, "GuardedFile", Watched)
     monkeypatch.setattr(snapshots, "ROWS_PER_WRITE", 2)
+    monkeypatch.setattr(snapshots, "SECONDS_PER_WRITE", np.inf)  # rows alone decide
     monkeypatch.setattr(reader, "BIRTH", 0.0)
+    monkeypatch.setattr(reader, "LONGEST_READ", np.inf)
     processes = {GD: ProcessLayout(GD)}
     names = processes[GD].observables
     with writer_of(tmp_path, processes=processes, particles=300) as writer:
