@@ -22,8 +22,11 @@ def from_formula(formula, parameters):
 
 
 @functools.cache
-def by_complex_step(function, tiny):
-    """The gradient of a compiled analytic function E(x), Im E(x + ih e_j)/h with h = tiny (1 + |x_j|)."""
+def by_complex_step(function, tiny, resolved):
+    """The gradient of a compiled analytic function E(x), Im E(x + ih e_j)/h with h = tiny (1 + |x_j|).
+
+    A slope below `resolved` that is not known to be zero is NaN: there the step must be taken in a wider range.
+    """
 
     @numba.njit(error_model="numpy")
     def gradient(x, out):
@@ -32,6 +35,10 @@ def by_complex_step(function, tiny):
             h = tiny * (1.0 + abs(x[j]))
             point[j] = x[j] + 1j * h
             out[j] = function(point).imag / h
+            if abs(out[j]) < resolved:
+                point[j] = x[j] + 1j
+                if out[j] != 0.0 or function(point).imag != 0.0:
+                    out[j] = np.nan
             point[j] = x[j]
 
     return gradient

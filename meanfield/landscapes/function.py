@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +14,15 @@ from meanfield._validation import check_choice, check_count
 from meanfield.landscapes.base import Array, FiniteDimensional, check_real
 
 _EPS = float(np.finfo(np.float64).eps)
-#: Far below rounding: the complex step takes no difference, so there is nothing to cancel.
-_TINY = 1e-20
+#: The complex step takes no difference, so nothing cancels, and two limits leave little choice: its error is h² times the third
+#: derivative, and h times a slope must not underflow. At h = 1e-100 both leave slopes above 1e-200 alone.
+_TINY = 1e-100
+#: Slopes below this, with room for large derivatives and for partial products, are computed anew in extended range.
+_RESOLVED = 1e-170
+#: Where the exponent of a long double has more bits than that of a float64 (on most machines with Linux), h² vanishes beside the
+#: smallest float64, and h times several of them is still a normal number.
+_EXTENDED_TINY = "1e-1000"
+_HAS_EXTENDED_RANGE = np.finfo(np.longdouble).minexp < -16000
 
 
 @dataclass(frozen=True)
@@ -29,8 +37,13 @@ class Landscape(FiniteDimensional):
         "complex"        ε F (1e-16)           ε^(2/3) F (4e-11)     ε^(1/2) F (1e-8)
         "differences"    ε^(2/3) F (4e-11)     ε^(1/2) F (1e-8)      ε^(2/5) F (5e-7)
 
-    "complex" evaluates the function at x + ih e_j, h = 1e-20 (1 + |x_j|). It must be analytic: abs, max, .real and comparisons
+    "complex" evaluates the function at x + ih e_j, h = 1e-100 (1 + |x_j|). It must be analytic: abs, max, .real and comparisons
     are out (write x**2 for abs(x)**2). One that is found not to be is refused when it is first differentiated.
+
+    A coordinate that decays below the edge of stability decides when its oscillation sets in, however small it has become.
+    "complex" follows it down to 1e-170, from there on in extended precision (complex256) down to the underflow, where machine and
+    function have that; else a warning says that slopes are no longer resolved. "differences" leaves an error of 4e-11 F in every
+    coordinate, from which oscillations set in early.
 
     Parameters
     ----------
@@ -49,6 +62,11 @@ class Landscape(FiniteDimensional):
     ValueError
         For a function that is not callable, a dimension below 1, a minimum that is not finite, an unknown kind of derivatives;
         in use, for a function that does not return one number or, with "complex", is not analytic.
+
+    Warns
+    -----
+    RuntimeWarning
+        In use, where a slope is too small for the complex step and cannot be computed in extended precision.
     """
 
     function: Callable[[NDArray[Any]], Any]
@@ -73,7 +91,7 @@ class Landscape(FiniteDimensional):
             return None
         from meanfield._kernels.landscapes import by_complex_step
 
-        return by_complex_step(self.function, _TINY)
+        return by_complex_step(self.function, _TINY, _RESOLVED)
 
     def _value(self, x: Array) -> float:
         value = self._call(x.astype(np.float64))
@@ -89,20 +107,24 @@ class Landscape(FiniteDimensional):
     def _hvp(self, x: Array, v: Array) -> ArrayLike:
         x = x.astype(np.float64)
         self._check_analytic(x)
-        h, length = self._along(x, v, 2)
-        if length == 0:
+        size, direction = _unit(v)
+        if size == 0:
             return np.zeros_like(x)
-        ahead, behind = (self._slopes(x + s, self._step(2)) for s in (h, -h))
-        return (ahead - behind) / (2 * length)
+        h = self._length(x, direction, 2)
+        ahead, behind = (self._slopes(x + s * direction, self._step(2), limit=0.0) for s in (h, -h))
+        return size * ((ahead - behind) / (2 * h))
 
     def _third(self, x: Array, u: Array) -> ArrayLike:
         x = x.astype(np.float64)
         self._check_analytic(x)
-        h, length = self._along(x, u, 3)
-        if length == 0:
+        size, direction = _unit(u)
+        if size == 0:
             return np.zeros_like(x)
-        ahead, here, behind = (self._slopes(x + s, self._step(3)) for s in (h, 0 * h, -h))
-        return (ahead - 2 * here + behind) / length**2
+        h = self._length(x, direction, 3)
+        ahead, here, behind = (
+            self._slopes(x + s * direction, self._step(3), limit=0.0) for s in (h, 0.0, -h)
+        )
+        return size * (size * ((ahead - 2 * here + behind) / h**2))
 
     def _step(self, order: int) -> float:
         """The relative step h of a derivative of this order, that balances its error h² against the rounding.
@@ -111,29 +133,57 @@ class Landscape(FiniteDimensional):
         """
         return _EPS ** (1 / (order + (1 if self.derivatives == "complex" else 2)))
 
-    def _along(self, x: Array, v: Array, order: int) -> tuple[Array, float]:
-        """The step along v, and how many v it is."""
-        norm = float(np.linalg.norm(v))
-        if norm == 0:
-            return np.zeros_like(x), 0.0
-        length = self._step(order) * (1 + float(np.linalg.norm(x))) / norm
-        return length * v.astype(np.float64), length
+    def _length(self, x: Array, direction: Array, order: int) -> float:
+        """The step along a unit vector, by the size of the coordinates that it moves."""
+        return self._step(order) * (1 + float(np.abs(x) @ np.abs(direction)))
 
-    def _slopes(self, x: Array, step: float) -> Array:
-        """The gradient, coordinate by coordinate."""
+    def _slopes(self, x: Array, step: float, limit: float = _RESOLVED) -> Array:
+        """The gradient, coordinate by coordinate; by complex step resolved below `limit` too, which differences need not have."""
         if self.derivatives == "complex":
-            return np.array([self._complex_slope(x, e) for e in np.eye(x.size)])
+            return np.array([self._complex_slope(x, e, limit) for e in np.eye(x.size)])
         return np.array([self._difference(x, e, step) for e in np.eye(x.size)])
 
-    def _complex_slope(self, x: Array, e: Array) -> float:
+    def _complex_slope(self, x: Array, e: Array, limit: float = _RESOLVED) -> float:
         h = _TINY * (1 + float(np.abs(x @ e)))
-        value = self._call(x + 1j * h * e)
+        slope = self._imaginary(x, h * e) / h
+        return slope if not abs(slope) < limit else self._small_slope(x, e, slope)
+
+    def _imaginary(self, x: Array, step: Array) -> float:
+        """Im E(x + i step)."""
+        value = self._call(x + 1j * step)
         if not np.iscomplexobj(value):
             raise ValueError(
                 f"function: it returned {value!r}, real, for a complex array: it is not analytic; "
                 'write it without abs, max and .real, or use derivatives="differences"'
             )
-        return float(np.imag(value)) / h
+        return float(np.imag(value))
+
+    def _small_slope(self, x: Array, e: Array, rounded: float) -> float:
+        """A slope that the complex step in float64 may not resolve, in extended range if there is any."""
+        extended = self._extended_slope(x, e) if _HAS_EXTENDED_RANGE else None
+        if extended is not None:
+            return extended
+        # Where the function does not depend on the coordinate, or is even in it, no step leaves an imaginary part.
+        if rounded != 0.0 or self._imaginary(x, e) != 0.0:
+            warnings.warn(
+                f"function: its slope {rounded:.1e} is too small for the complex step; coordinates stop decaying there, "
+                "and their oscillations set in early",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return rounded
+
+    def _extended_slope(self, x: Array, e: Array) -> float | None:
+        """The complex step in long doubles; None for a function that does not compute in them."""
+        h = np.longdouble(_EXTENDED_TINY) * (1 + np.abs(x @ e))
+        function = getattr(self.function, "py_func", self.function)
+        try:
+            value = np.asarray(function(x + np.clongdouble(1j) * h * e))
+        except Exception:  # of any kind: all that is asked of it is complex128
+            return None
+        if value.shape != () or value.dtype != np.clongdouble:
+            return None
+        return float(np.imag(value[()]) / h)
 
     def _difference(self, x: Array, e: Array, step: float) -> float:
         h = step * (1 + float(np.abs(x @ e)))
@@ -145,12 +195,15 @@ class Landscape(FiniteDimensional):
         """Whether the complex step agrees with a difference, along one direction and once."""
         if self.derivatives != "complex" or self._found_analytic:
             return
-        # Of no particular direction, so that what is wrong in one coordinate does not hide.
-        e = np.cos(1.0 + np.arange(x.size))
-        e /= np.linalg.norm(e)
-        value, slope = self._value(x), self._complex_slope(x, e)
-        difference = self._difference(x, e, _EPS ** (1 / 3))
-        if abs(slope - difference) > 1e-4 * abs(difference) + 1e-6 * (1 + abs(value)):
+        # Of no particular direction, so that what is wrong in one coordinate does not hide; as long in each as it is large.
+        e = np.cos(1.0 + np.arange(x.size)) * (1 + np.abs(x))
+        value, slope = self._value(x), self._imaginary(x, _TINY * e) / _TINY
+        difference, wider = (
+            (self._value(x + h * e) - self._value(x - h * e)) / (2 * h)
+            for h in (_EPS ** (1 / 3), 2 * _EPS ** (1 / 3))
+        )
+        error = abs(wider - difference) + 1e-4 * abs(difference) + 1e-6 * (1 + abs(value))
+        if abs(slope - difference) > error:
             raise ValueError(
                 f"function: its complex step gives the slope {slope:.6g}, a difference {difference:.6g}: "
                 'it is not analytic; write it without abs, max and .real, or use derivatives="differences"'
@@ -165,3 +218,14 @@ class Landscape(FiniteDimensional):
                 "one number is needed"
             )
         return value[()]
+
+
+def _unit(v: Array) -> tuple[float, Array]:
+    """|v| and v/|v|, safe from the underflow of squares; v itself where it is zero or not finite."""
+    v = v.astype(np.float64)
+    largest = float(np.max(np.abs(v)))
+    if largest == 0.0 or not np.isfinite(largest):
+        return largest, v
+    scaled = v / largest
+    size = float(np.linalg.norm(scaled))
+    return largest * size, scaled / size
