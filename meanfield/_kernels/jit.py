@@ -3,24 +3,19 @@
 ``error_model="numpy"`` keeps loops vectorisable (no branch on division by zero). The fast-math flags leave out everything
 that could change a NaN or an infinity, and ``reassoc``, so that sums are taken in the order written.
 
-What is built for one precision or one activation is compiled when it is first needed and kept on disk. Numba's cache on disk
-knows a function by its own file and bytecode, and would run yesterday's code after an edit of a function that it calls in
-another file. Here the key is a name that says all that the function closes over, and a digest of all files of this directory:
-an edit of any of them compiles anew.
+What is built for one precision or one activation is compiled when it is first needed and kept on disk, see `cache`.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
+
+from .cache import Cache
 
 Function = Callable[..., Any]
 
@@ -46,7 +41,7 @@ def driver(name: str) -> Callable[[Function], Any]:
     def decorate(function: Function) -> Any:
         compiled = numba.njit(nogil=True, **_OPTIONS)(named(name)(function))
         if COMPILED:
-            compiled._cache = _Cache(function, name)
+            compiled._cache = Cache(function, name)
         return compiled
 
     return decorate
@@ -60,7 +55,7 @@ def callback(name: str, signature: Any) -> Callable[[Function], int]:
         compiled: Any = CFunc(
             named(name)(function), (signature.args, signature.return_type), {}, options
         )
-        compiled._cache = _Cache(function, name)
+        compiled._cache = Cache(function, name)
         compiled.compile()
         _ALIVE.append(compiled)
         return int(compiled.address)
@@ -83,26 +78,6 @@ def named(name: str) -> Callable[[Function], Function]:
         return function
 
     return rename
-
-
-class _Cache(FunctionCache):
-    """Numba's cache on disk with a key of our own."""
-
-    def __init__(self, function: Function, name: str) -> None:
-        super().__init__(function)
-        self._name_and_sources = (name, _sources())
-
-    def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
-        return (signature, codegen.magic_tuple(), self._name_and_sources)
-
-
-@functools.cache
-def _sources() -> str:
-    """Digest of every file of this directory."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 @intrinsic

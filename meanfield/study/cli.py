@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from meanfield import __version__
-from meanfield.study.commands._shared import app
+from meanfield.study.commands._shared import app, say
 
 __all__ = ["app", "main"]
 
@@ -30,7 +31,28 @@ for name in COMMANDS:  # a command's module registers it
 
 def main() -> None:
     """Entry point of the command ``meanfield``."""
+    warnings.showwarning = _show_warning
     app()
+
+
+_show_elsewhere = warnings.showwarning
+_shown: set[str] = set()
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """What is meant for whoever calls the command, in one line, once; others as Python shows them, with the place in the code."""
+    if category is not UserWarning:
+        _show_elsewhere(message, category, filename, lineno, file, line)
+    elif str(message) not in _shown:
+        _shown.add(str(message))
+        say(f"warning: {message}")
 
 
 def _print_version(wanted: bool) -> None:

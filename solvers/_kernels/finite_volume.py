@@ -31,7 +31,7 @@ LIMITERS = ("mc", "minmod", "upwind")
 NEGLIGIBLE = 1e-32
 
 
-@kernel()
+@kernel
 def _slopes(code, before, here, after, s):
     """Limited slopes from the differences to both neighbours; all 0 for "upwind", the scheme of first order."""
     for j in range(s.size):
@@ -44,7 +44,7 @@ def _slopes(code, before, here, after, s):
         s[j] = bound if a > 0.0 else -bound
 
 
-@kernel()
+@kernel
 def _fluxes(v, diffusion, before, s_before, after, s_after, flux, power):
     """The mass that passes each face per unit of time, and, added to power, v · flux."""
     for j in range(v.size):
@@ -54,13 +54,13 @@ def _fluxes(v, diffusion, before, s_before, after, s_after, flux, power):
         power[j] += v[j] * flux[j]
 
 
-@kernel()
+@kernel
 def _collect(entering, leaving, rates):
     for j in range(rates.size):
         rates[j] += entering[j] - leaving[j]
 
 
-@kernel()
+@kernel
 def mass_rates(code, diffusion, m, down, right, rates):
     """ṁ, into rates, with diffusion κ from row to row only; returns Σ v · flux over the faces `down` and over `right`."""
     rows, columns = m.shape
@@ -87,7 +87,7 @@ def mass_rates(code, diffusion, m, down, right, rates):
     return power_down.sum(), power_right.sum()
 
 
-@kernel()
+@kernel
 def combine(share, old, new, dt, rates, out):
     """out = (1 − share) old + share (new + dt rates), a stage of a convex Runge–Kutta scheme.
 
@@ -100,7 +100,7 @@ def combine(share, old, new, dt, rates, out):
             out[i, j] = 0.0 if abs(mass) < NEGLIGIBLE else mass
 
 
-@kernel()
+@kernel
 def largest_loss_rate(diffusion, m, down, right):
     """Largest rate, over the cells with mass, that bounds what a cell loses per unit of time in proportion to its mass."""
     rows, columns = m.shape
@@ -113,7 +113,7 @@ def largest_loss_rate(diffusion, m, down, right):
     return 2.0 * (largest.max() + diffusion)
 
 
-@kernel()
+@kernel
 def endpoint_laws(m, row_stride, column_stride, plus, minus):
     """The laws of θ + u and u − θ on their lattices: sums over the cells (i, j) of equal p i + q j, and p (rows − 1 − i) + q j.
 
@@ -129,7 +129,7 @@ def endpoint_laws(m, row_stride, column_stride, plus, minus):
             minus[k_minus + column_stride * j] += m[i, j]
 
 
-@kernel()
+@kernel
 def face_velocities(
     g_plus, g_minus, u, row_stride, column_stride, row_scale, column_scale, decay, down, right
 ):

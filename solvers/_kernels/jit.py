@@ -4,19 +4,20 @@
 that could change a NaN or an infinity, and ``reassoc``, so that sums are taken in the order written.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
 
-_FAST_MATH = {"contract", "nsz", "arcp"}
+from .cache import Cache
+
+_COMPILED = not getattr(numba.config, "DISABLE_JIT")  # noqa: B009  (its attributes are made at run time)
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
 
 
-def kernel(*, parallel: bool = False, inline: bool = False) -> Any:
-    """Decorator for a compiled kernel, cached on disk."""
-    return numba.njit(
-        cache=True,
-        error_model="numpy",
-        fastmath=_FAST_MATH,
-        parallel=parallel,
-        inline="always" if inline else "never",
-    )
+def kernel(function: Callable[..., Any]) -> Any:
+    """Decorator for a compiled kernel, kept on disk."""
+    compiled = numba.njit(**_OPTIONS)(function)
+    if _COMPILED:
+        compiled._cache = Cache(function, function.__qualname__)
+    return compiled

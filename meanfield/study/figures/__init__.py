@@ -1,5 +1,6 @@
 """Figures of runs and of width studies: one style, one colour per process, no global state of matplotlib."""
 
+from meanfield.study.figures import _matplotlib  # noqa: F401
 from meanfield.study.figures.animation import ANIMATIONS, save_animation
 from meanfield.study.figures.catalogue import run_figures
 from meanfield.study.figures.inline import svg

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -174,6 +175,7 @@ def _serve(connection: Connection) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    warnings.filterwarnings("ignore", "compiled code cannot be kept")  # the parent has said it
     with threadpool_limits(1, user_api="blas"), suppress(EOFError, BrokenPipeError):
         while (job := connection.recv()) is not None:
             connection.send(_do(job, connection))

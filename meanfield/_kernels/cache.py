@@ -1,0 +1,117 @@
+"""Compiled code kept on disk where that can be done. No kernel needs it: without a folder it is compiled in every process.
+
+This file is the same in both packages, neither of whose kernels may import the other's; a test compares them.
+
+Numba's cache on disk knows a function by its own file and bytecode, and would run yesterday's code after an edit of a function
+that it calls in another file. Here the key is a name that says all that the function closes over, and a digest of all files of
+this directory: an edit of any of them compiles anew.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache
+
+REMEDY = "set NUMBA_CACHE_DIR to a folder that can be written"
+
+
+class Cache(NullCache):
+    """What numba asks for compiled code; nothing is looked for on disk before the first function is compiled.
+
+    Parameters
+    ----------
+    function : callable
+    name : str
+        Tells it from all others that are made of the same source.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        self._function, self._name = function, name
+
+    @functools.cached_property
+    def _kept(self) -> _Kept | None:
+        try:
+            return _Kept(self._function, self._name)
+        except (RuntimeError, OSError):  # numba has found none
+            _say("there is no folder for it that can be written")
+            return None
+
+    @property
+    def cache_path(self) -> str | None:
+        return None if self._kept is None else self._kept.cache_path
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        if self._kept is None:
+            return None
+        try:
+            return self._kept.load_overload(sig, target_context)
+        except Exception:  # a damaged file, or another user's: pickle raises nearly anything
+            self._kept.forget()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        if self._kept is None:
+            return
+        try:
+            self._kept.save_overload(sig, data)
+        except Exception as error:  # the disk is full, the quota used up, the folder gone
+            self._kept.forget()
+            _say(f"{self.cache_path}: {getattr(error, 'strerror', None) or error}")
+
+
+class _Files(CompileResultCacheImpl):
+    """Where numba looks for a folder. A user without a home would get one called ``~``, wherever the process stands."""
+
+    _locator_classes = tuple(
+        locator
+        for locator in CompileResultCacheImpl._locator_classes
+        if os.path.isabs(os.path.expanduser("~")) or "UserWide" not in locator.__name__
+    )
+
+
+class _Kept(FunctionCache):
+    """Numba's cache on disk with a key of our own."""
+
+    _impl_class = _Files
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        super().__init__(function)
+        self._name_and_sources = (name, _sources())
+
+    def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
+        return (signature, codegen.magic_tuple(), self._name_and_sources)
+
+    def forget(self) -> None:
+        """Remove the index: one that was written without its data would name what another source left there."""
+        with suppress(OSError):
+            os.unlink(self._cache_file._index_path)
+
+
+@functools.cache
+def _sources() -> str:
+    """Digest of every file of this directory."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+_said: list[str] = []
+
+
+def _say(reason: str) -> None:
+    """Once in a process."""
+    if not _said:
+        _said.append(reason)  # first: a warning may be turned into an error
+        warnings.warn(
+            f"compiled code cannot be kept ({reason}); every process compiles it anew, for up to minutes: {REMEDY}",
+            stacklevel=2,
+        )
