@@ -13,11 +13,12 @@ from __future__ import annotations
 from typing import Any
 
 from meanfield._kernels.threads import use_cores
-from meanfield.distributed.processes import Processes, SupportsArrays
+from meanfield.distributed.agreement import describe_risk, require_same
+from meanfield.distributed.processes import Processes
 from meanfield.distributed.risk import GatheredRisk, SpreadRisk
 from meanfield.risk import Risk
 
-__all__ = ["GatheredRisk", "Processes", "SpreadRisk", "gathered", "spread"]
+__all__ = ["GatheredRisk", "Processes", "SpreadRisk", "gathered", "require_same", "spread"]
 
 
 def spread(risk: Risk, n_particles: int, comm: Any = None) -> SpreadRisk:
@@ -29,7 +30,7 @@ def spread(risk: Risk, n_particles: int, comm: Any = None) -> SpreadRisk:
     Parameters
     ----------
     risk : Risk
-        The same on every process.
+        The same on every process, which is checked.
     n_particles : int
         N. Of processes there may be as many as groups: ⌈N/32⌉, but from min(N, 4) to 8; ⌈N/256⌉ if that is more, up to 16.
     comm : mpi4py.MPI.Comm, optional
@@ -38,11 +39,13 @@ def spread(risk: Risk, n_particles: int, comm: Any = None) -> SpreadRisk:
     Raises
     ------
     ValueError
-        For fewer groups of particles than processes.
+        For fewer groups of particles than processes; on every process, where the risk or N is not the same on all.
     ImportError
         Without a communicator, where mpi4py is not installed.
     """
-    return SpreadRisk(risk, n_particles, _processes(comm))
+    processes = _processes(comm)
+    require_same(processes.comm, describe_risk(risk) | {"n_particles": n_particles})
+    return SpreadRisk(risk, n_particles, processes)
 
 
 def gathered(risk: Risk, comm: Any = None) -> GatheredRisk:
@@ -54,19 +57,23 @@ def gathered(risk: Risk, comm: Any = None) -> GatheredRisk:
     Parameters
     ----------
     risk : Risk
-        The same on every process.
+        The same on every process, which is checked.
     comm : mpi4py.MPI.Comm, optional
         By default ``MPI.COMM_WORLD``.
 
     Raises
     ------
+    ValueError
+        On every process, where the risk is not the same on all.
     ImportError
         Without a communicator, where mpi4py is not installed.
     """
-    return GatheredRisk(risk, _processes(comm))
+    processes = _processes(comm)
+    require_same(processes.comm, describe_risk(risk))
+    return GatheredRisk(risk, processes)
 
 
-def _processes(comm: Any) -> SupportsArrays:
+def _processes(comm: Any) -> Processes:
     processes = Processes.world() if comm is None else Processes(comm)
     use_cores(processes.cores())
     return processes

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from meanfield import _evaluation
+from meanfield._digest import digest
 from meanfield.distributed.processes import SupportsArrays
 from meanfield.risk import Risk
 
@@ -76,8 +77,11 @@ class _SharedRisk(Risk):
 
     def _check_same(self, array: Array) -> None:
         """Raise where the processes do not hold the same array, as on machines whose arithmetic differs in the last digit."""
-        sums = self.processes.numbers(float(np.sum(array, dtype=np.float64)))
-        if not np.array_equal(sums, np.full_like(sums, sums[0]), equal_nan=True):
+        self._check_same_number(float(np.sum(array, dtype=np.float64)))
+
+    def _check_same_number(self, number: float) -> None:
+        numbers = self.processes.numbers(number)
+        if not np.array_equal(numbers, np.full_like(numbers, numbers[0]), equal_nan=True):
             raise RuntimeError(
                 "the processes do not hold the same particles: are their machines and libraries alike?"
             )
@@ -121,7 +125,7 @@ class SpreadRisk(_SharedRisk):
             raise ValueError(
                 f"whole: shape {whole.shape} came, (…, {self.n_particles}, D) is needed"
             )
-        self._check_same(whole)
+        self._check_same_number(int(digest(whole)[:12], 16))  # below 2^53
         return np.ascontiguousarray(whole[..., self.rows, :])
 
     def gather(self, share: ArrayLike) -> Array:

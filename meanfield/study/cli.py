@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from importlib import import_module
 from typing import Annotated, TextIO
@@ -9,7 +10,7 @@ from typing import Annotated, TextIO
 import typer
 
 from meanfield import __version__
-from meanfield.study.commands._shared import app, say
+from meanfield.study.commands._shared import WRONG_INPUT, app, say
 
 __all__ = ["app", "main"]
 
@@ -24,6 +25,7 @@ COMMANDS = (
     "plot",
     "report",
 )  # in the order of the help
+JOINT_COMMANDS = {"run", "resume"}  #: that the processes of an MPI job carry out together
 
 for name in COMMANDS:  # a command's module registers it
     import_module(f"meanfield.study.commands.{name}")
@@ -32,7 +34,14 @@ for name in COMMANDS:  # a command's module registers it
 def main() -> None:
     """Entry point of the command ``meanfield``."""
     warnings.showwarning = _show_warning
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == WRONG_INPUT and not JOINT_COMMANDS.isdisjoint(sys.argv[1:2]):
+            from meanfield.study.team import end_before_joining
+
+            end_before_joining(WRONG_INPUT)
+        raise
 
 
 _show_elsewhere = warnings.showwarning

@@ -22,7 +22,7 @@ from meanfield.study.run_folder import RunFolder
 from meanfield.study.snapshots import read_run
 from meanfield.study.team import Team, find_team
 from meanfield.study.trial import try_out
-from meanfield.study.work import Options, Work, current_versions, file_attributes
+from meanfield.study.work import Options, Work, current_versions, file_attributes, settings
 from solvers._threads import one_blas_thread
 
 DYING_SECONDS = 3.0  # what a process that was killed had started may live a little longer
@@ -70,7 +70,7 @@ def resume(
     OutputError
         The file cannot be written.
     """
-    team, folder = team or find_team(), Path(folder)
+    team, folder = team or find_team("resume"), Path(folder)
     options = options or Options()
     if (path := team.of_first(lambda: ended(folder))) is not None:
         return path
@@ -86,6 +86,7 @@ def resume(
         with team.together(), one_blas_thread():
             work = _work(here, folder, options, start)
             team.require_shares(work.problem)
+        team.require_same(lambda: settings(work.study, options))
         if here.versions != current_versions():
             options.notice(
                 f"warning: {folder}: begun with other versions ({_differing(here.versions)}); "

@@ -19,7 +19,7 @@ from meanfield.study.run_folder import RunFolder
 from meanfield.study.schema import now
 from meanfield.study.snapshots import RunWriter
 from meanfield.study.team import SilentWriter, Team, find_team
-from meanfield.study.work import Options, Progress, Work, file_attributes
+from meanfield.study.work import Options, Progress, Work, file_attributes, settings
 from solvers._threads import one_blas_thread
 
 # of a process that died before it had begun
@@ -72,7 +72,7 @@ def run(
     Raises
     ------
     ValueError
-        The folder is not empty, or the study's data or options do not fit together.
+        The folder is not empty, the study's data or options do not fit together, or the processes of a team do not have the same.
     OutputError
         The file cannot be written.
     """
@@ -80,9 +80,11 @@ def run(
     options = options or Options()
     if progress is not None:
         options = replace(options, progress=progress)
+    team.require_same(lambda: settings(study, options))
     with team.together(), one_blas_thread():
         work = Work.of(study, options, start)
         team.require_shares(work.problem)
+    team.require_same(work.fingerprints)
     described = file_attributes(study) | dict(attributes or {})
     begin = Checkpoint(study.to_toml(), work.digest(), now(), described["versions_json"])
     with ExitStack() as stack:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
@@ -45,6 +45,9 @@ class Team:
     def of_first(self, make: Callable[[], T]) -> T:
         """What the first process makes, for all of them; its errors are raised on all. Nothing collective in it."""
         return make()
+
+    def require_same(self, describe: Callable[[], Mapping[str, object]]) -> None:
+        """ValueError on all processes where what they describe differs, with the keys and the processes."""
 
     def require_shares(self, problem: Problem) -> None:
         """ValueError where there is not a share of the problem for every process."""
@@ -107,6 +110,13 @@ class JobTeam(Team):
         shared: T = self._processes.comm.bcast(made)  # pickled: by another process of this job
         return shared
 
+    def require_same(self, describe: Callable[[], Mapping[str, object]]) -> None:
+        from meanfield.distributed import require_same
+
+        with self.on_error_end_all():
+            about = describe()
+        require_same(self._processes.comm, about)
+
     def require_shares(self, problem: Problem) -> None:
         from meanfield.distributed import SpreadRisk
         from meanfield.study.problem import NetworkProblem
@@ -165,13 +175,18 @@ class SilentWriter(RunWriter):
         return np.array(self._times.get(process, []))
 
 
-def find_team() -> Team:
+def find_team(command: str = "run") -> Team:
     """The processes that an MPI launcher started, or this one alone.
+
+    Parameters
+    ----------
+    command : str
+        What they are to do together.
 
     Raises
     ------
     ValueError
-        A launcher started processes that cannot reach each other through mpi4py.
+        A launcher started processes that cannot reach each other through mpi4py, or that are to do different things.
     """
     if launched_rank() is None:
         return Team()
@@ -189,7 +204,19 @@ def find_team() -> Team:
             "is the launcher that of another MPI?"
         )
     use_cores(processes.cores())
-    return JobTeam(processes)
+    team = JobTeam(processes)
+    team.require_same(lambda: {"command": command})
+    return team
+
+
+def end_before_joining(code: int) -> None:
+    """Tell the other processes of a job, which may be waiting for this one, that it ends before it has joined them.
+
+    Where all of them end so, as they do when all have the same wrong command line, nothing more is said.
+    """
+    if launched_rank() is not None and "mpi4py.MPI" not in sys.modules:
+        with suppress(ValueError):
+            find_team(f"nothing (it ended with exit code {code})")
 
 
 def _portable(error: Exception) -> Exception:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping
@@ -10,8 +9,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+from numpy.typing import NDArray
+
 import solvers
 from meanfield import __version__
+from meanfield._digest import digest, fingerprint
 from meanfield.study.config import Study
 from meanfield.study.keeper import Schedule
 from meanfield.study.layout import Floats, ProcessLayout, RunLayout
@@ -74,12 +76,16 @@ class Work:
 
     def digest(self) -> str:
         """Of the data and the start, which the configuration names only."""
+        return digest(*self._arrays().values())
+
+    def fingerprints(self) -> dict[str, str]:
+        """Of the data and the start, one of each."""
+        return {name: fingerprint(array) for name, array in self._arrays().items()}
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
         task = getattr(self.problem.objective, "task", None)
-        arrays = [self.problem.start, *([task.inputs, task.targets] if task is not None else [])]
-        digest = hashlib.sha256()
-        for array in arrays:
-            digest.update(f"{array.dtype} {array.shape} ".encode() + array.tobytes())
-        return digest.hexdigest()
+        data = {} if task is None else {"task.inputs": task.inputs, "task.targets": task.targets}
+        return {"start": self.problem.start, **data}
 
 
 def run_layout(study: Study) -> RunLayout:
@@ -100,6 +106,23 @@ def _layout(study: Study, problem: Problem, processes: Mapping[str, ProcessLayou
         dtype=output.snapshot_dtype,
         compression=output.compression,
     )
+
+
+def settings(study: Study, options: Options) -> dict[str, object]:
+    """What a run depends on before its data are read, by key: configuration, checkpoints, versions of the packages."""
+    found: dict[str, object] = {}
+
+    def walk(table: Mapping[str, Any], prefix: str) -> None:
+        for key, value in table.items():
+            if isinstance(value, Mapping):
+                walk(value, f"{prefix}{key}.")
+            else:
+                found[prefix + key] = value
+
+    walk(study.model_dump(exclude_none=True), "")
+    found.pop("task.path", None)  # machines may keep the same data in different folders
+    versions = {f"version of {name}": v for name, v in json.loads(current_versions()).items()}
+    return found | {"checkpoints": options.schedule} | versions
 
 
 def file_attributes(study: Study) -> dict[str, Any]:

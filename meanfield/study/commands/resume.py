@@ -49,16 +49,17 @@ def resume(
     with user_errors():
         from meanfield.study.width.plan import is_begun
 
-        chosen = options(checkpoint_seconds, checkpoint_every, max_runtime, memory_limit)
+        arguments = checkpoint_seconds, checkpoint_every, max_runtime, memory_limit
         if is_begun(folder):
-            _resume_study(folder, chosen, threads, no_figures, as_json, quiet)
+            _resume_study(folder, options(*arguments), threads, no_figures, as_json, quiet)
         from meanfield.study.resume import ended
         from meanfield.study.resume import resume as resume_run
         from meanfield.study.team import find_team
 
-        team = find_team()
+        team = find_team("resume")
         with team.together():
             limit_threads(threads)
+            chosen = options(*arguments)
         if (path := team.of_first(lambda: ended(folder))) is not None:
             say(f"{path}: this run has ended, there is nothing to go on with")
             raise typer.Exit
