@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -18,9 +19,9 @@ for _backend in ("PYTORCH", "JAX", "TENSORFLOW", "CUPY"):
     os.environ.setdefault(f"POT_BACKEND_DISABLE_{_backend}", "1")
 import ot  # noqa: E402
 from scipy.sparse import coo_array  # noqa: E402
-from scipy.spatial.distance import cdist  # noqa: E402
 
-from solvers import sinkhorn, transport_cost  # noqa: E402
+from solvers import exact_transport, sinkhorn, transport_cost  # noqa: E402
+from solvers.exact_transport import Flow  # noqa: E402
 from solvers.line import Float64, squared_distance  # noqa: E402
 from solvers.measures import (  # noqa: E402
     Grid,
@@ -47,6 +48,8 @@ class TransportResult:
     """distance : W2, SW2 or √S_ε, by method. plan (n, m) : its marginals are the weights; sparse where costs were lazy, None
     where quantiles, projections or potentials gave the distance.
 
+    gap : how far the distance of a plan may be from W2, proved by dual potentials of the plan, rounding included; 0 without one.
+
     error : of "exact" the largest violation of a marginal, of "sliced" the standard error of the distance over directions, of
     "sinkhorn" the mass that violates a marginal. discretization_error : how far the distance may be from that of the measures
     given, where cells of a grid were taken for points at their centers; NaN where that is not known. regularization : ε of
@@ -60,6 +63,7 @@ class TransportResult:
     error: float
     discretization_error: float = 0.0
     regularization: float | None = None
+    gap: float = 0.0
 
 
 class _Options(NamedTuple):
@@ -135,6 +139,8 @@ def w2(
         an unknown method or a bad option, and where more than max_bytes are needed.
     TransportError
         When the solver reached max_iterations; the plan that the network simplex then has does not even carry the whole mass.
+        And where W2² is not known to 1e-10 of itself by the potentials of the plan, or to 1e-4 because of masses below 2⁻⁵² that
+        would have to go far; W2 of far points with ``lazy=True`` needs as much memory as without.
 
     References
     ----------
@@ -205,37 +211,67 @@ def coupled_distance(x: ArrayLike, y: ArrayLike) -> float:
 
 def _exact(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options) -> TransportResult:
     limit = 10**9 if options.max_iterations is None else options.max_iterations
-    solve = _lazy_simplex if options.lazy else _network_simplex
-    squared, plan, warning = solve(x, y, a, b, limit)
-    if options.require_convergence and warning is not None:
+    n, m, dimension = len(x), len(y), x.shape[1]
+    found = exact_transport.solve(
+        x,
+        y,
+        a,
+        b,
+        partial(_network_simplex, limit),
+        partial(_lazy_simplex, limit) if options.lazy else None,
+        may_be_dense=estimate(n, m, dimension).bytes <= options.max_bytes,
+    )
+    if options.require_convergence and found.warning is not None:
         raise TransportError(
-            f"exact transport of {len(x)} to {len(y)} points stopped before the optimum "
-            f"({warning}); give a larger max_iterations than {limit}"
+            f"exact transport of {n} to {m} points stopped before the optimum "
+            f"({found.warning}); give a larger max_iterations than {limit}"
         )
-    error = max(np.abs(plan.sum(axis=1) - a).max(), np.abs(plan.sum(axis=0) - b).max())
-    distance = float(np.sqrt(max(squared, 0.0)))
-    return TransportResult(distance, plan, warning is None, "exact", float(error))
+    if options.require_convergence and not found.proved:
+        raise TransportError(_not_proved(found, options, estimate(n, m, dimension)))
+    plan: Any
+    if options.lazy:
+        plan = coo_array((found.masses, (found.rows, found.columns)), shape=(n, m))
+    else:
+        plan = np.zeros((n, m))
+        plan[found.rows, found.columns] = found.masses
+    error = max(
+        np.max(np.abs(np.bincount(pairs, found.masses, len(w)) - w))
+        for pairs, w in ((found.rows, a), (found.columns, b))
+    )
+    return TransportResult(
+        found.distance,
+        plan,
+        found.proved and found.warning is None,
+        "exact",
+        float(error),
+        gap=found.gap,
+    )
 
 
-def _network_simplex(
-    x: Float64, y: Float64, a: Float64, b: Float64, limit: int
-) -> tuple[float, Float64, str | None]:
-    """Squared distance, plan, and what went wrong."""
-    cost = cdist(x, y, "sqeuclidean")
+def _not_proved(found: exact_transport.Plan, options: _Options, dense: Cost) -> str:
+    text = f"the distance found, {found.distance:.6g}, may be wrong by {found.gap:.2g}, for the rounding of "
+    if found.certificate.is_optimal:
+        return f"{text}weights and of squares; leave the farthest points out"
+    if options.lazy and dense.bytes > options.max_bytes:
+        return f"{text}the largest costs; lazy=False with max_bytes of at least {dense.bytes} resolves the others"
+    return f"{text}the largest costs; leave the farthest points out"
+
+
+def _network_simplex(limit: int, costs: Float64, supplies: Float64, demands: Float64) -> Flow:
     with _quiet():
-        plan, log = ot.emd(a, b, cost, numItermax=limit, log=True)
-    return float(np.einsum("ij,ij", plan, cost)), plan, log["warning"]
+        plan, log = ot.emd(supplies, demands, costs, numItermax=limit, log=True)
+    rows, columns = np.nonzero(plan)
+    return Flow(rows, columns, plan[rows, columns], log["u"], log["warning"])
 
 
-def _lazy_simplex(
-    x: Float64, y: Float64, a: Float64, b: Float64, limit: int
-) -> tuple[float, coo_array, str | None]:
-    """The same with a sparse plan, of at most n + m − 1 pairs."""
+def _lazy_simplex(limit: int, x: Float64, y: Float64, supplies: Float64, demands: Float64) -> Flow:
+    """Costs are computed whenever they are looked at."""
     with _quiet():
-        _, log = ot.emd2_lazy(x, y, a, b, numItermax=limit, log=True, return_matrix=True)
+        _, log = ot.emd2_lazy(
+            x, y, supplies, demands, numItermax=limit, log=True, return_matrix=True
+        )
     plan = coo_array(log["G"])
-    costs = np.sum((x[plan.row] - y[plan.col]) ** 2, axis=1)
-    return float(plan.data @ costs), plan, log["warning"]
+    return Flow(plan.row, plan.col, plan.data, log["u"], log["warning"])
 
 
 @contextmanager

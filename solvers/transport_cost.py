@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from solvers import sinkhorn, sliced
+from solvers import exact_transport, sinkhorn, sliced
 
 FLOAT = 8  # bytes
 
@@ -27,7 +27,10 @@ def exact(n: int, m: int, dimension: int, lazy: bool) -> Cost:
     points, pairs = n + m, n * m
     seconds = 6.0 * (pairs / 4000**2) ** 1.3
     if lazy:
-        return Cost(points * (3 * FLOAT * dimension + 1000), seconds * (1.5 + dimension / 4))
+        block = 3 * FLOAT * max(exact_transport.BLOCK, m)
+        return Cost(
+            points * (3 * FLOAT * dimension + 1000) + block, seconds * (1.5 + dimension / 4)
+        )
     return Cost(42 * pairs + points * 3 * FLOAT * dimension, seconds)
 
 
