@@ -65,7 +65,7 @@ def optimal_plan(x: Float64, y: Float64, p: Float64, q: Float64, max_iterations:
     Raises
     ------
     TransportError
-        When the network simplex reached max_iterations.
+        When the network simplex reached max_iterations, or its plan is not known to be optimal.
     """
     can_be_identity = len(p) == len(q) and np.array_equal(p, q)
     if can_be_identity and identity_is_optimal(x, y):
@@ -73,12 +73,24 @@ def optimal_plan(x: Float64, y: Float64, p: Float64, q: Float64, max_iterations:
     if x.shape[1] == 1:
         return Plan(p, _monotone(x[:, 0], y[:, 0], p, q))
     plan = _exact(x, y, p, q, max_iterations)
-    if can_be_identity:
-        # Of plans that are optimal up to the rounding of positions, the identity is taken.
-        identity, least = Plan(p), np.sqrt(plan.cost(x, y))
-        if np.sqrt(identity.cost(x, y)) <= least + np.sqrt(p @ position_rounding(x, y) ** 2):
-            return identity
+    if can_be_identity and _is_identity_but_for_rounding(plan, x, y):
+        return Plan(p)
     return plan
+
+
+def _is_identity_but_for_rounding(plan: Plan, x: Float64, y: Float64) -> bool:
+    """Whether an optimal plan saves no more than the rounding of positions, of the particles that are not sent by the identity.
+
+    The others, which may be much farther apart, are no excuse.
+    """
+    assert plan.matrix is not None
+    p = plan.weights
+    sent = np.flatnonzero(plan.matrix.diagonal() < p)
+    rows = plan.matrix[sent].tocoo()
+    least = rows.data @ np.sum((x[sent][rows.row] - y[rows.col]) ** 2, axis=1)
+    of_identity = p[sent] @ np.sum((x[sent] - y[sent]) ** 2, axis=1)
+    rounding = np.sqrt(p[sent] @ position_rounding(x[sent], y[sent]) ** 2)
+    return bool(np.sqrt(of_identity) <= np.sqrt(least) + rounding)
 
 
 def _monotone(x: Float64, y: Float64, p: Float64, q: Float64) -> csr_array:
@@ -99,6 +111,8 @@ def _exact(x: Float64, y: Float64, p: Float64, q: Float64, max_iterations: int) 
         # A step that is under way takes the memory it needs.
         result = transport.w2(x, y, a=p, b=q, max_iterations=max_iterations, max_bytes=sys.maxsize)
     except transport.TransportError as error:
+        if "max_iterations" not in str(error):
+            raise
         raise transport.TransportError(
             f"{error} (JKO's max_plan_iterations; fewer particles or a shorter step need fewer)"
         ) from error

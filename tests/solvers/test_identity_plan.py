@@ -116,3 +116,34 @@ def test_plans_are_glued():
     merged = optimal_plan(y, np.repeat(y, 2, axis=0), p, half, 10**9)
     assert merged.after(split).matrix.toarray() == pytest.approx(np.diag(p))
     assert Plan(p).after(merged) is merged and merged.after(Plan(half)) is merged
+
+
+@pytest.mark.parametrize("s", [1e4, 1e8, 1e12])
+def test_a_far_particle_is_no_excuse_for_the_others(s):
+    """Tolerances that follow the largest position would take any plan of the near ones for optimal."""
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((100, 2))
+    y[-1] = s, 0.0
+    for size in (0.3, 1.0):
+        x = y + size * rng.standard_normal(y.shape)
+        x[-1] = s, 1.0
+        assert excess(x, y) > 1.0
+        assert not identity_is_optimal(x, y)
+        plan = optimal_plan(x, y, uniform(100), uniform(100), 10**9)
+        assert not plan.is_identity
+        cost = cdist(x, y, "sqeuclidean")
+        least = cost[linear_sum_assignment(cost)].mean()
+        assert plan.cost(x, y) == pytest.approx(least, rel=1e-12)
+
+
+@pytest.mark.parametrize("s", [1e4, 1e8, 1e12])
+def test_far_particles_that_change_places_are_seen(s):
+    """Two at a distance of 1, far from all others, which move as a convex function has them."""
+    y = np.random.default_rng(0).standard_normal((100, 2))
+    y[-2:] = [[s, 0.0], [s, 1.0]]
+    x = y + 0.1 * np.tanh(y)
+    x[-2:] = y[-2:]
+    assert identity_is_optimal(x, y)
+    x[-2:] = y[[-1, -2]]
+    assert not identity_is_optimal(x, y)
+    assert not optimal_plan(x, y, uniform(100), uniform(100), 10**9).is_identity
