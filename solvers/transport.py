@@ -203,7 +203,10 @@ def coupled_distance(x: ArrayLike, y: ArrayLike) -> float:
     x, y = check_positions("x", x), check_positions("y", y)
     if x.shape != y.shape:
         raise ValueError(f"y: shape {y.shape} came, {x.shape} is needed, as of x")
-    return float(np.sqrt(np.sum((x - y) ** 2) / len(x)))
+    apart = x - y
+    exponent = int(np.frexp(np.max(np.abs(apart)))[1])  # squares neither over- nor underflow
+    rms = np.sqrt(np.sum(np.ldexp(apart, -exponent) ** 2) / len(x))
+    return float(np.ldexp(rms, exponent))
 
 
 # --- the three methods ---------------------------------------------------------------------------

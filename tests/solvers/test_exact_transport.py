@@ -126,6 +126,8 @@ def test_scales(scale):
     expected = np.sqrt(assigned(x, y) / 70) * scale
     result = transport.w2(x * scale, y * scale)
     assert result.distance == pytest.approx(expected, rel=1e-13) and result.gap < 1e-10 * expected
+    coupled = np.sqrt(np.mean(np.sum((x - y) ** 2, axis=1))) * scale
+    assert transport.coupled_distance(x * scale, y * scale) == pytest.approx(coupled, rel=1e-13)
 
 
 def linear_programme(x, y, a, b):
