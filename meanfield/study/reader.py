@@ -2,7 +2,8 @@
 
 A file is held by its descriptor: a run that ends renames its file, and a later one may take the name, but here it stays the same
 file. Each read takes its turn with the writer, which writes all of a row in one turn; what HDF5 knows of a file that grows is
-forgotten between two reads.
+forgotten between two reads. The writer waits for a second only, not at all when it is being stopped, and nobody waits where
+there are no locks: what was read counts only if the file is still the same after it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.study.file_lock import PATIENCE, turn
+from meanfield.study.file_lock import TICK, has_no_locks, is_locked, turn
 from meanfield.study.guarded_file import open_regular
 from meanfield.study.journal import PatchedFile, journal_path, read_changes
 from meanfield.study.layout import (
@@ -38,8 +38,8 @@ from meanfield.study.plain_file import require_plain
 from meanfield.study.text import clean
 
 PARTIAL = ".partial"
-LONGEST_READ = PATIENCE / 2  # seconds, of a file that grows: its writer waits for PATIENCE at most
-BIRTH = 2.0  # seconds until the first rows of a new file can be read, and a little more
+TRIES = 20.0  # seconds to find the file at rest, or with anything in it if its writer is at it
+BIRTH = 2.0  # seconds for the latter if it is not known whether there is a writer
 BETWEEN_TRIES = 0.02
 
 _T = TypeVar("_T")
@@ -66,6 +66,10 @@ class RunHeader:
     processes: dict[str, ProcessHeader]
     comparison_times: NDArray[np.float64]
     comparison: dict[str, dict[str, NDArray[np.float64]]]
+
+
+class _ChangedError(Exception):
+    """The file is not the one that it was when it began to be read."""
 
 
 class RunReader:
@@ -109,40 +113,75 @@ class RunReader:
 
         return self.read(read)
 
-    @contextmanager
-    def held(self) -> Iterator[Any]:
-        """The file as other libraries open it, while the writer waits, for `PATIENCE` seconds at most."""
-        self._require_open()
-        with turn(self._raw, exclusive=False) as held:
-            if not held:
-                raise RunFileError(f"{self.path}: its writer does not let go of it")
-            yield self._committed()
-
     def read(self, read: Callable[[h5py.File], _T]) -> _T:
-        """Anything that can be read of the open file; tried until it succeeds, once if the file does not grow."""
+        """Anything that can be read of the open file."""
+
+        def with_h5py(raw: Any) -> _T:
+            with h5py.File(raw, "r") as file:
+                check_schema(self.path, file)
+                return read(file)
+
+        return self.read_raw(with_h5py)
+
+    def read_raw(self, read: Callable[[Any], _T]) -> _T:
+        """The same of the file as other libraries open it: again while it is changed meanwhile, or cannot be read yet."""
         self._require_open()
-        give_up = time.monotonic() + (BIRTH if self.path.suffix == PARTIAL else 0)
+        began = time.monotonic()
         while True:
             try:
                 return self._try(read)
+            except _ChangedError:
+                if time.monotonic() >= began + TRIES:
+                    raise RunFileError(
+                        f"{self.path}: it was changed whenever it was read, for {TRIES:g} s; try again later"
+                    ) from None
             except RunFileError as error:
                 raise naming(self.path, error) from error
             except Exception as error:  # HDF5 and h5py raise nearly anything over a damaged file
-                if time.monotonic() >= give_up:
+                if time.monotonic() >= began + self._patience():
                     raise RunFileError(f"{self.path}: {self._explain()} ({error})") from error
             time.sleep(BETWEEN_TRIES)
 
-    def _try(self, read: Callable[[h5py.File], _T]) -> _T:
+    def _patience(self) -> float:
+        """Seconds until a file that cannot be read is one that never will be."""
+        if self.path.suffix != PARTIAL:
+            return 0.0
+        return TRIES if self._journal is not None and is_locked(self._journal) else BIRTH
+
+    def _try(self, read: Callable[[Any], _T]) -> _T:
         with turn(self._raw, exclusive=False) as held:
             if not held:
                 raise TimeoutError("its writer does not let go of it")
-            began = time.monotonic()
-            with h5py.File(self._committed(), "r") as file:
-                check_schema(self.path, file)
-                result, grows = read(file), file.attrs["status"] == "running"
-            if grows and time.monotonic() - began > LONGEST_READ:
-                raise TimeoutError(f"the file grows, and reading took over {LONGEST_READ:g} s")
+            before = self._at_rest()
+            try:
+                result = read(self._committed())
+            except Exception:
+                if self._state() != before:
+                    raise _ChangedError from None
+                raise
+            if self._state() != before:
+                raise _ChangedError
             return result
+
+    def _at_rest(self) -> list[tuple[int, int]]:
+        """The state of the file and its journal, so long after their last change that another one will be seen.
+
+        Where there are locks, a writer without its turn sees to that.
+        """
+        for _ in range(10):
+            state = self._state()
+            if not has_no_locks():
+                return state
+            age = time.time() - max(changed for _, changed in state) / 1e9
+            if not 0 <= age < TICK:
+                return state
+            time.sleep(TICK - age)
+        raise _ChangedError
+
+    def _state(self) -> list[tuple[int, int]]:
+        files = (self._raw,) if self._journal is None else (self._raw, self._journal)
+        stats = [os.fstat(file.fileno()) for file in files]
+        return [(stat.st_size, stat.st_mtime_ns) for stat in stats]
 
     def _committed(self) -> Any:
         """The file as it was at the last commit, also if its writer died while it was making one."""

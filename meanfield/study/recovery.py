@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 
-from meanfield.study.file_lock import turn
+from meanfield.study.file_lock import WRITER_PATIENCE, turn
 from meanfield.study.guarded_file import GuardedFile, open_own
 from meanfield.study.journal import JournaledFile, journal_path
 from meanfield.study.plain_file import require_plain
@@ -43,7 +44,7 @@ def take_back(path: Path, about: Mapping[str, Any]) -> None:
         with h5py.File(raw, "r+", libver=("v110", "v110")) as content:
             require_plain(content)  # a link would lead into another file
             _take_back(content, about)
-        with turn(raw, exclusive=True):
+        with turn(raw, exclusive=True, patience=WRITER_PATIENCE):
             raw.commit()
         if raw.error is not None:
             raise raw.error
@@ -70,6 +71,7 @@ def _take_back(file: h5py.File, about: Mapping[str, Any]) -> None:
 def main() -> int:
     """Entry point; what went wrong is on stderr."""
     path = Path(sys.argv[1])
+    warnings.simplefilter("ignore")  # the parent has said what there is to say
     try:
         if sys.platform != "win32":
             limit_work(path.stat().st_size)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from meanfield.study.file_lock import has_no_locks
 from meanfield.study.layout import ProcessRecord, RunRecord
 from meanfield.study.process_views import EXTRA, AllObservables, Process, look_up
 from meanfield.study.reader import RunReader
@@ -134,12 +135,14 @@ class Result(Mapping[str, Process]):
         except ImportError as error:
             raise ImportError(f"to_xarray needs the extra `xarray`: {EXTRA}") from error
         if self.status != "running":
-            return xarray.open_datatree(self.path, engine="h5netcdf")
-        with (
-            self._reader.held() as file,
-            xarray.open_datatree(file, engine="h5netcdf") as tree,
-        ):
-            return tree.load()
+            how: dict[str, Any] = {"driver_kwds": {"locking": False}} if has_no_locks() else {}
+            return xarray.open_datatree(self.path, engine="h5netcdf", **how)
+
+        def load(file: Any) -> xarray.DataTree:
+            with xarray.open_datatree(file, engine="h5netcdf") as tree:
+                return tree.load()
+
+        return self._reader.read_raw(load)
 
     # --- what is shown ---
 

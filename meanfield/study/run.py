@@ -11,7 +11,7 @@ from typing import Any
 from meanfield.study.checkpoint import NAMES as CHECKPOINT_NAMES
 from meanfield.study.checkpoint import Checkpoint, Checkpoints
 from meanfield.study.config import Study
-from meanfield.study.interrupt import Stopped, interruptible
+from meanfield.study.interrupt import Interruption, Stopped, interruptible
 from meanfield.study.keeper import Keeper
 from meanfield.study.layout import FILE_NAME, Floats, OutputError, Status, require_space
 from meanfield.study.recorder import Recorder
@@ -120,7 +120,7 @@ def carry_out(
         team.on_error_end_all(),
         one_blas_thread(),  # see `README.md`, Determinism
         interruptible(runtime) as interruption,
-        _writer(work, folder, start, described, options, team) as writer,
+        _writer(work, folder, start, described, options, team, interruption) as writer,
     ):
         keeper = Keeper(start, writer, checkpoints, options.schedule, interruption, team)
         recorder = Recorder(work, writer, keeper, options.progress, team)
@@ -147,12 +147,21 @@ def _writer(
     attributes: Mapping[str, Any],
     options: Options,
     team: Team,
+    interruption: Interruption,
 ) -> RunWriter:
     """The file of the first process; the others have none, and learn which snapshots are in it."""
     writer, rows = None, start.rows or None
     if folder is not None:
         resumable = options.schedule is not None
-        writer = RunWriter(folder, work.layout, start.config, attributes, rows, resumable)
+        writer = RunWriter(
+            folder,
+            work.layout,
+            start.config,
+            attributes,
+            rows,
+            resumable,
+            hurry=lambda: interruption.noticed() is not None,
+        )
     if rows is None:
         return writer or SilentWriter()
     times = team.of_first(

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.study.file_lock import turn
+from meanfield.study.file_lock import WriterTurns
 from meanfield.study.layout import (
     SPECTRUM,
     Floats,
@@ -41,7 +41,7 @@ from meanfield.study.layout import (
     RunRecord,
     Status,
 )
-from meanfield.study.reader import check_schema, naming, read_header, read_observables
+from meanfield.study.reader import RunReader, read_header, read_observables
 from meanfield.study.run_folder import RunFolder
 from meanfield.study.schema import (
     append,
@@ -85,6 +85,8 @@ class RunWriter:
         file that `meanfield.study.recovery` left.
     resumable : bool
         Whether there is a checkpoint.
+    hurry : callable, optional
+        Whether the run is being stopped: then no reader is waited for.
     """
 
     def __init__(
@@ -95,12 +97,13 @@ class RunWriter:
         attributes: Mapping[str, Any],
         rows: Mapping[str, RowCounts] | None = None,
         resumable: bool = False,
+        hurry: Callable[[], bool] = lambda: False,
     ) -> None:
         self._folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
         self.path = self._folder.final
         self.status: Status = "complete"
         self.message = ""
-        self._layout, self._resumable = layout, resumable
+        self._layout, self._resumable, self._turns = layout, resumable, WriterTurns(hurry)
         self._rows = {name: _Rows() for name in layout.processes}
         self._last_write = time.monotonic()
         partial = self._folder.partial
@@ -207,7 +210,7 @@ class RunWriter:
         """What is written within comes into the file at once, for those who read it meanwhile and after a crash."""
         yield
         self._file.flush()
-        with turn(self._raw, exclusive=True):
+        with self._turns.take(self._raw):
             self._raw.commit()
         self._check()
 
@@ -261,7 +264,7 @@ class RunWriter:
                     self._file[name].attrs["status"] = self.status
             self._file.attrs.update({"status": self.status, "message": self.message})
             self._file.close()
-            with turn(self._raw, exclusive=True):
+            with self._turns.take(self._raw):
                 self._raw.commit()
             self._folder.finish(self._raw)
         except OSError as error:
@@ -285,24 +288,15 @@ class RunWriter:
 
 
 def read_run(path: str | Path) -> RunRecord:
-    """Read a run's file.
+    """Read a run, finished or not, from its file or its folder; what an older file lacks is NaN.
 
     Raises
     ------
     RunFileError
-        There is no such file, it is not HDF5, another program wrote it, or it was never closed.
+        There is no such file, it is not HDF5, it is damaged, or another program wrote it.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise RunFileError(f"{path}: there is no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            check_schema(path, file)
-            return record_of(path, file)
-    except RunFileError as error:
-        raise naming(path, error) from error
-    except Exception as error:  # HDF5 and h5py raise nearly anything over a damaged file
-        raise RunFileError(f"{path}: not the file of a finished run ({error})") from error
+    with closing(RunReader(path)) as reader:
+        return reader.read(lambda file: record_of(reader.path, file))
 
 
 def record_of(path: Path, file: h5py.File) -> RunRecord:

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 from meanfield.study.layout import RunFileError
@@ -32,8 +31,7 @@ def try_out(path: Path) -> None:
     files = [path] if path.is_file() else [*path.glob("*.h5"), *path.glob("*.partial")]
     if sys.platform == "win32" or not files:
         return
-    from meanfield.study import snapshots  # noqa: F401  # not in the child, whose seconds are counted
-    from meanfield.study.report import source  # noqa: F401
+    from meanfield.study.report import source  # noqa: F401  # not in the child, whose seconds are counted
 
     size = max((file.stat().st_size for file in files if file.is_file()), default=0)
     with warnings.catch_warnings():
@@ -41,6 +39,7 @@ def try_out(path: Path) -> None:
         child = os.fork()
     if child == 0:
         try:
+            warnings.simplefilter("ignore")  # the parent says what there is to say
             limit_work(size)
             _read(path)
         finally:
@@ -57,12 +56,9 @@ def try_out(path: Path) -> None:
 
 
 def _read(path: Path) -> None:
-    """In all ways that a command may read it, one of them with a journal beside it; what they say does not matter."""
-    from meanfield.study import snapshots
+    """As commands do; what is said does not matter."""
     from meanfield.study.report.source import read_source
 
-    with suppress(ValueError):
-        snapshots.read_run(path)
     read_source(path)
 
 

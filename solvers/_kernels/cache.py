@@ -70,7 +70,7 @@ class Cache(NullCache):
 class _Files(CompileResultCacheImpl):
     """Where numba looks for a folder. A user without a home would get one called ``~``, wherever the process stands."""
 
-    _locator_classes = tuple(
+    _locator_classes: Any = tuple(
         locator
         for locator in CompileResultCacheImpl._locator_classes
         if os.path.isabs(os.path.expanduser("~")) or "UserWide" not in locator.__name__

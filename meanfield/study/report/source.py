@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from meanfield.study.layout import RunFileError, RunRecord
-from meanfield.study.reader import RunReader
-from meanfield.study.snapshots import record_of
+from meanfield.study.snapshots import read_run
 from meanfield.study.toml import parse
 from meanfield.study.width import is_study, read_study
 from meanfield.study.width.plan import PLAN_NAME, STUDY_NAME
@@ -38,9 +36,7 @@ def read_source(path: str | Path) -> RunRecord | StudyRecord:
             f"{path}: no {STUDY_NAME} yet: the width study is not finished; "
             "meanfield width --collect makes one of the runs there are"
         )
-    with closing(RunReader(path)) as reader:
-        reader.header()  # says what is wrong with a file that cannot be read
-        return reader.read(lambda file: record_of(reader.path, file))
+    return read_run(path)
 
 
 def settings(config: str) -> dict[str, Any]:

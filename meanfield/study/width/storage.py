@@ -25,6 +25,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.study.guarded_file import open_regular
 from meanfield.study.layout import TIME, Floats, RunFileError
 from meanfield.study.plain_file import require_plain_table
 from meanfield.study.reader import attributes_of
@@ -65,7 +66,8 @@ class Positions:
     """Centers of the particles in the file of a run, read one snapshot at a time."""
 
     def __init__(self, path: Path) -> None:
-        self._file = h5py.File(path, "r")
+        self._raw = _opened(path)
+        self._file = h5py.File(self._raw, "r")
         self._rows: dict[str, dict[float, int]] = {}
 
     def __enter__(self) -> Positions:
@@ -73,6 +75,7 @@ class Positions:
 
     def __exit__(self, *exception: object) -> None:
         self._file.close()
+        self._raw.close()
 
     @property
     def created(self) -> str:
@@ -96,6 +99,11 @@ class Positions:
         group = self._file[f"{process}/observables"]
         measured = dict(zip(group["time"][:], group["free_energy"][:], strict=True))
         return np.array([measured.get(time, np.nan) for time in times])
+
+
+def _opened(path: Path) -> Any:
+    """A file that does not change; opened here, for HDF5 would want locks, which not every file system has."""
+    return open(path, "rb", buffering=0, opener=open_regular)
 
 
 # --- the study -----------------------------------------------------------------------------------
@@ -164,7 +172,7 @@ def is_study(path: str | Path) -> bool:
     if not path.is_file():
         return False
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as raw, h5py.File(raw, "r") as file:
             schema = file.attrs.get("schema")
             return isinstance(schema, str) and schema == SCHEMA
     except Exception:  # HDF5 and h5py raise nearly anything over a damaged file
@@ -189,7 +197,7 @@ def read_study(path: str | Path) -> StudyRecord:
     if not path.is_file():
         raise RunFileError(f"{path}: there is no such file")
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as raw, h5py.File(raw, "r") as file:
             schema = file.attrs.get("schema"), file.attrs.get("schema_version")
             if schema != (SCHEMA, SCHEMA_VERSION):
                 came, read = f"{schema[0]} {schema[1]}", f"{SCHEMA} {SCHEMA_VERSION}"

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from threadpoolctl import threadpool_limits
 
 from meanfield._cores import allowed_cores
+from meanfield.study.file_lock import NO_LOCKS
 from meanfield.study.interrupt import Interruption
 
 # Numba's threads compute; more of BLAS's would oversubscribe the cores and change the last digits with their number.
@@ -175,7 +176,8 @@ def _serve(connection: Connection) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    warnings.filterwarnings("ignore", "compiled code cannot be kept")  # the parent has said it
+    for said in ("compiled code cannot be kept", NO_LOCKS):  # the parent has said it
+        warnings.filterwarnings("ignore", said)
     with threadpool_limits(1, user_api="blas"), suppress(EOFError, BrokenPipeError):
         while (job := connection.recv()) is not None:
             connection.send(_do(job, connection))

@@ -273,7 +273,7 @@ def test_files_that_are_no_run_are_refused(tmp_path, command):
         file["x"] = 1.0
     assert_refused(meanfield_command(command, tmp_path / "none.h5"), "there is no such file")
     assert_refused(meanfield_command(command, tmp_path), "run.h5: there is no such file")
-    assert_refused(meanfield_command(command, rubbish), "not the file of a finished run")
+    assert_refused(meanfield_command(command, rubbish), "not an HDF5 file")
     assert_refused(meanfield_command(command, foreign), "its schema is None")
 
 

@@ -166,7 +166,6 @@ def test_a_crash_at_any_moment_leaves_whole_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(snapshots, "ROWS_PER_WRITE", 2)
     monkeypatch.setattr(snapshots, "SECONDS_PER_WRITE", np.inf)  # rows alone decide
     monkeypatch.setattr(reader, "BIRTH", 0.0)
-    monkeypatch.setattr(reader, "LONGEST_READ", np.inf)
     processes = {GD: ProcessLayout(GD)}
     names = processes[GD].observables
     with writer_of(tmp_path, processes=processes, particles=300) as writer:
@@ -211,17 +210,12 @@ def test_readers_and_the_writer_take_turns(tmp_path, monkeypatch):
     with writer_of(tmp_path) as writer, open(tmp_path / "run.h5.partial", "rb") as other:
         fcntl.flock(other, fcntl.LOCK_SH)  # a reader that hangs
         with meanfield.Result.open(tmp_path) as result:  # readers do not mind one another
-            monkeypatch.setattr(file_lock, "PATIENCE", 0.2)
-            began = time.monotonic()
-            write_at(writer, GD, 0)
-            assert 0.2 <= time.monotonic() - began < 2  # the run goes on at last
+            write_at(writer, GD, 0)  # the run goes on at last
             fcntl.flock(other, fcntl.LOCK_UN)
             assert len(result.refresh()[GD].observables["time"]) == 1
             fcntl.flock(other, fcntl.LOCK_EX)  # a writer that hangs
             monkeypatch.setattr(reader, "BIRTH", 0.0)
+            monkeypatch.setattr(reader, "TRIES", 0.0)
+            monkeypatch.setattr(file_lock, "PATIENCE", 0.2)
             with pytest.raises(RunFileError, match="its writer does not let go of it"):
-                result.refresh()
-            fcntl.flock(other, fcntl.LOCK_UN)
-            monkeypatch.setattr(reader, "LONGEST_READ", -1.0)
-            with pytest.raises(RunFileError, match="the file grows, and reading took over"):
                 result.refresh()
