@@ -106,9 +106,16 @@ def ended(folder: Path) -> Path | None:
         raise ValueError(f"{folder}: there is no such folder")
     if Checkpoints(folder).load() is not None:
         return None
-    if not (folder / FILE_NAME).is_file():
+    path = folder / FILE_NAME
+    if not path.is_file():
         raise ValueError(f"{folder}: there is no run in it that could go on")
-    return folder / FILE_NAME
+    try_out(path)
+    if (status := read_run(path).attributes["status"]) in ("interrupted", "running"):
+        raise ValueError(
+            f"{path}: must have a checkpoint beside it to go on from, got none; the run is {status}, "
+            "`meanfield run --force` begins anew"
+        )
+    return path
 
 
 def _where_it_stands(held: RunFolder | None, checkpoints: Checkpoints) -> Checkpoint | None:

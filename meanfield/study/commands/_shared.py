@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from meanfield.study.layout import RunRecord
+    from meanfield.study.width.record import StudyRecord
 
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -46,6 +47,9 @@ def user_errors() -> Iterator[None]:
         fail(error, FAILED)
     except ValueError as error:
         fail(error, WRONG_INPUT)
+    except OSError as error:  # of a path, as of a folder that may not be searched
+        where = "" if error.filename is None else f"{error.filename}: "
+        fail(ValueError(f"{where}{error.strerror or error}"), WRONG_INPUT)
     except MemoryError as error:
         fail(MemoryError(f"there is not enough memory: {error}"), FAILED)
     except KeyboardInterrupt:
@@ -73,17 +77,27 @@ def tried(path: Path) -> Path:
     return path
 
 
-def file_of_run(path: Path) -> Path:
-    """Of a path that may also be the run's folder; the command ends where it cannot be read without harm."""
-    from meanfield.study.layout import FILE_NAME
+def run_to_read(path: Path) -> Path:
+    """The path of a run, which may be its folder's; the command ends where it cannot be read without harm."""
+    from meanfield.study.found import require_run
 
-    return tried(path / FILE_NAME if path.is_dir() else path)
+    tried(path)
+    with user_errors():
+        return require_run(path)
 
 
 RunArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="RUN.h5", help="The file of a run, or its folder.", callback=file_of_run
+        metavar="RUN.h5", help="The file of a run, or its folder.", callback=run_to_read
+    ),
+]
+SourceArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN_OR_STUDY",
+        help="The file of a run or a width study, or its folder; a run may be going on.",
+        callback=tried,
     ),
 ]
 
@@ -112,6 +126,14 @@ def print_summary(record: RunRecord) -> None:
     print_rows(summarize(record), QUANTITIES, summary_cell)
     for caution in cautions(record):
         typer.echo(f"warning: {caution}", err=True)
+
+
+def print_study(study: StudyRecord) -> None:
+    from meanfield.study.width.summary import study_tables
+
+    out = console()
+    for title, table in study_tables(study):
+        out.print(title, table, highlight=False)
 
 
 def print_rows(

@@ -37,9 +37,12 @@ def compare(
         if not no_figure:
             from meanfield.study.figures import save_comparison
 
-            figures = save_comparison(record, path.parent / "figures", names(formats))
+            figures = save_comparison(record, record.path.parent / "figures", names(formats))
     if as_json:
-        about = {"file": str(path), "learning_rate": float(record.attributes["learning_rate"])}
+        about = {
+            "file": str(record.path),
+            "learning_rate": float(record.attributes["learning_rate"]),
+        }
         print_json(about | {"processes": rows, "figures": [str(figure) for figure in figures]})
         return
     print_rows(rows, METRICS, comparison_cell)

@@ -13,7 +13,7 @@ from meanfield.study.commands._shared import (
     app,
     fail,
     print_json,
-    tried,
+    run_to_read,
     user_errors,
 )
 
@@ -22,7 +22,7 @@ from meanfield.study.commands._shared import (
 def distance(
     paths: Annotated[
         tuple[Path, Path],
-        typer.Argument(metavar="A.h5 B.h5", help="The files of two runs, or one file twice."),
+        typer.Argument(metavar="A.h5 B.h5", help="The files or folders of two runs, or one twice."),
     ],
     processes: Annotated[
         list[str] | None,
@@ -55,7 +55,7 @@ def distance(
         from meanfield.study import distance as between
 
         for path in paths:
-            tried(path)
+            run_to_read(path)
         asked = zip(paths, _pair("process", processes), _pair("time", times), strict=True)
         a, b = (between.read_cloud(path, name, _time(time)) for path, name, time in asked)
         unlike = "; ".join(between.differences(a, b))

@@ -7,17 +7,12 @@ from typing import Annotated
 
 import typer
 
-from meanfield.study.commands._shared import app, draw, file_of_run, names, tried, user_errors
+from meanfield.study.commands._shared import SourceArgument, app, draw, names, user_errors
 
 
 @app.command()
 def plot(
-    path: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PATH", help="The file of a run or of a width study, or its folder."
-        ),
-    ],
+    source: SourceArgument,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figures; by default figures/ beside it.")
     ] = None,
@@ -36,28 +31,29 @@ def plot(
 ) -> None:
     """Draw the figures of a run or of a width study, or an animation of a run's particles."""
     with user_errors():
-        from meanfield.study.width import is_study
-
-        path = tried(path) if path.is_dir() and is_study(path) else file_of_run(path)
-        beside = path if path.is_dir() else path.parent
+        beside = source if source.is_dir() else source.parent
         folder = out or beside / "figures"
         if animate is None:
-            figures = _draw(path, folder, names(formats or "png"))
+            figures = _draw(source, folder, names(formats or "png"))
         else:
-            figures = _animate(path, folder, animate, names(formats or "gif"), fps)
+            from meanfield.study.found import require_run
+
+            require_run(source)
+            figures = _animate(source, folder, animate, names(formats or "gif"), fps)
     for figure in figures:
         typer.echo(figure)
 
 
-def _draw(path: Path, folder: Path, formats: list[str]) -> list[Path]:
-    from meanfield.study.snapshots import read_run
-    from meanfield.study.width import is_study, read_study
+def _draw(source: Path, folder: Path, formats: list[str]) -> list[Path]:
+    from meanfield.study.report.source import read_source
+    from meanfield.study.width.record import StudyRecord
 
-    if not is_study(path):
-        return draw(read_run(path), folder, formats)
+    record = read_source(source)
+    if not isinstance(record, StudyRecord):
+        return draw(record, folder, formats)
     from meanfield.study.figures import save_study_figures
 
-    return save_study_figures(read_study(path), folder, formats)
+    return save_study_figures(record, folder, formats)
 
 
 def _animate(path: Path, folder: Path, process: str, formats: list[str], fps: float) -> list[Path]:

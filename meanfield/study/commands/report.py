@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from meanfield.study.commands._shared import JsonOption, app, print_json, tried, user_errors
+from meanfield.study.commands._shared import (
+    JsonOption,
+    SourceArgument,
+    app,
+    print_json,
+    user_errors,
+)
 
 
 @app.command()
 def report(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_OR_STUDY",
-            help="The file of a run or a width study, or its folder; a run may be going on.",
-        ),
-    ],
+    source: SourceArgument,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.html", help="By default report.html beside the file."),
@@ -31,7 +31,7 @@ def report(
 
         if out is not None:
             check_name(out)  # before the figures are drawn
-        made = make_report(tried(source))
+        made = make_report(source)
         path = save(made, out)
     if as_json:
         about = {"file": str(made.source), "report": str(path), "bytes": path.stat().st_size}

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 @app.command()
 def resume(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The folder of a run, or of a width study.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="The folder of a run, or of a width study, or its file."
+        ),
     ],
     checkpoint_seconds: CheckpointSecondsOption = 60.0,
     checkpoint_every: CheckpointEveryOption = None,
@@ -47,10 +50,11 @@ def resume(
 ) -> None:
     """Go on with a run or a width study that was stopped, or that died, as if nothing had happened."""
     with user_errors():
-        from meanfield.study.width.plan import is_begun
+        from meanfield.study.found import folder_of, kind_of
 
+        folder = folder_of(folder)
         arguments = checkpoint_seconds, checkpoint_every, max_runtime, memory_limit
-        if is_begun(folder):
+        if folder.is_dir() and "study" in kind_of(folder):
             _resume_study(folder, options(*arguments), threads, no_figures, as_json, quiet)
         from meanfield.study.resume import ended
         from meanfield.study.resume import resume as resume_run

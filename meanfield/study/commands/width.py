@@ -21,8 +21,8 @@ from meanfield.study.commands._shared import (
     NoFiguresOption,
     QuietOption,
     app,
-    console,
     print_json,
+    print_study,
     say,
     user_errors,
 )
@@ -109,7 +109,7 @@ def carry_out(
         about = {key: getattr(outcome, key) for key in ("failures", "missing", "stopped")}
         print_json(_summary(study) | about)
     elif study is not None and not quiet:
-        _print(study)
+        print_study(study)
         typer.echo(f"study: {study.path}" + (f"\nfigures: {figures[0].parent}" if figures else ""))
     for line in _remarks(study, outcome, quiet):
         say(line)
@@ -184,14 +184,6 @@ def _draw(study: StudyRecord) -> list[Path]:
     from meanfield.study.figures import save_study_figures
 
     return save_study_figures(study, study.path.parent / "figures", ["png"])
-
-
-def _print(study: StudyRecord) -> None:
-    from meanfield.study.width.summary import study_tables
-
-    out = console()
-    for title, table in study_tables(study):
-        out.print(title, table, highlight=False)
 
 
 def _remarks(study: StudyRecord | None, outcome: Outcome, quiet: bool) -> Iterator[str]:

@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from meanfield.study.found import kind_of
 from meanfield.study.layout import RunFileError, RunRecord
 from meanfield.study.snapshots import read_run
 from meanfield.study.toml import parse
-from meanfield.study.width import is_study, read_study
-from meanfield.study.width.plan import PLAN_NAME, STUDY_NAME
+from meanfield.study.width import read_study
+from meanfield.study.width.plan import STUDY_NAME
 from meanfield.study.width.record import StudyRecord
 
 # The way to somewhere on a machine, POSIX's or Windows's, up to its last part; between quotes it may hold spaces.
@@ -29,12 +30,13 @@ def read_source(path: str | Path) -> RunRecord | StudyRecord:
     RunFileError
         There is no such file, or it cannot be read.
     """
-    if is_study(path):
+    kind = kind_of(Path(path))
+    if kind == "study":
         return read_study(path)
-    if (Path(path) / PLAN_NAME).is_file():
+    if kind == "unfinished study":
         raise RunFileError(
-            f"{path}: no {STUDY_NAME} yet: the width study is not finished; "
-            "meanfield width --collect makes one of the runs there are"
+            f"{path}: no {STUDY_NAME} yet: the width study is not finished; `meanfield resume {path}` goes on with it, "
+            f"`meanfield width --collect --out {path}` makes one of the runs there are"
         )
     return read_run(path)
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
-from meanfield.study.checkpoint import NAMES as CHECKPOINT_NAMES
 from meanfield.study.config import ConfigError, Study, load_text
 from meanfield.study.config_errors import describe
 from meanfield.study.layout import FILE_NAME, Floats
@@ -259,14 +258,6 @@ def read_plan(folder: Path) -> WidthPlan | None:
         return make_plan(load_text(format_toml(tables)), **width)
     except (tomllib.TOMLDecodeError, TypeError) as error:
         raise ConfigError(f"{path}: not the plan of a width study: {error}") from error
-
-
-def is_begun(folder: Path) -> bool:
-    """Whether a width study was begun in a folder, and no run, whose configuration may have any name."""
-    is_run = any(folder.glob(f"{FILE_NAME}*")) or any(
-        (folder / name).exists() for name in CHECKPOINT_NAMES
-    )
-    return (folder / PLAN_NAME).is_file() and not is_run
 
 
 def _flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:

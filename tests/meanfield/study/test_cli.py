@@ -239,8 +239,8 @@ def test_plot_animates_a_process(small_run, tmp_path):
 
 
 def test_plot_draws_a_width_study(tmp_path, monkeypatch):
-    monkeypatch.setattr("meanfield.study.width.is_study", lambda path: path == tmp_path)
-    monkeypatch.setattr("meanfield.study.width.read_study", lambda path: study())
+    (tmp_path / "study.h5").touch()
+    monkeypatch.setattr("meanfield.study.report.source.read_study", lambda path: study())
     result = meanfield_command("plot", tmp_path, "--format", "svg")
     assert result.exit_code == 0, result.output
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
@@ -272,7 +272,9 @@ def test_files_that_are_no_run_are_refused(tmp_path, command):
     with h5py.File(foreign, "w") as file:
         file["x"] = 1.0
     assert_refused(meanfield_command(command, tmp_path / "none.h5"), "there is no such file")
-    assert_refused(meanfield_command(command, tmp_path), "run.h5: there is no such file")
+    assert_refused(
+        meanfield_command(command, tmp_path), "there is neither run.h5 nor run.h5.partial in it"
+    )
     assert_refused(meanfield_command(command, rubbish), "not an HDF5 file")
     assert_refused(meanfield_command(command, foreign), "its schema is None")
 
