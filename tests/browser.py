@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.clocks import HANGS
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
     "--headless",
@@ -21,7 +23,7 @@ FLAGS = (
     "--disable-sync",
     "--remote-debugging-pipe",
 )
-PATIENCE = 60.0  # seconds for one answer; the first one waits for the browser to start
+PATIENCE = HANGS  # seconds for one answer; the first one waits for the browser to start
 
 
 def find_browser():

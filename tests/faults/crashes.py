@@ -25,6 +25,7 @@ from meanfield.study.reader import RunReader
 from meanfield.study.resume import resume
 from meanfield.study.run import run
 from meanfield.study.work import Options
+from tests.clocks import Stopwatch
 from tests.meanfield.study.same_runs import CLOCK, assert_same
 
 PROBLEMS = {
@@ -111,7 +112,7 @@ def go_on(folder, problem, writes):
 
 def in_child(folder, problem, fatal=None, how=0.5, kill_after=None):
     """Whether it ended well (not if it was killed), how many writes there were, how long it took."""
-    notes, begin = folder.with_suffix(".writes"), time.monotonic()
+    notes = folder.with_suffix(".writes")
     child = os.fork()
     if child == 0:
         code = 1
@@ -124,26 +125,23 @@ def in_child(folder, problem, fatal=None, how=0.5, kill_after=None):
             traceback.print_exc()
         finally:
             os._exit(code)
-    status = ended_within(child, kill_after)
-    if status is None:
+    seconds = seconds_to_the_end(child, kill_after)
+    if seconds is None:
         os.kill(child, signal.SIGKILL)
-        status = os.waitpid(child, 0)[1]
+    status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
         return False, None, None
     if status != 0:
         raise RuntimeError(f"{folder}: the run failed with status {status}")
-    return True, int(notes.read_text()), time.monotonic() - begin
+    return True, int(notes.read_text()), seconds
 
 
-def ended_within(child, seconds):
-    """Its status, waited for at most so long; for ever without a limit."""
-    if seconds is None:
-        return os.waitpid(child, 0)[1]
-    give_up = time.monotonic() + seconds
-    while time.monotonic() < give_up:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return status
+def seconds_to_the_end(child, limit=None):
+    """How long it took, a busy machine's delays left out; None if it is not at its end after so long."""
+    watch = Stopwatch(child)
+    while limit is None or watch.read() < limit:
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return watch.read()
         time.sleep(0.002)
     return None
 

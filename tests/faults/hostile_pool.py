@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.clocks import Stopwatch
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 5.0  # seconds of work that one file may take
 LONGEST = {
     "toml": 120.0
 }  # seconds on the clock, where a study's kernels may have to be compiled first
-OTHERWISE = 20.0  # on a machine that has other things to do
+OTHERWISE = 20.0
 START = 600.0  # seconds that a worker may take to begin, compilation included
 GOOD = ("accepted", "refused")
 
@@ -93,9 +95,8 @@ def _cases(
         current, outcome = None, "crashed"
         try:
             while True:
-                line = lines.get(
-                    timeout=START if current is None else LONGEST.get(loader, OTHERWISE)
-                )
+                patience = START if current is None else LONGEST.get(loader, OTHERWISE)
+                line = _next(lines, patience, worker.pid)
                 if not line:
                     break
                 said = json.loads(line) if line.startswith('{"case"') else {}
@@ -117,6 +118,17 @@ def _cases(
     if current is not None and current >= 0:
         why = signal.Signals(-code).name if code < 0 else f"exit {code}"
         yield {"case": current, "outcome": outcome, "detail": why + "".join(errors)[-1500:]}
+
+
+def _next(lines: queue.Queue[str], patience: float, worker: int) -> str:
+    """The next line, or `queue.Empty` after so many seconds, those left out in which the worker waited for a core."""
+    watch = Stopwatch(worker)
+    while True:
+        try:
+            return lines.get(timeout=max(0.1, patience - watch.seconds))
+        except queue.Empty:
+            if watch.read() >= patience:
+                raise
 
 
 def _forward(stream: Any, put: Any) -> None:

@@ -4,6 +4,8 @@ import threading
 
 import numpy as np
 
+from tests.clocks import HANGS
+
 
 class Lockstep:
     """One of several; see `meanfield.distributed.processes.SupportsArrays`."""
@@ -26,9 +28,9 @@ class Lockstep:
     def _exchange(self, value):
         self._slots[self.rank] = value
         self._baton.release()
-        self._barrier.wait(timeout=60)
+        self._barrier.wait(timeout=HANGS)
         values = list(self._slots)
-        self._barrier.wait(timeout=60)
+        self._barrier.wait(timeout=HANGS)
         self._baton.acquire()
         return values
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import pytest
 
@@ -10,6 +9,7 @@ from meanfield.study import team as teams
 from meanfield.study.checkpoint import NAMES, Checkpoint, Checkpoints
 from meanfield.study.interrupt import Interruption, Stopped
 from meanfield.study.keeper import Keeper, Schedule
+from tests.clocks import wait_until
 from tests.meanfield.study.same_runs import assert_same
 from tests.meanfield.test_distributed_runs import (
     COMMAND,
@@ -68,14 +68,13 @@ def begin(config, out, size=2):
 
 def wait_for(process, out, name):
     """Until a checkpoint is of the process of that name; the process of the operating system by its rank."""
-    give_up = time.monotonic() + 120
-    while True:
-        assert process.poll() is None and time.monotonic() < give_up
-        if all((out / each).exists() for each in NAMES):
-            found = Checkpoints(out).load()
-            if found is not None and found.process == name and found.position.state.step > 2:
-                break
-        time.sleep(0.02)
+
+    def is_there():
+        assert process.poll() is None
+        found = Checkpoints(out).load() if all((out / each).exists() for each in NAMES) else None
+        return found is not None and found.process == name and found.position.state.step > 2
+
+    wait_until(is_there)
     return [int((out.parent / f"{out.name}.pid.{rank}").read_text()) for rank in (0, 1)]
 
 
@@ -97,7 +96,7 @@ def test_a_run_that_lost_a_process_is_carried_on_by_any_number_of_them(
     run = begin(config, out)
     pids = wait_for(run, out, during)
     os.kill(pids[killed], signal.SIGKILL)
-    code, _, _ = finish(run, timeout=20)
+    code, _, _ = finish(run)
     assert code != 0 and (out / "run.h5.partial").exists()
     resume(sizes, out)
     assert os.listdir(out) == ["run.h5"]
@@ -113,7 +112,7 @@ def test_a_run_that_is_told_to_end_leaves_a_checkpoint(undisturbed, tmp_path, to
     run = begin(config, out)
     pids = wait_for(run, out, "delayed")
     os.kill(run.pid if told == "the launcher" else pids[1], signal.SIGTERM)
-    code, _, stderr = finish(run, timeout=60)
+    code, _, stderr = finish(run)
     assert code == 143 and "Traceback" not in stderr
     assert stderr.count("stopped by SIGTERM") == 1
     resume(2, out)

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -18,6 +17,7 @@ import pytest
 import meanfield
 import solvers
 from meanfield.study.config import load
+from tests.clocks import HANGS, stopwatch, wait_until
 
 # The launcher beside the interpreter first: it is the one of the MPI library that mpi4py finds there.
 MPIEXEC = shutil.which(
@@ -61,9 +61,9 @@ def start(size, code, *arguments):
     )
 
 
-def finish(process, timeout=240):
+def finish(process):
     try:
-        stdout, stderr = process.communicate(timeout=timeout)
+        stdout, stderr = process.communicate(timeout=HANGS)
     finally:
         process.kill()
     return process.returncode, stdout, stderr
@@ -73,15 +73,16 @@ def run_alone(config, out):
     """The file of a run of one process that no launcher started."""
     command = [sys.executable, "-c", COMMAND, "run", str(config), "--no-figures", "--out", str(out)]
     environment = os.environ | ENVIRONMENT
-    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=240)
+    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=HANGS)
     return out / "run.h5"
 
 
 def wait_for_snapshots(process, partial, size=300_000):
-    deadline = time.monotonic() + 120
-    while not (partial.exists() and partial.stat().st_size > size):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    def has_grown():
+        assert process.poll() is None
+        return partial.exists() and partial.stat().st_size > size
+
+    wait_until(has_grown)
 
 
 def contents(path):
@@ -221,7 +222,7 @@ def test_ctrl_c_leaves_a_finished_file(tmp_path):
     run = start(2, COMMAND, "run", *settings(ENDLESS), "--no-figures", "--out", str(out))
     wait_for_snapshots(run, out / "run.h5.partial")
     run.send_signal(signal.SIGINT)
-    code, _, stderr = finish(run, timeout=60)
+    code, _, stderr = finish(run)
     assert code == 130 and "Traceback" not in stderr
     assert stderr.count("gradient_descent: interrupted after step") == 1
     assert {"run.h5", "checkpoint-0"} <= set(os.listdir(out))
@@ -240,10 +241,10 @@ def test_a_killed_process_ends_the_others_and_the_file_can_be_read(tmp_path, kil
     run = start(2, COMMAND, "run", *settings(ENDLESS), "--no-figures", "--out", str(out))
     wait_for_snapshots(run, out / "run.h5.partial")
     pids = [int((tmp_path / f"out.pid.{rank}").read_text()) for rank in (0, 1)]
-    begin = time.monotonic()
-    os.kill(pids[killed], signal.SIGKILL)
-    code, stdout, stderr = finish(run, timeout=10)
-    assert time.monotonic() - begin < 10 and code != 0
+    with stopwatch(run.pid) as watch:
+        os.kill(pids[killed], signal.SIGKILL)
+        code, stdout, stderr = finish(run)
+    assert watch.seconds < 10 and code != 0
     assert "signal 9" in stdout + stderr  # the launcher's own message
     with pytest.raises(ProcessLookupError):
         os.kill(pids[1 - killed], 0)
@@ -298,7 +299,7 @@ def test_what_happens_to_one_process_ends_the_others(tmp_path, cause):
     code, message = FAILS[cause]
     out = ("--out", str(tmp_path / "out"))
     run = start(2, code + COMMAND, "run", *settings(SMALL), "--no-figures", *out)
-    returned, _, stderr = finish(run, timeout=60)
+    returned, _, stderr = finish(run)
     assert returned == 1 and message in stderr
     assert ("Traceback" in stderr) == (cause == "an exception")
     assert not (tmp_path / "out/run.h5").exists()

@@ -12,6 +12,7 @@ from meanfield.study.config import load
 from meanfield.study.launch import is_first, launched_rank, launched_size
 from meanfield.study.layout import OutputError
 from meanfield.study.problem import build_problem
+from tests.clocks import HANGS
 from tests.meanfield.lockstep import in_lockstep
 from tests.meanfield.test_distributed_runs import SMALL
 
@@ -68,7 +69,7 @@ def test_a_plain_run_knows_nothing_of_mpi(tmp_path):
         f"run(load(None, {SMALL!r}), {str(tmp_path / 'out')!r}); assert 'mpi4py' not in sys.modules"
     )
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "OMPI_"))}
-    subprocess.run([sys.executable, "-c", code], check=True, env=variables, timeout=240)
+    subprocess.run([sys.executable, "-c", code], check=True, env=variables, timeout=HANGS)
 
 
 class Job:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import meanfield
+from tests.clocks import HANGS
 
 ROOT = Path(meanfield.__file__).parents[1]
 # A driver compiles in `Dispatcher.compile` only where the cache has nothing: hits and misses are counted where numba counts.
@@ -33,7 +34,7 @@ def step(tree, cache):
     """How many compiled functions one gradient found on disk, and how many it did not."""
     environment = os.environ | {"PYTHONPATH": str(tree), "NUMBA_CACHE_DIR": str(cache)}
     done = subprocess.run(
-        [sys.executable, "-c", STEP], env=environment, cwd=tree, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", STEP], env=environment, cwd=tree, capture_output=True, text=True, timeout=HANGS
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     where, hits, misses = done.stdout.split()

@@ -16,6 +16,7 @@ import pytest
 from numba.core import caching
 
 import meanfield
+from tests.clocks import HANGS
 
 PACKAGES = ("meanfield._kernels", "solvers._kernels")
 ROOT = Path(meanfield.__file__).parents[1]
@@ -184,7 +185,7 @@ def test_a_user_without_a_home_gets_no_folder_called_tilde(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS,
     )
     assert done.returncode == 0, done.stderr
     assert "compiled code cannot be kept" in done.stderr
@@ -219,7 +220,7 @@ def test_the_command_runs_as_a_user_who_can_write_nowhere_but_to_its_output(publ
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/nonexistent",
                    "NUMBA_CACHE_DIR": "/nonexistent/numba"}  # fmt: skip
     done = subprocess.run(
-        command, env=environment, cwd=public_folder, capture_output=True, text=True, timeout=300
+        command, env=environment, cwd=public_folder, capture_output=True, text=True, timeout=HANGS
     )
     assert done.returncode == 0, done.stderr
     (line,) = done.stderr.splitlines()

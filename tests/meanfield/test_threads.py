@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import threading
-import time
 
 import numba
 import numpy as np
@@ -14,6 +13,7 @@ from meanfield._kernels import atomic, threads
 from meanfield.study.interrupt import Interruption
 from meanfield.study.width import study as width_study
 from meanfield.study.width.study import Execution
+from tests.clocks import HANGS
 
 MUCH = 10**9  # multiply-adds
 
@@ -27,14 +27,16 @@ def of_four(monkeypatch):
     monkeypatch.setattr(numba, "set_num_threads", lambda count: told.__setitem__(0, count))
 
 
-def at_work(n_blocks, work, blas=False):
-    """The threads that came, the blocks they did, and the threads that BLAS had meanwhile."""
+def at_work(n_blocks, work, comers=1, blas=False):
+    """The threads that came, the blocks they did, and the threads that BLAS had; none begins before so many have come."""
     names, blocks, of_blas = set(), [], set()
+    all_there = threading.Barrier(comers)
 
     def compute(counter):
         names.add(threading.get_ident())
+        if len(names) <= comers:
+            all_there.wait(timeout=HANGS)
         while (block := atomic.take(counter)) < n_blocks:
-            time.sleep(0.02)  # long enough for the others to take their share
             blocks.append(block)
         of_blas.update(library.num_threads for library in threads._blas_libraries())
 
@@ -46,13 +48,13 @@ def at_work(n_blocks, work, blas=False):
 def test_as_many_threads_as_are_told_do_all_blocks_once(of_four, count):
     threads.use_threads(count)
     assert threads.most_threads() == count
-    names, blocks, _ = at_work(16, MUCH)
+    names, blocks, _ = at_work(16, MUCH, comers=count)
     assert len(names) == count and blocks == list(range(16))
 
 
 def test_blas_has_one_thread_in_each_of_ours_and_its_own_again_after(of_four):
     before = [library.num_threads for library in threads._blas_libraries()]
-    _, _, of_blas = at_work(8, MUCH, blas=True)
+    _, _, of_blas = at_work(8, MUCH, comers=4, blas=True)
     assert of_blas == {1}
     assert [library.num_threads for library in threads._blas_libraries()] == before
 
@@ -61,7 +63,6 @@ def test_blas_has_one_thread_in_each_of_ours_and_its_own_again_after(of_four):
 def test_what_a_block_raises_is_raised_whichever_thread_had_it(of_four, failing):
     def compute(counter):
         while (block := atomic.take(counter)) < 8:
-            time.sleep(0.01)
             if block == failing:
                 raise IndexError(block)  # as compiled code raises with its checks on
 
@@ -138,4 +139,4 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 and same
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_a_forked_process_has_threads_of_its_own():
-    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=120)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=HANGS)

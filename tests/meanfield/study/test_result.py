@@ -15,6 +15,7 @@ import meanfield
 from meanfield.study.config import load
 from meanfield.study.layout import ProcessLayout, RunFileError
 from meanfield.study.run import run
+from tests.clocks import HANGS
 from tests.meanfield.study.written_runs import ENERGY, GD, write_at, writer_of
 
 # --- what is read --------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ def test_the_package_is_as_light_as_before():
         "meanfield.Result; assert 'meanfield.study.result' in sys.modules;"
         "assert not {'solvers', 'xarray', 'pandas', 'matplotlib'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=HANGS)
 
 
 # --- what is shown -------------------------------------------------------------------------------

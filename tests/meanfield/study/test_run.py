@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import h5py
 import numpy as np
@@ -16,6 +15,7 @@ from meanfield.study.config import load
 from meanfield.study.problem import build_problem
 from meanfield.study.run import run
 from meanfield.study.snapshots import read_run
+from tests.clocks import HANGS, wait_until
 
 COMMAND = [sys.executable, "-c", "from meanfield.study.cli import main; main()"]
 GD, FLOW, ENERGY = "gradient_descent", "gradient_flow", "free_energy_flow"
@@ -234,12 +234,15 @@ def test_sigint_ends_the_command_with_130(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    partial, deadline = out / "run.h5.partial", time.monotonic() + 120
-    while not (partial.exists() and partial.stat().st_size > 500_000):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
+    partial = out / "run.h5.partial"
+
+    def has_grown():
+        assert process.poll() is None
+        return partial.exists() and partial.stat().st_size > 500_000
+
+    wait_until(has_grown)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=HANGS)
     assert process.returncode == 130
     assert "Traceback" not in stderr and "interrupted after step" in stderr
     assert "run.h5" in os.listdir(out) and "run.h5.partial" not in os.listdir(out)
@@ -260,7 +263,7 @@ def test_results_do_not_depend_on_the_number_of_threads(tmp_path):
             env=os.environ | dict.fromkeys(variables, threads),
             check=True,
             capture_output=True,
-            timeout=300,
+            timeout=HANGS,
         )
     one, two = tmp_path / "1/run.h5", tmp_path / "2/run.h5"
     for process in (GD, FLOW, ENERGY):

@@ -17,6 +17,7 @@ from meanfield.study.layout import (
     snapshot_times,
 )
 from meanfield.study.snapshots import RunWriter, read_run
+from tests.clocks import HANGS
 
 GD, FLOW = "gradient_descent", "free_energy_flow"
 
@@ -235,7 +236,7 @@ except OutputError as error:
 
 def _fill_the_disk(folder, limit):
     command = [sys.executable, "-c", FULL_DISK, str(folder), str(limit)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     return result.stdout

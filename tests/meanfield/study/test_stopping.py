@@ -19,6 +19,7 @@ from meanfield.study.resume import resume
 from meanfield.study.run import run
 from meanfield.study.snapshots import read_run
 from meanfield.study.work import Options
+from tests.clocks import HANGS, stopwatch, wait_until
 from tests.meanfield.study.same_runs import assert_same
 from tests.meanfield.study.test_cli import assert_refused, meanfield_command, settings
 
@@ -58,11 +59,10 @@ def test_a_step_that_takes_long_is_abandoned(impatient):
             end = time.monotonic() + 0.3
             while time.monotonic() < end:
                 pass
-        began = time.monotonic()
-        with pytest.raises(Stopped):
-            while time.monotonic() < began + 10:
+        with stopwatch() as watch, pytest.raises(Stopped):
+            for _ in range(10**9):
                 pass
-        assert time.monotonic() < began + 1
+        assert watch.seconds < 1
         with pytest.raises(Stopped):  # somebody swallowed it: it comes again
             time.sleep(10)
         interruption.finish()
@@ -70,10 +70,12 @@ def test_a_step_that_takes_long_is_abandoned(impatient):
 
 
 def test_the_end_of_the_time_allowed(impatient):
-    with interruptible(max_runtime=0.2) as interruption:
+    with interruptible(max_runtime=HANGS) as interruption:
         interruption.begin()
         interruption.check()
+    with interruptible(max_runtime=0.2) as interruption:
         with pytest.raises(Stopped):
+            interruption.begin()
             time.sleep(10)
         assert interruption.reason == "--max-runtime"
 
@@ -146,16 +148,14 @@ def test_a_run_is_stopped_in_the_midst_of_a_long_step(
     def slow(flow, objective, at, state):
         if at == 3:
             os.kill(os.getpid(), signal.SIGTERM)
-            end = time.monotonic() + 20
-            while time.monotonic() < end:
+            for _ in range(10**7):
                 state = step(flow, objective, at, state)
         return step(flow, objective, at, state)
 
-    began = time.monotonic()
-    with monkeypatch.context() as patch:
+    with stopwatch() as watch, monkeypatch.context() as patch:
         patch.setattr(solvers.GradientDescent, "step", slow)
         record = read_run(run(load(None, small), tmp_path))
-    assert time.monotonic() - began < 10
+    assert watch.seconds < 10
     descent = record.processes["gradient_descent"]
     assert descent.message == "interrupted after step 3"
     np.testing.assert_array_equal(descent.observables["time"], np.arange(4))
@@ -170,7 +170,7 @@ def test_a_run_is_stopped_in_the_midst_of_a_measurement(
     def slow(objective, x, **options):
         if calls.append(x) or len(calls) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(20)
+            time.sleep(HANGS)
         return find(objective, x, **options)
 
     calls = []
@@ -194,10 +194,13 @@ def test_a_run_ends_before_the_queue_ends_it(tmp_path, small):
     assert result.exit_code == 75, result.output
     assert f"stopped by --max-runtime; `meanfield resume {tmp_path}` goes on" in result.stderr
     done = len(read_run(tmp_path / "run.h5").processes["gradient_descent"].observables["time"])
-    result = meanfield_command("resume", tmp_path, *more, "1s")
-    assert result.exit_code == 75
-    again = len(read_run(tmp_path / "run.h5").processes["gradient_descent"].observables["time"])
-    assert again > done
+
+    def rows_after_one_more():
+        result = meanfield_command("resume", tmp_path, *more, "1s")
+        assert result.exit_code == 75
+        return len(read_run(tmp_path / "run.h5").processes["gradient_descent"].observables["time"])
+
+    wait_until(lambda: rows_after_one_more() > done)  # on a busy machine once may not do
     assert_refused(meanfield_command("run", "--out", tmp_path, *long), "meanfield resume")
 
 

@@ -18,6 +18,7 @@ from meanfield.study.width import study as width_study
 from meanfield.study.width.plan import Run
 from meanfield.study.width.study import Execution, run_width_study
 from meanfield.study.work import Options
+from tests.clocks import HANGS, stopwatch, wait_until
 from tests.meanfield.study import same_runs
 
 
@@ -272,15 +273,17 @@ def test_killed_and_started_again_it_has_the_same_files(tiny, tiny_study, tmp_pa
     (folder / "study.toml").write_text(tiny().to_toml(), encoding="utf-8")
     command = [*MEANFIELD, "width", "--out", str(folder), "--jobs", jobs]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    give_up = time.monotonic() + 120
-    while len(finished_files(folder)) < finished or not files(folder, "run.h5.partial"):
-        assert first.poll() is None and time.monotonic() < give_up
-        time.sleep(0.001)
+
+    def is_in_the_middle():
+        assert first.poll() is None
+        return len(finished_files(folder)) >= finished and files(folder, "run.h5.partial")
+
+    wait_until(is_in_the_middle, poll=0.001)
     first.send_signal(signal.SIGKILL)
     first.wait()
     kept = {path: (folder / path).stat().st_mtime_ns for path in finished_files(folder)}
     assert not (folder / "study.h5").exists()
-    second = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    second = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
     assert second.returncode == 0, second.stderr
     assert_same(folder, tiny_study)
     assert all((folder / path).stat().st_mtime_ns == when for path, when in kept.items())
@@ -314,23 +317,25 @@ def test_stopped_in_time_and_resumed_it_has_the_same_files(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     if kind is not None:
-        give_up = time.monotonic() + 120
-        while len(files(folder, "run.h5.partial")) < 2:
-            assert first.poll() is None and time.monotonic() < give_up
-            time.sleep(0.01)
+
+        def both_have_begun():
+            assert first.poll() is None
+            return len(files(folder, "run.h5.partial")) == 2
+
+        wait_until(both_have_begun)
         time.sleep(0.5)  # both are under way
-        asked = time.monotonic()
-        os.killpg(first.pid, kind)  # as a terminal does, to all
-        first.wait(timeout=30)
-        assert time.monotonic() - asked <= 5.0
+        with stopwatch(first.pid) as watch:
+            os.killpg(first.pid, kind)  # as a terminal does, to all
+            first.wait(timeout=HANGS)
+        assert watch.seconds <= 5.0
         assert len(files(folder, "checkpoint-?")) >= 2
-    _, errors = first.communicate(timeout=60)
+    _, errors = first.communicate(timeout=HANGS)
     assert first.returncode == code and "Traceback" not in errors, errors
     assert f"`meanfield resume {folder}` goes on" in errors
     assert not (folder / "study.h5").exists()
     second = subprocess.run(
         [*MEANFIELD, "resume", str(folder), "--quiet"],
-        capture_output=True, text=True, timeout=200, check=False,
+        capture_output=True, text=True, timeout=HANGS, check=False,
     )  # fmt: skip
     assert second.returncode == 0 and second.stderr == "", second.stderr
     assert files(folder) == files(undisturbed)

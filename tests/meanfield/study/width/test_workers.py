@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from meanfield.study.interrupt import Interruption
 from meanfield.study.width.workers import Job, available_cores, do_jobs
+from tests.clocks import HANGS, wait_until
 
 
 def job(name, *arguments):
@@ -105,21 +105,14 @@ def test_no_worker_outlives_its_parent(tmp_path, kind):
     path = tmp_path / "pid"
     parent = subprocess.Popen([sys.executable, "-c", SLEEPER, str(path)], stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: path.exists() and path.read_text())
+        wait_until(lambda: path.exists() and path.read_text())
         worker = int(path.read_text())
         parent.send_signal(kind)
-        parent.wait(timeout=20)
-        wait_for(lambda: not is_alive(worker))
+        parent.wait(timeout=HANGS)
+        wait_until(lambda: not is_alive(worker))
     finally:
         parent.kill()
         parent.wait()
-
-
-def wait_for(condition, seconds=30):
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
 
 
 def is_alive(pid):
