@@ -188,7 +188,11 @@ class Risk:
         return derivative + self.dtype.type(self.weight_decay) * argument
 
     def _particles(self, name: str, value: ArrayLike) -> Array:
-        return self.network.check_particles(name, np.asarray(value, dtype=self.dtype))
+        particles = np.asarray(value, dtype=self.dtype)
+        # The kernels would be compiled anew for arrays that are read-only.
+        return self.network.check_particles(
+            name, particles if particles.flags.writeable else particles.copy()
+        )
 
     def _direction(self, name: str, value: ArrayLike, x: Array) -> Array:
         direction = self._particles(name, value)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from solvers.flow import check_learning_rate
-from solvers.objective import Array, inner, third
+from solvers.objective import Array, inner, third, with_own_results
 
 CLOSURES = ("endpoint", "taylor")
 
@@ -55,6 +56,10 @@ class FreeEnergy:
         if self.closure not in CLOSURES:
             raise ValueError(f"closure: {self.closure!r} came, one of {CLOSURES} is allowed")
 
+    @cached_property
+    def _own(self) -> Any:
+        return with_own_results(self.objective)
+
     def value(self, center: Array, fluctuation: Array) -> float:
         """F at w (*x) and u, (*x) or (r, *x)."""
         trace = sum(inner(self.objective, u, u) for u in _stacked(center, fluctuation))
@@ -62,7 +67,7 @@ class FreeEnergy:
 
     def mean_loss(self, center: Array, fluctuation: Array) -> float:
         """F + tr Σ/η: the loss averaged over the oscillation, shapes as in `value`."""
-        e, us = self.objective, _stacked(center, fluctuation)
+        e, us = self._own, _stacked(center, fluctuation)
         if self.closure == "taylor":
             curvatures = sum(inner(e, u, e.hvp(center, u)) for u in us)
             return float(e.value(center)) + 0.5 * curvatures
@@ -78,7 +83,7 @@ class FreeEnergy:
         return d_center, (curvature - scale * us).reshape(fluctuation.shape)
 
     def _endpoint_gradient(self, center: Array, us: Array) -> tuple[Array, Array]:
-        gradient = self.objective.gradient
+        gradient = self._own.gradient
         ends = [(gradient(center + u), gradient(center - u)) for u in us]
         d_center = sum(0.5 * (plus + minus) for plus, minus in ends)
         if len(us) > 1:
@@ -86,7 +91,7 @@ class FreeEnergy:
         return d_center, np.stack([0.5 * (plus - minus) for plus, minus in ends])
 
     def _taylor_gradient(self, center: Array, us: Array) -> tuple[Array, Array]:
-        e = self.objective
+        e = self._own
         d_center = e.gradient(center) + sum(0.5 * third(e, center, u) for u in us)
         return d_center, np.stack([e.hvp(center, u) for u in us])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,7 +16,8 @@ Array = NDArray[np.floating[Any]]
 class Objective(Protocol):
     """A function E to be minimised, of arrays x of one fixed shape.
 
-    ``gradient(x)`` and ``hvp(x, v)``, the Hessian times v, return arrays shaped like x. Optional: ``third(x, u)`` = ∇³E(x)[u, u]
+    ``gradient(x)`` and ``hvp(x, v)``, the Hessian times v, return arrays shaped like x; these may be one array that is written
+    anew each time, the arguments must be left as they are. Optional: ``third(x, u)`` = ∇³E(x)[u, u]
     (else a central difference of gradients), ``inner(u, v)``, the inner product in which gradient and Hessian are taken (else
     the dot product), ``minimum``, the infimum of E, and ``compiled_gradient``, for functions of a few coordinates a function
     ``g(x, out)`` compiled by numba that writes ∇E(x) of a float64 array (d,), with which gradient descent takes millions of
@@ -36,14 +39,18 @@ def check_objective(objective: Any, x: Array, needs: tuple[str, ...], flow: str)
     Raises
     ------
     ValueError
-        Where a method is missing, shapes disagree, or two random vectors show that the Hessian is not symmetric.
+        Where a method is missing, writes to its arguments, shapes disagree, or two random vectors show that the Hessian is not
+        symmetric.
     """
+    kept = x.copy()
     for name in needs:
         if not callable(getattr(objective, name, None)):
             raise ValueError(
                 f"objective: {flow} needs {name}, which {type(objective).__name__} does not have"
             )
-    gradient: Array = np.asarray(objective.gradient(x))
+    objective = with_own_results(objective)
+    gradient: Array = objective.gradient(x)
+    _check_unchanged(x, kept)
     if gradient.shape != x.shape:
         raise ValueError(f"objective: its gradient has shape {gradient.shape}, x has {x.shape}")
     if "hvp" in needs:
@@ -51,10 +58,19 @@ def check_objective(objective: Any, x: Array, needs: tuple[str, ...], flow: str)
     return gradient
 
 
+def _check_unchanged(x: Array, kept: Array) -> None:
+    if not np.array_equal(x, kept):
+        raise ValueError(
+            "objective must leave the arrays it is given as they are, got one that writes to x"
+        )
+
+
 def _check_hessian(objective: Any, x: Array) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, *x.shape)).astype(x.dtype)
+    kept = x.copy()
     images = objective.hvp(x, a), objective.hvp(x, b)
+    _check_unchanged(x, kept)
     if any(np.shape(image) != x.shape for image in images):
         raise ValueError(f"objective: its hvp has shape {np.shape(images[0])}, x has {x.shape}")
     # A Hessian by differences of gradients is symmetric to √eps only.
@@ -66,6 +82,36 @@ def _check_hessian(objective: Any, x: Array) -> None:
         raise ValueError(
             f"objective: its Hessian is not symmetric, ⟨b, Ha⟩ and ⟨a, Hb⟩ differ by {asymmetry / scale:.1e} of their bound"
         )
+
+
+class _OwnResults:
+    """An objective each of whose results is an array of its own, whatever it does with its own arrays."""
+
+    def __init__(self, objective: Any) -> None:
+        self._objective = objective
+        for name in ("gradient", "hvp", "third"):
+            method = getattr(objective, name, None)
+            if callable(method):
+                setattr(self, name, _copying(method))
+
+    def value(self, x: Array, **measure: Any) -> float:
+        return float(self._objective.value(x, **measure))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._objective, name)
+
+
+def _copying(method: Callable[..., Any]) -> Callable[..., Array]:
+    @wraps(method)
+    def copied(*arguments: Any, **keywords: Any) -> Array:
+        return np.array(method(*arguments, **keywords))
+
+    return copied
+
+
+def with_own_results(objective: Any) -> Any:
+    """The objective, whose results later calls do not change: it may compute each of them into one array of its own."""
+    return objective if isinstance(objective, _OwnResults) else _OwnResults(objective)
 
 
 def inner(objective: Any, u: Array, v: Array) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from solvers.central_flow import turns_of
 from solvers.flow import ContinuousFlow, check_learning_rate
-from solvers.objective import Array, check_objective, inner
+from solvers.objective import Array, check_objective, inner, with_own_results
 from solvers.spectrum import top_eigenpairs
 
 
@@ -63,6 +63,7 @@ class SelfStabilization(ContinuousFlow):
                 f"modes: {modes!r} came, an integer from 1 to x.size − 1 = {x.size - 1} is needed"
             )
         gradient = check_objective(objective, x, ("value", "gradient", "hvp"), cls.__name__)
+        objective = with_own_results(objective)
         pairs = top_eigenpairs(objective, x, int(modes))
         if not pairs.converged:
             raise ValueError("x: the top eigenpairs of the Hessian there were not found")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Integral
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from solvers.flow import Flow
 from solvers.integrators import Integrator, SchemeError
-from solvers.objective import Array, all_finite, inner
+from solvers.objective import Array, all_finite, inner, with_own_results
 from solvers.overflow import overflow_reason
 from solvers.progress import Progress, progress_bar
 from solvers.stepping import Advance, State, leap, start, stepper
@@ -23,12 +23,18 @@ _MANY_STEPS = 50_000
 
 
 class Observation:
-    """A run seen at an integer time. Arrays are read off the state; what costs evaluations is computed when first asked for."""
+    """A run seen at an integer time. Arrays are read off the state; what costs evaluations is computed when first asked for.
+
+    Arrays are read-only: the run goes on with them.
+    """
 
     def __init__(self, flow: Flow, objective: Any, state: State) -> None:
         self.flow = flow
-        self.objective = objective
-        self.state = state
+        self.objective = with_own_results(objective)
+        self.state = replace(
+            state, values=_read_only(state.values), history=_read_only(state.history)
+        )
+        self._values = state.values  # objectives need not take arrays that are read-only
 
     @property
     def step(self) -> int:
@@ -43,54 +49,67 @@ class Observation:
     @cached_property
     def center(self) -> Array:
         """w (*x)."""
-        return self.flow.center(self.step, self.state.values)
+        return _read_only(self._center)
+
+    @cached_property
+    def _center(self) -> Array:
+        return self.flow.center(self.step, self._values)
 
     @cached_property
     def fluctuation(self) -> Array:
         """u (*x), or (r, *x)."""
-        return self.flow.fluctuation(self.step, self.state.values)
+        return _read_only(self.flow.fluctuation(self.step, self._values))
 
     @cached_property
     def iterate(self) -> Array | None:
         """x_k (*x) of gradient descent; None for its models."""
-        return self.flow.iterate(self.step, self.state.values)
+        return _read_only(self.flow.iterate(self.step, self._values))
 
     @cached_property
     def loss(self) -> float:
         """E at the center."""
-        return float(self.objective.value(self.center))
+        return float(self.objective.value(self._center))
 
     @cached_property
     def predicted_loss(self) -> float:
         """The loss averaged over the oscillation, by the flow's closure."""
-        return self.flow.predicted_loss(self.objective, self.step, self.state.values)
+        return self.flow.predicted_loss(self.objective, self.step, self._values)
 
     @cached_property
     def fluctuation_trace(self) -> float:
         """tr Σ in the objective's inner product."""
-        return self.flow.fluctuation_trace(self.objective, self.step, self.state.values)
+        return self.flow.fluctuation_trace(self.objective, self.step, self._values)
 
     @cached_property
     def free_energy(self) -> float:
         """F, for most flows predicted loss − tr Σ/η."""
-        return self.flow.free_energy(self.objective, self.step, self.state.values)
+        return self.flow.free_energy(self.objective, self.step, self._values)
 
     @cached_property
     def diagnostics(self) -> dict[str, float]:
         """What flow and scheme tell of their own solution, by ``flow.diagnostic_names``; of steps there are none at the start."""
-        at_state = self.flow.diagnostics(self.objective, self.step, self.state.values)
+        at_state = self.flow.diagnostics(self.objective, self.step, self._values)
         return at_state | dict(self.state.report)
 
     @cached_property
     def gradient_norm_sq(self) -> float:
         """|∇E|² at the center, in the objective's inner product."""
-        gradient = self.objective.gradient(self.center)
+        gradient = self.objective.gradient(self._center)
         return inner(self.objective, gradient, gradient)
 
     @property
     def dissipated(self) -> float:
         """∫ (dF/dt) dt since the start, by the run's own scheme in time; F(t) − F(0) for the exact flow. NaN for maps."""
         return self.state.dissipated
+
+
+def _read_only(array: Any) -> Any:
+    """A view that cannot be written through; None for None."""
+    if array is None:
+        return None
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 @dataclass
@@ -152,7 +171,7 @@ def solve(
         True: a bar on stderr with rate and time left; a callable gets (iterations done, iterations in all) after each, or after
         many where an objective's `compiled_gradient` lets gradient descent take them at once.
     observe : callable, optional
-        Called with an `Observation` at every iteration, the start included, whatever save_every is.
+        Called with an `Observation` at every iteration, the start included, whatever save_every is. Its arrays are read-only.
 
     Returns
     -------
@@ -172,17 +191,20 @@ def solve(
         return stepper(flow, objective, dt, integrator, steps)
 
     advance = steps_on(objective)
+    observed = with_own_results(objective)
     status, message = "complete", ""
     recorder = _Recorder(save_every)
     with np.errstate(over="ignore", invalid="ignore"), progress_bar(progress, steps) as report:
         if isinstance(x0, State):
-            state = x0
+            history = None if x0.history is None else np.array(x0.history)
+            # Copies: those of an observation are read-only.
+            state = replace(x0, values=np.array(x0.values), history=history)
         else:
             state, message = start(flow, objective, x0)
         last = state.step + steps
         try:
             while True:
-                observation = Observation(flow, objective, state)
+                observation = Observation(flow, observed, state)
                 if observe is not None:
                     observe(observation)
                 recorder.record(observation, is_last=state.step == last)

@@ -12,7 +12,14 @@ import numpy as np
 
 from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, SteppedFlow, as_iterate
 from solvers.integrators import RK4, Integrator
-from solvers.objective import Array, all_finite, check_objective, is_spread, peak
+from solvers.objective import (
+    Array,
+    all_finite,
+    check_objective,
+    is_spread,
+    peak,
+    with_own_results,
+)
 
 _DELAY_DT = 0.25
 _STEPS_AT_ONCE = 2**22  # some tenths of a second in two coordinates
@@ -51,6 +58,7 @@ def start(flow: Flow, objective: Any, x0: Any) -> tuple[State, str]:
     """
     x = as_iterate(x0)
     gradient = check_objective(objective, x, flow.needs, type(flow).__name__)
+    objective = with_own_results(objective)
     values = flow.start(objective, x)
     if not all_finite(objective, values):
         raise ValueError("x0: the objective's gradient there is not finite")
@@ -68,6 +76,7 @@ def stepper(
     steps: int = 1,
 ) -> Advance:
     """The map from a state to the next that is seen: an iteration later, or dt iterations if that is more."""
+    objective = with_own_results(objective)
     if is_spread(objective) and not is_particlewise(flow, dt, integrator):
         raise ValueError(
             f"objective: its particles are spread over processes, {type(flow).__name__} needs them together"

@@ -108,7 +108,7 @@ class ParticleEnergy:
 
     def _shaped(self, values: Any, x: Array) -> Float64:
         """What the objective gave, as (N, D) in float64."""
-        array = np.asarray(values, dtype=np.float64)
+        array = np.array(values, dtype=np.float64)  # a copy: it may be an array that is reused
         if self._single:
             array = array[None]
         if array.shape != x.shape:

@@ -159,7 +159,7 @@ class PhaseSpacePDE:
         if x.ndim != 2 or x.shape[1] != 1:
             raise ValueError(f"x0: shape {x.shape} came, (N, 1) is needed: θ has one dimension")
         _check_objective(objective, x[0, 0])
-        u = 0.5 * self.learning_rate * np.asarray(objective.gradient(x), dtype=np.float64)[:, 0]
+        u = 0.5 * self.learning_rate * np.array(objective.gradient(x), dtype=np.float64)[:, 0]
         w = x[:, 0] - u
         domain = _domain_of(w, u, self.cells) if self.domain is None else self.domain
         return PhaseSpaceDensity.of_particles(PhaseSpaceGrid.covering(domain, self.cells), w, u)
@@ -209,7 +209,7 @@ class _Stage:
         self.diffusion = eta * pde.temperature / h_theta**2
         self.squares = -(h_theta**2) / eta, h_u**2 / eta
         gradients = [
-            np.asarray(objective.gradient(x[:, None], weights=p, at=at[:, None]), np.float64)[:, 0]
+            np.array(objective.gradient(x[:, None], weights=p, at=at[:, None]), np.float64)[:, 0]
             for x, p, at in zip(grid.lattices, grid.laws(masses), grid.face_lattices, strict=True)
         ]
         if not all(np.all(np.isfinite(g)) for g in gradients):
