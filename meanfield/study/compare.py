@@ -7,20 +7,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.study.layout import ProcessRecord, RunRecord
+from meanfield.study.layout import REFERENCE_FLOW, ProcessRecord, RunRecord
 from meanfield.study.summary import summary_cell
 
 Series = NDArray[np.float64]
 
 VISIBLE, LEAST_RISE = 0.01, 10.0  # see `onset_level`
 WINDOW = 20  # steps over which losses are averaged before they are compared
+PERTURBED_TITLE = "gradient descent, one rounding away"  # no name of a process
+WITHIN = "within gradient descent's own"
 
 # key of a row: how people call it
 METRICS = {
     "status": "status",
     "max_distance": "largest center distance to GD",
     "max_distance_time": "  at step",
+    "max_distance_within": f"  {WITHIN}",
     "final_distance": "final center distance to GD",
+    "final_distance_within": f"  {WITHIN}",
     "sharpness_error": "error of sharpness (RMS)",
     "relative_sharpness_error": "  over 2/η",
     "oscillation_error": "error of tr Σ/η (RMS)",
@@ -36,10 +40,16 @@ METRICS = {
     "solver_seconds": "seconds",
     "wall_seconds": "  with measurements",
 }
+# that are told from gradient descent's own: when they are taken
+DISTANCES = {"max_distance": "all the way", "final_distance": "at the end"}
 
 
 def compare(run: RunRecord) -> list[dict[str, Any]]:
     """One row per process, gradient descent first; None is what was not measured, or never happened.
+
+    The second row, named `PERTURBED_TITLE`, is gradient descent again from one rounding away, x₀(1 ± ε), where it was run: its
+    rounding spread. A model whose distance is at or below that, over the same times, is ``…_within`` it: as close as can be told.
+    The spread is that of one draw of the rounding errors; of others it may be a few times smaller or larger.
 
     Distances are those of ``/comparison``, at the times of the snapshots. Errors against gradient descent run over the
     times at which both were measured, root mean square over time: of the sharpness at the center; of tr Σ/η; of the
@@ -51,7 +61,7 @@ def compare(run: RunRecord) -> list[dict[str, Any]]:
     ValueError
         There is no gradient descent in the run, or nothing else.
     """
-    names = [name for name, process in run.processes.items() if process.flow == "gradient_descent"]
+    names = [name for name, process in run.processes.items() if process.flow == REFERENCE_FLOW]
     if not names:
         raise ValueError(
             f"{run.path}: no process is gradient descent, which others are compared with"
@@ -59,22 +69,94 @@ def compare(run: RunRecord) -> list[dict[str, Any]]:
     if len(run.processes) == 1:
         raise ValueError(f"{run.path}: {names[0]} is the only process, there is nothing to compare")
     reference = run.processes[names[0]]
-    learning_rate = float(run.attributes["learning_rate"])
     level = onset_level(reference.observables["sigma_trace"])
-    rows: list[dict[str, Any]] = []
-    for name in (names[0], *(name for name in run.processes if name != names[0])):
-        process = run.processes[name]
-        row: dict[str, Any] = {"process": name} | dict.fromkeys(METRICS)
-        row["status"] = process.status
-        row |= _own(process, level)
+    first = _row(names[0], reference, level)
+    rows = [first]
+    if run.perturbed is not None:
+        times, distances = (run.perturbed.observables[key] for key in ("time", "center_distance"))
+        row = _against(run, PERTURBED_TITLE, run.perturbed, first, level)
+        rows.append(row | _distances(times, distances))
+    for name, process in run.processes.items():
         if name != names[0]:
-            row |= _distances(run, name)
-            with np.errstate(over="ignore", invalid="ignore"):  # the last steps of a divergence
-                row |= _errors(reference, process, learning_rate)
-            if row["onset"] is not None and rows[0]["onset"] is not None:
-                row["onset_delay"] = row["onset"] - rows[0]["onset"]
-        rows.append({key: _if_finite(value) for key, value in row.items()})
-    return rows
+            row = _against(run, name, process, first, level)
+            if name in run.comparison:  # not in a run that was interrupted before it
+                distances = run.comparison[name]["center_distance"]
+                row |= _distances(run.comparison_times, distances)
+                row |= _within(distances, rounding_spread(run))
+            rows.append(row)
+    return [{key: _if_finite(value) for key, value in row.items()} for row in rows]
+
+
+def rounding_spread(run: RunRecord) -> Series | None:
+    """Distance of gradient descent's center to its own one rounding away, at `comparison_times`; None where it was not run.
+
+    NaN where it is not known, infinite where one of the two had diverged and the other had not.
+    """
+    if run.perturbed is None:
+        return None
+    data = run.perturbed.observables
+    spread = np.full(
+        len(run.comparison_times), np.inf if run.perturbed.status == "diverged" else np.nan
+    )
+    _, rows, others = np.intersect1d(
+        run.comparison_times, data["time"], assume_unique=True, return_indices=True
+    )
+    spread[rows] = data["center_distance"][others]
+    return spread
+
+
+def _within(distance: Series, spread: Series | None) -> dict[str, bool]:
+    """Whether a distance is at or below the spread: their largest values, and their last, over the times that both have."""
+    if spread is None:
+        return {}
+    both = np.isfinite(distance) & ~np.isnan(spread)
+    if not both.any():
+        return {}
+    distance, spread = distance[both], spread[both]
+    return {
+        "max_distance_within": bool(np.max(distance) <= np.max(spread)),
+        "final_distance_within": bool(distance[-1] <= spread[-1]),
+    }
+
+
+def spread_row(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Of a comparison's rows that of gradient descent one rounding away; None where it was not run."""
+    return next((row for row in rows if row["process"] == PERTURBED_TITLE), None)
+
+
+def spread_notes(rows: list[dict[str, Any]]) -> list[str]:
+    """What the second row of a comparison means for the others, in sentences; nothing where there is none."""
+    spread = spread_row(rows)
+    if spread is None or spread["max_distance"] is None:
+        return []
+    notes = [
+        "Gradient descent from one rounding away, x₀(1 ± ε), is itself at a distance of "
+        f"{spread['max_distance']:.3g} at most, {spread['final_distance']:.3g} at the end: there is no ranking below that."
+    ]
+    if spread["final_distance"] == 0.0:
+        notes[0] += " The two met again, bit for bit: of other rounding errors it may be more."
+    for key, when in DISTANCES.items():
+        within = [row["process"] for row in rows if row[f"{key}_within"]]
+        if within:
+            notes.append(f"Within it {when}: {', '.join(within)}.")
+    return notes
+
+
+def _row(name: str, process: ProcessRecord, level: float | None) -> dict[str, Any]:
+    about = {"process": name} | dict.fromkeys(METRICS) | {"status": process.status}
+    return about | _own(process, level)
+
+
+def _against(
+    run: RunRecord, name: str, process: ProcessRecord, first: dict[str, Any], level: float | None
+) -> dict[str, Any]:
+    """A row with the errors against gradient descent, whose row is the first; distances are left out."""
+    row, reference = _row(name, process, level), run.processes[first["process"]]
+    with np.errstate(over="ignore", invalid="ignore"):  # the last steps of a divergence
+        row |= _errors(reference, process, float(run.attributes["learning_rate"]))
+    if row["onset"] is not None and first["onset"] is not None:
+        row["onset_delay"] = row["onset"] - first["onset"]
+    return row
 
 
 def onset_level(trace: Series) -> float | None:
@@ -111,6 +193,8 @@ def onset(times: Series, trace: Series, level: float | None) -> float | None:
 
 def comparison_cell(key: str, value: Any) -> str:
     """A metric in a table; no onset is "never"."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "never" if key == "onset" and value is None else summary_cell(key, value)
 
 
@@ -132,17 +216,14 @@ def _own(process: ProcessRecord, level: float | None) -> dict[str, float | None]
     }
 
 
-def _distances(run: RunRecord, name: str) -> dict[str, float | None]:
-    if name not in run.comparison:  # as in a run that was interrupted before it
-        return {}
-    distance = run.comparison[name]["center_distance"]
+def _distances(times: Series, distance: Series) -> dict[str, float | None]:
     measured = np.flatnonzero(np.isfinite(distance))
     if not len(measured):
         return {}
     largest = measured[np.argmax(distance[measured])]
     return {
         "max_distance": float(distance[largest]),
-        "max_distance_time": float(run.comparison_times[largest]),
+        "max_distance_time": float(times[largest]),
         "final_distance": float(distance[measured[-1]]),
     }
 

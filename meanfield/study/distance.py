@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import solvers
-from meanfield.study.layout import Floats
+from meanfield.study.layout import REFERENCE_FLOW, Floats
 from meanfield.study.result import Result
 from meanfield.study.toml import parse
 from solvers.transport import TransportError
@@ -26,7 +26,6 @@ __all__ = [
     "read_cloud",
 ]
 
-REFERENCE_FLOW = "gradient_descent"
 QUANTITIES = {"exact": "W2", "sliced": "sliced W2", "sinkhorn": "root of the Sinkhorn divergence"}
 ERRORS = {
     "exact": "largest violation of a marginal",

@@ -16,6 +16,7 @@ Floats = NDArray[np.floating[Any]]
 
 SCHEMA, SCHEMA_VERSION = "meanfield-run", 1
 FILE_NAME = "run.h5"
+REFERENCE_FLOW = "gradient_descent"  # which others are compared with
 
 # name: (long name, units); all are measured at the center unless they say otherwise
 OBSERVABLES = {
@@ -55,6 +56,12 @@ COMPARISONS = {
     "function_distance": ("root mean square over training inputs of the outputs' difference", "1"),
 }
 TIME = ("time, in iterations of gradient descent", "1")
+# of a second gradient descent from one rounding away, in a group of the first one's, see `meanfield.study.perturbed`
+PERTURBED = "perturbed"
+PERTURBED_OBSERVABLES = {
+    "center_distance": ("distance of the center to the unperturbed one's, at its snapshots", "1"),
+    **{key: OBSERVABLES[key] for key in ("sigma_trace", "predicted_loss")},
+}
 
 
 class OutputError(Exception):
@@ -76,27 +83,36 @@ class RowCounts(NamedTuple):
 class ProcessLayout:
     """What a process writes: `modes` is the number of stored fluctuations if they have an index.
 
-    `diagnostics` are names of further observables, by which the flow tells how well it was solved.
+    `diagnostics` are names of further observables, by which the flow tells how well it was solved. Of one that `is_perturbed`
+    there are only the `PERTURBED_OBSERVABLES`: no spectrum, no snapshots.
     """
 
     flow: str
     modes: int | None = None
     has_iterates: bool = False
     diagnostics: Sequence[str] = ()
+    is_perturbed: bool = False
 
     @property
     def observables(self) -> dict[str, tuple[str, str]]:
         """Long name and units of every scalar observable."""
+        if self.is_perturbed:
+            return PERTURBED_OBSERVABLES
         diagnostics = {
             name: (f"{name.replace('_', ' ')}, a diagnostic of the flow", "1")
             for name in self.diagnostics
         }
         return OBSERVABLES | (ITERATE_LOSS if self.has_iterates else {}) | diagnostics
 
+    @property
+    def spectrum(self) -> dict[str, tuple[str, str]]:
+        """Likewise of what there is one of for every eigenvalue."""
+        return {} if self.is_perturbed else SPECTRUM
+
 
 @dataclass(frozen=True)
 class RunLayout:
-    """Everything the file's shape depends on, known before the first step."""
+    """Everything the file's shape depends on, known before the first step; a process's name is the path of its group."""
 
     processes: Mapping[str, ProcessLayout]
     particles: int
@@ -119,10 +135,11 @@ class RunLayout:
         for process in self.processes.values():
             rows = (
                 (self.steps + 1)
-                * (len(process.observables) + 1 + len(SPECTRUM) * self.eigenvalues)
+                * (len(process.observables) + 1 + len(process.spectrum) * self.eigenvalues)
                 * 8
             )
-            total += rows + self.snapshots * one_field * (1 + (process.modes or 1))
+            fields = 0 if process.is_perturbed else 1 + (process.modes or 1)
+            total += rows + self.snapshots * one_field * fields
         return total
 
 
@@ -167,7 +184,8 @@ class RunRecord:
     """A run as plain arrays.
 
     `config` is the resolved TOML; ``comparison[process][distance]`` holds distances to the
-    reference process at `comparison_times`, NaN where there is none.
+    reference process at `comparison_times`, NaN where there is none. `perturbed` is gradient descent from one rounding away,
+    with its ``center_distance`` to the reference among its observables; None where it was not run.
     """
 
     path: Path
@@ -176,3 +194,4 @@ class RunRecord:
     processes: dict[str, ProcessRecord]
     comparison_times: NDArray[np.float64]
     comparison: dict[str, dict[str, NDArray[np.float64]]]
+    perturbed: ProcessRecord | None = None

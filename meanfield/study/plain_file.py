@@ -14,7 +14,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from meanfield.study.layout import COMPARISONS, NEWER, OBSERVABLES, RunFileError
+from meanfield.study.layout import (
+    COMPARISONS,
+    NEWER,
+    OBSERVABLES,
+    PERTURBED,
+    PERTURBED_OBSERVABLES,
+    RunFileError,
+)
 from meanfield.study.text import clean
 from meanfield.study.toml import parse
 
@@ -90,9 +97,11 @@ def _require_process(file: h5py.File, name: str) -> tuple[int, ...]:
     """The shape (N, D) of a process's particles."""
     _require(_NAME.fullmatch(name) is not None, f"{clean(name)!a:.50} is no name of a process")
     group = _group(file, name)
-    _members(group, name)
+    members = _members(group, name)
     _require_attributes(group, dict.fromkeys(("flow", "status", "message"), _is_text))
     _require_observables(_group(group, "observables"), name)
+    if PERTURBED in members:
+        _require_perturbed(_group(group, PERTURBED), f"{name}/{PERTURBED}")
     return _require_snapshots(_group(group, "snapshots"), name)
 
 
@@ -105,6 +114,17 @@ def _require_observables(group: h5py.Group, process: str) -> None:
         _require(clean(name) == name, f"{process}/observables has a member with a strange name")
         shape = _numbers(group, name, 2 if name.startswith("hessian_") else 1)
         _require(shape[0] >= rows, f"{process}/observables/{name} is too short")
+
+
+def _require_perturbed(group: h5py.Group, process: str) -> None:
+    _members(group, process)
+    _require_attributes(group, dict.fromkeys(("flow", "status", "message"), _is_text))
+    observables = _group(group, "observables")
+    _members(observables, f"{process}/observables")
+    (rows,) = _numbers(observables, "time", 1)
+    for name in PERTURBED_OBSERVABLES:
+        (length,) = _numbers(observables, name, 1)
+        _require(length >= rows, f"{process}/observables/{name} is too short")
 
 
 def _require_snapshots(group: h5py.Group, process: str) -> tuple[int, ...]:

@@ -28,9 +28,12 @@ from meanfield.study.layout import (
     FILE_NAME,
     NEWER,
     OBSERVABLES,
+    PERTURBED,
+    PERTURBED_OBSERVABLES,
     SCHEMA,
     SCHEMA_VERSION,
     Floats,
+    ProcessRecord,
     RunFileError,
     Status,
 )
@@ -103,6 +106,10 @@ class RunReader:
     def observables(self, process: str, rows: int) -> dict[str, NDArray[np.float64]]:
         """The first rows of all observables: (rows,) each, ``hessian_eigs`` (rows, k)."""
         return self.read(lambda file: read_observables(file[process], rows))
+
+    def perturbed(self) -> ProcessRecord | None:
+        """Gradient descent from one rounding away, see `read_perturbed`."""
+        return self.read(read_perturbed)
 
     def snapshot(self, process: str, index: int) -> tuple[Floats, Floats, NDArray[np.float64]]:
         """Position and fluctuation of one snapshot, and the weights; nothing else is read."""
@@ -308,6 +315,22 @@ def read_observables(process: h5py.Group, rows: int) -> dict[str, NDArray[np.flo
     empty = dict.fromkeys(names, np.full(rows, np.nan))
     empty["hessian_residuals"] = np.full_like(values["hessian_eigs"], np.nan)
     return empty | values
+
+
+def read_perturbed(file: h5py.File) -> ProcessRecord | None:
+    """Gradient descent from one rounding away; None where it was not run, as in files of older versions."""
+    owners = (file[name] for name in file if name not in ("config", "comparison"))
+    group = next((owner[PERTURBED] for owner in owners if PERTURBED in owner), None)
+    if group is None:
+        return None
+    measured = group["observables"]
+    rows = len(measured["time"])
+    observables = dict.fromkeys(OBSERVABLES, np.full(rows, np.nan))
+    observables |= {name: measured[name][:rows] for name in ("time", *PERTURBED_OBSERVABLES)}
+    about = {key: clean(group.attrs[key]) for key in ("flow", "status", "message")}
+    return ProcessRecord(
+        **about, observables=observables, snapshot_times=np.empty(0), first=None, last=None
+    )
 
 
 def _process_header(group: h5py.Group) -> ProcessHeader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,16 +13,15 @@ import solvers
 from meanfield.study.checkpoint import CheckpointError, Position
 from meanfield.study.distances import Distances
 from meanfield.study.keeper import Keeper
-from meanfield.study.layout import COMPARISONS, Status
+from meanfield.study.layout import COMPARISONS, REFERENCE_FLOW, Status
 from meanfield.study.meter import Meter
+from meanfield.study.perturbed import one_rounding_away
 from meanfield.study.problem import time_stepping
 from meanfield.study.snapshots import RunWriter
 from meanfield.study.team import Team
 from meanfield.study.work import Progress, Work
 from solvers.objective import is_spread
 from solvers.stepping import start as start_flow
-
-REFERENCE_FLOW = "gradient_descent"
 
 
 class Recorder:
@@ -59,9 +59,7 @@ class Recorder:
 
         def report(done: int, total: int) -> None:
             with meter.paused():
-                with self.keeper.interruption.shielded():
-                    self.progress(name, first + done, steps)
-                self.keeper.pause(first + done)
+                self._report(name, first + done)
 
         solution = solvers.solve(
             flow,
@@ -81,6 +79,87 @@ class Recorder:
             self.keeper.update(ended=ended, process="", position=None)
         self.keeper.pause()
         return status
+
+    def run_perturbed(self, name: str) -> None:
+        """Run the reference again from one rounding away, measuring its distance to the run before and little else."""
+        if name in self.keeper.now.ended:
+            return
+        reference, flow = next(iter(self.flows.items()))
+        start = one_rounding_away(self.whole.start, self.study.seed)
+        self.problem = self.team.problem_for(self.whole.started_from(start), flow)
+        self.keeper.objective = objective = self.problem.objective
+        position = self._own_position()
+        if position is None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                state, message = start_flow(flow, objective, self.problem.start)
+            position = Position(state, message, None, {}, 0.0)
+            known = -1
+        else:
+            known = position.state.step
+        first = position.state.step
+        solution = solvers.solve(
+            flow,
+            objective,
+            position.state,
+            steps=self.study.steps - first,
+            save_every=self.study.steps,
+            progress=lambda done, total: self._report(name, first + done),
+            observe=self._perturbed_observer(name, reference, position, known),
+        )
+        with self.keeper.interruption.shielded():
+            status = cast(Status, solution.status), solution.message or position.message
+            self.writer.finish(name, *status)
+            ended = {**self.keeper.now.ended, name: status}
+            self.keeper.update(ended=ended, process="", position=None)
+        self.keeper.pause()
+
+    def _perturbed_observer(
+        self, name: str, reference: str, position: Position, known: int
+    ) -> Callable[[solvers.Observation], None]:
+        """Measures and writes a row at every step after the one that is known."""
+        every, steps, particles = (
+            self.study.output.snapshot_every,
+            self.study.steps,
+            self.problem.particles,
+        )
+        with self.keeper.interruption.shielded():
+            times = self.writer.snapshot_times(reference)
+
+        def observe(obs: solvers.Observation) -> None:
+            if obs.step == known:
+                return
+            row = {
+                "sigma_trace": obs.fluctuation_trace,
+                "predicted_loss": obs.predicted_loss,
+            }
+            if _is_due(obs.step, every, steps):
+                center = particles(obs.center)  # of all: collective
+                row |= self._distance_to(reference, times, obs.time, center)
+            with self.keeper.interruption.shielded():
+                self.writer.observe(name, obs.time, row)
+                here = replace(position, state=obs.state)
+                self.keeper.update(process=name, position=here)
+
+        return observe
+
+    def _distance_to(
+        self, reference: str, times: NDArray[np.float64], time: float, center: Any
+    ) -> dict[str, float]:
+        """Of a center to the reference's, in the precision in which that is kept; none where that is not."""
+        found = np.flatnonzero(times == time)
+        if not (self.team.is_first and len(found)):
+            return {}
+        with self.keeper.interruption.shielded():
+            x = self.writer.position(reference, int(found[0]))
+        with np.errstate(over="ignore", invalid="ignore"):
+            distance = solvers.transport.coupled_distance(x, center.astype(x.dtype))
+        return {"center_distance": distance}
+
+    def _report(self, name: str, done: int) -> None:
+        """Between two steps of a process."""
+        with self.keeper.interruption.shielded():
+            self.progress(name, done, self.study.steps)
+        self.keeper.pause(done)
 
     def _own_position(self) -> Position | None:
         """Where the process goes on from, which the checkpoint has of all particles: this process's share of it."""
@@ -122,10 +201,14 @@ class Recorder:
         """Write a checkpoint; then keep where the process stands as its last snapshot, for those who read the file."""
         self.keeper.save()
         name, position = self.keeper.now.process, self.keeper.now.position
-        if position is not None:
+        if position is None:
+            return
+        message = f"interrupted after step {position.state.step}"
+        if name not in self.flows:  # the perturbed one has no snapshots
+            self.writer.finish(name, "interrupted", message)
+        else:
             flow, state = self.flows[name], position.state
             last = flow.center(state.step, state.values), flow.fluctuation(state.step, state.values)
-            message = f"interrupted after step {state.step}"
             self._finish(name, "interrupted", message, state.step, last)
 
     def _finish(

@@ -60,7 +60,8 @@ def _take_back(file: h5py.File, about: Mapping[str, Any]) -> None:
     for name, (observables, snapshots) in about["rows"].items():
         group = file[name]
         shorten(group["observables"], observables)
-        shorten(group["snapshots"], snapshots)
+        if "snapshots" in group:
+            shorten(group["snapshots"], snapshots)
         status = dict(zip(NOT_STARTED, about["ended"].get(name, NOT_STARTED.values()), strict=True))
         group.attrs.update(status)
     if "comparison" in file:

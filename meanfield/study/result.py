@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meanfield.study.compare import compare
 from meanfield.study.file_lock import has_no_locks
 from meanfield.study.layout import ProcessRecord, RunRecord
 from meanfield.study.process_views import EXTRA, AllObservables, Process, look_up
@@ -143,6 +145,16 @@ class Result(Mapping[str, Process]):
                 return tree.load()
 
         return self._reader.read_raw(load)
+
+    def compare(self) -> list[dict[str, Any]]:
+        """How close every process stays to gradient descent, see `meanfield.study.compare.compare`.
+
+        Raises
+        ------
+        ValueError
+            There is no gradient descent in the run, or nothing else.
+        """
+        return compare(replace(self._record(), perturbed=self._reader.perturbed()))
 
     # --- what is shown ---
 

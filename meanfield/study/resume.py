@@ -150,16 +150,18 @@ def _work(here: Checkpoint, folder: Path, options: Options, start: Floats | None
         raise CheckpointError(
             f"{folder}: the data or the start of its study are not those that the run began with"
         )
+    if here.rows and work.perturbed not in here.rows:  # an older version began it
+        work = work.without_perturbed()
     if not _fits(here, work):
         raise CheckpointError(f"{folder}: the checkpoint does not fit its study")
     return work
 
 
 def _fits(start: Checkpoint, work: Work) -> bool:
-    names, steps = list(work.flows), work.study.steps
-    others = len(names) - 1
+    names, steps = list(work.layout.processes), work.study.steps
+    others = len(work.flows) - 1
     count = len(start.ended)
-    if start.rows and list(start.rows) != list(work.layout.processes):
+    if start.rows and list(start.rows) != names:
         return False
     if list(start.ended) != names[:count]:
         return False
@@ -174,7 +176,7 @@ def _fits(start: Checkpoint, work: Work) -> bool:
     if not (names[count : count + 1] == [start.process] and 0 <= state.step <= steps):
         return False
     try:
-        center = work.flows[start.process].center(state.step, state.values)
+        center = work.flow(start.process).center(state.step, state.values)
     except (ValueError, IndexError, ArithmeticError):
         return False
     shape, history, vectors = work.problem.start.shape, state.history, start.position.vectors

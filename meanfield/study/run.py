@@ -40,9 +40,10 @@ def run(
     """Run the processes of a study and write ``run.h5`` in a folder.
 
     All start from the same particles, gradient descent first; afterwards the others are compared
-    with it. A process that diverges or fails ends there and the others go on. The file holds how it
-    ended, and everything up to then. A run that is stopped (`meanfield.study.interrupt`) or that dies
-    leaves a checkpoint, from which `meanfield.study.resume.resume` goes on.
+    with it, and it with itself from one rounding away (`meanfield.study.perturbed`). A process that
+    diverges or fails ends there and the others go on. The file holds how it ended, and everything up
+    to then. A run that is stopped (`meanfield.study.interrupt`) or that dies leaves a checkpoint, from
+    which `meanfield.study.resume.resume` goes on.
 
     Parameters
     ----------
@@ -128,6 +129,8 @@ def carry_out(
             if team.size == 1:  # the others would wait for ever for one that leaves a step
                 interruption.begin()
             statuses = [recorder.run(name, flow) for name, flow in work.flows.items()]
+            if work.perturbed is not None:
+                recorder.run_perturbed(work.perturbed)
             recorder.compare()
             writer.status = _worst(statuses)
         except Stopped:

@@ -15,7 +15,6 @@ from meanfield.study.layout import (
     NEWER,
     SCHEMA,
     SCHEMA_VERSION,
-    SPECTRUM,
     TIME,
     Floats,
     ProcessLayout,
@@ -46,7 +45,8 @@ def create(file: h5py.File, layout: RunLayout, config: str, attributes: Mapping[
         group = file.create_group(name)
         group.attrs.update({"flow": process.flow, **NOT_STARTED})
         _create_observables(group.create_group("observables"), layout, process)
-        _create_snapshots(group.create_group("snapshots"), layout, process)
+        if not process.is_perturbed:
+            _create_snapshots(group.create_group("snapshots"), layout, process)
 
 
 def create_comparison(
@@ -72,11 +72,12 @@ def now() -> str:
 
 def _create_observables(group: h5py.Group, layout: RunLayout, process: ProcessLayout) -> None:
     _scale(group, "time", None, TIME)
-    _scale(group, "eig", np.arange(1, layout.eigenvalues + 1), ("rank of eigenvalue", "1"))
     for name, about in process.observables.items():
         _variable(group, name, ("time",), about, chunks=(1024,))
+    if process.spectrum:
+        _scale(group, "eig", np.arange(1, layout.eigenvalues + 1), ("rank of eigenvalue", "1"))
     chunks = (1024, layout.eigenvalues)
-    for name, about in SPECTRUM.items():
+    for name, about in process.spectrum.items():
         _variable(group, name, ("time", "eig"), about, chunks=chunks)
 
 
@@ -115,10 +116,11 @@ def require_layout(file: h5py.File, layout: RunLayout) -> None:
     for name, process in layout.processes.items():
         modes = () if process.modes is None else (process.modes,)
         expected: dict[str, tuple[int, ...]] = dict.fromkeys(("time", *process.observables), ())
-        expected |= dict.fromkeys(SPECTRUM, (layout.eigenvalues,))
+        expected |= dict.fromkeys(process.spectrum, (layout.eigenvalues,))
         expected = {f"observables/{key}": value for key, value in expected.items()}
-        expected |= {f"snapshots/{key}": value for key, value in
-                     {"time": (), "position": shape, "fluctuation": (*modes, *shape)}.items()}  # fmt: skip
+        snapshots = {"time": (), "position": shape, "fluctuation": (*modes, *shape)}
+        if not process.is_perturbed:
+            expected |= {f"snapshots/{key}": value for key, value in snapshots.items()}
         for key, rest in expected.items():
             dataset = file[name].get(key)
             leaf = key.rpartition("/")[2]

@@ -153,13 +153,17 @@ def _default(field: Field[Any]) -> Any:
 
 
 class OutputSection(Section):
-    """What is measured and kept, and how often, in steps."""
+    """What is measured and kept, and how often, in steps.
+
+    `rounding_spread`: whether gradient descent, where others are compared with it, runs again from one rounding away.
+    """
 
     snapshot_every: Count = 50
     sharpness_every: Count = 10
     eigenvalues: Count = 1
     compression: Literal["none", "gzip"] = "none"
     snapshot_dtype: Dtype = "float64"
+    rounding_spread: bool = True
 
 
 Task = Annotated[

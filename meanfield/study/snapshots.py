@@ -8,6 +8,7 @@
     /<process>/observables  time, OBSERVABLES, the flow's diagnostics, hessian_eigs[time, eig], hessian_residuals[time, eig]
     /<process>/snapshots    time, particle, parameter, position[time, particle, parameter],
                             fluctuation[time, (mode,) particle, parameter], weight[particle]
+    /<process>/perturbed    of gradient descent, from one rounding away: flow, status, message, observables of its own
     /comparison             process, time, COMPARISONS[process, time]
 
 ``xarray.open_datatree(path, engine="h5netcdf")`` opens it: dimension scales lie inside each group,
@@ -31,7 +32,6 @@ from numpy.typing import NDArray
 
 from meanfield.study.file_lock import WriterTurns
 from meanfield.study.layout import (
-    SPECTRUM,
     Floats,
     OutputError,
     ProcessRecord,
@@ -41,7 +41,7 @@ from meanfield.study.layout import (
     RunRecord,
     Status,
 )
-from meanfield.study.reader import RunReader, read_header, read_observables
+from meanfield.study.reader import RunReader, read_header, read_observables, read_perturbed
 from meanfield.study.run_folder import RunFolder
 from meanfield.study.schema import (
     append,
@@ -178,8 +178,12 @@ class RunWriter:
         self._raw.sync()
         self._check()
         return {
-            name: RowCounts(rows.written, len(self._file[f"{name}/snapshots/time"]))
-            for name, rows in self._rows.items()
+            name: RowCounts(
+                rows.written, 0 if about.is_perturbed else len(self._file[f"{name}/snapshots/time"])
+            )
+            for (name, rows), about in zip(
+                self._rows.items(), self._layout.processes.values(), strict=True
+            )
         }
 
     def snapshot_times(self, process: str) -> NDArray[np.float64]:
@@ -223,7 +227,8 @@ class RunWriter:
         if not rows.waiting:
             return
         with self._commit():
-            names = (*self._layout.processes[process].observables, *SPECTRUM)
+            layout = self._layout.processes[process]
+            names = (*layout.observables, *layout.spectrum)
             for name in (name for name in names if name in group):  # an older version made less
                 missing = np.full(group[name].shape[1:], np.nan)
                 values = np.array([row.get(name, missing) for _, row in rows.waiting], dtype=float)
@@ -234,9 +239,10 @@ class RunWriter:
         self._last_write = time.monotonic()
 
     def _write_snapshots(self, process: str) -> None:
-        waiting, group = self._rows[process].snapshots, self._file[f"{process}/snapshots"]
+        waiting = self._rows[process].snapshots
         if not waiting:
             return
+        group = self._file[f"{process}/snapshots"]
         row = len(group["time"])
         times, positions, fluctuations = map(np.array, zip(*waiting, strict=True))
         with self._commit():
@@ -303,7 +309,7 @@ def record_of(path: Path, file: h5py.File) -> RunRecord:
     """What an open file holds now."""
     about = vars(read_header(file))
     processes = {name: _process_record(file[name]) for name in about["processes"]}
-    return RunRecord(path, **(about | {"processes": processes}))
+    return RunRecord(path, **(about | {"processes": processes}), perturbed=read_perturbed(file))
 
 
 def _process_record(group: h5py.Group) -> ProcessRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -16,9 +16,10 @@ from meanfield import __version__
 from meanfield._digest import digest, fingerprint
 from meanfield.study.config import Study
 from meanfield.study.keeper import Schedule
-from meanfield.study.layout import Floats, ProcessLayout, RunLayout
+from meanfield.study.layout import Floats, RunLayout
 from meanfield.study.machine import machine
 from meanfield.study.memory import memory_notice
+from meanfield.study.perturbed import perturbed_layout
 from meanfield.study.problem import Problem, build_flows, build_problem, process_layouts
 from meanfield.study.snapshots import versions_json
 
@@ -48,7 +49,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Work:
-    """A study with everything built that its run needs."""
+    """A study with everything built that its run needs.
+
+    `layout` has the processes in the order in which they run: those of `flows`, then gradient descent from one rounding away
+    where there is that.
+    """
 
     study: Study
     problem: Problem
@@ -70,9 +75,21 @@ class Work:
             problem = problem.started_from(start)
         options.notice(memory_notice(study, len(problem.parameter_names)))
         flows = build_flows(study, problem)
-        return cls(
-            study, problem, flows, _layout(study, problem, process_layouts(study, problem, flows))
-        )
+        return cls(study, problem, flows, _layout(study, problem, flows))
+
+    @property
+    def perturbed(self) -> str | None:
+        """The name of gradient descent from one rounding away; None if it does not run."""
+        return next((name for name in self.layout.processes if name not in self.flows), None)
+
+    def without_perturbed(self) -> Work:
+        """The same without it, as of a run that an older version began."""
+        processes = {name: self.layout.processes[name] for name in self.flows}
+        return replace(self, layout=replace(self.layout, processes=processes))
+
+    def flow(self, name: str) -> solvers.Flow:
+        """What moves a process of the layout."""
+        return self.flows[name.partition("/")[0]]
 
     def digest(self) -> str:
         """Of the data and the start, which the configuration names only."""
@@ -91,13 +108,14 @@ class Work:
 def run_layout(study: Study) -> RunLayout:
     """What the file of a run is going to hold."""
     problem = build_problem(study)
-    return _layout(study, problem, process_layouts(study, problem, build_flows(study, problem)))
+    return _layout(study, problem, build_flows(study, problem))
 
 
-def _layout(study: Study, problem: Problem, processes: Mapping[str, ProcessLayout]) -> RunLayout:
+def _layout(study: Study, problem: Problem, flows: Mapping[str, solvers.Flow]) -> RunLayout:
     output = study.output
+    processes = process_layouts(study, problem, flows)
     return RunLayout(
-        processes=processes,
+        processes=processes | perturbed_layout(study, flows, problem.start),
         particles=len(problem.particles(problem.start)),
         parameter_names=problem.parameter_names,
         steps=study.steps,

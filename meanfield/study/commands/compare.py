@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,7 +27,7 @@ def compare(
 ) -> None:
     """Measure how close each process of a run stays to gradient descent; draw figures/compare beside it."""
     with user_errors():
-        from meanfield.study.compare import METRICS, comparison_cell
+        from meanfield.study.compare import METRICS, comparison_cell, spread_notes, spread_row
         from meanfield.study.compare import compare as compare_processes
         from meanfield.study.snapshots import read_run
 
@@ -39,12 +39,17 @@ def compare(
 
             figures = save_comparison(record, record.path.parent / "figures", names(formats))
     if as_json:
-        about = {
+        spread = spread_row(rows)
+        about: dict[str, Any] = {
             "file": str(record.path),
             "learning_rate": float(record.attributes["learning_rate"]),
         }
-        print_json(about | {"processes": rows, "figures": [str(figure) for figure in figures]})
+        about |= {"processes": [row for row in rows if row is not spread]}
+        about |= {"rounding_spread": spread, "figures": [str(figure) for figure in figures]}
+        print_json(about)
         return
     print_rows(rows, METRICS, comparison_cell)
+    for note in spread_notes(rows):
+        typer.echo(note)
     for figure in figures:
         typer.echo(figure)

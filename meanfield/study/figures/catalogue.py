@@ -82,8 +82,8 @@ OSCILLATION = Curves(
 DISTANCE = Curves(
     "distance",
     "Distance to gradient descent",
-    "Distance of the centers w to those of gradient descent, {metric}. The vertical line is the onset: where tr Σ of gradient "
-    "descent first reaches the geometric mean of the two ends of its largest rise (or 1% of the upper one, if more).",
+    "Distance of the centers w to those of gradient descent, {metric}.{spread} The vertical line is the onset: where tr Σ of "
+    "gradient descent first reaches the geometric mean of the two ends of its largest rise (or 1% of the upper one, if more).",
     draw_distance,
 )
 ENERGY = Curves(
@@ -133,11 +133,16 @@ def available(run: RunRecord) -> list[Curves]:
 
 def _words(run: RunRecord) -> dict[str, str]:
     """What captions say of this run."""
+    spread = (
+        " Shaded: up to the distance of gradient descent to itself from a start one rounding away, x₀(1 ± ε), particle by "
+        "particle; what lies in there cannot be ranked."
+    )
     eigs = [p.observables.get("hessian_eigs") for p in run.processes.values()]
     k = max((values.shape[1] for values in eigs if values is not None), default=1)
     point = is_landscape(run)
     return {
         "E": "E" if point else "R",
+        "spread": "" if run.perturbed is None else spread,
         "k": "largest eigenvalue" if k == 1 else f"{k} largest eigenvalues",
         "metric": "|w − w_GD|"
         if point
@@ -270,4 +275,6 @@ def comparison(run: RunRecord) -> Iterator[Drawn]:
             ax.label_outer()
         share_legend(figure)
     caption = "Predicted loss, eigenvalues, oscillation energy and distance to gradient descent over one axis of time."
+    if run.perturbed is not None and "distance" in names:
+        caption += " Shaded: gradient descent's distance to itself from a start one rounding away."
     yield Drawn("compare", "Comparison", caption, figure)

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation
 from numpy.typing import NDArray
 
-from meanfield.study.compare import onset, onset_level
+from meanfield.study.compare import PERTURBED_TITLE, onset, onset_level, rounding_spread
 from meanfield.study.figures.style import (
+    BEYOND,
     FEW,
     STEPS,
     is_landscape,
@@ -110,7 +111,10 @@ def draw_oscillation(ax: Axes, run: RunRecord) -> None:
 
 
 def draw_distance(ax: Axes, run: RunRecord) -> None:
-    """Distance of the centers to gradient descent: particle by particle, and as measures where there are several."""
+    """Distance of the centers to gradient descent: particle by particle, and as measures where there are several.
+
+    Shaded: up to gradient descent's own, one rounding away.
+    """
     drawn = {name: run.comparison[name] for name in run.processes if name in run.comparison}
     coupled = tamed(run, {name: found["center_distance"] for name, found in drawn.items()})
     w2 = tamed(run, {name: found["w2"] for name, found in drawn.items()})
@@ -126,10 +130,22 @@ def draw_distance(ax: Axes, run: RunRecord) -> None:
     if measures:
         ax.plot([], [], color=GREY, label="RMS over particles")
         ax.plot([], [], linestyle="", color=GREY, **CIRCLES, label="Wasserstein-2")
+    _draw_spread(ax, run)
     mark_onset(ax, run)
     ax.set(xlabel=STEPS, ylabel="distance to gradient descent")
     if ax.dataLim.ymax > 0:
         ax.set_ylim(bottom=0)
+
+
+def _draw_spread(ax: Axes, run: RunRecord) -> None:
+    """The rounding spread as a band, cut where it would be far beyond what is drawn of the models."""
+    spread = rounding_spread(run)
+    if spread is None or not np.any(np.isfinite(spread)):
+        return
+    most = BEYOND * max(ax.dataLim.ymax, 0.0) or np.inf
+    values = np.where(spread <= most, spread, np.nan)
+    look: Any = {"color": GREY, "alpha": 0.35, "linewidth": 1, "zorder": 1.9}
+    ax.fill_between(run.comparison_times, 0, values, **look, label=PERTURBED_TITLE)
 
 
 def onset_time(run: RunRecord) -> float | None:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from meanfield.study.compare import METRICS, compare, comparison_cell
+from meanfield.study.compare import (
+    METRICS,
+    compare,
+    comparison_cell,
+    spread_notes,
+    spread_row,
+)
 from meanfield.study.energy_balance import balance
 from meanfield.study.layout import ITERATE_LOSS, OBSERVABLES, ProcessRecord, RunRecord
 from meanfield.study.report import Report, about
@@ -75,17 +82,34 @@ def _verdict(run: RunRecord) -> Iterator[Html]:
             f"Gradient descent ends at η·sharpness = {measured[-1]:.4g}, and had {measured.max():.4g} at most; "
             "the edge of stability is at 2."
         )
-    ends = {
-        row["process"]: row["center_distance"]
-        for row in summarize(run)
-        if row["center_distance"] is not None and row["status"] == "complete"
+    if len(run.processes) > 1:
+        yield from map(paragraph, _ranking(compare(run)))
+
+
+def _ranking(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Which process ends closest to gradient descent; no one of those that are as close as it is to itself."""
+    perturbed = spread_row(rows)
+    models = {
+        row["process"]: row
+        for row in rows[1:]
+        if row is not perturbed
+        and row["final_distance"] is not None
+        and row["status"] == "complete"
     }
-    if ends:
-        near, far = (choose(ends, key=lambda name: ends[name]) for choose in (min, max))
-        rest = f"; farthest: {spoken(far)}, {ends[far]:.3g}" if far != near else ""
-        yield paragraph(
-            f"Closest to it at the end: {spoken(near)}, at a distance of {ends[near]:.3g}{rest}."
+    if not models:
+        return
+    ends = {name: row["final_distance"] for name, row in models.items()}
+    near, far = (choose(ends, key=lambda name: ends[name]) for choose in (min, max))
+    within = [name for name, row in models.items() if row["final_distance_within"]]
+    rest = f"; farthest: {spoken(far)}, {ends[far]:.3g}" if far not in (near, *within) else ""
+    if within:
+        names = ", ".join(f"{spoken(name)} ({ends[name]:.3g})" for name in within)
+        yield (
+            "As close to it at the end as gradient descent is to itself from one rounding away, and not to be ranked: "
+            f"{names}{rest}."
         )
+    else:
+        yield f"Closest to it at the end: {spoken(near)}, at a distance of {ends[near]:.3g}{rest}."
 
 
 def _facts(run: RunRecord) -> about.Facts:
@@ -177,6 +201,7 @@ def _comparison(run: RunRecord) -> Iterator[Section]:
             table(
                 "How close each process stays to gradient descent", _names(rows), body, "quantity"
             ),
+            *(paragraph(spoken(text)) for text in spread_notes(rows)),
             paragraph(note, class_="note"),
         ],
     )

@@ -140,9 +140,17 @@ class WidthPlan:
             for name, process in study.processes.items()
         }
         network = study.network.model_copy(update={"width": run.width})
-        return study.model_copy(
-            update={"seed": study.seed + shift, "network": network, "processes": processes}
-        )
+        changes = {"seed": study.seed + shift, "network": network, "processes": processes}
+        return self.settings_of_a_run(study.model_copy(update=changes))
+
+    @staticmethod
+    def settings_of_a_run(study: Study) -> Study:
+        """Without the rounding spread: each process is compared with itself at other widths, not with gradient descent.
+
+        Files of older versions do not say so; they have none either.
+        """
+        output = study.output.model_copy(update={"rounding_spread": False})
+        return study.model_copy(update={"output": output})
 
     def order(self, seed: int) -> NDArray[np.intp]:
         """π_s, a permutation of the reference's particles, (M,)."""

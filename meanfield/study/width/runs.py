@@ -11,6 +11,7 @@ from pathlib import Path
 
 from meanfield.study.checkpoint import NAMES as CHECKPOINT_NAMES
 from meanfield.study.checkpoint import Checkpoints, NewerCheckpointError
+from meanfield.study.config import load_text
 from meanfield.study.file_lock import turn
 from meanfield.study.layout import RunFileError
 from meanfield.study.result import Result
@@ -100,7 +101,7 @@ def fault(plan: WidthPlan, folder: Path, run: Run) -> str | None:
                 return f"it is of a run that was {result.status}"
             about = plan.attributes_of(run)
             found = {key: result.attributes.get(key) for key in about}
-            if result.config != study.to_toml() or found != about:
+            if found != about or plan.settings_of_a_run(load_text(result.config)) != study:
                 return "it is of another run"
             for name, process in result.items():
                 times = process.snapshots.times

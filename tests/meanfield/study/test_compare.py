@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from meanfield.study.cli import app
-from meanfield.study.compare import compare, comparison_cell, onset, onset_level
+from meanfield.study.compare import PERTURBED_TITLE, compare, comparison_cell, onset, onset_level
 from meanfield.study.config import load
 from meanfield.study.figures.catalogue import comparison
 from meanfield.study.figures.curves import draw_oscillation
@@ -181,6 +181,9 @@ def test_compare_prints_json_for_machines(run_file):
     assert (report["figures"], report["learning_rate"]) == ([], 0.5)
     assert not (run_file.parent / "figures").exists()
     descent, flow, energy = report["processes"]
+    assert report["rounding_spread"]["process"] == PERTURBED_TITLE
+    assert 0 < report["rounding_spread"]["final_distance"] < 1e-13  # nothing has grown in six steps
+    assert energy["final_distance_within"] is False
     assert descent["gradients_per_step"] == 1
     assert energy["gradients_per_step"] == 16  # two steps of RK4, two gradients each time
     assert flow["onset"] is None and descent["max_distance"] is None

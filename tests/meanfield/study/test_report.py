@@ -66,6 +66,23 @@ def test_the_tables_hold_the_numbers_of_summary_and_comparison(page, record):
     assert rows == expected
 
 
+def test_models_as_close_as_gradient_descent_is_to_itself_are_not_ranked(
+    page, small_run, tmp_path, without_figures
+):
+    said = words(section(page, "Distance to gradient descent"))
+    assert "from one rounding away" in said and "Within it" not in said
+    assert "Closest to it at the end: gradient flow" in words(page.find("body/header"))
+
+    def far_away(file):
+        file["gradient_descent/perturbed/observables/center_distance"][:] = 100.0
+
+    page = assert_sound(make_report(copied(small_run, tmp_path, far_away)).text)
+    said = words(section(page, "Distance to gradient descent"))
+    assert "Within it all the way: gradient flow, free energy flow." in said
+    verdict = words(page.find("body/header"))
+    assert "Closest" not in verdict and "not to be ranked: gradient flow (" in verdict
+
+
 def test_the_energy_balance_is_that_of_the_file(page, record):
     shown = table(page, "Balance of the free energy")["free energy flow"]
     data = record.processes[ENERGY].observables

@@ -101,6 +101,7 @@ temperature = 1e-3
 [processes.phase_space]
 cells = [24, 24]
 """
+PERTURBED = "gradient_descent/perturbed"
 TEXTS = {"valley": VALLEY, "minimisers": MINIMISERS, "network": NETWORK, "line": LINE}
 
 
@@ -174,6 +175,26 @@ def test_stopped_at_any_step_it_ends_the_same(tmp_path, undisturbed, recover_her
         assert len(read_run(path).processes["gradient_descent"].observables["time"]) > rows
     resume(tmp_path)
     assert_same(path, expected)
+
+
+@pytest.mark.parametrize("step", [0, 3, 4, 6])
+def test_stopped_one_rounding_away_it_ends_the_same(tmp_path, small, small_run, recover_here, step):
+    path = run(load(None, small), tmp_path, progress=stop_at(PERTURBED, step))
+    stopped = read_run(path)
+    np.testing.assert_array_equal(stopped.perturbed.observables["time"], np.arange(step + 1))
+    assert (stopped.attributes["status"], stopped.comparison) == ("interrupted", {})
+    assert_same(resume(tmp_path), small_run)
+
+
+def test_what_an_older_version_began_goes_on_without_its_rounding_spread(
+    tmp_path, small, recover_here, monkeypatch
+):
+    with monkeypatch.context() as older:
+        older.setattr("meanfield.study.work.perturbed_layout", lambda *arguments: {})
+        run(load(None, small), tmp_path, progress=stop_at("gradient_flow", 2))
+    assert PERTURBED not in Checkpoints(tmp_path).load().rows
+    record = read_run(resume(tmp_path))
+    assert record.attributes["status"] == "complete" and record.perturbed is None
 
 
 def test_in_single_precision_too(tmp_path, small, recover_here):
