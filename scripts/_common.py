@@ -1,4 +1,4 @@
-"""What the figures share: measuring a run, the table of errors against gradient descent, one look per process."""
+"""What the figures share: measuring a run, one look per process, tables and figures as files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import solvers
+from meanfield.study.compare import PERTURBED_TITLE as PERTURBED
 from meanfield.study.figures import PALE, STEPS, STYLE
+from meanfield.study.perturbed import one_rounding_away
 
 Array = NDArray[np.floating[Any]]
 
@@ -39,6 +41,7 @@ class Look(NamedTuple):
 
 LOOKS = {
     GD: Look("#000000", "-", 2.4, 2.0),  # broad: the others lie on it
+    PERTURBED: Look(PALE, "-", 4.0, 1.9),  # under all others
     "gradient flow": Look("#7F7F7F", (0, (1, 1))),
     "free-energy flow": Look("#D55E00"),
     "free-energy flow, exact growth": Look("#E69F00", (0, (5, 1))),
@@ -77,6 +80,8 @@ class Run:
     iterates: Array | None  #: (s, *x), gradient descent only
     status: str
     seconds: float
+    steps: Array  #: all of them
+    trace: Array  #: tr Σ at each
 
 
 def solve(
@@ -90,20 +95,33 @@ def solve(
 
 
 def measure(
-    flow: solvers.Flow, objective: Any, x0: Array, steps: int, every: int = 1, **options: Any
+    flow: solvers.Flow,
+    objective: Any,
+    x0: Array,
+    steps: int,
+    every: int = 1,
+    sharpness: bool = True,
+    **options: Any,
 ) -> Run:
-    """A run with its sharpness, NaN where the eigensolver found none. Options go to ``solvers.solve``."""
+    """A run with its sharpness, NaN where the eigensolver found none or it is not wanted. Options go to ``solvers.solve``."""
     rows: list[tuple[Any, ...]] = []
+    trace: list[tuple[float, float]] = []
     vectors = None
 
-    def observe(o: solvers.Observation) -> None:
+    def top(x: Array) -> float:
         nonlocal vectors
+        if not sharpness:
+            return math.nan
+        # Started from the last one's vectors, an eigenproblem is a matter of a few products.
+        pairs = solvers.top_eigenpairs(objective, x, tol=1e-3, start=vectors)
+        vectors = pairs.vectors if pairs.converged else None
+        return float(pairs.values[0])
+
+    def observe(o: solvers.Observation) -> None:
+        trace.append((o.time, o.fluctuation_trace))
         if o.step % every and o.step != steps:
             return
-        # Started from the last one's vectors, an eigenproblem is a matter of a few products.
-        pairs = solvers.top_eigenpairs(objective, o.center, tol=1e-3, start=vectors)
-        vectors = pairs.vectors if pairs.converged else None
-        scalars = math.sqrt(o.fluctuation_trace), pairs.values[0], o.predicted_loss
+        scalars = math.sqrt(o.fluctuation_trace), top(o.center), o.predicted_loss
         u = _leading(o)
         ends = objective.value(o.center + u), objective.value(o.center - u)
         rows.append((o.time, o.center, *scalars, ends, o.iterate))
@@ -113,7 +131,8 @@ def measure(
     *columns, iterates = zip(*rows, strict=True)
     status = solution.status if solution.status == "complete" else solution.message
     kept = None if iterates[0] is None else np.array(iterates)
-    return Run(*map(np.array, columns), kept, status, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return Run(*map(np.array, columns), kept, status, seconds, *np.array(trace).T)
 
 
 def _leading(o: solvers.Observation) -> Array:
@@ -130,12 +149,20 @@ def measure_all(
     every: int = 1,
     options: dict[str, dict[str, Any]] | None = None,
 ) -> dict[str, Run]:
-    """Every flow from the same start; options by name."""
+    """Every flow from the same start, and gradient descent again from one rounding away; options by name."""
     runs = {}
     for name, flow in flows.items():
         print(f"{name} …", file=sys.stderr, flush=True)
         runs[name] = measure(flow, objective, x0, steps, every, **(options or {}).get(name, {}))
+        if name == GD:
+            start = one_rounding_away(x0, 0)
+            runs[PERTURBED] = measure(flow, objective, start, steps, every, sharpness=False)
     return runs
+
+
+def models_of(runs: dict[str, Run]) -> dict[str, Run]:
+    """Those that are not gradient descent."""
+    return {name: run for name, run in runs.items() if name not in (GD, PERTURBED)}
 
 
 def distances(objective: Any, run: Run, reference: Run) -> Array:
@@ -143,77 +170,6 @@ def distances(objective: Any, run: Run, reference: Run) -> Array:
     inner = getattr(objective, "inner", lambda u, v: float(np.vdot(u, v)))
     pairs = zip(run.centers, reference.centers, strict=False)
     return np.array([math.sqrt(inner(a - b, a - b)) for a, b in pairs])
-
-
-def onset(run: Run, reference: Run, eta: float) -> float:
-    """When |u| first reaches half of gradient descent's largest, both past the time its sharpness passes 2/η; NaN if never."""
-    past = np.flatnonzero(reference.sharpness > 2 / eta)
-    if not len(past):
-        return math.nan
-    level = 0.5 * np.max(reference.fluctuation[past[0] :])
-    late = run.times >= reference.times[past[0]]
-    reached = run.times[late & (run.fluctuation >= level)]
-    return float(reached[0]) if len(reached) else math.nan
-
-
-HEADER = (
-    "process", "RMS distance", "at the end", "peak ηS", "at step", "onset delay",
-    "loss error", "seconds", "status",
-)  # fmt: skip
-DISTANCES = (
-    "RMS distance, at the end: of the center to gradient descent's, over time and at the last step. Peak ηS: η times the largest "
-    "sharpness at the center."
-)
-ONSET = "Onset delay: how much later than gradient descent's |u| reaches half of the latter's largest, past the edge."
-LOSS = "Loss error: RMS over time of the predicted loss minus gradient descent's, over the RMS of the latter."
-LEGEND = f"{DISTANCES} {ONSET} {LOSS}"
-
-
-def error_table(objective: Any, runs: dict[str, Run], eta: float) -> list[list[str]]:
-    """Errors of every process against gradient descent, by `HEADER`."""
-    reference = runs[GD]
-    first = onset(reference, reference, eta)
-    rows = []
-    for name, run in runs.items():
-        gap = distances(objective, run, reference)
-        n = len(gap)
-        error = run.predicted[:n] - reference.predicted[:n]
-        peak = int(np.argmax(np.nan_to_num(run.sharpness, nan=-np.inf)))
-        delay = onset(run, reference, eta) - first
-        rows.append(
-            [
-                name,
-                f"{_rms(gap):.3g}",
-                f"{gap[-1]:.3g}" if n == len(reference.times) else "–",
-                f"{eta * run.sharpness[peak]:.4g}",
-                f"{run.times[peak]:.0f}",
-                "–" if math.isnan(delay) else f"{delay:+.0f}",
-                _percent(_rms(error) / _rms(reference.predicted[:n])),
-                f"{run.seconds:.1f}",
-                run.status,
-            ]
-        )
-    return rows
-
-
-def extended(
-    rows: Sequence[Sequence[str]], extra: dict[str, Sequence[str]], without: Sequence[str] = ()
-) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of an `error_table` with further columns, before the seconds, and without some of its own."""
-    kept = [i for i, name in enumerate(HEADER) if name not in without]
-    table = [
-        [*(row[i] for i in kept[:-2]), *more, *(row[i] for i in kept[-2:])]
-        for row, *more in zip([HEADER, *rows], *([k, *v] for k, v in extra.items()), strict=True)
-    ]
-    return table[0], table[1:]
-
-
-def _percent(ratio: float) -> str:
-    return f"{100 * ratio:.0f} %" if ratio >= 0.1 else f"{100 * ratio:.2g} %"
-
-
-def _rms(values: Array) -> float:
-    return float(np.sqrt(np.mean(values**2)))
 
 
 def save_table(
@@ -233,10 +189,24 @@ def save_table(
 
 
 def plot(ax: Axes, runs: dict[str, Run], curve: Callable[[Run], Array], **settings: Any) -> None:
-    """A curve over time of every run."""
+    """A curve over time of every run but the perturbed one."""
     for name, run in runs.items():
+        if name == PERTURBED:
+            continue
         values = curve(run)
         ax.plot(run.times[: len(values)], values, **LOOKS[name]._asdict(), label=name)
+    ax.set(**{"xlabel": STEPS, **settings})
+
+
+def plot_distances(ax: Axes, objective: Any, runs: dict[str, Run], **settings: Any) -> None:
+    """Distances to gradient descent over time, its own one rounding away among them; from the second measurement on.
+
+    At the first one most centers are gradient descent's to rounding.
+    """
+    for name, run in runs.items():
+        if name != GD:
+            gap = distances(objective, run, runs[GD])[1:]
+            ax.plot(run.times[1 : 1 + len(gap)], gap, **LOOKS[name]._asdict(), label=name)
     ax.set(**{"xlabel": STEPS, **settings})
 
 

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import _common as c
+import _errors as errors
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -37,7 +38,7 @@ DOTS = {
     "color": "black", "linestyle": "", "marker": ".", "markersize": 1.2, "markeredgewidth": 0,
     "alpha": 0.7, "rasterized": True,
 }  # fmt: skip
-NOTES = f"{c.LEGEND} ηS*: of the minimiser passed; its largest error over time."
+NOTES = f"{errors.LEGEND} ηS*: of the minimiser passed; its largest error over time."
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "ηS* at the end": [f"{passed(run.centers)[-1]:.4f}" for run in runs.values()],
         "largest error": [f"{error(run, runs[c.GD]).max():.2g}" for run in runs.values()],
     }
-    header, rows = c.extended(c.error_table(landscape, runs, ETA), extra)
+    header, rows = errors.extended(errors.error_table(landscape, runs, ETA), extra)
     title = f"Degree four, η = {ETA}, from (12.5, 0.05), {flow_steps} steps"
     c.save_table(args.out, NAME, title, header, rows, NOTES)
 
@@ -93,7 +94,7 @@ def draw(runs: dict[str, c.Run], descent: solvers.Solution, folder: Path, suffix
     draw_diagram(top.subplots(), runs, descent)
     left, right = bottom.subplots(1, 2)
     left.plot(descent.times, passed(descent.iterates), **c.LOOKS[c.GD]._asdict(), label=c.GD)
-    models = {name: run for name, run in runs.items() if name != c.GD}
+    models = c.models_of(runs)
     c.plot(left, models, lambda run: passed(run.centers))
     c.plot_edge(left, 2, "edge of stability")
     left.set(xlim=(10, descent.times[-1]), xscale="log", ylabel="ηS* of the minimiser passed")
@@ -112,7 +113,7 @@ def draw_diagram(ax: Axes, runs: dict[str, c.Run], descent: solvers.Solution) ->
         p = 0.5 * (np.sqrt(1 + 3 / r) + sign * np.sqrt(1 - 1 / r))
         ax.plot(2 * r, p, **orbit, label=label)
     for name, run in runs.items():
-        if name not in (c.GD, "gradient flow"):
+        if name not in (c.GD, c.PERTURBED, "gradient flow"):
             half = run.fluctuation * np.linalg.norm(run.centers, axis=1) / 2  # u is along (y, x)
             look = c.LOOKS[name]._asdict()
             if name == "free-energy flow, delay":  # not a line where it does not rest

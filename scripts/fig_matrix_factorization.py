@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import _common as c
+import _errors as errors
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -38,16 +39,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         "first spike": [first_spike(run) for run in runs.values()],
         "factor of loss": [f"{factor(run, runs[c.GD]):.3g}" for run in runs.values()],
     }
-    rows = c.error_table(landscape, runs, ETA)
-    header, rows = c.extended(rows, extra, without=["onset delay"])  # it is at the start for all
+    rows = errors.error_table(landscape, runs, ETA)
+    header, rows = errors.extended(
+        rows, extra, without=["onset delay"]
+    )  # it is at the start for all
     notes = (
-        f"{c.DISTANCES} {c.LOSS} First spike: step of the first maximum of the predicted loss. Factor of loss: by which the "
-        f"predicted loss is off, both averaged over {WINDOW} steps, in the (geometric) mean over time."
+        f"{errors.DISTANCES} {errors.LOSS} {errors.WITHIN} First spike: step of the first maximum of the predicted loss. Factor "
+        f"of loss: by which the predicted loss is off, both averaged over {WINDOW} steps, in the (geometric) mean over time."
     )
     title = f"Matrix factorisation, η = {ETA}, {steps} steps"
     c.save_table(args.out, NAME, title, header, rows, notes)
-    gaps = {name: c.distances(landscape, run, runs[c.GD]) for name, run in runs.items()}
-    draw(runs, gaps, args.out, args.format)
+    draw(landscape, runs, args.out, args.format)
 
 
 def first_spike(run: c.Run) -> str:
@@ -65,22 +67,22 @@ def factor(run: c.Run, reference: c.Run) -> float:
 
 
 @c.styled
-def draw(runs: dict[str, c.Run], gaps: dict[str, np.ndarray], folder: Path, suffix: str) -> None:
+def draw(landscape: MatrixFactorization, runs: dict[str, c.Run], folder: Path, suffix: str) -> None:
     figure = Figure(figsize=(11, 8.5), layout="constrained")
     axes = figure.subplots(3, 3, sharex=True)
-    models = {name: run for name, run in runs.items() if name != c.GD}
-    for ax, name in zip(axes.flat, models, strict=False):
+    for ax, (name, run) in zip(axes.flat, c.models_of(runs).items(), strict=False):
         draw_losses(ax, name, runs)
-        told = f"RMS distance {np.sqrt(np.mean(gaps[name] ** 2)):.3f}"
+        gap = c.distances(landscape, run, runs[c.GD])
+        told = f"RMS distance {np.sqrt(np.mean(gap**2)):.3f}"
         ax.text(0.97, 0.92, told, ha="right", va="top", transform=ax.transAxes)
         ax.label_outer()
     sharpness, distance = axes.flat[-2:]
     c.plot_edge(sharpness, 2, "edge of stability")
     c.plot(sharpness, runs, lambda run: ETA * run.sharpness, title="sharpness at the center")
     sharpness.set(ylabel="ηS", ylim=(1.9, 2.45))
-    for name in models:
-        distance.plot(runs[name].times, gaps[name], **c.LOOKS[name]._asdict(), label=name)
-    distance.set(title="distance to gradient descent", xlabel=c.STEPS, ylim=(0, None))
+    c.plot_distances(
+        distance, landscape, runs, title="distance to gradient descent", ylim=(0, None)
+    )
     c.save_figure(figure, folder, NAME, suffix)
 
 

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import _common as c
+import _errors as errors
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.signal import argrelmax, argrelmin
@@ -50,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     valley = Valley(zeta=1.0, epsilon=0.01)
     runs = c.measure_all(c.models(ETA), valley, np.array(valley.start), steps)
     title = f"Valley, η = {ETA}, ζ = 1, ε = 0.01, from (0, 6), {steps} steps"
-    header, rows = c.extended(c.error_table(valley, runs, ETA), of_y(runs))
-    c.save_table(args.out, NAME, title, header, rows, c.LEGEND)
+    header, rows = errors.extended(errors.error_table(valley, runs, ETA), of_y(runs))
+    c.save_table(args.out, NAME, title, header, rows, errors.LEGEND)
     draw_runs(valley, runs, args.out, args.format)
 
     swings = {(name, zeta): swing(name, zeta, drift_steps) for zeta in ZETAS for name in DRIFTING}
@@ -105,8 +106,9 @@ def drift_table(swings: Swings) -> list[list[str]]:
 def draw_runs(valley: Valley, runs: dict[str, c.Run], folder: Path, suffix: str) -> None:
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     (a, b), (d, e) = figure.subplots(2, 2)
-    models = {name: run for name, run in runs.items() if name != c.GD}
-    oscillating = {name: run for name, run in runs.items() if name != "gradient flow"}
+    oscillating = {
+        name: run for name, run in runs.items() if name not in (c.PERTURBED, "gradient flow")
+    }
     y = runs[c.GD].centers[:, 1]
     margin = 0.15 * np.ptp(y)
     limits = y.min() - margin, y.max() + margin  # rod and gradient flow leave for above
@@ -119,9 +121,9 @@ def draw_runs(valley: Valley, runs: dict[str, c.Run], folder: Path, suffix: str)
     d.axvline(EDGE, color="grey", linewidth=0.8, linestyle="--")
     d.set(xlabel="y of the center", ylabel="oscillation |u| across the valley")
     d.set(xlim=(6.2, limits[1]), yscale="log", ylim=(1e-3, 2))
-    c.plot(e, models, lambda run: c.distances(valley, run, runs[c.GD]))
+    c.plot_distances(e, valley, runs)
     e.set(ylabel="distance of the center to gradient descent's")
-    e.set_yscale("log", nonpositive="mask")  # zero at the start
+    e.set_yscale("log", nonpositive="mask")
     c.save_figure(figure, folder, NAME, suffix)
 
 

@@ -114,9 +114,14 @@ def _within(distance: Series, spread: Series | None) -> dict[str, bool]:
         return {}
     distance, spread = distance[both], spread[both]
     return {
-        "max_distance_within": bool(np.max(distance) <= np.max(spread)),
-        "final_distance_within": bool(distance[-1] <= spread[-1]),
+        "max_distance_within": is_within(np.max(distance), np.max(spread)),
+        "final_distance_within": is_within(distance[-1], spread[-1]),
     }
+
+
+def is_within(distance: float, spread: float) -> bool:
+    """Whether a distance to gradient descent is as small as gradient descent's own one rounding away: no ranking below it."""
+    return bool(distance <= spread)
 
 
 def spread_row(rows: list[dict[str, Any]]) -> dict[str, Any] | None:

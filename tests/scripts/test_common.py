@@ -1,6 +1,7 @@
 """What the tables measure, on runs made by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,31 +17,42 @@ def c(load):
 
 
 @pytest.fixture
+def errors(load):
+    return load("_errors")
+
+
+@pytest.fixture
 def made(c):
-    """Runs of four measurements."""
+    """Runs of four measurements; of each the oscillation at every step, here the same four."""
 
     def run(centers, fluctuation, sharpness, predicted):
         n = len(centers)
         times, points = np.arange(n, dtype=float), np.array(centers, dtype=float)[:, None]
         scalars = (np.array(s, dtype=float) for s in (fluctuation, sharpness))
         predicted = np.array(predicted, dtype=float)
-        return c.Run(times, points, *scalars, predicted, np.zeros((n, 2)), None, "complete", 1.0)
+        rest = np.zeros((n, 2)), None, "complete", 1.0, times, np.array(fluctuation, float) ** 2
+        return c.Run(times, points, *scalars, predicted, *rest)
 
     return {
         c.GD: run([0, 0, 0, 0], [9, 0.1, 1, 2], [3, 5, 4, 4], [2, 2, 2, 2]),
+        c.PERTURBED: run([0, 0, 4, 3], [9, 0.1, 1, 2], [math.nan] * 4, [2, 2, 2, 2]),
         "late": run([0, 3, 4, 5], [0, 0, 0, 1], [1, 2, 8, 3], [2, 2, 2, 3]),
         "short": run([1, 1], [0, 0], [math.nan, 1], [2, 2]),
     }
 
 
-def test_errors_by_hand(c, made):
-    rows = {row[0]: dict(zip(c.HEADER, row, strict=True)) for row in table(c, made)}
+def by_name(errors, table):
+    return {row[0]: dict(zip(errors.HEADER, row, strict=True)) for row in table}
+
+
+def test_errors_by_hand(c, errors, made):
+    rows = by_name(errors, errors.error_table(Quartic(), made, ETA))
     late = rows["late"]
     assert late["RMS distance"] == f"{math.sqrt((9 + 16 + 25) / 4):.3g}"
     assert late["at the end"] == "5"
     assert late["peak ηS"] == "4"
     assert late["loss error"] == "25 %"  # √(1/4) of 2
-    # S > 2/η = 4 from t = 1 on: half of the largest |u| from there, 1, is reached at 2, and here at 3
+    # gradient descent's tr Σ rises from 0.01 to 4: the level 0.2 is their mean; reached at 2, and here at 3
     assert late["onset delay"] == "+1"
     assert rows[c.GD]["onset delay"] == "+0"
     assert rows["short"]["onset delay"] == "–"
@@ -48,18 +60,54 @@ def test_errors_by_hand(c, made):
     assert rows["short"]["peak ηS"] == "0.5"
 
 
-def table(c, made):
-    return c.error_table(Quartic(), made, ETA)
+def test_what_is_within_gradient_descent_s_own_distance_is_marked(c, errors, made):
+    """Its own is √(25/4) over time, 3 at the end."""
+    ties = made[c.PERTURBED]
+    made |= {"tie": ties, "closer": replace(ties, centers=0.9 * ties.centers)}
+    made["late end"] = replace(ties, centers=ties.centers * [[1], [1], [0.5], [1.01]])
+    made["stopped"] = replace(made["tie"], status="diverged at step 4")
+    rows = by_name(errors, errors.error_table(Quartic(), made, ETA))
+    assert (rows[c.PERTURBED]["RMS distance"], rows[c.PERTURBED]["at the end"]) == ("2.5", "3")
+    assert (rows["tie"]["RMS distance"], rows["tie"]["at the end"]) == ("2.5 †", "3 †")
+    assert (rows["closer"]["RMS distance"], rows["closer"]["at the end"]) == ("2.25 †", "2.7 †")
+    assert (rows["late end"]["RMS distance"], rows["late end"]["at the end"]) == ("1.82 †", "3.03")
+    assert (rows["stopped"]["RMS distance"], rows["late"]["RMS distance"]) == ("2.5", "3.54")
+    assert rows[c.PERTURBED]["peak ηS"] == "–"
 
 
-def test_columns_are_added_before_the_seconds_and_left_out(c, made):
-    extra = {"mine": ["a", "b", "c"]}
-    header, rows = c.extended(table(c, made), extra, without=["at the end", "at step"])
+def test_means_over_starts_are_of_what_every_start_has(c, errors, made):
+    first = errors.errors(Quartic(), made, ETA)
+    second = errors.errors(Quartic(), {**made, "late": made["short"]}, ETA)
+    rows = by_name(errors, errors.cells(errors.average([first, second])))
+    assert rows["late"]["RMS distance"] == f"{(math.sqrt(12.5) + 1) / 2:.3g} †"
+    assert rows["late"]["onset delay"] == "–" and rows[c.GD]["onset delay"] == "+0"
+    header, table = errors.start_by_start([first, second])
+    assert header == ["process", "start 0", "start 1"]
+    assert table[2] == ["late", "3.54 (+1)", "1 † (–)"]
+
+
+def test_columns_are_added_before_the_seconds_and_left_out(errors, made):
+    extra = {"mine": ["a", "b", "c", "d"]}
+    table = errors.error_table(Quartic(), made, ETA)
+    header, rows = errors.extended(table, extra, without=["at the end", "at step"])
     assert header == [
         *("process", "RMS distance", "peak ηS", "onset delay", "loss error"),
         *("mine", "seconds", "status"),
     ]
-    assert [row[5:] for row in rows] == [[x, "1.0", "complete"] for x in "abc"]
+    assert [row[5:] for row in rows] == [[x, "1.0", "complete"] for x in "abcd"]
+
+
+def test_gradient_descent_runs_again_from_one_rounding_away(c):
+    """At ηS = ½ its distance to itself halves from step to step, and is that of the starts."""
+    landscape, start = Quartic(0.5, 1e-300), np.array([0.7])
+    runs = c.measure_all(c.models(1.0, c.GD, "rod flow"), landscape, start, 6, every=2)
+    assert list(runs) == [c.GD, c.PERTURBED, "rod flow"] == [c.GD, c.PERTURBED, *c.models_of(runs)]
+    assert runs[c.PERTURBED].steps.tolist() == list(range(7))
+    away = abs(runs[c.PERTURBED].iterates[0, 0] - 0.7)
+    assert 0 < away <= 2 * np.spacing(0.7)
+    gap = c.distances(landscape, runs[c.PERTURBED], runs[c.GD])
+    # centers are rounded once
+    np.testing.assert_allclose(gap, 0.75 * away * 4.0 ** -np.arange(4), atol=np.spacing(0.7))
 
 
 def test_a_measured_run_is_the_solver_s(c):
