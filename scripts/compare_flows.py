@@ -1,20 +1,23 @@
 """Every model of gradient descent at the edge of stability on three problems: the tables of docs/comparison.md.
 
-    python scripts/compare_flows.py --out comparison
+    python scripts/compare_flows.py --seeds 3 --out comparison
 
-runs the valley, a matrix factorisation and the digits (some ten minutes on two cores; ``--seeds`` of the digits, ``--only`` one
-of them) and writes ``comparison.md`` and one run file with its figure per problem and seed.
+runs the valley, a matrix factorisation and the digits from so many starts each (ten minutes per start on two cores; ``--only``
+one of them) and writes ``comparison.md`` and one run file with its figure per problem and start. The first start of the
+landscapes is the published one, the others are in `STARTS`; those of the digits are draws of the network.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from meanfield.study.compare import compare
+from meanfield.landscapes import MatrixFactorization
+from meanfield.study.compare import PERTURBED_TITLE, compare, is_within
 from meanfield.study.config import Study, load_text
 from meanfield.study.figures import save_comparison
 from meanfield.study.run import run
@@ -38,13 +41,13 @@ PROBLEMS = {
     "valley": """
 learning_rate = 0.3
 steps = 1500
-landscape = { name = "valley" }
+landscape = { name = "valley", start = START }
 output = { snapshot_every = 1, sharpness_every = 5 }
 """,
     "matrix_factorization": """
 learning_rate = 0.077
 steps = 400
-landscape = { name = "matrix_factorization" }
+landscape = { name = "matrix_factorization", start = START }
 output = { snapshot_every = 1, sharpness_every = 1 }
 """,
     "digits": """
@@ -52,6 +55,18 @@ learning_rate = 0.6
 steps = 300
 output = { snapshot_every = 10, sharpness_every = 10 }
 """,
+}
+_PUBLISHED = np.array(MatrixFactorization().start)
+# Beside the published ones.
+STARTS: dict[str, list[list[float]]] = {
+    "valley": [[0.0, 6.0], [0.0, 6.2], [0.3, 5.8]],
+    "matrix_factorization": [
+        list(_PUBLISHED),
+        *(
+            list(np.round(_PUBLISHED + 0.1 * np.random.default_rng(s).standard_normal(12), 2))
+            for s in (1, 2)
+        ),
+    ],
 }
 COLUMNS = {
     "final_distance": "final distance",
@@ -68,19 +83,60 @@ COLUMNS = {
 }
 
 
-def study_of(problem: str, seed: int) -> Study:
-    return load_text(f"seed = {seed}\n{PROBLEMS[problem]}{PROCESSES}")
+DISTANCES = ("final_distance", "max_distance")
+NOTES = (
+    f"†: at or below that of {PERTURBED_TITLE}, x₀(1 ± ε): there is no ranking below that. Bold: the smallest of a column, where "
+    "nothing is marked."
+)
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown; the smallest distance and errors of a column in bold."""
-    lines = [" | ".join(["", "process", *COLUMNS.values(), ""]).strip()]
-    lines.append("|---" * (1 + len(COLUMNS)) + "|")
-    for row in rows:
-        lines.append(
-            " | ".join(["", row["process"], *(_cell(row, key) for key in COLUMNS), ""]).strip()
-        )
+def study_of(problem: str, seed: int, steps: int | None = None) -> Study:
+    """From the start of a number; of fewer steps, where they are given."""
+    text = PROBLEMS[problem]
+    if problem in STARTS:
+        text = text.replace("START", str([float(x) for x in STARTS[problem][seed]]))
+    overrides = {} if steps is None else {"steps": steps}
+    return load_text(f"seed = {seed}\n{text}{PROCESSES}").model_copy(update=overrides)
+
+
+def name_of(problem: str, seed: int) -> str:
+    """What a start is called in a table."""
+    if problem not in STARTS:
+        return f"seed {seed}"
+    start = STARTS[problem][seed]
+    if len(start) == 2:
+        return f"({start[0]:g}, {start[1]:g})"
+    return "published" if seed == 0 else f"published + 0.1 normal numbers of seed {seed}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
     return "\n".join(lines)
+
+
+def errors(rows: list[dict[str, Any]]) -> str:
+    """The table of a comparison."""
+    columns = [column(rows, key) for key in COLUMNS]
+    names = [row["process"] for row in rows]
+    return table(["process", *COLUMNS.values()], list(zip(names, *columns, strict=True)))
+
+
+def column(rows: list[dict[str, Any]], key: str) -> list[str]:
+    """Of all processes, gradient descent and its perturbed run first; a distance within the latter's has a mark."""
+    cells = [_cell(row, key) for row in rows]
+    if key not in DISTANCES:
+        return cells
+    spread, models = rows[1][key], [row[key] for row in rows[2:]]
+    within = [
+        value is not None and spread is not None and is_within(value, spread) for value in models
+    ]
+    if not any(within):
+        least = min((value for value in models if value is not None), default=None)
+        marked = [f"**{c}**" if v == least else c for c, v in zip(cells[2:], models, strict=True)]
+    else:
+        marked = [f"{c} †" if inside else c for c, inside in zip(cells[2:], within, strict=True)]
+    return [*cells[:2], *marked]
 
 
 def _cell(row: dict[str, Any], key: str) -> str:
@@ -91,7 +147,7 @@ def _cell(row: dict[str, Any], key: str) -> str:
 
 
 def average(runs: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Means over seeds; None where one is."""
+    """Means over starts; None where one is."""
     rows = []
     for same in zip(*runs, strict=True):
         row = {"process": same[0]["process"]}
@@ -102,23 +158,48 @@ def average(runs: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     return rows
 
 
-def main(arguments: list[str] | None = None) -> None:
+def start_by_start(runs: list[list[dict[str, Any]]], names: Sequence[str]) -> str:
+    """Final distance and, in brackets, how much later the oscillation sets in, a column for each start."""
+    delays = [[_cell(row, "onset_delay") for row in rows] for rows in runs]
+    columns = [
+        [f"{d} ({late})" for d, late in zip(column(rows, "final_distance"), delay, strict=True)]
+        for rows, delay in zip(runs, delays, strict=True)
+    ]
+    processes = [row["process"] for row in runs[0]]
+    return table(
+        ["final distance (onset later by)", *names], list(zip(processes, *columns, strict=True))
+    )
+
+
+def section(problem: str, runs: list[list[dict[str, Any]]]) -> str:
+    """What is written of a problem."""
+    if len(runs) == 1:
+        return f"## {problem}\n\n{errors(runs[0])}\n\n{NOTES}\n"
+    names = [name_of(problem, seed) for seed in range(len(runs))]
+    return (
+        f"## {problem}, means over {len(runs)} starts\n\n{errors(average(runs))}\n\n"
+        f"Start by start:\n\n{start_by_start(runs, names)}\n\n{NOTES}\n"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("comparison"))
-    parser.add_argument("--seeds", type=int, default=1, help="draws of the network's start")
+    parser.add_argument(
+        "--seeds", type=int, default=1, choices=(1, 2, 3), help="starts of each problem"
+    )
     parser.add_argument("--only", choices=PROBLEMS, help="one of the problems")
+    parser.add_argument("--steps", type=int, help="fewer of them, to see that it runs")
     options = parser.parse_args(arguments)
     sections = []
     for problem in [options.only] if options.only else PROBLEMS:
-        seeds = range(options.seeds if problem == "digits" else 1)
         runs = []
-        for seed in seeds:
+        for seed in range(options.seeds):
             folder = options.out / f"{problem}-{seed}"
-            record = read_run(run(study_of(problem, seed), folder, force=True))
+            record = read_run(run(study_of(problem, seed, options.steps), folder, force=True))
             save_comparison(record, folder / "figures")
             runs.append(compare(record))
-        title = f"{problem}, mean over {len(seeds)} seeds" if len(seeds) > 1 else problem
-        sections.append(f"## {title}\n\n{table(average(runs))}\n")
+        sections.append(section(problem, runs))
         print(sections[-1])
     (options.out / "comparison.md").write_text("\n".join(sections), encoding="utf-8")
 

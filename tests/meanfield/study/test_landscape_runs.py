@@ -55,7 +55,7 @@ def test_the_sharpness_is_that_of_the_hessian_written_out(valley):
 
 
 def test_the_first_peaks_are_compared(valley):
-    descent, flow = compare(valley)
+    descent, _, flow = compare(valley)
     # the same numbers by another way: where log tr Σ passes the level, by eye in the data
     traces = [valley.processes[name].observables["sigma_trace"] for name in (GD, ENERGY)]
     level = 0.01 * traces[0].max()
