@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from solvers.endpoints import endpoint_gradients
 from solvers.flow import ContinuousFlow, check_learning_rate
 from solvers.free_energy import FreeEnergy
 from solvers.objective import Array, inner, norm
@@ -65,18 +66,18 @@ class EdgeFlow(ContinuousFlow):
     def rates(self, objective: Any, time: float, state: Array) -> tuple[Array, float]:
         eta = self.learning_rate
         w, q, u = state[0], state[1], self._fluctuation(state)
-        plus, minus = objective.gradient(w + u), objective.gradient(w - u)
         image = objective.hvp(w, q)
+        mean, difference = endpoint_gradients(objective, w, u, self._magnitude(state) * image)
         sharpness = inner(objective, q, image) / inner(objective, q, q)
         growth = eta * sharpness - 2.0
         velocity = np.empty_like(state)
-        velocity[0] = state.dtype.type(-0.5 * eta) * (plus + minus)
+        velocity[0] = state.dtype.type(-eta) * mean
         velocity[1] = state.dtype.type(eta) * (image - state.dtype.type(sharpness) * q)
         velocity[2] = growth
         # dF/dt of the endpoint free energy along this path
-        d_center, d_u = 0.5 * (plus + minus), 0.5 * (plus - minus) - state.dtype.type(2 / eta) * u
+        d_u = difference - state.dtype.type(2 / eta) * u
         u_dot = self._magnitude(state) * velocity[1] + state.dtype.type(growth) * u
-        change = inner(objective, d_center, velocity[0]) + inner(objective, d_u, u_dot)
+        change = inner(objective, mean, velocity[0]) + inner(objective, d_u, u_dot)
         return velocity, change
 
     def constrain(self, objective: Any, state: Array) -> Array:

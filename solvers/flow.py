@@ -120,6 +120,10 @@ class ContinuousFlow(Flow):
         """The state put back where the flow's constraints hold, after every step in time."""
         return state
 
+    def disturb(self, objective: Any, step: int, state: Array, iterations: int) -> Array:
+        """The state at `step` with the noise that so many iterations before it have left; none, for most flows."""
+        return state
+
 
 class SteppedFlow(Flow):
     """A flow with a scheme in time of its own, of a declared order."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from solvers.endpoints import endpoint_gradients
 from solvers.flow import check_learning_rate
-from solvers.objective import Array, inner, third, with_own_results
+from solvers.objective import Array, hessian_product, inner, third, with_own_results
 
 CLOSURES = ("endpoint", "taylor")
 
@@ -83,17 +84,18 @@ class FreeEnergy:
         return d_center, (curvature - scale * us).reshape(fluctuation.shape)
 
     def _endpoint_gradient(self, center: Array, us: Array) -> tuple[Array, Array]:
-        gradient = self._own.gradient
-        ends = [(gradient(center + u), gradient(center - u)) for u in us]
-        d_center = sum(0.5 * (plus + minus) for plus, minus in ends)
+        means, differences = zip(
+            *(endpoint_gradients(self._own, center, u) for u in us), strict=True
+        )
+        d_center = sum(means)
         if len(us) > 1:
-            d_center = d_center - (len(us) - 1) * gradient(center)
-        return d_center, np.stack([0.5 * (plus - minus) for plus, minus in ends])
+            d_center = d_center - (len(us) - 1) * self._own.gradient(center)
+        return d_center, np.stack(differences)
 
     def _taylor_gradient(self, center: Array, us: Array) -> tuple[Array, Array]:
         e = self._own
         d_center = e.gradient(center) + sum(0.5 * third(e, center, u) for u in us)
-        return d_center, np.stack([e.hvp(center, u) for u in us])
+        return d_center, np.stack([hessian_product(e, center, u) for u in us])
 
 
 def _stacked(center: Array, fluctuation: Array) -> Array:

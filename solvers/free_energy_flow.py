@@ -11,6 +11,7 @@ import numpy as np
 
 from solvers.flow import ContinuousFlow
 from solvers.free_energy import FreeEnergy
+from solvers.noise import spread_normal
 from solvers.objective import Array, inner, norm, peak
 from solvers.spectrum import top_eigenpairs
 
@@ -44,13 +45,17 @@ class FreeEnergyFlow(ContinuousFlow):
     rank : int
         Number of fluctuations. Above 1 the first fluctuation is split at t = 0 along the rank − 1 top eigenvectors of ∇²E, the
         remainder coming last: tr Σ is unchanged, the coherence between the modes is dropped.
-    fluctuation_floor : float or "rounding"
-        After every step in time, each u_r with 0 < |u_r| < floor is scaled up to it; 0 (default): never. "rounding": the floor is
-        what the dtype's rounding of the center's coordinates leaves along u_r, |ε w ∘ u_r| / |u_r| with ε the machine epsilon.
+    fluctuation_floor : "rounding" or float
+        "rounding" (default): after every iteration u receives the rounding error of gradient descent's step, as noise: normal,
+        of variance ulp(w_i)²/12, on the coordinates where u is not zero (shared by r fluctuations). It is left out while the
+        largest |u_i| is above √ε times the largest |w_i|, where it cannot be seen. A number above 0: after every step in time,
+        each u_r with 0 < |u_r| < floor is scaled up to it. 0: neither, u decays to the underflow.
     delay : bool
         Whether the velocity is taken half an iteration before, ż(t) = V(z(t − ½)) for z = (w, u): second-order accurate in
         time where the flow without delay is first-order, at no extra gradient. Has its own scheme in time, for dt = 1/m
         (default ¼); dt = 1 is gradient descent. Not with growth="exact", which corrects the same error.
+    seed : int
+        Of the rounding noise, at least 0, below 2¹²⁸.
 
     Raises
     ------
@@ -59,9 +64,11 @@ class FreeEnergyFlow(ContinuousFlow):
 
     Notes
     -----
-    Start (the rod gauge): w_0 = x_0 − (η/2)∇E(x_0), u_0 = (η/2)∇E(x_0). Below the edge of stability u decays to the underflow;
-    the onset of the oscillation depends on how far it got, so float32 and float64 runs may differ there, and so may gradient
-    descent itself, whose oscillation does not decay below its rounding.
+    Start (the rod gauge): w_0 = x_0 − (η/2)∇E(x_0), u_0 = (η/2)∇E(x_0). Below the edge of stability u decays; that of gradient
+    descent as far as the rounding of its iterates, from which it grows again once the edge is crossed. So that rounding sets the
+    onset wherever the decay gets there: it differs between float32 and float64, and between two runs of gradient descent one
+    rounding apart. The noise has the size and the directions of that rounding, and other seeds give other onsets, distributed as
+    gradient descent's are over such runs. For d = ½(∇E(w + u) − ∇E(w − u)) at any |u| see `endpoint_gradients`.
 
     References
     ----------
@@ -72,8 +79,9 @@ class FreeEnergyFlow(ContinuousFlow):
     closure: str = "endpoint"
     growth: str = "linear"
     rank: int = 1
-    fluctuation_floor: float | str = 0.0
+    fluctuation_floor: float | str = "rounding"
     delay: bool = False
+    seed: int = 0
 
     particlewise: ClassVar[bool] = True
 
@@ -88,6 +96,8 @@ class FreeEnergyFlow(ContinuousFlow):
             raise ValueError(
                 f"fluctuation_floor: {floor!r} came, 'rounding' or a finite number of at least 0 is needed"
             )
+        if not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**128:
+            raise ValueError(f"seed must be an integer from 0 to 2**128 - 1, got {self.seed!r}")
         if self.delay and self.growth != "linear":
             raise ValueError(f"delay: it needs growth='linear', {self.growth!r} came")
 
@@ -112,21 +122,30 @@ class FreeEnergyFlow(ContinuousFlow):
         return velocity, ascent - eta * inner(objective, d_center, d_center)
 
     def constrain(self, objective: Any, state: Array) -> Array:
-        if self.fluctuation_floor != 0.0:
+        if self.fluctuation_floor not in (0.0, "rounding"):
+            floor = float(self.fluctuation_floor)
             for u in state[1:]:
-                size, floor = norm(objective, u), self._floor(objective, state[0], u)
+                size = norm(objective, u)
                 if 0.0 < size < floor:
                     u *= u.dtype.type(floor / size)
         return state
 
-    def _floor(self, objective: Any, center: Array, u: Array) -> float:
-        if self.fluctuation_floor != "rounding":
-            return float(self.fluctuation_floor)
-        largest = peak(objective, u)
-        if largest == 0.0:
-            return 0.0
-        q = u / u.dtype.type(largest)  # u may be so small that its square underflows
-        return float(np.finfo(u.dtype).eps) * norm(objective, center * q) / norm(objective, q)
+    def disturb(self, objective: Any, step: int, state: Array, iterations: int) -> Array:
+        """The state with the rounding that so many of gradient descent's iterations would have left in u."""
+        if self.fluctuation_floor != "rounding" or not self._is_rounded(objective, state):
+            return state
+        share = state.dtype.type((iterations / (12 * self.rank)) ** 0.5)
+        # A coordinate that does not move, as that of a dead neuron, is not rounded.
+        scale = share * np.spacing(np.abs(state[0])) * np.any(state[1:] != 0.0, axis=0)
+        disturbed = state.copy()
+        for r, u in enumerate(disturbed[1:]):
+            u += scale * spread_normal(objective, self.seed, self.rank * step + r, u)
+        return disturbed
+
+    def _is_rounded(self, objective: Any, state: Array) -> bool:
+        """Whether a fluctuation is so small beside w that the rounding of w can be seen in it."""
+        share = float(np.finfo(state.dtype).eps) ** 0.5
+        return peak(objective, state[1:]) <= share * peak(objective, state[0])
 
     def center(self, step: int, state: Array) -> Array:
         return state[0]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from solvers.entropy import BlobEntropy, Entropy, SpacingEntropy, reference_bandwidth
 from solvers.flow import DiscreteFlow, WithoutFluctuation, check_learning_rate
+from solvers.noise import standard_normal
 from solvers.objective import Array
 
 
@@ -85,11 +86,7 @@ class Langevin(WithoutFluctuation, DiscreteFlow):
 
     def noise(self, index: int, like: Array) -> Array:
         """ξ of the index-th step from the start, of the shape and precision of `like`."""
-        # The upper 64 of the 256 bits of the counter: no step ever runs into the next one's numbers.
-        generator = np.random.Generator(
-            np.random.Philox(key=int(self.seed), counter=int(index) << 192)
-        )
-        return generator.standard_normal(like.shape).astype(like.dtype, copy=False)
+        return standard_normal(self.seed, index, like)
 
     def free_energy(self, objective: Any, step: int, state: Array) -> float:
         """E + T Ent by the flow's estimator, for particles (N, D); NaN where it has none."""

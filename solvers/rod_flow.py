@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from solvers.endpoints import endpoint_gradients
 from solvers.flow import SteppedFlow, check_learning_rate
 from solvers.free_energy import FreeEnergy
 from solvers.objective import Array, inner
@@ -81,14 +82,15 @@ class RodFlow(SteppedFlow):
         return FreeEnergy(objective, self.learning_rate).mean_loss(state[0], state[1])
 
     def _rates(self, objective: Any, state: Array) -> tuple[Array, Array]:
-        """ẇ, and (g₊, g₋)·η/2, whose squares feed Σ."""
+        """ẇ, and the factors that feed Σ: g₊g₊* + g₋g₋* = 2(mm* + dd*) for mean and half difference m, d of the gradients."""
         eta = self.learning_rate
         w, u = state[0], state[1]
-        gradients = np.stack([objective.gradient(w + u), objective.gradient(w - u)])
-        total = gradients[0] + gradients[1]
+        mean, difference = endpoint_gradients(objective, w, u)
+        total = 2 * mean
         curved = objective.hvp(w + u, total) + objective.hvp(w - u, total)
         half = state.dtype.type(0.5 * eta)
-        return -half * (total + 0.5 * half * curved), half * gradients
+        feeds = state.dtype.type(eta * 0.5**0.5) * np.stack([mean, difference])
+        return -half * (total + 0.5 * half * curved), feeds
 
     def _moved(self, state: Array, rates: tuple[Array, Array], dt: float) -> Array:
         velocity, feeds = rates

@@ -181,7 +181,8 @@ def _by_integrator(
             y = integrator.advance(lambda t, y: velocity(t, y, shape), t, y, clock.dt)
             values = flow.constrain(objective, y[:-1].reshape(shape))
             dissipated += float(y[-1])
-        return State(state.step + clock.stride, values, dissipated)
+        step = state.step + clock.stride
+        return State(step, flow.disturb(objective, step, values, clock.stride), dissipated)
 
     return advance
 
@@ -221,7 +222,7 @@ def _by_method_of_steps(flow: ContinuousFlow, objective: Any, dt: float) -> Adva
             v = velocity(state.step + (i - lag) * clock.dt, delayed)
             states.append(flow.constrain(objective, states[-1] + step * v))
             states = states[-1 - far :]
-        values = states[-1]
+        values = flow.disturb(objective, state.step + 1, states[-1], 1)
         history = np.stack(states[:-1]) if far else np.empty((0, *values.shape), values.dtype)
         return State(state.step + 1, values, state.dissipated, history)
 

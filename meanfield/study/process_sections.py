@@ -90,7 +90,8 @@ class FreeEnergyFlowProcess(_AnySchemeOrDelay):
     closure: Literal["endpoint", "taylor"] = "endpoint"
     growth: Literal["linear", "exact"] = "linear"
     rank: Count = 1
-    fluctuation_floor: Annotated[float | str, PlainValidator(_floor)] = 0.0
+    fluctuation_floor: Annotated[float | str, PlainValidator(_floor)] = "rounding"
+    seed: Seed = 0
 
 
 class RodFlowProcess(_OwnScheme):

@@ -40,7 +40,7 @@ class Certificate:
     """An inequality between energies that a step must satisfy.
 
     excess : its left side minus its right side, at most 0 in exact arithmetic. rounding : the excess that is forgiven, 64 units
-    of roundoff of the terms. Both in units of the objective.
+    of roundoff of the terms, and of saddle steps what the rounding of w ± u alone changes. Both in units of the objective.
     """
 
     name: str
@@ -57,10 +57,12 @@ class StepError(ArithmeticError):
     """A step of that size was not solved; a shorter one may be."""
 
 
-def certify(name: str, left: Sequence[float], right: Sequence[float], eps: float) -> Certificate:
-    """That Σ left ≤ Σ right; StepError where it is not."""
+def certify(
+    name: str, left: Sequence[float], right: Sequence[float], eps: float, lost: float = 0.0
+) -> Certificate:
+    """That Σ left ≤ Σ right, of terms each of which may be `lost` off beside its own rounding; StepError where it is not."""
     sizes = sum(abs(term) for term in (*left, *right))
-    result = Certificate(name, sum(left) - sum(right), ROUNDINGS * eps * sizes)
+    result = Certificate(name, sum(left) - sum(right), ROUNDINGS * eps * sizes + lost)
     if not result.holds:
         raise StepError(f"the certificate of {name} fails by {result.excess:.1e}")
     return result

@@ -26,7 +26,8 @@ from solvers.spectrum import top_eigenpairs
 
 Float64 = NDArray[np.float64]
 
-# Of w, in units of its roundoff: how far the difference of the two gradients at w ± u is known, relative to a curvature 2/η.
+# How far the difference of the gradients at w ± u is known, relative to a curvature 2/η (see `endpoint_gradients`): in units of
+# the rounding of w, or of ε^(2/3) |u| where the Hessian product takes its place.
 _DIFFERENCE_ROUNDINGS = 4.0
 # Relative, of the sharpness that decides whether the ascent step has a solution.
 _SHARPNESS_TOL = 1e-4
@@ -133,7 +134,8 @@ class _Equations:
             tolerance(scheme.tol, eta * energy.norm(d), energy.norm(y), step_size, eps)
             for d, y in ((d_w, w), (d_u, u))
         )
-        of_u += _DIFFERENCE_ROUNDINGS * eps * 2.0 * energy.norm(w)
+        known = min(eps * energy.norm(w), eps ** (2 / 3) * energy.norm(u))
+        of_u += _DIFFERENCE_ROUNDINGS * 2.0 * known
         tolerances = np.repeat([of_w, of_u], w.shape[1])
         return cls(energy, eta, anchor, step_size, tolerances)
 
@@ -215,7 +217,10 @@ def _certificates(
 
     here, still, quiet = parts(w, u), parts(old_w, u), parts(w, old_u)
     moved_w, moved_u = (weight * energy.inner(d, d) for d in (w - old_w, u - old_u))
+    # At a minimum of value zero what rounding takes from w ± u is all there is: its square, at a curvature of order 2/η.
+    rounded = np.minimum(np.abs(u), energy.eps * np.abs(w))
+    lost = 2.0 / learning_rate * energy.inner(rounded, rounded)
     return (
-        certify("descent", [*here, moved_w], still, energy.eps),
-        certify("ascent", [*quiet, moved_u], here, energy.eps),
+        certify("descent", [*here, moved_w], still, energy.eps, lost),
+        certify("ascent", [*quiet, moved_u], here, energy.eps, lost),
     )

@@ -4,6 +4,23 @@ import pytest
 import solvers
 from tests.landscapes import Quadratic, Valley, WithoutThird
 
+
+class Offset:
+    """½⟨x − o, H (x − o)⟩: the rounding of x is that of its offset."""
+
+    def __init__(self, hessian, offset):
+        self.hessian, self.offset = hessian, offset
+
+    def value(self, x):
+        return 0.5 * float((x - self.offset) @ self.hessian @ (x - self.offset))
+
+    def gradient(self, x):
+        return (self.hessian @ (x - self.offset.astype(x.dtype))).astype(x.dtype)
+
+    def hvp(self, x, v):
+        return (self.hessian @ v).astype(x.dtype)
+
+
 CENTER, U = np.array([0.3, 5.0]), np.array([[0.02, 0.01], [-0.03, 0.04]])
 
 
@@ -69,12 +86,53 @@ def test_several_fluctuations_on_a_quadratic_each_follow_the_linear_law():
     assert np.allclose(run.fluctuations[-1], expected, rtol=0, atol=1e-9)
 
 
-def test_the_floor_holds_and_is_off_by_default():
+def test_the_floor_holds():
     valley, x0 = Valley(), np.array([0.0, 3.0])
-    free = solvers.solve(solvers.FreeEnergyFlow(0.3), valley, x0, steps=60)
+    free = solvers.solve(solvers.FreeEnergyFlow(0.3, fluctuation_floor=0), valley, x0, steps=60)
     held = solvers.solve(solvers.FreeEnergyFlow(0.3, fluctuation_floor=1e-6), valley, x0, steps=60)
     assert free.fluctuation_trace[-1] < 1e-12
     assert np.sqrt(held.fluctuation_trace.min()) == pytest.approx(1e-6, rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_below_the_edge_the_noise_is_gradient_descents_rounding(rank, dtype):
+    """With unit steps u_{k+1} = (ηλ − 1) u_k + ξ, of variance ulp²/12 / (1 − (ηλ − 1)²), the same as the rounded iterates'.
+
+    Over n steps of correlation ρ = (ηλ − 1)² the variance of that estimate is 2/n (1 + ρ)/(1 − ρ), relative; four deviations."""
+    product, steps = 1.6, 4000
+    objective = Offset(np.diag([product, 1.0]), np.array([1.3, 0.7]))
+    x0 = np.array([1.31, 0.69], dtype)
+    flow = solvers.FreeEnergyFlow(1.0, rank=rank, seed=3)
+    run = solvers.solve(flow, objective, x0, steps, integrator=solvers.Euler())
+    along = run.fluctuations.reshape(steps + 1, rank, 2)[500:, :, 0].astype("f8")
+    rho = (product - 1.0) ** 2
+    expected = float(np.spacing(np.array(1.3, dtype))) ** 2 / 12 / (1 - rho)
+    deviation = np.sqrt(2 / len(along) * (1 + rho) / (1 - rho))
+    assert np.mean(np.sum(along**2, axis=1)) / expected == pytest.approx(1, abs=4 * deviation)
+
+
+def test_the_noise_is_that_of_its_seed_and_goes_on_from_a_state():
+    objective, x0 = Offset(np.diag([1.6, 1.0]), np.array([1.3, 0.7])), np.array([1.31, 0.69])
+
+    def run(seed, x0, steps, delay):
+        flow = solvers.FreeEnergyFlow(1.0, delay=delay, seed=seed)
+        return solvers.solve(flow, objective, x0, steps)
+
+    for delay in (False, True):
+        whole, half = run(5, x0, 120, delay), run(5, x0, 60, delay)
+        np.testing.assert_array_equal(
+            whole.fluctuations[60:], run(5, half.state, 60, delay).fluctuations
+        )
+        assert np.any(whole.fluctuations[-1] != run(6, x0, 120, delay).fluctuations[-1])
+
+
+def test_a_coordinate_that_never_moves_is_not_rounded():
+    """Nor is one that gradient descent leaves where it is: its gradient is zero, and x − 0 exact."""
+    objective = Offset(np.diag([1.5, 0.0]), np.array([1.3, 0.7]))
+    run = solvers.solve(solvers.FreeEnergyFlow(1.0), objective, np.array([1.31, 0.9]), steps=80)
+    assert np.all(run.fluctuations[:, 1] == 0)
+    assert np.all(run.fluctuations[-1, 0] != 0)
 
 
 def test_a_fluctuation_of_zero_stays_zero():
@@ -100,6 +158,8 @@ def test_tiny_fluctuations_are_carried_to_the_underflow():
         ({"growth": "fast"}, "growth: 'fast' came"),
         ({"rank": 0}, "rank: 0 came"),
         ({"fluctuation_floor": -1.0}, "fluctuation_floor: -1.0 came"),
+        ({"seed": -1}, "seed must be an integer from 0"),
+        ({"seed": 0.5}, "seed must be an integer from 0"),
     ],
 )
 def test_bad_options(kwargs, message):

@@ -1,0 +1,66 @@
+"""The gradients at the two ends w ± u of an oscillation, however small it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from solvers.objective import Array, hessian_product, norm, peak
+
+# Rounding of a gradient, in units of ε(|m| + λ|w|): sums over the data lose a few units.
+_ROUNDINGS = 8.0
+
+
+def endpoint_gradients(
+    objective: Any, w: Array, u: Array, product: Array | None = None
+) -> tuple[Array, Array]:
+    """Mean and half difference of the gradients at both ends,
+
+        m = ½ (g₊ + g₋),    d = ½ (g₊ − g₋),    g± = ∇E(w ± u).
+
+    Subtracting the gradients gives d with an error of order ε(|m| + λ|r|), where ε is the machine epsilon, λ the curvature
+    along u and r what rounding takes from w ± u, |r_i| ≤ min(|u_i|, ε|w_i|). A fluctuation far below the rounding of w is lost
+    by it: the difference is zero or noise, whatever the curvature. But then d = ∇²E(w) u + O(|u|³), and the product has no such
+    error. So where u is small both are computed, and the product is returned where the two agree within the error of the
+    difference; where they do not, the terms of order |u|³ are larger than the rounding, and the difference is the better one.
+    The precision and the objective's curvatures decide, no step size has to be chosen, and d is that of w ± u to the rounding
+    of the gradients everywhere.
+
+    Parameters
+    ----------
+    objective : Objective
+        Without an ``hvp``, a central difference of gradients at a step of its own takes its place.
+    w, u : arrays (*x)
+    product : array (*x), optional
+        ∇²E(w) u, where it is known already.
+
+    Returns
+    -------
+    m, d : arrays (*x)
+
+    Notes
+    -----
+    Two gradients; where max|u| < ε^(1/4) max|w|, a Hessian product more; where |u| is below the rounding ε |w ∘ u| / |u| of w
+    along u, one gradient and one product.
+    """
+    eps, largest = float(np.finfo(w.dtype).eps), peak(objective, u)
+    if largest == 0.0:
+        return objective.gradient(w), np.zeros_like(u)
+    if not largest < eps**0.25 * peak(objective, w):
+        return _subtracted(objective, w, u)
+    size = norm(objective, u)
+    if product is None:
+        product = hessian_product(objective, w, u)
+    if size <= eps * norm(objective, w * (u / w.dtype.type(size))):
+        return objective.gradient(w), product
+    mean, difference = _subtracted(objective, w, u)
+    lost = norm(objective, np.minimum(np.abs(u), w.dtype.type(eps) * np.abs(w)))
+    rounding = eps * norm(objective, mean) + lost * (norm(objective, product) / size)
+    agree = norm(objective, difference - product) <= _ROUNDINGS * rounding
+    return mean, product if agree else difference
+
+
+def _subtracted(objective: Any, w: Array, u: Array) -> tuple[Array, Array]:
+    plus, minus = objective.gradient(w + u), objective.gradient(w - u)
+    return 0.5 * (plus + minus), 0.5 * (plus - minus)
