@@ -6,10 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Result", "Risk", "TorchObjective", "TwoLayerNetwork", "landscapes", "tasks"]
+__all__ = [
+    "Result",
+    "Risk",
+    "TorchObjective",
+    "TwoLayerNetwork",
+    "check_objective",
+    "landscapes",
+    "tasks",
+]
 
 if TYPE_CHECKING:
     from meanfield import landscapes, tasks
+    from meanfield.derivative_check import check_objective
     from meanfield.networks import TwoLayerNetwork
     from meanfield.risk import Risk
     from meanfield.study.result import Result
@@ -20,6 +29,7 @@ _HOME = {
     "Risk": "meanfield.risk",
     "TorchObjective": "meanfield.torch_objective",
     "TwoLayerNetwork": "meanfield.networks",
+    "check_objective": "meanfield.derivative_check",
 }
 
 

@@ -5,17 +5,19 @@ Imported only where PyTorch is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
-from torch.overrides import TorchFunctionMode
+
+from meanfield._torch_normalizations import PlainNormalization
 
 # --- derivatives ---------------------------------------------------------------------------------
 
@@ -25,13 +27,18 @@ def derivatives(order: int) -> Iterator[None]:
     """Where outputs are computed of which the derivatives up to this order are then taken.
 
     Gradients are on, whatever the caller has switched off. The fused kernels of attention have no second derivative, the plain
-    one has. From the second order on, normalisations are computed by `_PlainNormalization`.
+    one has. From the second order on, normalisations are computed by `PlainNormalization`. Reentrant checkpoints are left out.
     """
-    with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel([SDPBackend.MATH]):
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        sdpa_kernel([SDPBackend.MATH]),
+        _no_reentrant_checkpoints(),
+    ):
         if order < 2:
             yield
             return
-        with _PlainNormalization():
+        with PlainNormalization():
             yield
 
 
@@ -39,105 +46,64 @@ def gradient(scalar: Tensor, theta: Tensor, create_graph: bool) -> Tensor:
     """The gradient of the scalar in theta; zero where it does not depend on it, as the curvature of a line."""
     if not scalar.requires_grad:
         return torch.zeros_like(theta, requires_grad=False)
-    (result,) = torch.autograd.grad(
-        scalar, theta, create_graph=create_graph, materialize_grads=True
-    )
+    try:
+        (result,) = torch.autograd.grad(
+            scalar, theta, create_graph=create_graph, materialize_grads=True
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise NoDerivativeError(str(error).strip().partition("\n")[0]) from error
     return result
 
 
-class _PlainNormalization(TorchFunctionMode):
-    """Replaces PyTorch's fused normalisations by their formulas.
+class NoDerivativeError(Exception):
+    """An operation cannot be differentiated, or not once more; says what PyTorch said."""
 
-    The backward passes of the fused ones take the statistics of the forward pass as constants: of weight normalisation the
-    second derivative is then wrong, of layer, instance and batch normalisation the third, without any error (seen in PyTorch
-    2.13). A test takes central differences of each.
+
+class Parametrized(torch.nn.Module):
+    """Calls a function of a module: under ``functional_call`` other tensors are its parameters all that time.
+
+    A backward pass may read them again: that of a checkpoint computes its part of the forward pass anew.
     """
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        return _PLAIN.get(func, func)(*args, **(kwargs or {}))
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, function: Callable[[torch.nn.Module], Any]) -> Any:
+        return function(self.module)
+
+    def call(
+        self, values: dict[str, Tensor], function: Callable[[torch.nn.Module], Tensor]
+    ) -> Tensor:
+        """function(module), with the parameters and buffers of these names replaced meanwhile."""
+        named = {f"module.{name}": value for name, value in values.items()}
+        result: Tensor = torch.func.functional_call(self, named, (function,))
+        return result
 
 
-def _normalized(x: Tensor, dims: Sequence[int], eps: float) -> Tensor:
-    centered = x - x.mean(dim=tuple(dims), keepdim=True)
-    return centered * (centered.square().mean(dim=tuple(dims), keepdim=True) + eps).rsqrt()
+class _NoCheckpoint:
+    """In place of ``CheckpointFunction``: the function itself, without computing it anew."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve_rng_state: bool, *args: Any) -> Any:
+        return function(*args)
 
 
-def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    x = x if weight is None else x * weight
-    return x if bias is None else x + bias
+_CHECKPOINT = torch.utils.checkpoint.CheckpointFunction
 
 
-def _affine_channels(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    shape = (1, -1, *(1,) * (x.ndim - 2))
-    parts = (None if part is None else part.reshape(shape) for part in (weight, bias))
-    return _affine(x, *parts)
+@contextmanager
+def _no_reentrant_checkpoints() -> Iterator[None]:
+    """Their backward pass is not part of the graph: it cannot be differentiated, and parameters inside may get no gradient."""
+    checkpoints: Any = torch.utils.checkpoint
+    checkpoints.CheckpointFunction = _NoCheckpoint
+    try:
+        yield
+    finally:
+        checkpoints.CheckpointFunction = _CHECKPOINT
 
-
-def _layer_norm(
-    x: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:
-    return _affine(_normalized(x, range(-len(normalized_shape), 0), eps), weight, bias)
-
-
-def _batch_norm(
-    x: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    if not training:  # by given statistics: an affine map, of which the fused one is right
-        return functional.batch_norm(x, running_mean, running_var, weight, bias, eps=eps)
-    dims = [dim for dim in range(x.ndim) if dim != 1]
-    return _affine_channels(_normalized(x, dims, eps), weight, bias)
-
-
-def _instance_norm(
-    x: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    if not use_input_stats:
-        return functional.batch_norm(x, running_mean, running_var, weight, bias, eps=eps)
-    return _affine_channels(_normalized(x, range(2, x.ndim), eps), weight, bias)
-
-
-def _rms_norm(
-    x: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    eps: float | None = None,
-) -> Tensor:
-    dims = tuple(range(-len(normalized_shape), 0))
-    eps = torch.finfo(x.dtype).eps if eps is None else eps
-    return _affine(x * (x.square().mean(dim=dims, keepdim=True) + eps).rsqrt(), weight, None)
-
-
-def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
-    return v * (g / torch.norm_except_dim(v, 2, dim))
-
-
-_PLAIN: dict[Any, Callable[..., Tensor]] = {
-    functional.layer_norm: _layer_norm,
-    functional.batch_norm: _batch_norm,
-    functional.instance_norm: _instance_norm,
-    functional.rms_norm: _rms_norm,
-    torch._weight_norm: _weight_norm,
-}
 
 # --- losses --------------------------------------------------------------------------------------
 

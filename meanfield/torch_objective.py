@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.floating[Any]]
 
+_CHECKS = 3  # of a derivative, at points where it was needed, until one is decided
+
 
 class TorchObjective:
     """Training loss of a PyTorch module, on the flat vector x (D,) of its trainable parameters.
@@ -26,7 +28,11 @@ class TorchObjective:
 
     ``gradient``, ``hvp`` and ``third`` are exact: reverse mode applied once, twice and three times, which nearly every layer
     allows, while several have no forward mode. Where PyTorch's own kernels have no second derivative (fused attention), or
-    silently a wrong second or third one (weight, layer, instance normalisation), plain formulas take their place.
+    silently a wrong second or third one (weight, layer, instance normalisation), plain formulas take their place. The
+    parameters of x are in place during backward passes too, which checkpoints need.
+
+    Before a derivative is first used it is checked, on a few samples in float64, against differences of the one below at points
+    around x (`check_objective`): ``detach()`` or an ``autograd.Function`` of one's own may make it that of another function.
 
     Samples are taken `chunk_size` at a time, in order, and no graph outlives its chunk, so memory is bounded by the chunk.
     Inputs, targets, frozen parameters and buffers are copied; the module itself is never modified.
@@ -56,7 +62,8 @@ class TorchObjective:
         PyTorch is not installed.
     ValueError
         An argument is out of its range; nothing is trainable; the data are not finite, not of one length, or do not go
-        with the loss; the module is stochastic (dropout in training mode) or normalises over the batch.
+        with the loss; the module is stochastic (dropout in training mode) or normalises over the batch. In use, where a
+        derivative is wrong or does not exist; the message names the layer.
     """
 
     def __init__(
@@ -80,6 +87,9 @@ class TorchObjective:
         trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.module = module
         self.loss = loss
+        # How often the derivative of each order may still be checked; 0: it has been.
+        self._checks = {order: _CHECKS for order in (1, 2, 3)}
+        self._in_check = False
         self.dtype = _precision(trainable, dtype)
         self._torch_dtype = getattr(torch, self.dtype.name)
         self._device = next(iter(trainable.values())).device
@@ -171,6 +181,20 @@ class TorchObjective:
 
     def _derivatives(self, x: Array, direction: Array, order: int) -> Array:
         """The derivative of that order, all but one of its indices along the direction, summed over the chunks."""
+        from meanfield import _torch_checks, _torch_evaluation
+
+        if self._in_check:
+            return self._sum(x, direction, order)
+        for current in range(1, order + 1):
+            if self._checks[current] and np.all(np.isfinite(x)):
+                decided = _torch_checks.check(self, x, current)
+                self._checks[current] = 0 if decided else self._checks[current] - 1
+        try:
+            return self._sum(x, direction, order)
+        except _torch_evaluation.NoDerivativeError as error:
+            raise ValueError(_torch_checks.complaint(self, x, order, str(error))) from error
+
+    def _sum(self, x: Array, direction: Array, order: int) -> Array:
         with self._evaluation(order):
             theta, along = self._tensor(x).requires_grad_(), self._tensor(direction)
             total = along.new_zeros(self.dimension)
@@ -184,16 +208,24 @@ class TorchObjective:
     ) -> torch.Tensor:
         from meanfield import _torch_evaluation
 
-        # Each sample has weight 1/n: the last chunk may be smaller than the others.
-        scalar = self._losses(theta, start).sum() / len(self._inputs)
-        for _ in range(order - 1):
-            scalar = (_torch_evaluation.gradient(scalar, theta, create_graph=True) * along).sum()
-        return _torch_evaluation.gradient(scalar, theta, create_graph=False)
+        def differentiate(losses: torch.Tensor) -> torch.Tensor:
+            # Each sample has weight 1/n: the last chunk may be smaller than the others.
+            scalar = losses.sum() / len(self._inputs)
+            for _ in range(order - 1):
+                slope = _torch_evaluation.gradient(scalar, theta, create_graph=True)
+                scalar = (slope * along).sum()
+            return _torch_evaluation.gradient(scalar, theta, create_graph=False)
+
+        return self._losses(theta, start, then=differentiate)
 
     def _losses(
-        self, theta: torch.Tensor, start: int, fixed: dict[str, torch.Tensor] | None = None
+        self,
+        theta: torch.Tensor,
+        start: int,
+        fixed: dict[str, torch.Tensor] | None = None,
+        then: Callable[[torch.Tensor], torch.Tensor] = lambda losses: losses,
     ) -> torch.Tensor:
-        """Losses (k,) of the chunk from sample `start`, as functions of theta.
+        """Losses (k,) of the chunk from sample `start`, as functions of theta, or what `then` makes of them.
 
         `fixed`, the buffers and the frozen parameters, may be written to; by default a fresh copy.
         """
@@ -207,7 +239,15 @@ class TorchObjective:
         values |= _torch_evaluation.clone(self._fixed) if fixed is None else fixed
         inputs = self._inputs[start : start + self.chunk_size].to(self._device)
         targets = self._targets[start : start + self.chunk_size].to(self._device)
-        outputs = torch.func.functional_call(self.module, values, (inputs,))
+        return _torch_evaluation.Parametrized(self.module).call(
+            values, lambda module: then(self._losses_of(module(inputs), inputs, targets))
+        )
+
+    def _losses_of(self, outputs: Any, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        from meanfield import _torch_evaluation
+
         if not isinstance(outputs, torch.Tensor) or outputs.shape[:1] != inputs.shape[:1]:
             came = _torch_evaluation.describe(outputs)
             raise ValueError(f"module: {came} came for {len(inputs)} samples")
