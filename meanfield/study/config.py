@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from meanfield.study.config_errors import ConfigError, describe
+from meanfield.study.layout import LONGEST_NAME, MAX_CONFIG, OWN_NAMES
 from meanfield.study.process_sections import Process
 from meanfield.study.sections import (
-    Count,
     DigitsTask,
     Landscape,
     NetworkSection,
@@ -19,43 +20,50 @@ from meanfield.study.sections import (
     RiskSection,
     Section,
     Seed,
+    Steps,
     Task,
 )
-from meanfield.study.toml import format_toml, parse, parse_value
+from meanfield.study.toml import decoded, format_toml, parse, parse_value
 
 __all__ = ["ConfigError", "Process", "Study", "load", "load_text"]
 
-ProcessName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-MAX_BYTES = 2**18  # of a TOML file
+_NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{LONGEST_NAME - 1}}}")
+MAX_BYTES = MAX_CONFIG  # of a TOML file
 MAX_DEPTH = 8  # of tables and arrays in each other; a study has 3
 NETWORK_SECTIONS = {"task", "network", "risk"}
 DEFAULT_PROCESSES = ("gradient_descent", "gradient_flow", "free_energy_flow")
 
 
+def _process_name(name: str) -> str:
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(
+            f"the name must be of letters, digits and underscores, a letter first, {LONGEST_NAME} at most, "
+            f"got {len(name)} characters, {name!r:.40}"
+        )
+    if name in OWN_NAMES:
+        raise ValueError(
+            f"the name must be other than {' and '.join(OWN_NAMES)}, which the file has itself, got {name!r}"
+        )
+    return name
+
+
 class Study(Section):
-    """Several processes from one start; `steps` counts those of gradient descent.
+    """Several processes from one start; `steps` counts those of gradient descent, 0 measures the start alone.
 
     They minimise the risk of a network on a task or, where there is one, a landscape.
     """
 
     seed: Seed = 0
     learning_rate: Positive = 1.0
-    steps: Count = 400
+    steps: Steps = 400
     task: Task = DigitsTask()
     network: NetworkSection = NetworkSection()
     risk: RiskSection = RiskSection()
     landscape: Landscape | None = None
     output: OutputSection = OutputSection()
-    processes: Annotated[dict[ProcessName, Process], Field(min_length=1)]
-
-    @field_validator("processes")
-    @classmethod
-    def _names_are_free(cls, processes: dict[str, Any]) -> dict[str, Any]:
-        if "comparison" in processes:
-            raise ValueError(
-                "comparison: the name is taken, by the group that compares the processes"
-            )
-        return processes
+    processes: Annotated[
+        dict[Annotated[str, AfterValidator(_process_name)], Process], Field(min_length=1)
+    ]
 
     @model_validator(mode="after")
     def _one_problem(self) -> Study:
@@ -63,6 +71,14 @@ class Study(Section):
         if self.landscape is not None and surplus:
             raise ValueError(
                 f"landscape: {', '.join(surplus)} came too; a study has either a landscape or a network on a task"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_into_a_file(self) -> Study:
+        if (length := len(self.to_toml())) > MAX_CONFIG:
+            raise ValueError(
+                f"the settings must be of at most {MAX_CONFIG} characters with all defaults, got {length}"
             )
         return self
 
@@ -98,9 +114,9 @@ def _parsed(path: Path) -> dict[str, Any]:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ConfigError(f"{path}: more than {MAX_BYTES} bytes came")
-        return parse(content.decode("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else "not a text file"
+        return parse(decoded(content))
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
         raise ConfigError(f"{path}: {reason}") from error
     except ConfigError:
         raise

@@ -19,8 +19,10 @@ NEEDED = {
     "model_attributes_type": "a table",
     "tuple_type": "an array",
     "too_short": "at least one process",
-    "string_pattern_mismatch": "a name of letters, digits and underscores",
 }
+
+
+MOST = 100  # letters of a key that are shown
 
 
 class ConfigError(ValueError):
@@ -39,7 +41,7 @@ def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
 def _line(details: ErrorDetails, model: type[BaseModel]) -> str:
     keys, section = _resolve(details["loc"], model)
     kind, came, context = details["type"], details["input"], details.get("ctx", {})
-    key = ".".join(keys)
+    key = ".".join(name if len(name) <= MOST else f"{name[:MOST]}…" for name in keys)
     if kind == "extra_forbidden":
         known = list(section.model_fields)
         return f"{key}: unknown key{_did_you_mean(keys[-1], known)}; {', '.join(known)} are known"

@@ -17,6 +17,9 @@ Floats = NDArray[np.floating[Any]]
 SCHEMA, SCHEMA_VERSION = "meanfield-run", 1
 FILE_NAME = "run.h5"
 REFERENCE_FLOW = "gradient_descent"  # which others are compared with
+MAX_CONFIG = 2**18  # characters
+LONGEST_NAME = 100  # characters, of a process
+OWN_NAMES = ("config", "comparison")  # beside the processes in the file
 
 # name: (long name, units); all are measured at the center unless they say otherwise
 OBSERVABLES = {

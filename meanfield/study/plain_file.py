@@ -16,8 +16,11 @@ import numpy as np
 
 from meanfield.study.layout import (
     COMPARISONS,
+    LONGEST_NAME,
+    MAX_CONFIG,
     NEWER,
     OBSERVABLES,
+    OWN_NAMES,
     PERTURBED,
     PERTURBED_OBSERVABLES,
     RunFileError,
@@ -25,13 +28,13 @@ from meanfield.study.layout import (
 from meanfield.study.text import clean
 from meanfield.study.toml import parse
 
-MAX_CONFIG = 2**18  # characters
 MAX_NAMES = 10_000  # objects in a group
 MAX_INFLATION = 1032  # the most that deflate can make of a byte
 STATUSES = ("running", "complete", "diverged", "interrupted", "failed")
 
 # Nothing that is a path, or that markup, mathematics or a terminal would take for more than a name.
-_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\[\]$\\/.][^\x00-\x1f\x7f-\x9f\[\]$\\/]{0,99}")
+_LETTER = r"[^\x00-\x1f\x7f-\x9f\[\]$\\/]"
+_NAME = re.compile(rf"(?!\.){_LETTER}{{1,{LONGEST_NAME}}}")
 _PARAMETER = re.compile(
     _NAME.pattern + r"(?:\[\d{1,9}(?:,\d{1,9}){0,9}\])?"
 )  # W[1,2] is an entry of W
@@ -48,7 +51,7 @@ def require_plain(file: h5py.File) -> None:
     _require_attributes(file, {"status": _is_status, "message": _is_text, "created": _is_text_or_missing,
                                "seed": _is_seed, "learning_rate": _is_positive})  # fmt: skip
     _require_config(file)
-    shapes = {_require_process(file, n) for n in names if n not in ("config", "comparison")}
+    shapes = {_require_process(file, n) for n in names if n not in OWN_NAMES}
     if len(shapes) != 1:
         raise RunFileError("there are no processes, or their particles are not equally many")
     if "comparison" in names:

@@ -28,6 +28,7 @@ from meanfield.study.layout import (
     FILE_NAME,
     NEWER,
     OBSERVABLES,
+    OWN_NAMES,
     PERTURBED,
     PERTURBED_OBSERVABLES,
     SCHEMA,
@@ -292,7 +293,7 @@ def read_header(file: h5py.File) -> RunHeader:
         times = group["time"][:]
         for i, process in enumerate(group["process"].asstr()):
             comparison[process] = {name: group[name][i] for name in COMPARISONS}
-    names = [name for name in file if name not in ("config", "comparison")]
+    names = [name for name in file if name not in OWN_NAMES]
     processes = {name: _process_header(file[name]) for name in names}
     config = clean(file["config"].asstr()[()])
     return RunHeader(attributes_of(file), config, processes, times, comparison)
@@ -319,7 +320,7 @@ def read_observables(process: h5py.Group, rows: int) -> dict[str, NDArray[np.flo
 
 def read_perturbed(file: h5py.File) -> ProcessRecord | None:
     """Gradient descent from one rounding away; None where it was not run, as in files of older versions."""
-    owners = (file[name] for name in file if name not in ("config", "comparison"))
+    owners = (file[name] for name in file if name not in OWN_NAMES)
     group = next((owner[PERTURBED] for owner in owners if PERTURBED in owner), None)
     if group is None:
         return None

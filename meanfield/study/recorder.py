@@ -66,7 +66,7 @@ class Recorder:
             meter,
             state,
             steps=steps - first,
-            save_every=steps,
+            save_every=max(1, steps),
             progress=report,
             observe=observe,
             **stepping,
@@ -102,7 +102,7 @@ class Recorder:
             objective,
             position.state,
             steps=self.study.steps - first,
-            save_every=self.study.steps,
+            save_every=max(1, self.study.steps),
             progress=lambda done, total: self._report(name, first + done),
             observe=self._perturbed_observer(name, reference, position, known),
         )

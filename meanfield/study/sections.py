@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, Field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_type_hints
 
 import pydantic
@@ -12,8 +13,11 @@ from meanfield.landscapes import LANDSCAPES
 from meanfield.networks import ACTIVATIONS
 from meanfield.tasks import CIFAR10_MEAN_SQUARE
 
-Count = Annotated[int, pydantic.Field(ge=1)]
-Seed = Annotated[int, pydantic.Field(ge=0)]
+Count = Annotated[int, pydantic.Field(ge=1, lt=2**63)]  # integers of a file have 64 bits
+Steps = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
+Seed = Annotated[int, pydantic.Field(ge=0, lt=2**64)]
+# it may be resumed from another folder
+DataPath = Annotated[str, pydantic.AfterValidator(lambda path: str(Path(path).absolute()))]
 Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, pydantic.Field(allow_inf_nan=False)]
@@ -60,7 +64,7 @@ class Cifar10Task(Section):
     """Small images of ten classes, see `meanfield.tasks.cifar10`; a relative path as for `NpzTask`."""
 
     name: Literal["cifar10"]
-    path: str | None = None
+    path: DataPath | None = None
     n: Count = 500
     classes: Annotated[tuple[int | str, ...], pydantic.Field(strict=False)] | None = None
     target: Literal["one_hot", "sign"] = "one_hot"
@@ -84,11 +88,11 @@ class TeacherStudentTask(Section):
 class NpzTask(Section):
     """Arrays of an .npz file, see `meanfield.tasks.from_npz`.
 
-    A relative path in a TOML file starts at the file's folder.
+    A relative path in a TOML file starts at the file's folder, another one at the current folder.
     """
 
     name: Literal["npz"]
-    path: str
+    path: DataPath
 
 
 class NetworkSection(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import tomllib
@@ -28,6 +29,28 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(value)
+
+
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # UTF-32's little-endian mark begins as UTF-16's
+
+
+def decoded(content: bytes) -> str:
+    """The text of a file as an editor may have written it, with a byte-order mark or without.
+
+    Raises
+    ------
+    ValueError
+        It is not UTF-8.
+    """
+    if content.startswith(_WIDE) or b"\0" in content:
+        raise ValueError("the text must be UTF-8, got UTF-16, or no text; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"the text must be UTF-8, got the byte 0x{content[error.start]:02x} in line {line}; save it as UTF-8"
+        ) from None
 
 
 # a key of so many parts, bare or quoted: the parser takes a time that is quadratic in their number

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import meanfield
-from meanfield.study import snapshots, trial
+from meanfield.study import trial
 from meanfield.study.config import ConfigError, load
 from meanfield.study.layout import ProcessLayout, RunFileError, RunLayout
+from meanfield.study.report import source
 from meanfield.study.snapshots import read_run
 from tests.faults import hostile_hdf5
 from tests.faults.hostile_hdf5 import ENERGY, GD, SECRET
@@ -161,7 +162,7 @@ def _spin(path):
     ],
 )
 def test_a_file_that_harms_its_reader_is_refused_by_the_commands(run, monkeypatch, read, message):
-    monkeypatch.setattr(snapshots, "read_run", read)
+    monkeypatch.setattr(source, "read_run", read)
     monkeypatch.setattr(trial, "SECONDS", 1)
     for arguments in (["info", str(run)], ["distance", str(run), str(run)]):
         said = command(arguments)
@@ -222,7 +223,7 @@ def test_no_setting_says_where_output_goes(setting):
 def test_the_name_of_a_process_is_no_path(tmp_path, name):
     path = tmp_path / "study.toml"
     path.write_text(f'[processes."{name}"]\nflow = "gradient_descent"\n')
-    with pytest.raises(ConfigError, match="a name of letters, digits and underscores"):
+    with pytest.raises(ConfigError, match="the name must be of letters, digits and underscores"):
         load(path)
 
 

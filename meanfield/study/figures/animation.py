@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from meanfield.study.figures.measure import CELLS, density, most_moved
 from meanfield.study.figures.particles import MASS, Points, evenly, range_of, sample
-from meanfield.study.figures.style import Series, new_figure, styled, title
+from meanfield.study.figures.style import Series, new_figure, styled, title, wrapped
 from meanfield.study.process_views import Process
 from meanfield.study.result import Result
 from meanfield.study.styles import looks
@@ -144,5 +144,5 @@ def _frames(figure: Figure, scene: Scene, process: str, colour: str) -> Iterator
                 trail.set_data(*np.concatenate(scene.values[: i + 1]).T)
         else:
             dots.set_data(middles, curves[i])
-        ax.set_title(f"{title(process)}, t = {time:g}")
+        ax.set_title(wrapped(f"{title(process)}, t = {time:g}"))
         yield

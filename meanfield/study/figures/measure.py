@@ -21,7 +21,7 @@ from meanfield.study.figures.particles import (
     shared_range,
     snapshots_of,
 )
-from meanfield.study.figures.style import STEPS, Series, new_figure, processes, title
+from meanfield.study.figures.style import LINE, STEPS, Series, new_figure, processes, title, wrapped
 from meanfield.study.layout import RunRecord
 from meanfield.study.process_views import Process
 from meanfield.study.styles import GREY
@@ -94,13 +94,15 @@ def measure_over_time(marginals: Marginals) -> Figure | None:
     if not names:
         return None
     columns = len(marginals.parameters)
-    figure = new_figure(1.6 * len(names) + 0.4)
+    titles = [wrapped(title(name)) for name in names]
+    lines = sum(text.count("\n") for text in titles)
+    figure = new_figure(1.6 * len(names) + 0.4 + LINE * lines)
     axes = figure.subplots(len(names), columns, sharex=True, sharey="col", squeeze=False)
-    for row, name in zip(axes, names, strict=True):
+    for row, name, text in zip(axes, names, titles, strict=True):
         for i, ax in enumerate(row):
             _draw_over_time(ax, marginals, name, i)
             ax.set(ylabel=marginals.parameters[i])
-        row[0].set_title(title(name), loc="left")
+        row[0].set_title(text, loc="left")
     figure.supxlabel(STEPS, fontsize="medium")
     return figure
 
@@ -117,17 +119,17 @@ def measure_in_the_plane(marginals: Marginals) -> Figure | None:
     """The marginal of two parameters at the start, and at the end of each process; None on the line."""
     if len(marginals.parameters) < 2:
         return None
-    ends = {title(name): values[-1] for name, values in marginals.values.items()}
     first = next(iter(marginals.values))
-    shown = {"start": marginals.values[first][0]} | ends
+    shown = [marginals.values[first][0], *(values[-1] for values in marginals.values.values())]
     colours = [GREY, *(marginals.shades[name] for name in marginals.values)]
     weights = [marginals.weights[first], *marginals.weights.values()]
     figure, axes = grid(len(shown), 2.1)
     edges = [np.linspace(*limits, CELLS + 1) for limits in marginals.ranges]
-    for ax, values, colour, weight in zip(axes, shown.values(), colours, weights, strict=True):
+    for ax, values, colour, weight in zip(axes, shown, colours, weights, strict=True):
         found = density(values, weight, marginals.ranges)
         _shade(ax, edges[0], edges[1], found.T, colour)
-    panel_titles(figure, axes, list(shown), *marginals.parameters)
+    titles = ["start", *map(title, marginals.values)]
+    panel_titles(figure, axes, titles, *marginals.parameters)
     return figure
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from meanfield.study.figures.style import WIDTH, new_figure
+from meanfield.study.figures.style import LINE, WIDTH, new_figure, wrapped
 
 COLUMNS = 2
+LETTERS = 46  # of a title over the whole width
 
 
 def grid(count: int, height: float, columns: int = COLUMNS) -> tuple[Figure, list[Axes]]:
@@ -28,7 +29,13 @@ def panel_titles(
     figure: Figure, axes: Sequence[Axes], titles: Sequence[str], x: str, y: str
 ) -> None:
     """What each panel shows, and what all of them have on their axes."""
-    for ax, text in zip(axes, titles, strict=True):
+    spec = axes[0].get_subplotspec()
+    columns = 1 if spec is None else spec.get_gridspec().ncols
+    lines = [wrapped(text, LETTERS // columns) for text in titles]
+    rows = -(-len(axes) // columns)
+    most = max(text.count("\n") for text in lines)
+    figure.set_figheight(figure.get_figheight() + LINE * most * rows)
+    for ax, text in zip(axes, lines, strict=True):
         ax.set_title(text)
         ax.label_outer()
     figure.supxlabel(x, fontsize="medium")

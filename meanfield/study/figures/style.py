@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -22,7 +23,9 @@ HUGE = 1e100  # a divergence's last steps, which no axis can show
 BEYOND = 10.0  # how many times further than all others a diverging process is drawn
 FEW = 12  # values that a line is drawn with dots of
 DOT = 2.8  # points
-HANDLE, LETTER = 0.5, 0.06  # inches, of a legend's entry
+HANDLE, LETTER, LINE = 0.5, 0.06, 0.15  # inches, of a legend's entry
+LONGEST_LINE = 48  # letters, of a legend or a title
+FEW_LINES = 4  # of a legend, for which a figure has room as it is
 WIDTH = 4.4  # inches: its letters can still be read on a telephone
 
 STYLE: Any = {
@@ -74,17 +77,26 @@ def single(draw: Drawing, run: RunRecord, height: float = 3.4) -> Figure:
 
 
 def share_legend(figure: Figure) -> None:
-    """One legend above all axes, each label once."""
+    """One legend above all axes, each label once; the figure grows by what it takes."""
     entries: dict[str, Any] = {}
     for ax in figure.axes:
         handles, labels = ax.get_legend_handles_labels()
         entries |= {
             label: h for h, label in zip(handles, labels, strict=True) if label not in entries
         }
-    if entries:
-        longest = max(map(len, entries))
-        columns = max(1, int(figure.get_figwidth() / (HANDLE + LETTER * longest)))
-        figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns)
+    if not entries:
+        return
+    labels = [wrapped(label) for label in entries]
+    longest = max(len(line) for label in labels for line in label.splitlines())
+    columns = max(1, int(figure.get_figwidth() / (HANDLE + LETTER * longest)))
+    lines = -(-sum(label.count("\n") + 1 for label in labels) // columns)
+    figure.set_figheight(figure.get_figheight() + LINE * max(0, lines - FEW_LINES))
+    figure.legend(entries.values(), labels, loc="outside upper center", ncols=columns)
+
+
+def wrapped(text: str, width: int = LONGEST_LINE) -> str:
+    """A label in lines of so many letters at most."""
+    return textwrap.fill(text, width) or text
 
 
 def processes(run: RunRecord) -> Iterator[tuple[str, ProcessRecord, Look]]:

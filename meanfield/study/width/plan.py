@@ -17,7 +17,7 @@ from meanfield.study.config_errors import describe
 from meanfield.study.layout import FILE_NAME, Floats
 from meanfield.study.problem import FLOWS, build_problem
 from meanfield.study.sections import Count, Section
-from meanfield.study.toml import format_toml
+from meanfield.study.toml import decoded, format_toml, parse
 from meanfield.study.width.record import Pair
 
 PLAN_NAME, STUDY_NAME = "study.toml", "study.h5"
@@ -253,18 +253,20 @@ def read_plan(folder: Path) -> WidthPlan | None:
     """
     path = folder / PLAN_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     try:
-        tables = tomllib.loads(text)
+        tables = parse(decoded(content))
         width = tables.pop("width", None)
         if not isinstance(width, dict):
             raise ConfigError(f"{path}: not the plan of a width study, it has no table [width]")
         return make_plan(load_text(format_toml(tables)), **width)
-    except (tomllib.TOMLDecodeError, TypeError) as error:
+    except ConfigError:
+        raise
+    except (ValueError, TypeError) as error:
         raise ConfigError(f"{path}: not the plan of a width study: {error}") from error
 
 

@@ -101,7 +101,7 @@ def test_all_errors_come_at_once_one_line_each(tmp_path):
         ("task = 3", "task: 3 came, a table is needed"),
         ("processes = 3", "processes: 3 came, a table is needed"),
         ("[processes]", "processes: {} came, at least one process is needed"),
-        ("[processes.'a b']\nflow = 'gradient_flow'", "processes.a b: 'a b' came, a name of"),
+        ("[processes.'a b']\nflow = 'gradient_flow'", "processes.a b: the name must be of letters"),
         ("[processes.comparison]\nflow = 'gradient_flow'", "processes.comparison: the name"),
         ("[processes.gradient_flow]\ndt = 0.3", "processes.gradient_flow.dt: 0.3 came"),
         ("[processes.gradient_flow]\nrtol = 1e-3", "processes.gradient_flow.rtol, atol: only"),
@@ -178,7 +178,7 @@ def test_an_error_says_what_came_and_what_is_allowed(tmp_path, text, line):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"steps = ", "not TOML"), (b"\xff\xfe", "not a text file"), (None, "no such file")],
+    [(b"steps = ", "not TOML"), (b"\xff\xfe", "the text must be UTF-8"), (None, "no such file")],
 )
 def test_what_is_no_toml_is_refused(tmp_path, content, message):
     path = tmp_path / "study.toml"

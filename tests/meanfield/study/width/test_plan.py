@@ -1,3 +1,4 @@
+import codecs
 from itertools import chain
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from meanfield.study.config import ConfigError, load
 from meanfield.study.problem import build_problem
-from meanfield.study.width.plan import Run, make_plan, read_plan
+from meanfield.study.width.plan import PLAN_NAME, Run, make_plan, read_plan
 from meanfield.study.width.record import Pair
 
 GD, FLOW, ENERGY = "gradient_descent", "gradient_flow", "free_energy_flow"
@@ -130,3 +131,12 @@ def test_a_start_of_another_shape_is_refused(tiny):
     assert moved.start.dtype == problem.start.dtype and (moved.start == 1).all()
     with pytest.raises(ValueError, match=r"start: shape \(9, 4\) came, \(8, 4\) is needed"):
         problem.started_from(np.ones((9, 4)))
+
+
+def test_the_plan_of_a_study_may_have_been_edited(tiny, tmp_path):
+    text = tiny().to_toml().replace("\n", "\r\n")
+    (tmp_path / PLAN_NAME).write_bytes(codecs.BOM_UTF8 + text.encode())
+    assert read_plan(tmp_path) == tiny()
+    (tmp_path / PLAN_NAME).write_bytes(text.encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"study.toml: .*got UTF-16"):
+        read_plan(tmp_path)
