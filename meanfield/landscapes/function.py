@@ -23,6 +23,12 @@ _RESOLVED = 1e-170
 #: smallest float64, and h times several of them is still a normal number.
 _EXTENDED_TINY = "1e-1000"
 _HAS_EXTENDED_RANGE = np.finfo(np.longdouble).minexp < -16000
+#: Points around the first at which a function is differentiated, where it must be analytic too.
+_ANALYTIC_POINTS = 3
+
+
+class _NotAnalyticError(ValueError):
+    """The complex step is not the derivative of this function."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,7 @@ class Landscape(FiniteDimensional):
         """Im E(x + i step)."""
         value = self._call(x + 1j * step)
         if not np.iscomplexobj(value):
-            raise ValueError(
+            raise _NotAnalyticError(
                 f"function: it returned {value!r}, real, for a complex array: it is not analytic; "
                 'write it without abs, max and .real, or use derivatives="differences"'
             )
@@ -192,9 +198,22 @@ class Landscape(FiniteDimensional):
         return (self._value(ahead) - self._value(behind)) / float((ahead - behind) @ e)
 
     def _check_analytic(self, x: Array) -> None:
-        """Whether the complex step agrees with a difference, along one direction and once."""
+        """Whether the complex step agrees with a difference, once: at x, and around it where the function has values."""
         if self.derivatives != "complex" or self._found_analytic:
             return
+        self._compare(x)
+        rng = np.random.default_rng(0)
+        for _ in range(_ANALYTIC_POINTS):
+            with np.errstate(all="ignore"):
+                try:
+                    self._compare(x + 0.3 * (1 + np.abs(x)) * rng.standard_normal(x.size))
+                except _NotAnalyticError:
+                    raise
+                except Exception:  # nobody has asked for its values there
+                    continue
+        object.__setattr__(self, "_found_analytic", True)
+
+    def _compare(self, x: Array) -> None:
         # Of no particular direction, so that what is wrong in one coordinate does not hide; as long in each as it is large.
         e = np.cos(1.0 + np.arange(x.size)) * (1 + np.abs(x))
         value, slope = self._value(x), self._imaginary(x, _TINY * e) / _TINY
@@ -204,11 +223,10 @@ class Landscape(FiniteDimensional):
         )
         error = abs(wider - difference) + 1e-4 * abs(difference) + 1e-6 * (1 + abs(value))
         if abs(slope - difference) > error:
-            raise ValueError(
+            raise _NotAnalyticError(
                 f"function: its complex step gives the slope {slope:.6g}, a difference {difference:.6g}: "
                 'it is not analytic; write it without abs, max and .real, or use derivatives="differences"'
             )
-        object.__setattr__(self, "_found_analytic", True)
 
     def _call(self, x: NDArray[Any]) -> Any:
         value = np.asarray(self.function(x))

@@ -105,6 +105,51 @@ def test_functions_that_cannot_be_differentiated_are_refused(function, message):
         landscape.hvp(np.array([1.0, -2.0]), np.ones(2))
 
 
+@pytest.mark.parametrize(
+    "beyond",
+    [
+        lambda x: np.abs(x) ** 2,
+        lambda x: x * np.conj(x),
+        lambda x: x.real**2 + 0 * x,
+        lambda x: np.abs(x) * x,
+        lambda x: x.real * x,
+    ],
+)
+def test_a_part_that_is_not_analytic_is_found_away_from_the_start(beyond):
+    def function(x):
+        there = x[0] if x[0].real < 1 else beyond(x[0])
+        return there**2 + np.sum(x**4)
+
+    with pytest.raises(ValueError, match="^function: .* not analytic"):
+        Landscape(function).gradient(np.array([0.9, -2.0]))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: np.sum(x - np.log(x)),
+        lambda x: np.sum(np.sqrt(x) ** 3),
+        lambda x: np.sum(x**1.5) / np.sum(x[x.real > 0]),
+        lambda x: np.sum(np.where(x.real > 0, x**2, x**3)),
+        lambda x: np.exp(np.sum(x**6)),
+    ],
+)
+def test_where_a_function_has_no_values_is_no_matter(function):
+    x = np.array([0.2, 1.4, 0.6])
+    h = 1e-6
+    differences = [(function(x + e) - function(x - e)) / (2 * h) for e in h * np.eye(3)]
+    np.testing.assert_allclose(Landscape(function).gradient(x), differences, rtol=1e-5)
+
+
+def test_a_function_that_raises_around_the_start_is_fine_at_it():
+    def function(x):
+        if not 0.4 < x[0].real < 0.6:
+            raise ArithmeticError("out of bounds")
+        return x[0] ** 2
+
+    assert Landscape(function).gradient([0.5])[0] == 1.0
+
+
 def test_differences_serve_a_function_that_is_not_analytic():
     landscape = Landscape(lambda x: float(np.sum(np.abs(x) ** 3)), derivatives="differences")
     x = np.array([1.0, -2.0])
