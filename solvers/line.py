@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Float64 = NDArray[np.float64]
 
+#: Levels in [0, 1] that differ by no more are one.
+SAME_LEVEL = 4.0 * float(np.finfo(np.float64).eps)
+
 
 class Pieces(NamedTuple):
     """Masses (k,) > 0, each spread evenly between left and right, in increasing order: Q is linear in every piece."""
@@ -23,7 +26,7 @@ class Pieces(NamedTuple):
         """Without those of no mass."""
         occupied = masses > 0
         masses = masses[occupied]
-        ends = np.minimum(np.concatenate([[0.0], np.cumsum(masses)]), 1.0)
+        ends = np.minimum(np.concatenate([[0.0], cumulated(masses)]), 1.0)
         ends[-1] = 1.0
         return cls(masses, left[occupied], right[occupied], ends)
 
@@ -51,8 +54,26 @@ def integral(measure: Pieces, levels: ArrayLike) -> Float64:
     return result
 
 
+def cumulated(masses: Float64) -> Float64:
+    """Sums m_1, m_1 + m_2, … of masses of sum one, of whole multiples of 2⁻⁶²: not even many of them sum up to an error."""
+    units = np.rint(np.ldexp(masses, 62)).astype(np.int64)
+    return np.ldexp(np.cumsum(units).astype(np.float64), -62)
+
+
+def aligned(ends: Float64, with_others: Float64) -> Float64:
+    """Levels, in increasing order, of which those that are others but for rounding are these.
+
+    Between two such levels is no mass, but two measures there may be far from each other.
+    """
+    at = np.clip(np.searchsorted(with_others, ends), 1, len(with_others) - 1)
+    below, above = with_others[at - 1], with_others[at]
+    nearest = np.where(ends - below < above - ends, below, above)
+    return np.where(np.abs(nearest - ends) <= SAME_LEVEL, nearest, ends)
+
+
 def squared_distance(a: Pieces, b: Pieces) -> float:
     """W2² = ∫_0^1 (Q_a − Q_b)², in closed form between the levels where both are linear."""
+    b = b._replace(ends=aligned(b.ends, a.ends))
     levels = np.union1d(a.ends, b.ends)
     left, right = _at_both_ends(a, levels) - _at_both_ends(b, levels)
     return float(np.diff(levels) @ (left**2 + left * right + right**2)) / 3

@@ -21,7 +21,7 @@ import ot  # noqa: E402
 from scipy.sparse import coo_array  # noqa: E402
 
 from solvers import exact_transport, sinkhorn, transport_cost  # noqa: E402
-from solvers.exact_transport import Flow  # noqa: E402
+from solvers.exact_transport import EPS, Flow  # noqa: E402
 from solvers.line import Float64, squared_distance  # noqa: E402
 from solvers.measures import (  # noqa: E402
     Grid,
@@ -31,6 +31,7 @@ from solvers.measures import (  # noqa: E402
     check_positions,
     check_weights,
 )
+from solvers.positions import near_the_origin, root_mean_square  # noqa: E402
 from solvers.sliced import sliced_w2_squared  # noqa: E402
 from solvers.transport_cost import Cost  # noqa: E402
 
@@ -49,11 +50,11 @@ class TransportResult:
     where quantiles, projections or potentials gave the distance.
 
     gap : how far the distance of a plan may be from W2, proved by dual potentials of the plan, rounding included; 0 without one.
-
-    error : of "exact" the largest violation of a marginal, of "sliced" the standard error of the distance over directions, of
-    "sinkhorn" the mass that violates a marginal. discretization_error : how far the distance may be from that of the measures
-    given, where cells of a grid were taken for points at their centers; NaN where that is not known. regularization : ε of
-    "sinkhorn".
+    error : of "exact" the largest violation of a marginal; of "sliced" the standard error over directions, and rounding; of
+    "sinkhorn" how far the distance may be from √S_ε by rounding and iterations: a distance below it may as well be zero.
+    residual : of "sinkhorn" the mass that violates a marginal. discretization_error : how far the distance may be from that of
+    the measures given, where cells of a grid were taken for points at their centers; NaN where that is not known.
+    regularization : ε.
     """
 
     distance: float
@@ -64,6 +65,7 @@ class TransportResult:
     discretization_error: float = 0.0
     regularization: float | None = None
     gap: float = 0.0
+    residual: float = 0.0
 
 
 class _Options(NamedTuple):
@@ -203,10 +205,7 @@ def coupled_distance(x: ArrayLike, y: ArrayLike) -> float:
     x, y = check_positions("x", x), check_positions("y", y)
     if x.shape != y.shape:
         raise ValueError(f"y: shape {y.shape} came, {x.shape} is needed, as of x")
-    apart = x - y
-    exponent = int(np.frexp(np.max(np.abs(apart)))[1])  # squares neither over- nor underflow
-    rms = np.sqrt(np.sum(np.ldexp(apart, -exponent) ** 2) / len(x))
-    return float(np.ldexp(rms, exponent))
+    return root_mean_square(x - y)
 
 
 # --- the three methods ---------------------------------------------------------------------------
@@ -237,10 +236,8 @@ def _exact(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options) ->
     else:
         plan = np.zeros((n, m))
         plan[found.rows, found.columns] = found.masses
-    error = max(
-        np.max(np.abs(np.bincount(pairs, found.masses, len(w)) - w))
-        for pairs, w in ((found.rows, a), (found.columns, b))
-    )
+    sums = np.bincount(found.rows, found.masses, n), np.bincount(found.columns, found.masses, m)
+    error = max(np.max(np.abs(sums[0] - a)), np.max(np.abs(sums[1] - b)))
     return TransportResult(
         found.distance,
         plan,
@@ -286,31 +283,44 @@ def _quiet() -> Iterator[None]:
 
 
 def _sliced(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options) -> TransportResult:
+    x, y, exponent = near_the_origin(x, y)
     squared, error = sliced_w2_squared(x, y, a, b, options.projections, options.seed)
     distance = float(np.sqrt(squared))
     error = 0.5 * error / distance if distance > 0 else 0.0
+    error += 4.0 * EPS * (root_mean_square(x) + root_mean_square(y))  # of the projections
+    distance, error = np.ldexp([distance, error], exponent).tolist()
     return TransportResult(distance, None, True, "sliced", error)
 
 
 def _sinkhorn(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options) -> TransportResult:
-    x, a, y, b = x[a > 0], a[a > 0], y[b > 0], b[b > 0]
-    eps = options.regularization
-    if eps is None:
+    x, y, exponent = near_the_origin(x[a > 0], y[b > 0])
+    a, b = a[a > 0], b[b > 0]
+    if options.regularization is None:
         eps = sinkhorn.default_regularization(x, y, a, b)
+    else:
+        eps = float(np.ldexp(options.regularization, -2 * exponent))
+    with np.errstate(over="ignore"):
+        given = float(np.ldexp(eps, 2 * exponent))
     if eps == 0:  # two points: there is one plan
-        distance = float(np.linalg.norm(x[0] - y[0]))
-        return TransportResult(distance, None, True, "sinkhorn", 0.0, regularization=0.0)
+        distance = float(np.ldexp(np.linalg.norm(x[0] - y[0]), exponent))
+        return TransportResult(distance, None, True, "sinkhorn", 0.0, regularization=given)
     limit = sinkhorn.MAX_ITERATIONS if options.max_iterations is None else options.max_iterations
     found = sinkhorn.sinkhorn_divergence(x, y, a, b, eps, options.tolerance, limit)
     if options.require_convergence and not found.converged:
         raise TransportError(
             f"Sinkhorn's iterations stopped with a mass of {found.residual:.2g} in wrong places, more than the tolerance "
-            f"{options.tolerance:g}; "
-            f"give a larger max_iterations than {limit}, or a larger regularization than {eps:.4g}"
+            f"{options.tolerance:g}; give a larger max_iterations than {limit}, or a larger regularization than {given:.4g}"
         )
-    distance = float(np.sqrt(max(found.value, 0.0)))
+    ends = np.sqrt(np.maximum(found.value + found.error * np.array([-1.0, 0.0, 1.0]), 0.0))
+    low, distance, high = np.ldexp(ends, exponent).tolist()
     return TransportResult(
-        distance, None, found.converged, "sinkhorn", found.residual, regularization=eps
+        distance,
+        None,
+        found.converged,
+        "sinkhorn",
+        max(distance - low, high - distance),
+        regularization=given,
+        residual=found.residual,
     )
 
 
@@ -339,9 +349,8 @@ def _check_memory(n: int, m: int, dimension: int, options: _Options) -> None:
     )
     if cost.bytes <= options.max_bytes:
         return
-    others = "lazy=True, method='sliced', method='sinkhorn' and a subsample"
-    if options.method != "exact" or options.lazy:
-        others = "fewer points, or fewer projections,"
+    dense = options.method == "exact" and not options.lazy
+    others = "lazy=True, method='sliced' and 'sinkhorn', fewer points" if dense else "fewer points"
     raise ValueError(
         f"max_bytes: {options.method} transport of {n:,} to {m:,} points needs {cost}, "
         f"{options.max_bytes / 1e9:.3g} GB are allowed; {others} need less"
@@ -364,8 +373,8 @@ def _between_measures(x: Measure, y: Measure, options: _Options) -> TransportRes
         raise ValueError(f"y: dimension {y.dimension} came, {x.dimension} is needed, as of x")
     method = options.method
     if x.dimension == 1 and method != "sinkhorn":
-        distance = float(np.sqrt(max(squared_distance(x.pieces(), y.pieces()), 0.0)))
-        return TransportResult(distance, None, True, method, 0.0)
+        squared = max(squared_distance(x.pieces(), y.pieces()), 0.0)
+        return TransportResult(float(np.sqrt(squared)), None, True, method, 0.0)
     (points, a, moved), (others, b, moved_too) = _as_points(x), _as_points(y)
     result = w2(points, others, a, b, **options._asdict())
     # of a cell's |h|²/12 a direction of the plane sees half, on average

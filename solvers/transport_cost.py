@@ -39,7 +39,7 @@ def sliced_transport(n: int, m: int, dimension: int, projections: int) -> Cost:
     points = n + m
     rows = projections + min(dimension, projections // sliced.GROUPS)  # the last group is whole
     held = max(points, min(sliced.BLOCK, rows * points))
-    values = 4 * held + 20 * points + 2 * points * dimension + 4 * rows * dimension
+    values = 4 * held + 20 * points + 3 * points * dimension + 4 * rows * dimension
     return Cost(
         FLOAT * values + 2**20,
         projections * points * (3e-8 + 3e-10 * dimension),

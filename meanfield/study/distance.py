@@ -30,7 +30,7 @@ QUANTITIES = {"exact": "W2", "sliced": "sliced W2", "sinkhorn": "root of the Sin
 ERRORS = {
     "exact": "largest violation of a marginal",
     "sliced": "standard error, over directions",
-    "sinkhorn": "mass that violates a marginal",
+    "sinkhorn": "error, by rounding and by the iterations",
 }
 # of a configuration, what may differ between two runs of one problem
 FREE = {("network", "width"), ("risk", "dtype"), ("landscape", "start"), ("landscape", "dtype")}

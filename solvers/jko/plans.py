@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 
 from solvers.jko.identity_plan import identity_is_optimal, position_rounding
+from solvers.line import aligned, cumulated
 
 Float64 = NDArray[np.float64]
 
@@ -96,8 +97,9 @@ def _is_identity_but_for_rounding(plan: Plan, x: Float64, y: Float64) -> bool:
 def _monotone(x: Float64, y: Float64, p: Float64, q: Float64) -> csr_array:
     """On the line masses go in order: both measures are cut wherever one of them has an end of a particle's mass."""
     of_x, of_y = np.argsort(x, kind="stable"), np.argsort(y, kind="stable")
-    ends_x, ends_y = np.minimum(np.cumsum(p[of_x]), 1.0), np.minimum(np.cumsum(q[of_y]), 1.0)
+    ends_x, ends_y = (np.minimum(cumulated(w), 1.0) for w in (p[of_x], q[of_y]))
     ends_x[-1] = ends_y[-1] = 1.0
+    ends_y = aligned(ends_y, np.concatenate([[0.0], ends_x]))
     cuts = np.union1d(ends_x, ends_y)
     rows, columns = of_x[np.searchsorted(ends_x, cuts)], of_y[np.searchsorted(ends_y, cuts)]
     masses = np.diff(cuts, prepend=0.0)
