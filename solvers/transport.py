@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -34,38 +34,21 @@ from solvers.measures import (  # noqa: E402
 from solvers.positions import near_the_origin, root_mean_square  # noqa: E402
 from solvers.sliced import sliced_w2_squared  # noqa: E402
 from solvers.transport_cost import Cost  # noqa: E402
+from solvers.transport_result import TransportError, TransportResult  # noqa: E402
+
+__all__ = [
+    "MAX_BYTES",
+    "METHODS",
+    "TransportError",
+    "TransportResult",
+    "coupled_distance",
+    "estimate",
+    "w2",
+]
 
 METHODS = ("exact", "sliced", "sinkhorn")
 MAX_BYTES = 2**30  # exact transport of 5,000 to 5,000 points
 TYPICAL_ITERATIONS = 60  # of Sinkhorn's, at the default ε in 3-D; in higher dimensions fewer
-
-
-class TransportError(RuntimeError):
-    """An optimal transport solver stopped before it had the optimum."""
-
-
-@dataclass(frozen=True)
-class TransportResult:
-    """distance : W2, SW2 or √S_ε, by method. plan (n, m) : its marginals are the weights; sparse where costs were lazy, None
-    where quantiles, projections or potentials gave the distance.
-
-    gap : how far the distance of a plan may be from W2, proved by dual potentials of the plan, rounding included; 0 without one.
-    error : of "exact" the largest violation of a marginal; of "sliced" the standard error over directions, and rounding; of
-    "sinkhorn" how far the distance may be from √S_ε by rounding and iterations: a distance below it may as well be zero.
-    residual : of "sinkhorn" the mass that violates a marginal. discretization_error : how far the distance may be from that of
-    the measures given, where cells of a grid were taken for points at their centers; NaN where that is not known.
-    regularization : ε.
-    """
-
-    distance: float
-    plan: Any = field(repr=False)
-    converged: bool
-    method: str
-    error: float
-    discretization_error: float = 0.0
-    regularization: float | None = None
-    gap: float = 0.0
-    residual: float = 0.0
 
 
 class _Options(NamedTuple):
@@ -225,11 +208,11 @@ def _exact(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options) ->
     )
     if options.require_convergence and found.warning is not None:
         raise TransportError(
-            f"exact transport of {n} to {m} points stopped before the optimum "
-            f"({found.warning}); give a larger max_iterations than {limit}"
+            f"exact transport of {n} to {m} points stopped before the optimum ({found.warning})",
+            f"give a larger max_iterations than {limit}",
         )
     if options.require_convergence and not found.proved:
-        raise TransportError(_not_proved(found, options, estimate(n, m, dimension)))
+        raise _not_proved(found, options, estimate(n, m, dimension))
     plan: Any
     if options.lazy:
         plan = coo_array((found.masses, (found.rows, found.columns)), shape=(n, m))
@@ -248,13 +231,14 @@ def _exact(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options) ->
     )
 
 
-def _not_proved(found: exact_transport.Plan, options: _Options, dense: Cost) -> str:
+def _not_proved(found: exact_transport.Plan, options: _Options, dense: Cost) -> TransportError:
     text = f"the distance found, {found.distance:.6g}, may be wrong by {found.gap:.2g}, for the rounding of "
+    remedy = "leave the farthest points out"
     if found.certificate.is_optimal:
-        return f"{text}weights and of squares; leave the farthest points out"
+        return TransportError(f"{text}weights and of squares", remedy)
     if options.lazy and dense.bytes > options.max_bytes:
-        return f"{text}the largest costs; lazy=False with max_bytes of at least {dense.bytes} resolves the others"
-    return f"{text}the largest costs; leave the farthest points out"
+        remedy = f"lazy=False with max_bytes of at least {dense.bytes} resolves the others"
+    return TransportError(f"{text}the largest costs", remedy)
 
 
 def _network_simplex(limit: int, costs: Float64, supplies: Float64, demands: Float64) -> Flow:
@@ -309,7 +293,8 @@ def _sinkhorn(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options)
     if options.require_convergence and not found.converged:
         raise TransportError(
             f"Sinkhorn's iterations stopped with a mass of {found.residual:.2g} in wrong places, more than the tolerance "
-            f"{options.tolerance:g}; give a larger max_iterations than {limit}, or a larger regularization than {given:.4g}"
+            f"{options.tolerance:g}",
+            f"give a larger max_iterations than {limit}, or a larger regularization than {given:.4g}",
         )
     ends = np.sqrt(np.maximum(found.value + found.error * np.array([-1.0, 0.0, 1.0]), 0.0))
     low, distance, high = np.ldexp(ends, exponent).tolist()

@@ -14,7 +14,7 @@ import solvers
 from meanfield.study.layout import REFERENCE_FLOW, Floats
 from meanfield.study.result import Result
 from meanfield.study.toml import parse
-from solvers.transport import TransportError
+from solvers.transport import TransportError, TransportResult
 
 __all__ = [
     "Cloud",
@@ -28,12 +28,13 @@ __all__ = [
 
 QUANTITIES = {"exact": "W2", "sliced": "sliced W2", "sinkhorn": "root of the Sinkhorn divergence"}
 ERRORS = {
-    "exact": "largest violation of a marginal",
+    "exact": "error, proved by dual potentials",
     "sliced": "standard error, over directions",
     "sinkhorn": "error, by rounding and by the iterations",
 }
 # of a configuration, what may differ between two runs of one problem
 FREE = {("network", "width"), ("risk", "dtype"), ("landscape", "start"), ("landscape", "dtype")}
+LESS_THAN_EXACT = "--lazy, --method sliced, --method sinkhorn and --subsample"
 NOTICEABLE = 2.0  # seconds
 PROBLEM = ("task", "network", "risk", "landscape")
 
@@ -91,48 +92,88 @@ def differences(a: Cloud, b: Cloud) -> list[str]:
 
 
 def distance(
-    a: Cloud, b: Cloud, method: str = "exact", subsample: int | None = None, seed: int = 0
+    a: Cloud,
+    b: Cloud,
+    method: str = "exact",
+    subsample: int | None = None,
+    seed: int = 0,
+    *,
+    lazy: bool = False,
+    memory_limit: int | None = None,
 ) -> dict[str, Any]:
-    """Distance of two clouds by `solvers.transport.w2`, and its sampling floors.
+    """Distance of two clouds by `solvers.transport.w2`, what it is sure to be below, and its sampling floors.
 
-    A sampling floor is the distance of two random halves of one cloud: what two samples of its law differ by, though the law is
-    one. The halves have half the particles, so it is on the high side (W2 of samples falls like N^(−1/D) in D > 4 dimensions).
-    Clouds whose particles started from the same draw can be closer than that.
+    Of clouds of as many particles, of equal masses, the distance of the particles of equal number is measured too: it is the cost
+    of one coupling, no less than W2. A sampling floor is the distance of two random halves of one cloud: what two samples of its
+    law differ by, though the law is one. The halves have half the particles, so it is on the high side (W2 of samples falls like
+    N^(−1/D) in D > 4 dimensions). Clouds whose particles are from one start can be closer than that.
 
     Parameters
     ----------
     subsample : int, optional
-        Take so many particles, at random, of each cloud that has more.
+        Take so many particles, at random, of each cloud that has more; the same numbers of clouds of as many particles.
     seed : int
         Of the subsamples, the halves and the directions of "sliced".
+    lazy : bool
+        Compute the costs of "exact" anew whenever they are looked at.
+    memory_limit : int, optional
+        Bytes; by default 2³⁰.
 
     Raises
     ------
     ValueError
         Clouds of different dimension, or with more particles than the method has memory for.
     TransportError
-        Sinkhorn's iterations did not converge.
+        Sinkhorn's iterations did not converge, or a plan is not known to be optimal.
     """
     if subsample is not None and subsample < 1:
         raise ValueError(f"subsample: {subsample} came, at least 1 is needed")
     if seed < 0:
         raise ValueError(f"seed: {seed} came, at least 0 is needed")
     rng = np.random.default_rng(seed)
-    a, b = _subsample(a, subsample, rng), _subsample(b, subsample, rng)
-    result = _w2(a, b, method, seed)
+    paired = len(a.position) == len(b.position) and np.array_equal(a.weight, b.weight)
+    a, b = _subsamples(a, b, subsample, rng, paired)
+    measure = _Measure(method, seed, lazy, memory_limit or solvers.transport.MAX_BYTES)
+    measure.require_memory(a, b)
+    result = measure.between(a, b)
     report: dict[str, Any] = {"a": a.describe(), "b": b.describe(), "method": method}
-    report |= {"distance": result.distance, "error": result.error}
+    error = result.gap if method == "exact" else result.error
+    report |= {"distance": result.distance, "error": error}
     if result.regularization is not None:
         report["regularization"] = result.regularization
-    floors = {name: _floor(cloud, method, rng, seed) for name, cloud in (("a", a), ("b", b))}
-    return report | {"sampling_floor": floors}
+    report["coupled_distance"] = _coupled(a, b) if paired else None
+    floors = {name: measure.floor(cloud, rng) for name, cloud in (("a", a), ("b", b))}
+    report["sampling_floor"] = floors
+    return report | {"warnings": list(_warnings(report))}
 
 
-def announcement(a: Cloud, b: Cloud, method: str, subsample: int | None = None) -> str | None:
+def _warnings(report: dict[str, Any]) -> Iterator[str]:
+    """What a reader must know before quoting the distance."""
+    name, value = QUANTITIES[report["method"]], report["distance"]
+    if value <= report["error"] != 0:
+        yield f"{name} {value:.3g} is not above its error {report['error']:.2g}: it is not told from zero"
+    floors = [floor for floor in report["sampling_floor"].values() if floor is not None]
+    if value > 0 and floors and value <= max(floors):
+        also = "" if report["coupled_distance"] is None else ", unless both are from one start"
+        yield (
+            f"{name} {value:.4g} is not above its sampling floor {max(floors):.4g}: "
+            f"independent samples of one law differ by as much{also}"
+        )
+
+
+def announcement(
+    a: Cloud,
+    b: Cloud,
+    method: str,
+    subsample: int | None = None,
+    *,
+    lazy: bool = False,
+    memory_limit: int | None = None,
+) -> str | None:
     """What memory and time the distance takes, to be said before; None if it is soon done, or is going to be refused."""
     n, m = (min(len(c.position), subsample or len(c.position)) for c in (a, b))
-    cost = solvers.transport.estimate(n, m, a.position.shape[1], method)
-    if cost.seconds < NOTICEABLE or cost.bytes > solvers.transport.MAX_BYTES:
+    cost = solvers.transport.estimate(n, m, a.position.shape[1], method, lazy=lazy)
+    if cost.seconds < NOTICEABLE or cost.bytes > (memory_limit or solvers.transport.MAX_BYTES):
         return None
     return f"{method} transport of {n:,} to {m:,} points needs {cost}, and as much time again for the sampling floor"
 
@@ -148,6 +189,8 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     yield f"{ERRORS[report['method']]}: {report['error']:.2g}"
     if "regularization" in report:
         yield f"regularization: {report['regularization']:.4g}"
+    if report["coupled_distance"] is not None:
+        yield f"particle by particle (at least W2): {report['coupled_distance']:.6g}"
     floors = [
         f"{name.upper()} {'–' if floor is None else format(floor, '.4g')}"
         for name, floor in report["sampling_floor"].items()
@@ -179,6 +222,17 @@ def _settings(config: str) -> Iterator[tuple[str, Any]]:
                 yield f"{section}.{key}", value
 
 
+def _subsamples(
+    a: Cloud, b: Cloud, size: int | None, rng: np.random.Generator, paired: bool
+) -> tuple[Cloud, Cloud]:
+    """Random particles of both; of paired clouds those of the same numbers, as others would be samples of two laws."""
+    if paired and size is not None and size < len(a.position):
+        chosen = np.sort(rng.choice(len(a.position), size, replace=False))
+        return a.chosen(chosen), b.chosen(chosen)
+    first, second = (_subsample(cloud, size, rng) for cloud in (a, b))
+    return first, second
+
+
 def _subsample(cloud: Cloud, size: int | None, rng: np.random.Generator) -> Cloud:
     n = len(cloud.position)
     if size is None or size >= n:
@@ -186,15 +240,55 @@ def _subsample(cloud: Cloud, size: int | None, rng: np.random.Generator) -> Clou
     return cloud.chosen(np.sort(rng.choice(n, size, replace=False)))
 
 
-def _floor(cloud: Cloud, method: str, rng: np.random.Generator, seed: int) -> float | None:
-    """Of a single particle there is none."""
-    n = len(cloud.position)
-    if n < 2:
-        return None
-    order = rng.permutation(n)
-    first, second = (cloud.chosen(np.sort(half)) for half in (order[: n // 2], order[n // 2 :]))
-    return float(_w2(first, second, method, seed).distance)
+def _coupled(a: Cloud, b: Cloud) -> float:
+    """√(Σ_i p_i |x_i − y_i|²)."""
+    scale = np.sqrt(a.weight * len(a.weight))[:, None]
+    return solvers.transport.coupled_distance(scale * a.position, scale * b.position)
 
 
-def _w2(a: Cloud, b: Cloud, method: str, seed: int) -> Any:
-    return solvers.transport.w2(a.position, b.position, a.weight, b.weight, method, seed=seed)
+@dataclass(frozen=True)
+class _Measure:
+    """A distance between clouds, and its options."""
+
+    method: str
+    seed: int
+    lazy: bool
+    memory_limit: int
+
+    def between(self, a: Cloud, b: Cloud) -> TransportResult:
+        """By `solvers.transport.w2`; a TransportError names options of the command."""
+        options: dict[str, Any] = {
+            "seed": self.seed,
+            "lazy": self.lazy,
+            "max_bytes": self.memory_limit,
+        }
+        try:
+            return solvers.transport.w2(
+                a.position, b.position, a.weight, b.weight, self.method, **options
+            )
+        except TransportError as error:
+            remedy = "--method sliced does without such iterations"
+            if self.lazy:
+                remedy = "without --lazy and with a larger --memory-limit it may be found"
+            raise TransportError(error.text, remedy) from error
+
+    def floor(self, cloud: Cloud, rng: np.random.Generator) -> float | None:
+        """Of two halves of a cloud; of a single particle there is none."""
+        n = len(cloud.position)
+        if n < 2:
+            return None
+        order = rng.permutation(n)
+        halves = (cloud.chosen(np.sort(half)) for half in (order[: n // 2], order[n // 2 :]))
+        return self.between(*halves).distance
+
+    def require_memory(self, a: Cloud, b: Cloud) -> None:
+        """A ValueError that names the options of the command which need less."""
+        n, m = len(a.position), len(b.position)
+        cost = solvers.transport.estimate(n, m, a.position.shape[1], self.method, lazy=self.lazy)
+        if cost.bytes <= self.memory_limit:
+            return
+        ways = "--subsample" if self.method != "exact" or self.lazy else LESS_THAN_EXACT
+        raise ValueError(
+            f"memory_limit: {self.method} transport of {n:,} to {m:,} points needs {cost}, {self.memory_limit / 1e9:.3g} GB are "
+            f"allowed; {ways} need{'s' if ways == '--subsample' else ''} less, --memory-limit allows more"
+        )

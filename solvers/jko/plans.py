@@ -113,9 +113,6 @@ def _exact(x: Float64, y: Float64, p: Float64, q: Float64, max_iterations: int) 
         # A step that is under way takes the memory it needs.
         result = transport.w2(x, y, a=p, b=q, max_iterations=max_iterations, max_bytes=sys.maxsize)
     except transport.TransportError as error:
-        if "max_iterations" not in str(error):
-            raise
-        raise transport.TransportError(
-            f"{error} (JKO's max_plan_iterations; fewer particles or a shorter step need fewer)"
-        ) from error
+        remedy = "give a larger max_plan_iterations, fewer particles or a shorter step"
+        raise transport.TransportError(error.text, remedy) from error
     return Plan(p, csr_array(result.plan))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,6 +45,16 @@ def distance(
         int | None, typer.Option(metavar="N", help="Take so many random particles of each.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    lazy: Annotated[
+        bool,
+        typer.Option("--lazy", help="Exact transport with little memory, and more time."),
+    ] = False,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AMOUNT", help="Refuse what needs more memory, as 8GB, by default 1GB."
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Runs of different problems, too.")
     ] = False,
@@ -53,6 +63,7 @@ def distance(
     """Measure the distance of two snapshots, of runs of any widths, and what sampling alone makes of it."""
     with user_errors():
         from meanfield.study import distance as between
+        from meanfield.study.memory import parse_bytes
 
         for path in paths:
             run_to_read(path)
@@ -65,15 +76,21 @@ def distance(
             )
         if unlike:
             typer.echo(f"warning: different problems: {unlike}", err=True)
-        if about := between.announcement(a, b, method, subsample):
+        options: dict[str, Any] = {
+            "lazy": lazy,
+            "memory_limit": None if memory_limit is None else parse_bytes(memory_limit),
+        }
+        if about := between.announcement(a, b, method, subsample, **options):
             typer.echo(about, err=True)
         try:
-            report = between.distance(a, b, method, subsample, seed)
+            report = between.distance(a, b, method, subsample, seed, **options)
         except between.TransportError as error:
             fail(error, FAILED)
     if as_json:
         print_json(report)
     else:
+        for warning in report["warnings"]:
+            typer.echo(f"warning: {warning}", err=True)
         typer.echo("\n".join(between.lines(report)))
 
 

@@ -1,6 +1,7 @@
 """The command that measures the distance of two snapshots, against SciPy and NumPy on what h5py reads."""
 
 import json
+import re
 from functools import partial
 
 import h5py
@@ -82,6 +83,9 @@ def test_it_is_printed_for_people(small_run, wide_run):
     assert printed[0] == f"A: {small_run}, {GD} at 6, 8 particles"
     assert printed[2].startswith("sliced W2: 0.")
     assert printed[4].startswith("sampling floor (two halves of one cloud): A ")
+    printed = command(small_run, small_run, "--time", 0, "--time", 6).stdout.splitlines()
+    assert printed[3].startswith("error, proved by dual potentials: ")
+    assert printed[4].startswith("particle by particle (at least W2): 0.")
 
 
 @pytest.mark.parametrize("method", ["exact", "sliced", "sinkhorn"])
@@ -172,15 +176,73 @@ def test_what_makes_two_clouds_alike():
     ]
 
 
-def test_too_many_particles_are_refused_with_the_ways_out():
+def test_too_many_particles_are_refused_with_the_ways_out(small_run):
+    """By options that the command has."""
     many = cloud(np.zeros((6000, 2)))
-    with pytest.raises(
-        ValueError, match="exact transport of 6,000 to 6,000 .* a subsample need less"
-    ):
+    message = (
+        "exact transport of 6,000 to 6,000 .* --lazy, --method sliced, .* --memory-limit allows"
+    )
+    with pytest.raises(ValueError, match=message):
         distance(many, many)
     assert announcement(many, many, "exact") is None
     assert distance(many, many, "sliced")["distance"] == 0.0
     assert "sampling floor" in list(lines(distance(many, many, subsample=50)))[-1]
+    little = command(small_run, small_run, "--memory-limit", "1kB")
+    assert little.exit_code == 2 and little.stderr.count("\n") == 1
+    offered = re.findall(r"--[a-z-]+", little.stderr)
+    assert {"--lazy", "--method", "--subsample", "--memory-limit"} == set(offered)
+    assert all(option in command("--help").output for option in offered)
+    lazily = report(small_run, small_run, "--lazy", "--time", 0, "--time", 6)
+    assert lazily["distance"] == pytest.approx(
+        report(small_run, small_run, "--time", 0, "--time", 6)["distance"], rel=1e-12
+    )
+    assert command(small_run, small_run, "--lazy", "--memory-limit", "10MB").exit_code == 0
+
+
+@pytest.mark.parametrize("method", ["exact", "sliced"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_particles_of_one_start_are_subsampled_alike(method, seed):
+    """W2 of as many particles is at most that of the coupling; samples of other particles are two samples of the law apart."""
+    rng = np.random.default_rng(3)
+    x, noise = rng.standard_normal((2, 600, 20))
+    a, b = cloud(x), cloud(x + 0.1 * noise)
+    found = distance(a, b, method, subsample=200, seed=seed)
+    # RMS of 0.1 χ₂₀: √20/10 = 0.447 to a few percent
+    assert found["coupled_distance"] == pytest.approx(0.447, rel=0.05)
+    assert found["distance"] <= found["coupled_distance"] + found["error"]
+    assert found["distance"] < 0.5 * min(found["sampling_floor"].values())
+    assert "not above its sampling floor" in found["warnings"][0]
+    assert "unless both are from one start" in found["warnings"][0]
+
+
+@pytest.mark.parametrize("subsample", [None, 5, 30])
+def test_of_masses_and_numbers_that_differ_there_is_no_coupling(subsample):
+    x = np.random.default_rng(0).standard_normal((40, 2))
+    weight = np.arange(1, 41) / 820
+    assert (
+        distance(cloud(x), cloud(x, weight=weight), subsample=subsample)["coupled_distance"] is None
+    )
+    assert distance(cloud(x), cloud(x[:35]), subsample=subsample)["coupled_distance"] is None
+    both = distance(cloud(x, weight=weight), cloud(x + 1.0, weight=weight), subsample=subsample)
+    assert both["coupled_distance"] == pytest.approx(np.sqrt(2), rel=1e-12)
+
+
+def test_distances_above_their_floor_have_no_warning():
+    rng = np.random.default_rng(0)
+    a, b = cloud(rng.standard_normal((100, 2))), cloud(rng.standard_normal((80, 2)) + 5)
+    assert distance(a, b)["warnings"] == [] == distance(a, a)["warnings"]
+    close = distance(a, cloud(rng.standard_normal((100, 2))))["warnings"]
+    assert len(close) == 1 and close[0].startswith("W2 0.")
+
+
+def test_what_is_within_the_error_is_said():
+    """Squares of 30 coordinates are rounded to 1e-14, the divergence of clouds 1e-9 apart is 1e-18."""
+    x, noise = np.random.default_rng(0).standard_normal((2, 100, 30))
+    found = distance(cloud(x), cloud(x + 1e-9 * noise), "sinkhorn")
+    assert found["distance"] <= found["error"] < 1e-5
+    assert any("is not told from zero" in warning for warning in found["warnings"])
+    exact = distance(cloud(x), cloud(x + 1e-9 * noise))
+    assert not any("is not told from zero" in warning for warning in exact["warnings"])
 
 
 def test_what_takes_long_is_said_before():
@@ -194,4 +256,4 @@ def test_no_convergence_is_a_failure(small_run, wide_run, monkeypatch):
     monkeypatch.setattr("solvers.sinkhorn.MAX_ITERATIONS", 1)
     result = command(small_run, wide_run, "--method", "sinkhorn")
     assert result.exit_code == 1 and result.stdout == ""
-    assert "larger max_iterations than 1" in result.stderr and "Traceback" not in result.stderr
+    assert "--method sliced" in result.stderr and "max_iterations" not in result.stderr
