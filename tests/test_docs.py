@@ -9,6 +9,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 @pytest.mark.slow
+@pytest.mark.essential
 def test_the_examples_of_minimising_movements_run(capsys):
     text = (DOCS / "minimising_movements.md").read_text(encoding="utf-8")
     scope = {}

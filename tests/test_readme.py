@@ -25,6 +25,7 @@ def test_the_others_are_configurations():
 
 
 @pytest.mark.slow
+@pytest.mark.essential
 def test_the_python_examples_run(tmp_path, monkeypatch):
     networks, landscapes, results = blocks("python")
     scope = {}

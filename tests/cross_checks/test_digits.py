@@ -3,10 +3,8 @@
 The bounds are the claims of the package's documentation, for seeds 0 to 4: they are not fitted to these runs.
 """
 
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pytest
@@ -17,7 +15,8 @@ from meanfield.tasks import digits
 
 pytestmark = pytest.mark.slow
 
-SEEDS = range(5)
+# a seed's flows take a minute or two, and all of its tests share them
+SEEDS = [pytest.param(seed, marks=pytest.mark.xdist_group(f"digits {seed}")) for seed in range(5)]
 STEPS, COMPARED_AT = 600, 500
 DELAY_COMPARED_AT = 300
 PEERS = {
@@ -25,7 +24,7 @@ PEERS = {
     "edge": solvers.EdgeFlow(0.6),
     "central": solvers.CentralFlow(0.6),
 }
-PEER_SEEDS = (0,)  # the three cost more than all the rest of a seed
+PEER_SEEDS = SEEDS[:1]  # the three cost more than all the rest of a seed
 
 
 @dataclass
@@ -67,6 +66,7 @@ def risk():
     return digits_risk()
 
 
+@cache
 def tracks(seed):
     """Every flow from one seed, by learning rate and name. Some have nothing to show after the step where they are compared."""
     runs = {
@@ -79,29 +79,15 @@ def tracks(seed):
         (1.0, "linear"): (solvers.FreeEnergyFlow(1.0), DELAY_COMPARED_AT),
         (1.0, "delay"): (solvers.FreeEnergyFlow(1.0, delay=True), DELAY_COMPARED_AT),
     }
-    if seed in PEER_SEEDS:
+    if seed in [param.values[0] for param in PEER_SEEDS]:
         runs |= {(0.6, name): (flow, DELAY_COMPARED_AT) for name, flow in PEERS.items()}
     risk = digits_risk()
     return {key: track(flow, risk, seed, steps) for key, (flow, steps) in runs.items()}
 
 
-@pytest.fixture(scope="module")
-def all_runs():
-    """The runs of every seed: results do not depend on the number of threads, so seeds run side by side on one each."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("NUMBA_NUM_THREADS", "1")
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(len(SEEDS), os.cpu_count() or 1), mp_context=spawn) as pool:
-            return dict(zip(SEEDS, pool.map(tracks, SEEDS), strict=True))
-
-
-@pytest.fixture(scope="module")
-def moderate(all_runs):
-    """Those at η = 0.6, by seed and name."""
-    return {
-        seed: {name: run for (eta, name), run in runs.items() if eta == 0.6}
-        for seed, runs in all_runs.items()
-    }
+def moderate(seed):
+    """Those at η = 0.6, by name."""
+    return {name: run for (eta, name), run in tracks(seed).items() if eta == 0.6}
 
 
 def distance(risk, a, b, step=COMPARED_AT):
@@ -110,8 +96,8 @@ def distance(risk, a, b, step=COMPARED_AT):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_center_stays_at_most_half_as_far_as_the_gradient_flow(risk, moderate, seed):
-    runs = moderate[seed]
+def test_center_stays_at_most_half_as_far_as_the_gradient_flow(risk, seed):
+    runs = moderate(seed)
     descent = runs["gradient_descent"]
     flow = distance(risk, runs["gradient_flow"], descent)
     linear = distance(risk, runs["linear"], descent)
@@ -124,8 +110,8 @@ def test_center_stays_at_most_half_as_far_as_the_gradient_flow(risk, moderate, s
 
 @pytest.mark.parametrize("eta", [0.6, 1.0])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_half_step_delay_is_closer(risk, all_runs, seed, eta):
-    runs = all_runs[seed]
+def test_the_half_step_delay_is_closer(risk, seed, eta):
+    runs = tracks(seed)
     descent = runs[eta, "gradient_descent"]
     linear, delay = (
         distance(risk, runs[eta, name], descent, DELAY_COMPARED_AT) for name in ("linear", "delay")
@@ -135,8 +121,8 @@ def test_the_half_step_delay_is_closer(risk, all_runs, seed, eta):
 
 
 @pytest.mark.parametrize("seed", PEER_SEEDS)
-def test_the_half_step_delay_is_closer_than_the_other_models(risk, moderate, seed):
-    runs = moderate[seed]
+def test_the_half_step_delay_is_closer_than_the_other_models(risk, seed):
+    runs = moderate(seed)
     delayed, *others = (
         distance(risk, runs[name], runs["gradient_descent"], DELAY_COMPARED_AT)
         for name in ("delay", *PEERS)
@@ -147,8 +133,8 @@ def test_the_half_step_delay_is_closer_than_the_other_models(risk, moderate, see
 
 @pytest.mark.parametrize("growth", ["linear", "exact"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_fluctuation_has_the_size_of_gradient_descents(moderate, seed, growth):
-    runs = moderate[seed]
+def test_fluctuation_has_the_size_of_gradient_descents(seed, growth):
+    runs = moderate(seed)
     ratio = np.sqrt(
         runs[growth].fluctuation_trace[COMPARED_AT]
         / runs["gradient_descent"].fluctuation_trace[COMPARED_AT]
@@ -165,8 +151,8 @@ def assert_loss_is_predicted(predicted, measured):
 
 @pytest.mark.parametrize("growth", ["linear", "exact"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_loss_is_predicted(moderate, seed, growth):
-    runs = moderate[seed]
+def test_loss_is_predicted(seed, growth):
+    runs = moderate(seed)
     assert_loss_is_predicted(runs[growth].predicted_loss, runs["gradient_descent"].predicted_loss)
 
 

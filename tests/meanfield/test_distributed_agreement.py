@@ -135,6 +135,7 @@ def save_data(path, change=0.0):
 
 @needs_mpi
 @pytest.mark.slow
+@pytest.mark.essential
 def test_runs_with_different_settings_or_data_are_refused_by_all(tmp_path):
     save_data(tmp_path / "new.npz")
     save_data(tmp_path / "stale.npz", 1e-12)

@@ -163,6 +163,7 @@ temperature = 0.001
 
 @needs_mpi
 @pytest.mark.slow
+@pytest.mark.essential
 def test_a_run_is_the_same_file_for_any_number_of_processes(tmp_path):
     config = tmp_path / "study.toml"
     config.write_text(BOTH_KINDS)

@@ -322,6 +322,7 @@ def test_help_imports_nothing_heavy():
 
 
 @pytest.mark.slow
+@pytest.mark.essential
 def test_help_answers_within_half_a_second():
     command = [sys.executable, "-c", HELP]
     times = []

@@ -224,6 +224,7 @@ def test_progress_counts_every_step_of_every_process(tmp_path, small):
 
 
 @pytest.mark.slow
+@pytest.mark.essential
 def test_sigint_ends_the_command_with_130(tmp_path):
     out = tmp_path / "out"
     settings = ["steps=1000000", "task.n=12", "network.width=8", "output.snapshot_every=1"]
@@ -253,6 +254,7 @@ def test_sigint_ends_the_command_with_130(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.essential
 def test_results_do_not_depend_on_the_number_of_threads(tmp_path):
     settings = ["steps=30", "task.n=60", "network.width=150", "learning_rate=1.0"]
     arguments = [part for setting in settings for part in ("--set", setting)]
