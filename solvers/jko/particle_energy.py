@@ -118,9 +118,13 @@ class ParticleEnergy:
         return array
 
     def _difference(self, x: Array, v: Array) -> Float64:
-        """(∇E(x + hv) − ∇E(x − hv)) / 2h: truncation h²|v|³ and rounding ε/h balance at h|v| of order ε^(1/3)."""
+        """(∇E(x + hv) − ∇E(x − hv)) / 2h.
+
+        Positions are rounded by ε|x|, the derivatives of E may change over lengths of one: truncation (h|v|)² and rounding
+        ε|x|/h|v| balance at h|v| of order (ε|x|)^(1/3), for particles far away and the others.
+        """
         size = self.norm(v)
         if size == 0.0:
             return np.zeros_like(x)
-        h = self.eps ** (1 / 3) * (1.0 + self.norm(x)) / size
+        h = (self.eps * (1.0 + float(np.max(np.abs(x))))) ** (1 / 3) / size
         return (self.gradient(x + h * v) - self.gradient(x - h * v)) / (2.0 * h)
