@@ -9,7 +9,6 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from meanfield import _torch_faults
 from meanfield._torch_evaluation import NoDerivativeError, derivatives
@@ -30,7 +29,7 @@ def check(objective: TorchObjective, x: Array, order: int) -> bool:
     A ValueError that names the layer if it is not, or missing.
     """
     try:
-        found = _compare(_on_few_samples(objective, x), x.astype(np.float64), order)
+        found = _compare(_on_few_samples(objective), x.astype(np.float64), order)
     except NoDerivativeError as error:
         raise ValueError(complaint(objective, x, order, str(error))) from error
     if found.agrees is False:
@@ -41,7 +40,7 @@ def check(objective: TorchObjective, x: Array, order: int) -> bool:
 def complaint(objective: TorchObjective, x: Array, order: int, found: str | float) -> str:
     """What is wrong with a derivative: by how much it is, or that it is missing, as PyTorch says; and where."""
     name = _DERIVATIVES[order - 1]
-    place = _place(_on_few_samples(objective, x), x, order)
+    place = _place(_on_few_samples(objective), x, order)
     argument, where = ("loss", "") if place is None else ("module", f", in {place}")
     if isinstance(found, str):
         return (
@@ -59,7 +58,7 @@ def _compare(objective: TorchObjective, x: Array, order: int) -> Comparison:
     return compare(objective, _DERIVATIVES[order - 1], x, agreeing_points=1, dtype=objective.dtype)
 
 
-def _on_few_samples(objective: TorchObjective, x: Array) -> TorchObjective:
+def _on_few_samples(objective: TorchObjective) -> TorchObjective:
     """The objective of a few of its samples, in float64 if the module can; it makes no checks of its own."""
     few = copy.copy(objective)
     few._in_check = True
@@ -68,20 +67,7 @@ def _on_few_samples(objective: TorchObjective, x: Array) -> TorchObjective:
     rows = np.linspace(0, n - 1, number).astype(int).tolist()
     with derivatives(0):  # what is made in inference mode could not be differentiated
         few._inputs, few._targets = objective._inputs[rows], objective._targets[rows]
-        try:
-            double = _in_float64(few)
-            double.value(x)
-        except (RuntimeError, TypeError):  # of a layer, or a device, that knows float32 only
-            return few
-    return double
-
-
-def _in_float64(objective: TorchObjective) -> TorchObjective:
-    twin = copy.copy(objective)
-    twin.dtype, twin._torch_dtype = np.dtype(np.float64), torch.float64
-    twin._fixed = {name: twin._copy(tensor) for name, tensor in objective._fixed.items()}
-    twin._inputs, twin._targets = twin._copy(objective._inputs), twin._copy(objective._targets)
-    return twin
+        return few.as_float64()
 
 
 def _place(objective: TorchObjective, x: Array, order: int) -> str | None:

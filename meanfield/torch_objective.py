@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -135,6 +136,21 @@ class TorchObjective:
     def third(self, x: ArrayLike, u: ArrayLike) -> Array:
         """∇³E(x)[u, u], (D,), for u (D,): the gradient of ⟨∇²E u, u⟩."""
         return self._derivatives(self._array("x", x), self._array("u", u), order=3)
+
+    def as_float64(self) -> TorchObjective:
+        """The same in double precision; itself where a layer of the module, or its device, has none."""
+        import torch
+
+        twin = copy.copy(self)
+        twin.dtype, twin._torch_dtype = np.dtype(np.float64), torch.float64
+        twin._checks = dict(self._checks)
+        try:
+            twin._fixed = {name: twin._copy(tensor) for name, tensor in self._fixed.items()}
+            twin._inputs, twin._targets = twin._copy(self._inputs), twin._copy(self._targets)
+            twin.value(twin.initial())
+        except (RuntimeError, TypeError):
+            return self
+        return twin
 
     # --- the vector ------------------------------------------------------------------------------
 

@@ -560,6 +560,33 @@ def test_a_point_that_is_not_finite_is_no_place_for_a_check():
         objective.gradient(x)
 
 
-def test_check_objective_takes_modules():
-    objective, x = around(nn.Tanh())
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_check_objective_takes_modules(dtype):
+    objective, x = around(nn.Tanh(), dtype=dtype)
     assert max(meanfield.check_objective(objective, x).values()) < 1e-6
+
+
+def test_the_same_in_double_precision():
+    module = build(lambda: Around(nn.Sequential(nn.BatchNorm1d(6), nn.Tanh())))
+    single, double = objective_of(module, dtype="float32"), objective_of(module)
+    x = single.initial().astype(np.float64)
+    twin = single.as_float64()
+    assert single.dtype == np.float32 and twin.dtype == np.float64
+    u = direction(double)
+    # of data that float32 has rounded
+    np.testing.assert_allclose(twin.hvp(x, u), double.hvp(x, u), rtol=1e-4, atol=1e-6)
+    assert single.gradient(x).dtype == np.float32 and twin.third(x, u).dtype == np.float64
+
+
+def test_an_overflow_of_float32_is_told_from_a_divergence():
+    import solvers
+
+    def loss(outputs, targets):
+        """w²/2 by way of w⁶, which float32 holds up to w = 2.6e6."""
+        return 0.5 * outputs[:, 0] ** 2 * (outputs[:, 0] ** 6 / outputs[:, 0] ** 6)
+
+    module = nn.Linear(1, 1, bias=False)
+    objective = meanfield.TorchObjective(module, loss, np.ones((1, 1)), np.ones(1))
+    start = np.array([1e5], np.float32)
+    run = solvers.solve(solvers.GradientDescent(2.5), objective, start, 20)
+    assert run.status == "diverged" and "float32 overflow" in run.message
