@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from importlib import import_module
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
 
 from meanfield import __version__
-from meanfield.study.commands._shared import WRONG_INPUT, app, say
+from meanfield.study.commands._shared import WRONG_INPUT, app
+from meanfield.study.commands._streams import set_up_streams
 
 __all__ = ["app", "main"]
 
@@ -33,7 +33,7 @@ for name in COMMANDS:  # a command's module registers it
 
 def main() -> None:
     """Entry point of the command ``meanfield``."""
-    warnings.showwarning = _show_warning
+    set_up_streams()
     try:
         app()
     except SystemExit as end:
@@ -42,26 +42,6 @@ def main() -> None:
 
             end_before_joining(WRONG_INPUT)
         raise
-
-
-_show_elsewhere = warnings.showwarning
-_shown: set[str] = set()
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """What is meant for whoever calls the command, in one line, once; others as Python shows them, with the place in the code."""
-    if category is not UserWarning:
-        _show_elsewhere(message, category, filename, lineno, file, line)
-    elif str(message) not in _shown:
-        _shown.add(str(message))
-        say(f"warning: {message}")
 
 
 def _print_version(wanted: bool) -> None:

@@ -15,7 +15,7 @@ AGAIN = 0.5  # seconds until an exception that somebody swallowed is raised once
 LARGEST_MARGIN = 5.0  # seconds before the end of the time allowed
 MAX_RUNTIME = "--max-runtime"
 # the last one is EX_TEMPFAIL: try again later
-EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143, MAX_RUNTIME: 75}
+EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, MAX_RUNTIME: 75}
 
 
 class Stopped(BaseException):
@@ -91,7 +91,7 @@ class Interruption:
 
 @contextmanager
 def interruptible(max_runtime: float | None = None) -> Iterator[Interruption]:
-    """Within it SIGINT, SIGTERM and the end of the time allowed stop a run, and SIGUSR1 asks for a checkpoint.
+    """Within it SIGINT, SIGTERM, SIGHUP and the end of the time allowed stop a run, and SIGUSR1 asks for a checkpoint.
 
     The first signal waits for `Interruption.check`, for `GRACE` seconds; then, or at a second signal, `Stopped` is raised where
     the run is, in the main thread, as soon as Python gets there: not from within a call of compiled code. Outside the main
@@ -106,7 +106,9 @@ def interruptible(max_runtime: float | None = None) -> Iterator[Interruption]:
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
-    handlers = {"SIGINT": interruption._stop, "SIGTERM": interruption._stop}
+    handlers = dict.fromkeys(("SIGINT", "SIGTERM"), interruption._stop)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        handlers["SIGHUP"] = interruption._stop  # unless nohup has it ignored
     handlers |= {"SIGUSR1": interruption._ask, "SIGALRM": interruption._alarm}
     before: dict[int, Any] = {}
     for name, handler in handlers.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -20,6 +21,7 @@ from meanfield.study.commands._shared import (
 )
 
 if TYPE_CHECKING:
+    from meanfield.study.layout import RunRecord
     from meanfield.study.team import Team
     from meanfield.study.work import Options
 
@@ -124,20 +126,25 @@ def _finish(path: Path, no_figures: bool, as_json: bool, quiet: bool) -> NoRetur
 
     record = read_run(path)
     status, message = (str(record.attributes[key]) for key in ("status", "message"))
-    figures = []
-    if not no_figures and status != "interrupted":
-        figures = draw(record, path.parent / "figures", ["png"])
+    if status == "interrupted":
+        with suppress(OSError):  # all is kept, and the terminal may be what is gone
+            _print_end(record, [], as_json, quiet)
+            typer.echo(f"{message}; `meanfield resume {path.parent}` goes on", err=True)
+    else:
+        figures = [] if no_figures else draw(record, path.parent / "figures", ["png"])
+        _print_end(record, figures, as_json, quiet)
+    raise typer.Exit(exit_code(status, message))
+
+
+def _print_end(record: RunRecord, figures: list[Path], as_json: bool, quiet: bool) -> None:
     if as_json:
         print_json(report(record) | {"figures": [str(figure) for figure in figures]})
     elif not quiet:
         print_summary(record)
-        typer.echo(f"run: {path}" + (f"\nfigures: {figures[0].parent}" if figures else ""))
+        typer.echo(f"run: {record.path}" + (f"\nfigures: {figures[0].parent}" if figures else ""))
     for name, process in record.processes.items():
         if process.message or process.status != "complete":
             typer.echo(f"{name}: {process.message or process.status}", err=True)
-    if status == "interrupted":
-        typer.echo(f"{message}; `meanfield resume {path.parent}` goes on", err=True)
-    raise typer.Exit(exit_code(status, message))
 
 
 def exit_code(status: str, message: str) -> int:

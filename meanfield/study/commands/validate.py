@@ -26,7 +26,7 @@ def validate(
         study = load(config)
         problem = check(study, None if memory_limit is None else parse_bytes(memory_limit))
         notice = memory_notice(study, len(problem.parameter_names))
-    except (ValueError, MemoryError) as error:
+    except (ValueError, MemoryError, OSError) as error:
         if not as_json:
             fail(error, WRONG_INPUT)
         print_json({"valid": False, "errors": str(error).splitlines()})

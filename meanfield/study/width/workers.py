@@ -172,7 +172,7 @@ def _environment(variables: Mapping[str, int]) -> Iterator[None]:
 
 def _serve(connection: Connection) -> None:
     """Do jobs until there are no more."""
-    for name in ("SIGINT", "SIGUSR1"):  # the parent decides; a run hears of the second
+    for name in ("SIGINT", "SIGHUP", "SIGUSR1"):  # the parent decides; a run hears of the last
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
