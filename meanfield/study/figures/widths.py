@@ -25,6 +25,7 @@ from meanfield.study.figures.style import (
 )
 from meanfield.study.styles import DASHES, GREY, Look, looks
 from meanfield.study.width.record import METRICS, Pair, StudyRecord
+from meanfield.study.width.statistics import LEAST_FOR_INTERVAL
 
 NAMES = {
     "coupled_rms": "coupled, RMS",
@@ -67,7 +68,7 @@ GROUPS = (
     Group(
         "width_functions",
         "Distance to the reference in function space and free energy, against the width",
-        "√(mean over held-out x of |f_N(x) − f_ref(x)|²), and |F_N − F_ref| of the free energies.",
+        "√(mean over {inputs} x of |f_N(x) − f_ref(x)|²), and |F_N − F_ref| of the free energies.",
         ("function_distance", "free_energy_gap"),
     ),
 )
@@ -82,8 +83,10 @@ def study_figures(study: StudyRecord) -> Iterator[Drawn]:
                 figure = _against_width(study, metrics)
             times = sorted({float(study.times[_last(study, m) or 0]) for m in metrics})
             when = ", ".join(f"{time:g}" for time in times)
+            inputs = "held-out inputs" if study.held_out else "training inputs"
+            equation = group.equation.replace("{inputs}", inputs)
             caption = (
-                f"{group.equation} A process at width N from itself, or A → B from B, at the reference's "
+                f"{equation} A process at width N from itself, or A → B from B, at the reference's "
                 f"{_reference_width(study)}, at t = {when}. Lines: the median over the seeds; {_band(study)} Dotted: the fit "
                 f"log d = α log N + c through the medians, with its slope α and {_interval(study)}"
             )
@@ -240,6 +243,8 @@ def _band(study: StudyRecord) -> str:
 def _interval(study: StudyRecord) -> str:
     if len(study.seeds) == 1:
         return "no interval, as there is a single seed."
+    if len(study.seeds) < LEAST_FOR_INTERVAL:
+        return "the range of the slopes of single seeds, too few for an interval."
     return "its 95% interval by a bootstrap over the seeds."
 
 

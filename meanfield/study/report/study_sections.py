@@ -25,6 +25,7 @@ from meanfield.study.report.markup import (
 from meanfield.study.report.page import Page, Section, lead, warning_section
 from meanfield.study.report.source import settings, without_folders
 from meanfield.study.width.record import METRICS, Pair, StudyRecord
+from meanfield.study.width.statistics import LEAST_FOR_INTERVAL
 
 KEY = "function_distance"
 MOST_TIMES = 12  # in a table; of more, so many are shown
@@ -58,7 +59,7 @@ def _rate(study: StudyRecord) -> str:
 def _verdict(study: StudyRecord) -> Iterator[Html]:
     """The slopes of the function distance, of which theory says most."""
     found = [
-        html(_label(pair), ": ", _power(slope[0]), _interval_text(slope))
+        html(_label(pair), ": ", _power(slope[0]), _ends_text(study, slope))
         for pair, slope in zip(study.pairs, _last(study, KEY), strict=True)
         if np.isfinite(slope[0])
     ]
@@ -78,12 +79,20 @@ def _power(slope: float) -> Html:
     return html("N", element("sup", f"{slope:.2f}"))
 
 
-def _interval_text(slope: NDArray[Any]) -> str:
+def _ends_text(study: StudyRecord, slope: NDArray[Any]) -> str:
     _, low, high = slope
     if not np.isfinite([low, high]).all():
         return ", without an interval"
-    inside = "−½ is inside" if low <= -0.5 <= high else "−½ is not inside"
-    return f", 95% interval of the exponent {low:.2f} to {high:.2f} ({inside})"
+    few = ", too few for an interval" if len(study.seeds) < LEAST_FOR_INTERVAL else ""
+    return f", {study.slope_ends} of the exponent {low:.2f} to {high:.2f}{few}"
+
+
+def _ends_about(study: StudyRecord) -> str:
+    if len(study.seeds) == 1:
+        return "without an interval, as there is a single seed"
+    if len(study.seeds) < LEAST_FOR_INTERVAL:
+        return "beside it the least and the largest of a single seed, as there are too few for an interval"
+    return "its 95% interval a bootstrap over seeds"
 
 
 def _label(pair: Pair) -> str:
@@ -111,13 +120,14 @@ def _listed(values: NDArray[Any]) -> str:
 
 def _slopes(study: StudyRecord) -> Iterator[Html]:
     yield paragraph(
-        "The slope is d log distance / d log N of a straight line through the medians over seeds, its interval a bootstrap "
-        "over seeds. Where the flow is smooth, theory has −½ for functions and for labelled particles; W2 between independent "
-        "samples is mostly sampling, with −1/D for particles of D > 4 parameters."
+        f"The slope is d log distance / d log N of a straight line through the medians over seeds, "
+        f"{_ends_about(study)}. Where the flow is smooth, theory has −½ for functions and for labelled particles; W2 between "
+        "independent samples is mostly sampling, with −1/D for particles of D > 4 parameters."
     )
     if len(study.times):
         rows = [Row(key, list(map(_slope, _last(study, key)))) for key in study.slopes]
-        caption = f"Slopes at step {study.times[-1]:g}, with their 95% intervals"
+        ends = f", each with its {study.slope_ends}" if study.slope_ends else ""
+        caption = f"Slopes at step {study.times[-1]:g}{ends}"
         yield table(caption, list(map(_label, study.pairs)), rows, "distance")
 
 

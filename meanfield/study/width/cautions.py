@@ -13,7 +13,7 @@ from meanfield.study.width.distances import TRANSPORTS
 from meanfield.study.width.held_out import HeldOut
 from meanfield.study.width.plan import WidthPlan
 from meanfield.study.width.record import StudyRecord
-from meanfield.study.width.statistics import medians
+from meanfield.study.width.statistics import LEAST_FOR_INTERVAL, medians
 
 SHARE = 0.05  # of a distance, what the reference's own error may make of it
 NEAR_FLOOR = 2.0
@@ -28,6 +28,11 @@ def cautions(plan: WidthPlan, record: StudyRecord, inputs: HeldOut) -> Iterator[
     yield from _floors(record)
     if plan.width.seeds == 1:
         yield "One seed: there is no interval, and no telling chance from width."
+    elif plan.width.seeds < LEAST_FOR_INTERVAL:
+        yield (
+            f"{plan.width.seeds} seeds are too few for intervals: beside the slopes stand the least and the largest of a seed, "
+            f"which say little of chance; {LEAST_FOR_INTERVAL} or more have 95% intervals."
+        )
     if len(plan.width.widths) == 1:
         yield "One width: there are no slopes."
     if not inputs.are_fresh:
@@ -133,7 +138,10 @@ def _not_converged(plan: WidthPlan, record: StudyRecord, name: str) -> Iterator[
     small = record.widths <= limit
     absent = ~np.isfinite(record.distances[name]) & np.isfinite(record.distances["sliced_w2"])
     if absent[:, small, :, -1].any():
-        yield f"{name} did not converge in {int(absent[:, small, :, -1].sum())} cases at the end, which are left out."
+        yield (
+            f"{name} did not converge, or not above its error, in {int(absent[:, small, :, -1].sum())} cases at the end, which "
+            "are left out."
+        )
     if (~small).any():
         widths = ", ".join(map(str, record.widths[~small]))
         yield f"No {name} at width {widths}: it takes too long beyond {limit} particles."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -205,7 +206,7 @@ def transports(
     }
     if time == plan.study.steps or n <= options.frequent_points:
         if n <= options.exact_points:
-            found["w2"] = transport.w2(x, y)
+            found["w2"] = transport.w2(x, y, max_bytes=sys.maxsize)  # `exact_points` is the limit
         if n <= options.sinkhorn_points:
             eps = 2 * sinkhorn.SHARE_OF_VARIANCE * spread or None
             found["sinkhorn"] = transport.w2(
@@ -213,10 +214,16 @@ def transports(
                 y,
                 method="sinkhorn",
                 regularization=eps,
+                max_bytes=sys.maxsize,
                 max_iterations=SINKHORN_ITERATIONS,
                 require_convergence=False,
             )
-    return {name: result.distance for name, result in found.items() if result.converged}
+    # a divergence within its error is not told from zero
+    return {
+        name: result.distance
+        for name, result in found.items()
+        if result.converged and not (name == "sinkhorn" and result.distance <= result.error != 0)
+    }
 
 
 # --- the floors ----------------------------------------------------------------------------------

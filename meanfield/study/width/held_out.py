@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from meanfield import _cifar10, tasks
 from meanfield.study.sections import Cifar10Task
 from meanfield.study.width.plan import WidthPlan
+from meanfield.study.width.record import NO_OTHERS
 
 DIGITS = 1797
 
@@ -42,7 +43,7 @@ def held_out(plan: WidthPlan, task: tasks.Task) -> HeldOut:
 
 def _training(task: tasks.Task, limit: int) -> HeldOut:
     inputs = task.inputs[:limit]
-    return HeldOut(inputs, f"{len(inputs)} training inputs, there are no others", False)
+    return HeldOut(inputs, f"{len(inputs)} training inputs, {NO_OTHERS}", False)
 
 
 def _digits(n: int, seed: int, task: tasks.Task, limit: int) -> HeldOut:

@@ -8,6 +8,10 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from meanfield.study.width.statistics import ends_of_slopes
+
+NO_OTHERS = "there are no others"  # of the note about inputs, where they are those of the training
+
 # name: (long name, units); of a process at width N from its reference at width M
 METRICS = {
     "coupled_rms": ("root mean square over particles of the distance to the reference's own", "1"),
@@ -16,7 +20,7 @@ METRICS = {
     "w2": ("Wasserstein-2 distance to an independent sample of the reference", "1"),
     "sliced_w2": ("sliced Wasserstein-2 distance to the reference", "1"),
     "sinkhorn": ("square root of the Sinkhorn divergence to the reference", "1"),
-    "function_distance": ("root mean square over held-out inputs of the outputs' difference", "1"),
+    "function_distance": ("root mean square over inputs of the outputs' difference", "1"),
     "free_energy_gap": ("distance of the free energies", "1"),
 }
 
@@ -40,8 +44,8 @@ class StudyRecord:
     distances : by `METRICS`, (p, w, s, t); NaN where there is none.
     floors : of metrics that sampling alone makes positive, (p, w, t): the distance of two independent samples of the reference,
     of N particles each.
-    slopes : by metric, (p, t, 3): d log distance / d log N of a straight line through the seeds' medians, and the two ends of
-    its 95% interval by a bootstrap over seeds, NaN with a single seed.
+    slopes : by metric, (p, t, 3): d log distance / d log N of a straight line through the seeds' medians, and two numbers beside
+    it, which `slope_ends` names: the 95% interval by a bootstrap over seeds, of few the range of their slopes, of one NaN.
     statuses : (w, s), of each run: complete, diverged, failed, or missing.
     warnings : what a reader must know before quoting a number.
     attributes : of the file: learning_rate, start ("nested" or "independent"), reference_width, created, versions_json, …
@@ -60,3 +64,13 @@ class StudyRecord:
     slopes: dict[str, NDArray[Any]]
     statuses: NDArray[Any]
     warnings: tuple[str, ...]
+
+    @property
+    def slope_ends(self) -> str:
+        """What the two numbers beside a slope are; empty where there are none."""
+        return ends_of_slopes(len(self.seeds))
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the inputs of the function distance were not trained on."""
+        return not str(self.attributes.get("held_out", NO_OTHERS)).endswith(NO_OTHERS)

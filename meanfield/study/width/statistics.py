@@ -1,4 +1,4 @@
-"""Slopes in a log-log plot, with bootstrap intervals over the seeds."""
+"""Slopes in a log-log plot, with bootstrap intervals over the seeds, or their range where they are few."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ from numpy.typing import NDArray
 
 RESAMPLES, RESAMPLING_SEED = 2000, 0
 INTERVAL = (2.5, 97.5)  # percentiles
+#: Of fewer seeds a percentile bootstrap is no interval: its ends are single seeds, and it may have the estimate on its edge.
+LEAST_FOR_INTERVAL = 6
 
 Array = NDArray[np.float64]
+
+
+def ends_of_slopes(seeds: int) -> str:
+    """What the two numbers beside a slope are, of so many seeds; empty where there are none."""
+    if seeds >= LEAST_FOR_INTERVAL:
+        return "95% interval"
+    return f"range of {seeds} seeds" if seeds > 1 else ""
 
 
 def slopes(widths: NDArray[Any], distances: Array) -> Array:
@@ -19,7 +28,8 @@ def slopes(widths: NDArray[Any], distances: Array) -> Array:
 
     m(N) = median_s d(N, s), the line is that of least squares through (log N, log m). The interval is that of a percentile
     bootstrap: 2,000 times, as many seeds are drawn with replacement, the same for all widths, as the runs of a seed share
-    particles. With one seed it is NaN. A percentile bootstrap of few seeds is on the narrow side.
+    particles. A percentile bootstrap of few seeds is on the narrow side; of fewer than six, the least and the largest slope of a
+    single seed stand in its place, which say nothing of chance, and with one seed NaN (`ends_of_slopes`).
 
     Parameters
     ----------
@@ -39,7 +49,13 @@ def slopes(widths: NDArray[Any], distances: Array) -> Array:
     for i in range(len(result)):
         at = usable[:, :, i]
         result[i, 0] = line(widths, medians(at))
-        if count > 1 and np.isfinite(result[i, 0]):
+        if count == 1 or not np.isfinite(result[i, 0]):
+            continue
+        if count < LEAST_FOR_INTERVAL:
+            of_seeds = line(widths, at)
+            if np.isfinite(of_seeds).any():
+                result[i, 1:] = np.nanmin(of_seeds), np.nanmax(of_seeds)
+        else:
             resampled = line(widths, medians(at[:, chosen]))
             result[i, 1:] = np.nanpercentile(resampled, INTERVAL)
     return result

@@ -7,7 +7,7 @@
         process[pair], reference[pair]                  whose distance to which process of the reference
         METRICS[pair, width, seed, time]                distances
         floor_<metric>[pair, width, time]               the same of two independent samples of the reference
-        slope_<metric>[pair, time, estimate]            d log distance / d log N with its 95% interval
+        slope_<metric>[pair, time, estimate]            d log distance / d log N with its 95% interval, or the range of few seeds
         status[width, seed]                             of the runs
         config                                          TOML of the run that was repeated
 """
@@ -32,6 +32,7 @@ from meanfield.study.reader import attributes_of
 from meanfield.study.whole_file import write_atomically
 from meanfield.study.width.plan import STUDY_NAME
 from meanfield.study.width.record import METRICS, Pair, StudyRecord
+from meanfield.study.width.statistics import LEAST_FOR_INTERVAL, ends_of_slopes
 
 SCHEMA, SCHEMA_VERSION = "meanfield-width-study", 1
 DIMS = ("pair", "width", "seed", "time")
@@ -114,6 +115,7 @@ def write_study(record: StudyRecord) -> None:
     content = io.BytesIO()
     with h5py.File(content, "w", libver=("v110", "v110"), track_order=True) as file:
         attributes = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **record.attributes}
+        attributes["slope_ends"] = record.slope_ends
         attributes["warnings_json"] = json.dumps(record.warnings, ensure_ascii=False)
         file.attrs.update({"Conventions": "CF-1.11", **attributes})
         file.create_dataset("config", data=record.config, dtype=h5py.string_dtype())
@@ -126,7 +128,8 @@ def write_study(record: StudyRecord) -> None:
         _variable(file, "status", ("width", "seed"), ("how the run ended", "1"), record.statuses)
         for name, about in METRICS.items():
             _variable(file, name, DIMS, about, record.distances[name])
-            slope = (f"d log {name} / d log width, with the ends of its 95% interval", "1")
+            ends = f", with the ends of its {record.slope_ends}" if record.slope_ends else ""
+            slope = (f"d log {name} / d log width{ends}", "1")
             _variable(file, f"slope_{name}", SLOPE_DIMS, slope, record.slopes[name])
         for name, floor in record.floors.items():
             about = (f"{name} of two independent samples of the reference", "1")
@@ -141,7 +144,7 @@ def _write_scales(file: h5py.File, record: StudyRecord) -> None:
         "width": (record.widths, ("number of particles", "1")),
         "seed": (record.seeds, ("seed of the study", "1")),
         "time": (record.times, TIME),
-        "estimate": (ESTIMATE, ("slope, and the ends of its interval", "1")),
+        "estimate": (ESTIMATE, (f"slope, and the ends of its {record.slope_ends}", "1")),
     }
     for name, (values, about) in scales.items():
         _variable(file, name, (), about, values)
@@ -214,6 +217,12 @@ def _record(path: Path, file: h5py.File) -> StudyRecord:
     attributes = attributes_of(file)
     pairs = zip(file["process"].asstr()[:], file["reference"].asstr()[:], strict=True)
     floors = [name.removeprefix("floor_") for name in file if name.startswith("floor_")]
+    slopes = {name: file[f"slope_{name}"][:] for name in METRICS}
+    if attributes.get("slope_ends") != ends_of_slopes(len(file["seed"])) and (
+        len(file["seed"]) < LEAST_FOR_INTERVAL
+    ):
+        for each in slopes.values():  # of version 0.1: bootstrap intervals of so few seeds
+            each[..., 1:] = np.nan
     return StudyRecord(
         path=path,
         config=file["config"].asstr()[()],
@@ -223,7 +232,7 @@ def _record(path: Path, file: h5py.File) -> StudyRecord:
         pairs=tuple(Pair(*pair) for pair in pairs),
         distances={name: file[name][:] for name in METRICS},
         floors={name: file[f"floor_{name}"][:] for name in floors},
-        slopes={name: file[f"slope_{name}"][:] for name in METRICS},
+        slopes=slopes,
         statuses=file["status"].asstr()[:],
         warnings=tuple(json.loads(attributes.pop("warnings_json"))),
         attributes=attributes,

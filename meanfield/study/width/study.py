@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,6 @@ from meanfield.study.interrupt import Interruption, Stopped, interruptible
 from meanfield.study.layout import OutputError
 from meanfield.study.problem import check
 from meanfield.study.result import Result
-from meanfield.study.schema import now
 from meanfield.study.whole_file import write_atomically
 from meanfield.study.width import cautions, runs
 from meanfield.study.width.costs import announcement, require_room
@@ -296,10 +296,12 @@ def _collect(kept: Measured, compared: list[Run]) -> StudyRecord:
     shape = p, len(widths), plan.width.seeds, len(times)
     distances = {name: np.full(shape, np.nan) for name in METRICS}
     statuses = np.full(shape[1:3], "missing", dtype=object)
+    created = []
     for run in compared:
         place = int(np.searchsorted(widths, run.width)), run.seed
         with Result.open(run.path(folder)) as result:
             statuses[place] = result.status
+            created.append(str(result.attributes["created"]))
         for name, values in (kept.load(run.name, run, plan.reference) or {}).items():
             distances[name][:, *place, :] = values
     floors = {name: np.full((p, len(widths), len(times)), np.nan) for name in TRANSPORTS}
@@ -309,6 +311,8 @@ def _collect(kept: Measured, compared: list[Run]) -> StudyRecord:
     inputs = Inputs(plan).held_out
     with Result.open(plan.reference.path(folder)) as reference:
         about = {"held_out": inputs.note, "reference_status": reference.status}
+        created.append(str(reference.attributes["created"]))
+    about["created"] = min(created, key=datetime.fromisoformat)  # when the first run started
     record = StudyRecord(
         path=folder / STUDY_NAME,
         attributes=_attributes(plan) | about,
@@ -338,4 +342,4 @@ def _slopes(plan: WidthPlan, distances: dict[str, np.ndarray]) -> dict[str, np.n
 
 def _attributes(plan: WidthPlan) -> dict[str, str | int | float]:
     about = {"start": plan.width.start, "reference_width": plan.width.reference_width}
-    return {"created": now(), **about, **file_attributes(plan.study)}
+    return {**about, **file_attributes(plan.study)}

@@ -14,7 +14,7 @@ from meanfield.study.width.statistics import medians
 
 def summarize_study(study: StudyRecord) -> dict[str, Any]:
     """Everything at the last time: medians over seeds, floors, slopes; None where there is none."""
-    about = {key: study.attributes[key] for key in ("start", "reference_width", "held_out")}
+    about = {key: study.attributes[key] for key in ("start", "reference_width")}
     pairs = [
         {"process": pair.process, "reference": pair.reference, "metrics": _metrics(study, i)}
         for i, pair in enumerate(study.pairs)
@@ -22,6 +22,8 @@ def summarize_study(study: StudyRecord) -> dict[str, Any]:
     return {
         "file": str(study.path),
         **about,
+        "inputs": study.attributes["held_out"],
+        "slope_ends": study.slope_ends,
         "widths": study.widths.tolist(),
         "seeds": len(study.seeds),
         "time": float(study.times[-1]),
@@ -52,7 +54,7 @@ def study_tables(study: StudyRecord) -> Iterator[tuple[str, Table]]:
         for width in summary["widths"]:
             table.add_column(f"N = {width}", justify="right")
         table.add_column("slope", justify="right")
-        table.add_column("95% interval", justify="right")
+        table.add_column(study.slope_ends, justify="right")
         for name, found in about["metrics"].items():
             interval = " to ".join(_cell(end, ".2f") for end in found["interval"])
             medians_ = [_cell(value) for value in found["median"]]

@@ -12,7 +12,7 @@ TIMES = np.array([0.0, 50.0, 100.0, 150.0])
 SLOPE, HALF_WIDTH = -0.5, 0.07
 
 
-def study(widths=(64, 256, 1024, 4096), seeds=5, slope=SLOPE, pairs=PAIRS, **changes):
+def study(widths=(64, 256, 1024, 4096), seeds=7, slope=SLOPE, pairs=PAIRS, **changes):
     """A study whose median of `w2` is 2·N^slope at the last time, three times that and so on for the other pairs."""
     widths, factors = np.array(widths), np.exp(0.2 * (np.arange(seeds) - (seeds - 1) / 2))
     law = np.einsum(

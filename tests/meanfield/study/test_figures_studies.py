@@ -101,6 +101,25 @@ def test_of_the_reference_s_own_width_nested_distances_are_not_drawn():
     assert np.all(np.isfinite(line(against_width(independent), LABEL).get_ydata()))
 
 
+@pytest.mark.parametrize(
+    ("seeds", "said"), [(3, "range of the slopes"), (5, "too few"), (6, "95%")]
+)
+def test_captions_call_an_interval_what_is_one(seeds, said):
+    for drawn in figures.study_figures(study(seeds=seeds)):
+        assert said in drawn.caption and ("95%" in drawn.caption) == (seeds >= 6)
+
+
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [("9 fresh inputs", "held-out inputs"), ("9 training inputs, there are no others", "training")],
+)
+def test_inputs_are_called_held_out_where_they_are(note, said):
+    made = study()
+    made = study(attributes=made.attributes | {"held_out": note})
+    drawn = {one.name: one for one in figures.study_figures(made)}
+    assert f"mean over {said}" in drawn["width_functions"].caption
+
+
 def test_a_single_seed_has_no_band_and_no_interval_and_says_so():
     made = study(seeds=1)
     ax = against_width(made)

@@ -44,9 +44,9 @@ def without_figures(monkeypatch):
 
 def test_it_says_what_was_studied(page):
     said = facts(page)
-    assert said["Widths N"] == "64, 256, 1024, 4096" and said["Seeds"] == "0, 1, 2, 3, 4"
+    assert said["Widths N"] == "64, 256, 1024, 4096" and said["Seeds"] == "0, 1, 2, 3, 4, 5, 6"
     assert said["Width of the reference"] == "16384" and said["Starts"] == "nested"
-    assert said["Learning rate η"] == "0.5" and said["Runs"] == "20 of 20 complete"
+    assert said["Learning rate η"] == "0.5" and said["Runs"] == "28 of 28 complete"
     assert said["Task"] == "npz; path d.npz"
     assert said["Network"] == "not recorded"  # its width is that of no run
     assert said["Processor"] == "P<i>" and said["Inputs of the function distance"].endswith(
@@ -56,14 +56,24 @@ def test_it_says_what_was_studied(page):
 
 
 def test_slopes_are_shown_with_their_intervals(page):
-    shown = table(page, "Slopes at step 150, with their 95% intervals")
+    shown = table(page, "Slopes at step 150, each with its 95% interval")
     assert len(shown) == 3
     for pair in shown.values():
         assert pair == dict.fromkeys(METRICS, f"{SLOPE:.2f} [-0.57, -0.43]")
     along = table(page, "Gradient descent to free energy flow of the reference")
     assert list(along["w2"]) == ["0", "50", "100", "150"]
     lead = words(page.find("body/header"))
-    assert "N-0.50, 95% interval of the exponent -0.57 to -0.43 (−½ is inside)" in lead
+    assert "N-0.50, 95% interval of the exponent -0.57 to -0.43" in lead and "inside" not in lead
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_few_seeds_have_a_range_and_no_interval(seeds, without_figures):
+    text = study_sections.report(study(seeds=seeds)).text
+    page = assert_sound(text)
+    lead = words(page.find("body/header"))
+    assert f"range of {seeds} seeds of the exponent -0.57 to -0.43, too few for an interval" in lead
+    table(page, f"Slopes at step 150, each with its range of {seeds} seeds")
+    assert "95%" not in text and "bootstrap" not in text and "−½ is" not in text
 
 
 def test_distances_are_medians_over_seeds_beside_their_floors(page):
@@ -109,7 +119,7 @@ def test_runs_that_are_missing_are_seen(without_figures):
 
 def test_one_seed_has_no_interval(without_figures):
     page = assert_sound(study_sections.report(study(seeds=1)).text)
-    shown = table(page, "Slopes at step 150, with their 95% intervals")
+    shown = table(page, "Slopes at step 150")
     assert set(shown["Gradient descent to gradient descent of the reference"].values()) == {"-0.50"}
     assert "without an interval" in words(page.find("body/header"))
     assert "least to largest" not in words(section(page, "Distances"))

@@ -91,5 +91,13 @@ def test_all_else_is_said_too(tiny):
     text = said(plan, record_of(plan, [4.0, 2.0], statuses=statuses))
     assert "Left out, diverged: the runs, or processes of them, at width 8 (seed 1)." in text
     assert "Left out, missing: the runs, or processes of them, at width 16 (seed 0)." in text
-    plan = tiny(reference_width=256, sinkhorn_points=16)
+    plan = tiny(reference_width=256, sinkhorn_points=16, seeds=6)
     assert said(plan, record_of(plan, [4.0, 4 / 2**0.5])) == ""
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5, 6])
+def test_seeds_that_are_too_few_for_an_interval_are_said(tiny, seeds):
+    plan = tiny(widths=(4, 16), reference_width=256, seeds=seeds)
+    text = said(plan, record_of(plan, [2.0, 1.0]))
+    assert ("One seed" in text) == (seeds == 1)
+    assert (f"{seeds} seeds are too few for intervals" in text) == (1 < seeds < 6)

@@ -34,7 +34,9 @@ def test_it_prints_distances_slopes_and_floors(tiny_study, at_home):
     lines = result.stdout.splitlines()
     title = "gradient descent to gradient descent of the reference, at 6: median over 2 seeds"
     assert lines[0].strip() == title
-    assert [word in lines[2] for word in ("N = 8", "N = 16", "slope", "95% interval")] == [True] * 4
+    assert [word in lines[2] for word in ("N = 8", "N = 16", "slope", "range of 2 seeds")] == [
+        True
+    ] * 4
     for row in (
         "coupled_rms",
         "w2",

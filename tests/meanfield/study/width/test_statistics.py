@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from meanfield.study.width.statistics import RESAMPLES, RESAMPLING_SEED, line, medians, slopes
+from meanfield.study.width.statistics import (
+    RESAMPLES,
+    RESAMPLING_SEED,
+    ends_of_slopes,
+    line,
+    medians,
+    slopes,
+)
 
 WIDTHS = np.array([16, 64, 256, 1024])
 
@@ -41,6 +48,30 @@ def test_what_is_missing_is_left_out():
     np.testing.assert_array_equal(
         medians(np.array([[np.nan, 2.0, 4.0], [np.nan] * 3])), [3, np.nan]
     )
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 4, 5])
+def test_few_seeds_have_the_range_of_their_slopes(seeds):
+    """And no interval: of three seeds the bootstrap's had the estimate on its edge."""
+    distances = WIDTHS[:, None] ** -0.5 * np.random.default_rng(seeds).lognormal(size=(4, seeds))
+    found = slopes(WIDTHS, distances[:, :, None])[0]
+    each = [plain_slope(WIDTHS, distances[:, s]) for s in range(seeds)]
+    expected = [plain_slope(WIDTHS, np.median(distances, axis=1)), min(each), max(each)]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert ends_of_slopes(seeds) == f"range of {seeds} seeds"
+
+
+def test_what_stands_beside_a_slope_is_named():
+    assert [ends_of_slopes(n) for n in (1, 6, 30)] == ["", "95% interval", "95% interval"]
+
+
+def test_seeds_without_two_widths_have_no_slope_of_their_own():
+    distances = np.full((4, 3, 1), np.nan)
+    distances[:2, 0, 0] = distances[2:, 1, 0] = 1.0
+    slope, lower, upper = slopes(WIDTHS, distances)[0]
+    assert (slope, lower, upper) == (0.0, 0.0, 0.0)
+    distances[1:3, :, 0] = np.nan
+    assert np.isnan(slopes(WIDTHS, distances)[0, 1:]).all()
 
 
 def test_one_seed_has_no_interval_and_one_width_no_slope():

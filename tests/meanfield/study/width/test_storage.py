@@ -1,3 +1,5 @@
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -44,6 +46,28 @@ def test_what_is_in_the_record(tiny_study):
     assert record.attributes["start"] == "nested" and record.attributes["reference_width"] == 64
     assert record.attributes["held_out"] == "20 fresh inputs"
     assert "width = 400" in record.config
+
+
+def test_what_version_0_1_called_an_interval_of_few_seeds_is_left_out(tiny_study, tmp_path):
+    record = read_study(tiny_study)
+    assert record.slope_ends == "range of 2 seeds" == record.attributes["slope_ends"]
+    assert np.isfinite(record.slopes["coupled_rms"][..., -1, 1:]).any()
+    path = shutil.copy(tiny_study / "study.h5", tmp_path)
+    with h5py.File(path, "a") as file:
+        del file.attrs["slope_ends"]
+    old = read_study(path)
+    for name, slopes in old.slopes.items():
+        assert np.isnan(slopes[..., 1:]).all()
+        np.testing.assert_array_equal(slopes[..., 0], record.slopes[name][..., 0])
+
+
+def test_it_was_created_when_its_first_run_was(tiny_study):
+    """As the report says under "Started"; not when its distances were known."""
+    created = []
+    for path in (*tiny_study.glob("reference/run.h5"), *tiny_study.glob("runs/*.h5")):
+        with h5py.File(path) as file:
+            created.append(file.attrs["created"])
+    assert len(created) == 5 and read_study(tiny_study).attributes["created"] == min(created)
 
 
 def test_xarray_opens_it_with_no_reader_of_ours(tiny_study):
