@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from meanfield._validation import check_choice, check_count, check_float_dtype
+from meanfield._validation import (
+    array,
+    choice,
+    count,
+    fitting,
+    flag,
+    float_dtype,
+    settle,
+)
 
 #: Activations by name: tanh; relu; gelu z Φ(z); erf; sigmoid 1/(1 + e^−z); softplus log(1 + e^z); sin; quadratic z².
 ACTIVATIONS = ("tanh", "relu", "gelu", "erf", "sigmoid", "softplus", "sin", "quadratic")
@@ -53,9 +61,14 @@ class TwoLayerNetwork:
     train_output: bool = True
 
     def __post_init__(self) -> None:
-        check_count("input_dim", self.input_dim)
-        check_count("output_dim", self.output_dim)
-        check_choice("activation", self.activation, ACTIVATIONS)
+        settle(
+            self,
+            input_dim=count("input_dim", self.input_dim),
+            output_dim=count("output_dim", self.output_dim),
+            activation=choice("activation", self.activation, ACTIVATIONS),
+            bias=flag("bias", self.bias),
+            train_output=flag("train_output", self.train_output),
+        )
         if not self.train_output and self.output_dim != 1:
             raise ValueError(
                 f"output_dim: {self.output_dim} came, 1 is needed where train_output=False"
@@ -64,7 +77,7 @@ class TwoLayerNetwork:
     @property
     def parameter_count(self) -> int:
         """D, the number of coordinates of a particle."""
-        return len(self.parameter_names)
+        return self.output_dim * self.train_output + self.input_dim + self.bias
 
     @property
     def parameter_names(self) -> list[str]:
@@ -90,14 +103,15 @@ class TwoLayerNetwork:
         ValueError
             For n_particles < 1, a negative seed, a dtype other than float64 and float32.
         """
-        check_count("n_particles", n_particles)
-        check_count("seed", seed, minimum=0)
+        n_particles, seed = count("n_particles", n_particles), count("seed", seed, 0)
+        dtype = float_dtype("dtype", dtype)
+        fitting("n_particles", n_particles, n_particles, self.parameter_count)
         draw = np.random.default_rng(seed).standard_normal((n_particles, self.parameter_count))
-        return draw.astype(check_float_dtype(dtype))
+        return draw.astype(dtype)
 
     def augment(self, inputs: ArrayLike, dtype: DTypeLike = "float64") -> NDArray[np.floating[Any]]:
         """Inputs (n, d) with, if the network has a bias, a last column of ones: the bias is the weight of a constant input."""
-        x = np.ascontiguousarray(inputs, dtype=dtype)
+        x = np.ascontiguousarray(array("inputs", inputs), dtype=float_dtype("dtype", dtype))
         if x.ndim != 2 or x.shape[1] != self.input_dim:
             raise ValueError(f"inputs: shape {x.shape} came, (n, {self.input_dim}) is needed")
         return np.column_stack([x, np.ones(len(x), x.dtype)]) if self.bias else x
@@ -119,8 +133,7 @@ class TwoLayerNetwork:
 
     def check_particles(self, name: str, value: ArrayLike) -> NDArray[np.floating[Any]]:
         """The array as contiguous particles (N, D), float64 unless it is float32; ValueError naming it where it is not."""
-        x = np.asarray(value)
-        x = np.ascontiguousarray(x, dtype=np.float32 if x.dtype == np.float32 else np.float64)
+        x = np.ascontiguousarray(array(name, value))
         if x.ndim != 2 or x.shape[1] != self.parameter_count or len(x) < 1:
             raise ValueError(
                 f"{name}: shape {x.shape} came, (N, {self.parameter_count}) with N ≥ 1 is needed"

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from meanfield import _evaluation
-from meanfield._validation import check_choice, check_float_dtype, check_nonnegative
+from meanfield._validation import array, choice, float_dtype, instance, probabilities, real
 from meanfield.losses import LOSSES
 from meanfield.networks import TwoLayerNetwork
 from meanfield.tasks import Task
 
 Array = NDArray[np.floating[Any]]
 
+_ORDER = "the order is Risk(network, task)"
 _WEIGHT_ROUNDING = 1e-6  # of the sum of weights that were stored in float32
 
 
@@ -61,13 +62,11 @@ class Risk:
         weight_decay: float = 0.0,
         dtype: DTypeLike = "float64",
     ) -> None:
-        check_choice("loss", loss, LOSSES)
-        check_nonnegative("weight_decay", weight_decay)
-        self.network = network
-        self.task = task
-        self.loss = loss
-        self.weight_decay = float(weight_decay)
-        self.dtype = check_float_dtype(dtype)
+        self.network = instance("network", network, TwoLayerNetwork, _ORDER)
+        self.task = instance("task", task, Task, _ORDER)
+        self.loss = choice("loss", loss, LOSSES)
+        self.weight_decay = real("weight_decay", weight_decay, least=0)
+        self.dtype = float_dtype("dtype", dtype)
         if task.inputs.shape[1] != network.input_dim:
             raise ValueError(
                 f"task: inputs of dimension {task.inputs.shape[1]} came, "
@@ -80,6 +79,12 @@ class Risk:
             )
         self._loss = LOSSES[loss]
         self._loss.check_targets(task.targets)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.network!r},\n    {self.task!r},\n    loss={self.loss!r}, "
+            f"weight_decay={self.weight_decay!r}, dtype={self.dtype.name!r})"
+        )
 
     @cached_property
     def _inputs(self) -> Array:
@@ -147,7 +152,9 @@ class Risk:
 
     def inner(self, u: ArrayLike, v: ArrayLike) -> float:
         """⟨u, v⟩ = (1/N) Σ_i u_i·v_i, summed in float64 and in one order whatever the number of threads or processes."""
-        u, v = np.asarray(u), np.asarray(v)
+        u, v = array("u", u), array("v", v)
+        if u.ndim != 2 or u.shape != v.shape or u.size == 0:
+            raise ValueError(f"u and v must have one shape (N, D), got {u.shape} and {v.shape}")
         sums = _evaluation.inner_sums(u, v, _evaluation.group_bounds(len(u)))
         return _evaluation.inner_of(sums, len(u))
 
@@ -188,7 +195,7 @@ class Risk:
         return derivative + self.dtype.type(self.weight_decay) * argument
 
     def _particles(self, name: str, value: ArrayLike) -> Array:
-        particles = np.asarray(value, dtype=self.dtype)
+        particles = array(name, value).astype(self.dtype, copy=False)
         # The kernels would be compiled anew for arrays that are read-only.
         return self.network.check_particles(
             name, particles if particles.flags.writeable else particles.copy()
@@ -203,13 +210,4 @@ class Risk:
     def _weights(self, value: ArrayLike | None, x: Array) -> NDArray[np.float64] | None:
         if value is None:
             return None
-        weights = np.asarray(value, dtype=np.float64)
-        if weights.shape != (len(x),):
-            raise ValueError(f"weights: shape {weights.shape} came, ({len(x)},) is needed, as of x")
-        total = float(weights.sum())
-        if not (np.all(weights >= 0) and abs(total - 1.0) <= _WEIGHT_ROUNDING):
-            raise ValueError(
-                f"weights: non-negative ones of sum 1 are needed, the least is {weights.min()!r}, "
-                f"the sum {total!r}"
-            )
-        return weights
+        return probabilities("weights", value, (len(x),), _WEIGHT_ROUNDING)

@@ -13,7 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from meanfield import _cifar10
 from meanfield._npz import read_arrays
-from meanfield._validation import check_choice, check_count, check_nonnegative
+from meanfield._validation import (
+    array,
+    choice,
+    count,
+    fitting,
+    flag,
+    instance,
+    real,
+    refusal,
+    the_path,
+)
 
 Target = Literal["parity", "classes"]
 
@@ -27,10 +37,10 @@ class Task:
 
     Parameters
     ----------
-    inputs : (n, d) array
+    inputs : (n, d) array or nested list
         One sample per row, dimensionless; copied to float64 and made read-only.
-    targets : (n, c) array
-        One target per row: real numbers, ±1 labels (c = 1) or one-hot classes; copied likewise.
+    targets : (n, c) or (n,) array or list
+        One target per row: real numbers, ±1 labels (c = 1) or one-hot classes; copied likewise, (n,) to (n, 1).
     name : str
         Where the samples come from, for figures and files.
 
@@ -43,11 +53,13 @@ class Task:
 
     inputs: NDArray[np.float64]
     targets: NDArray[np.float64]
-    name: str
+    name: str = "data"
 
     def __post_init__(self) -> None:
         inputs = _samples("inputs", self.inputs)
-        targets = _samples("targets", self.targets)
+        targets = _samples("targets", self.targets, one_column=True)
+        if not isinstance(self.name, str):
+            raise refusal("name", "a string", self.name)
         if len(inputs) != len(targets):
             raise ValueError(
                 f"inputs and targets have {len(inputs)} and {len(targets)} rows, "
@@ -55,6 +67,12 @@ class Task:
             )
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "targets", targets)
+
+    def __repr__(self) -> str:
+        return (
+            f"Task(name={self.name!r}, inputs={self.inputs.dtype}{list(self.inputs.shape)}, "
+            f"targets={self.targets.dtype}{list(self.targets.shape)})"
+        )
 
     @property
     def n(self) -> int:
@@ -119,12 +137,12 @@ def digits(
     """
     with np.load(_data_file("digits.npz"), allow_pickle=False) as archive:
         images, labels = archive["images"], archive["labels"]
-    check_count("n", n)
+    n = count("n", n)
     if n > len(images):
         raise ValueError(f"n: {n} came, there are {len(images)} digits")
-    check_choice("target", target, ("parity", "classes"))
-    _check_mean_square(mean_square)
-    check_count("seed", seed, minimum=0)
+    choice("target", target, ("parity", "classes"))
+    mean_square = _mean_square(mean_square)
+    seed = count("seed", seed, 0)
     chosen = np.random.default_rng(seed).permutation(len(images))[:n]
     images, labels = images[chosen], labels[chosen]
     pixels = images.reshape(n, -1).astype(np.float64)
@@ -178,15 +196,16 @@ def cifar10(
     ----------
     A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
     """
-    check_count("n", n)
-    check_count("seed", seed, minimum=0)
-    check_choice("target", target, ("one_hot", "sign"))
-    _check_mean_square(mean_square)
+    n, seed = count("n", n), count("seed", seed, 0)
+    choice("target", target, ("one_hot", "sign"))
+    mean_square = _mean_square(mean_square)
+    train = flag("train", train)
+    path = None if path is None else the_path("path", path)
     indices = _cifar10.class_indices(classes)
     if target == "sign" and len(indices) != 2:
         raise ValueError(f"target: 'sign' came, it needs exactly two classes, not {len(indices)}")
     images, labels = _cifar10.sample(path, n, indices, seed, train)
-    inputs = _cifar10.standardize(images, float(mean_square))
+    inputs = _cifar10.standardize(images, mean_square)
     one_hot = (labels[:, None] == np.array(indices)).astype(np.float64)
     targets = one_hot[:, :1] - one_hot[:, 1:] if target == "sign" else one_hot
     names = "all classes" if classes is None else ", ".join(_cifar10.CLASSES[i] for i in indices)
@@ -222,8 +241,9 @@ def label_noise(task: Task, fraction: float, seed: int = 0) -> Task:
     ValueError
         `fraction` is out of range, or the targets are neither ±1 nor one-hot.
     """
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction: {fraction!r} came, a number from 0 to 1 is needed")
+    instance("task", task, Task, "for instance tasks.digits()")
+    fraction = real("fraction", fraction, least=0, most=1)
+    seed = count("seed", seed, 0)
     rng = np.random.default_rng(seed)
     wrong = rng.choice(task.n, size=round(fraction * task.n), replace=False)
     targets = task.targets.copy()
@@ -279,10 +299,11 @@ def teacher_student(
     from meanfield.networks import TwoLayerNetwork
 
     sizes = {"n": n, "input_dim": input_dim, "teacher_width": teacher_width}
-    for argument, size in sizes.items():
-        check_count(argument, size)
-    check_nonnegative("noise", noise)
-    rng = np.random.default_rng(seed)
+    n, input_dim, teacher_width = (count(name, size) for name, size in sizes.items())
+    noise = real("noise", noise, least=0)
+    rng = np.random.default_rng(count("seed", seed, 0))
+    fitting("n", n, n, input_dim)
+    fitting("teacher_width", teacher_width, teacher_width, input_dim + 1)
     teacher = TwoLayerNetwork(input_dim, 1, activation=activation, bias=False)
     weights = rng.standard_normal((teacher_width, teacher.parameter_count))
     inputs = rng.standard_normal((n, input_dim)) / np.sqrt(input_dim)
@@ -302,46 +323,43 @@ def from_npz(path: str | Path) -> Task:
         objects (nothing is ever unpickled), it unpacks to more than 64 MiB and more than 100 times
         what it takes in the file, or `Task` refuses the arrays.
     """
-    path = Path(path)
+    path = the_path("path", path)
     try:
         arrays = read_arrays(path, ("inputs", "targets"))
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there is no such file") from error
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
-    if arrays["targets"].ndim == 1:
-        arrays["targets"] = arrays["targets"][:, None]
     try:
         return Task(**arrays, name=path.stem)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _check_mean_square(mean_square: float) -> None:
-    if not (np.isfinite(mean_square) and mean_square > 0):
-        raise ValueError(f"mean_square: {mean_square!r} came, a positive number is needed")
+def _mean_square(mean_square: object) -> float:
+    # beyond, sums of squares leave the range of numbers
+    return real("mean_square", mean_square, least=1e-300, most=1e300)
 
 
-def _samples(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    """A read-only float64 copy of a (rows, columns) array, or a ValueError that names it."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "buif":
-        raise ValueError(f"{name}: dtype {array.dtype} came, real numbers are needed")
-    if array.ndim != 2 or 0 in array.shape:
+def _samples(name: str, values: ArrayLike, one_column: bool = False) -> NDArray[np.float64]:
+    """A read-only float64 copy of a (rows, columns) array; of (rows,) too where that may be one column."""
+    given = array(name, values)
+    if one_column and given.ndim == 1:
+        given = given[:, None]
+    if given.ndim != 2 or given.size == 0:
         raise ValueError(
-            f"{name}: shape {array.shape} came, (samples, features) with one or more each is needed"
+            f"{name} must have shape (samples, features) with one or more each, got shape {given.shape}"
         )
-    with np.errstate(over="ignore"):  # of a wider type; it is refused below
-        array = np.array(array, dtype=np.float64, order="C")
-    bad = np.argwhere(~np.isfinite(array))
+    bad = np.argwhere(~np.isfinite(given))
     if len(bad):
         row, column = bad[0]
         raise ValueError(
-            f"{name}: {array[row, column]} at index ({row}, {column}), "
-            f"{len(bad)} of {array.size} values are not finite"
+            f"{name}: {given[row, column]} at index ({row}, {column}), "
+            f"{len(bad)} of {given.size} values are not finite"
         )
-    array.flags.writeable = False
-    return array
+    samples = np.array(given, dtype=np.float64, order="C")
+    samples.flags.writeable = False
+    return samples
 
 
 def _data_file(name: str) -> Path:

@@ -32,7 +32,7 @@ from solvers.self_stabilization import SelfStabilization
 from solvers.sharpness_flow import SharpnessFlow
 from solvers.solve import Observation, Solution, solve
 from solvers.spectrum import Eigenpairs, top_eigenpairs
-from solvers.stepping import State
+from solvers.state import State
 
 if TYPE_CHECKING:
     from solvers import transport

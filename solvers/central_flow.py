@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers._arguments import count, settle
 from solvers.complementarity import Complementarity, solve_complementarity
 from solvers.flow import SteppedFlow, check_learning_rate
 from solvers.integrators import SchemeError
@@ -82,11 +82,11 @@ class CentralFlow(SteppedFlow):
     default_dt: ClassVar[float] = 0.25
 
     def __post_init__(self) -> None:
-        check_learning_rate(self.learning_rate)
-        if not isinstance(self.max_modes, Integral) or self.max_modes < 1:
-            raise ValueError(
-                f"max_modes: {self.max_modes!r} came, an integer of at least 1 is needed"
-            )
+        settle(
+            self,
+            learning_rate=check_learning_rate(self.learning_rate),
+            max_modes=count("max_modes", self.max_modes),
+        )
 
     def start(self, objective: Any, x0: Array) -> Array:
         """(w, u_1, …, u_max_modes, sum of the eigenvectors known), shape (2 + max_modes, *x)."""
@@ -139,7 +139,7 @@ class CentralFlow(SteppedFlow):
             solution = solve_complementarity(
                 slack + products.reshape(k, k), 0.5 * operator.reshape(k, k, k, k)
             )
-        except ArithmeticError as error:
+        except (ArithmeticError, ValueError) as error:  # none, or of numbers that are not finite
             raise SchemeError(str(error)) from None
         return _Critical(vectors, watched, drift, turns, solution)
 

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers._arguments import array, finite_array
+from solvers._repr import compact_repr
+
 Matrix = NDArray[np.float64]
 
 
@@ -18,6 +21,8 @@ class Complementarity:
     x: Matrix
     y: Matrix
     residual: float
+
+    __repr__ = compact_repr
 
 
 def solve_complementarity(a: Matrix, operator: NDArray[np.float64]) -> Complementarity:
@@ -42,9 +47,18 @@ def solve_complementarity(a: Matrix, operator: NDArray[np.float64]) -> Complemen
 
     Raises
     ------
+    ValueError
+        For arrays that are not finite or not of these shapes.
     ArithmeticError
         There is no solution (𝒦 vanishes where A is negative), or the solver did not find it.
     """
+    a, operator = _checked("a", a), _checked("operator", operator)
+    if a.ndim != 2 or a.shape[0] != a.shape[1]:
+        raise ValueError(f"a must have shape (k, k), got shape {a.shape}")
+    if operator.shape != a.shape * 2:
+        raise ValueError(
+            f"operator must have shape {a.shape * 2}, as a asks for, got shape {operator.shape}"
+        )
     size = float(np.linalg.norm(a))
     if len(a) == 0 or np.linalg.eigvalsh(a)[0] >= 0.0:  # nothing needs holding
         return Complementarity(np.zeros_like(a), a, 0.0)
@@ -60,6 +74,13 @@ def solve_complementarity(a: Matrix, operator: NDArray[np.float64]) -> Complemen
     x, y = _positive_part(z), _positive_part(-z)
     misfit = unit_a + np.einsum("ijkl,kl->ij", unit_operator, x) - y
     return Complementarity(x * (size / strength), y * size, float(np.linalg.norm(misfit)))
+
+
+def _checked(name: str, value: object) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = array(name, value).astype(np.float64, copy=False)
+    if found.size:
+        finite_array(name, found)
+    return found
 
 
 def _positive_part(z: Matrix) -> Matrix:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from solvers._arguments import settle
 from solvers.endpoints import endpoint_gradients
 from solvers.flow import ContinuousFlow, check_learning_rate
 from solvers.free_energy import FreeEnergy
@@ -52,7 +53,7 @@ class EdgeFlow(ContinuousFlow):
     particlewise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_learning_rate(self.learning_rate)
+        settle(self, learning_rate=check_learning_rate(self.learning_rate))
 
     def start(self, objective: Any, x0: Array) -> Array:
         """(w, q, log m), shape (3, *x)."""
@@ -89,6 +90,9 @@ class EdgeFlow(ContinuousFlow):
 
     def fluctuation(self, step: int, state: Array) -> Array:
         return self._fluctuation(state)
+
+    def mirrored(self, state: Array) -> Array:
+        return np.stack([state[0], -state[1], state[2]])
 
     def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
         return FreeEnergy(objective, self.learning_rate).mean_loss(

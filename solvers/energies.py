@@ -10,15 +10,15 @@ Wasserstein gradient ∇E'[μ] not multiplied by the weight. A density has no me
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from solvers._arguments import function as checked_function
+from solvers._arguments import instance, probabilities, real
 from solvers.line import Float64
-from solvers.measures import check_positions, check_weights
+from solvers.measures import check_positions
 from solvers.scalar_field import ScalarField
 
 #: Pairs of particles in a block: a few MiB per array.
@@ -32,6 +32,14 @@ class Energy:
     def terms(self) -> tuple[Energy, ...]:
         """What it is a sum of."""
         return (self,)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._shown().items())
+        return f"{type(self).__name__}({shown})"
+
+    def _shown(self) -> dict[str, object]:
+        """What a repr shows."""
+        return vars(self)
 
     def __add__(self, other: object) -> Energy:
         if not isinstance(other, Energy):
@@ -60,11 +68,18 @@ class Sum(Energy):
     """Σ_k E_k."""
 
     def __init__(self, *terms: Energy) -> None:
-        self._terms = terms
+        if not terms:
+            raise ValueError("terms must be one energy or more, got none")
+        self._terms = tuple(
+            instance("terms", term, Energy, "for instance Potential(function)") for term in terms
+        )
 
     @property
     def terms(self) -> tuple[Energy, ...]:
         return self._terms
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, self.terms))
 
     def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
         return sum(term.value(x, weights) for term in self.terms)
@@ -88,6 +103,10 @@ class _OfFunction(Energy):
         hessian: Callable[[Float64], ArrayLike] | None = None,
     ) -> None:
         self.field = ScalarField(function, gradient, hessian)
+        self._given = {"function": function, "gradient": gradient, "hessian": hessian}
+
+    def _shown(self) -> dict[str, object]:
+        return {name: given for name, given in self._given.items() if given is not None}
 
 
 class Potential(_OfFunction):
@@ -102,18 +121,18 @@ class Potential(_OfFunction):
     """
 
     def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
-        x = check_positions("x", x)
-        return float(check_weights("weights", weights, (len(x),)) @ self.field.values(x))
+        x, p = _measure(x, weights)
+        return float(p @ self.field.values(x))
 
     def gradient(
         self, x: ArrayLike, weights: ArrayLike | None = None, at: ArrayLike | None = None
     ) -> Float64:
-        return self.field.gradients(check_positions("x", x if at is None else at))
+        x, _ = _measure(x, weights)
+        return self.field.gradients(x if at is None else _like("at", at, x))
 
     def hvp(self, x: ArrayLike, v: ArrayLike, weights: ArrayLike | None = None) -> Float64:
-        return np.einsum(
-            "nij,nj->ni", self.field.hessians(check_positions("x", x)), check_positions("v", v)
-        )
+        x, _ = _measure(x, weights)
+        return np.einsum("nij,nj->ni", self.field.hessians(x), _like("v", v, x, all_of_them=True))
 
 
 class Interaction(_OfFunction):
@@ -144,7 +163,7 @@ class Interaction(_OfFunction):
         self, x: ArrayLike, weights: ArrayLike | None = None, at: ArrayLike | None = None
     ) -> Float64:
         x, p = _measure(x, weights)
-        to = x if at is None else check_positions("at", at)
+        to = x if at is None else _like("at", at, x)
         blocks = []
         for k, pairs in _pairs(to, x):
             forces = np.where((pairs == 0).all(axis=1)[:, None], 0.0, self.field.gradients(pairs))
@@ -153,7 +172,7 @@ class Interaction(_OfFunction):
 
     def hvp(self, x: ArrayLike, v: ArrayLike, weights: ArrayLike | None = None) -> Float64:
         x, p = _measure(x, weights)
-        v = check_positions("v", v)
+        v = _like("v", v, x, all_of_them=True)
         blocks = []
         for (k, pairs), (_, relative) in zip(_pairs(x, x), _pairs(v, v), strict=True):
             curvature = self.field.hessians(pairs)
@@ -179,7 +198,7 @@ class Entropy(Energy):
     """
 
     def __init__(self, temperature: float = 1.0) -> None:
-        self.temperature = check_positive("temperature", temperature)
+        self.temperature = real("temperature", temperature, above=0)
 
 
 class PowerEntropy(Energy):
@@ -192,8 +211,8 @@ class PowerEntropy(Energy):
     """
 
     def __init__(self, exponent: float, coefficient: float = 1.0) -> None:
-        self.exponent = check_positive("exponent", exponent)
-        self.coefficient = check_positive("coefficient", coefficient)
+        self.exponent = real("exponent", exponent, above=0)
+        self.coefficient = real("coefficient", coefficient, above=0)
         if self.exponent == 1.0:
             raise ValueError(
                 "exponent: 1 came, a number above 0 but 1 is needed; Entropy is its limit"
@@ -216,19 +235,22 @@ class Functional(Energy):
         value: Callable[[Float64, Float64], float],
         first_variation: Callable[[Float64, Float64], ArrayLike],
     ) -> None:
-        self.of_masses, self.first_variation = value, first_variation
-
-
-def check_positive(name: str, value: object) -> float:
-    """A finite number above zero, as float."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 < float(value) < math.inf:
-        raise ValueError(f"{name}: {value!r} came, a finite number above 0 is needed")
-    return float(value)
+        self.of_masses = checked_function("value", value)
+        self.first_variation = checked_function("first_variation", first_variation)
 
 
 def _measure(x: ArrayLike, weights: ArrayLike | None) -> tuple[Float64, Float64]:
     x = check_positions("x", x)
-    return x, check_weights("weights", weights, (len(x),))
+    return x, probabilities("weights", weights, (len(x),))
+
+
+def _like(name: str, value: ArrayLike, x: Float64, all_of_them: bool = False) -> Float64:
+    """Points of the same dimension as x (N, D), (M, D), or as many of them."""
+    points = check_positions(name, value)
+    if points.shape[1] != x.shape[1] or (all_of_them and len(points) != len(x)):
+        needed = f"{x.shape}" if all_of_them else f"(M, {x.shape[1]})"
+        raise ValueError(f"{name} must have shape {needed}, as of x, got shape {points.shape}")
+    return points
 
 
 def _pairs(x: Float64, y: Float64) -> Iterator[tuple[NDArray[np.intp], Float64]]:

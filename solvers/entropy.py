@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 from scipy.special import digamma
 
+from solvers._arguments import array, finite_array, flag, probabilities, real, settle
 from solvers.objective import Array
 
 Float64 = NDArray[np.float64]
@@ -76,6 +76,9 @@ class SpacingEntropy:
     """
 
     independent_draws: bool = False
+
+    def __post_init__(self) -> None:
+        settle(self, independent_draws=flag("independent_draws", self.independent_draws))
 
     def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
         """Ent of the particles x (N, 1); ∞ where two coincide."""
@@ -159,10 +162,7 @@ class BlobEntropy:
     bandwidth: float
 
     def __post_init__(self) -> None:
-        if not isinstance(self.bandwidth, Real) or not 0 < float(self.bandwidth) < math.inf:
-            raise ValueError(
-                f"bandwidth: {self.bandwidth!r} came, a finite number above 0 is needed"
-            )
+        settle(self, bandwidth=real("bandwidth", self.bandwidth, above=0))
 
     def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
         """Ent_ε of the particles x (N, D)."""
@@ -279,18 +279,11 @@ def _check_apart(gaps: Float64) -> None:
 
 def _particles(x: ArrayLike, weights: ArrayLike | None) -> tuple[Float64, Float64]:
     """Positions (N, D) and weights (N,)."""
-    positions = np.asarray(x, dtype=np.float64)
+    positions = array("x", x).astype(np.float64, copy=False)
     if positions.ndim != 2 or positions.size == 0:
         raise ValueError(f"x: shape {positions.shape} came, (N, D) with N, D ≥ 1 is needed")
-    if not np.all(np.isfinite(positions)):
-        raise ValueError("x: it has positions that are not finite")
-    n = len(positions)
-    p = np.full(n, 1.0 / n) if weights is None else np.asarray(weights, dtype=np.float64)
-    if p.shape != (n,):
-        raise ValueError(f"weights: shape {p.shape} came, ({n},) is needed")
-    if not (np.all(p >= 0.0) and abs(float(p.sum()) - 1.0) <= 1e-9):
-        raise ValueError(f"weights: non-negative ones of sum 1 are needed, the sum is {p.sum()!r}")
-    return positions, p
+    finite_array("x", positions)
+    return positions, probabilities("weights", weights, (len(positions),))
 
 
 def _centered(x: ArrayLike, weights: ArrayLike | None) -> tuple[Float64, Float64]:
@@ -300,7 +293,7 @@ def _centered(x: ArrayLike, weights: ArrayLike | None) -> tuple[Float64, Float64
 
 
 def _direction(v: ArrayLike, shape: tuple[int, ...]) -> Float64:
-    direction = np.asarray(v, dtype=np.float64)
+    direction = finite_array("v", v).astype(np.float64, copy=False)
     if direction.shape != shape:
         raise ValueError(f"v: shape {direction.shape} came, {shape} is needed, as of x")
     return direction

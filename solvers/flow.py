@@ -6,24 +6,19 @@ the gradient flow), so every run can be compared with every other. Time counts i
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 
+from solvers._arguments import finite_array, real
 from solvers.integrators import RK4, Integrator
 from solvers.objective import Array, inner
 
 
 def check_learning_rate(learning_rate: object) -> float:
     """A finite number above zero, as float."""
-    if not isinstance(learning_rate, Real) or not 0 < float(learning_rate) < math.inf:
-        raise ValueError(
-            f"learning_rate: {learning_rate!r} came, a finite number above 0 is needed"
-        )
-    return float(learning_rate)
+    return real("learning_rate", learning_rate, above=0)
 
 
 class Flow(ABC):
@@ -60,6 +55,13 @@ class Flow(ABC):
     def iterate(self, step: int, state: Array) -> Array | None:
         """The iterate of gradient descent itself; None for its continuous models."""
         return None
+
+    def mirrored(self, state: Array) -> Array:
+        """The state with the sign of its fluctuation changed, as a start from an odd iterate x_k = w_k − u_k asks for.
+
+        The state itself where that sign has no meaning.
+        """
+        return state
 
     def fluctuation_trace(self, objective: Any, step: int, state: Array) -> float:
         """tr Σ = Σ_r ⟨u_r, u_r⟩ in the objective's inner product."""
@@ -158,11 +160,5 @@ class DiscreteFlow(Flow):
 
 
 def as_iterate(x0: Any) -> Array:
-    """x0 as a floating array (float32 stays), finite, of at least one entry."""
-    x = np.asarray(x0)
-    x = np.array(x, dtype=np.float32 if x.dtype == np.float32 else np.float64)
-    if x.size == 0:
-        raise ValueError("x0: an empty array came")
-    if not np.all(np.isfinite(x)):
-        raise ValueError("x0: it has entries that are not finite")
-    return x
+    """x0 as a floating array of its own (float32 stays), finite, of at least one entry."""
+    return finite_array("x0", x0).copy(order="K")

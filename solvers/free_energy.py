@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from solvers._arguments import array, choice, methods, settle
 from solvers.endpoints import endpoint_gradients
 from solvers.flow import check_learning_rate
 from solvers.objective import Array, hessian_product, inner, third, with_own_results
@@ -53,9 +54,12 @@ class FreeEnergy:
     closure: str = "endpoint"
 
     def __post_init__(self) -> None:
-        check_learning_rate(self.learning_rate)
-        if self.closure not in CLOSURES:
-            raise ValueError(f"closure: {self.closure!r} came, one of {CLOSURES} is allowed")
+        methods("objective", self.objective, ["value", "gradient"], "a free energy")
+        settle(
+            self,
+            learning_rate=check_learning_rate(self.learning_rate),
+            closure=choice("closure", self.closure, CLOSURES),
+        )
 
     @cached_property
     def _own(self) -> Any:
@@ -63,12 +67,15 @@ class FreeEnergy:
 
     def value(self, center: Array, fluctuation: Array) -> float:
         """F at w (*x) and u, (*x) or (r, *x)."""
+        center, fluctuation = array("center", center), array("fluctuation", fluctuation)
         trace = sum(inner(self.objective, u, u) for u in _stacked(center, fluctuation))
         return self.mean_loss(center, fluctuation) - trace / self.learning_rate
 
     def mean_loss(self, center: Array, fluctuation: Array) -> float:
         """F + tr Σ/η: the loss averaged over the oscillation, shapes as in `value`."""
-        e, us = self._own, _stacked(center, fluctuation)
+        e = self._own
+        center, fluctuation = array("center", center), array("fluctuation", fluctuation)
+        us = _stacked(center, fluctuation)
         if self.closure == "taylor":
             curvatures = sum(inner(e, u, e.hvp(center, u)) for u in us)
             return float(e.value(center)) + 0.5 * curvatures
@@ -77,6 +84,7 @@ class FreeEnergy:
 
     def gradient(self, center: Array, fluctuation: Array) -> tuple[Array, Array]:
         """(∂_w F, ∂_u F) in the objective's inner product, shaped like center and fluctuation."""
+        center, fluctuation = array("center", center), array("fluctuation", fluctuation)
         us = _stacked(center, fluctuation)
         pair = self._taylor_gradient if self.closure == "taylor" else self._endpoint_gradient
         d_center, curvature = pair(center, us)

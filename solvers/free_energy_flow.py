@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 
-from solvers.flow import ContinuousFlow
-from solvers.free_energy import FreeEnergy
+from solvers._arguments import choice, count, flag, real, refusal, settle
+from solvers.flow import ContinuousFlow, check_learning_rate
+from solvers.free_energy import CLOSURES, FreeEnergy
 from solvers.noise import spread_normal
 from solvers.objective import Array, inner, norm, peak
 from solvers.spectrum import top_eigenpairs
@@ -86,18 +86,16 @@ class FreeEnergyFlow(ContinuousFlow):
     particlewise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        FreeEnergy(None, self.learning_rate, self.closure)
-        if self.growth not in GROWTHS:
-            raise ValueError(f"growth: {self.growth!r} came, one of {GROWTHS} is allowed")
-        if not isinstance(self.rank, Integral) or self.rank < 1:
-            raise ValueError(f"rank: {self.rank!r} came, an integer of at least 1 is needed")
-        floor = self.fluctuation_floor
-        if floor != "rounding" and not (isinstance(floor, Real) and 0 <= floor < math.inf):
-            raise ValueError(
-                f"fluctuation_floor: {floor!r} came, 'rounding' or a finite number of at least 0 is needed"
-            )
-        if not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**128:
-            raise ValueError(f"seed must be an integer from 0 to 2**128 - 1, got {self.seed!r}")
+        settle(
+            self,
+            learning_rate=check_learning_rate(self.learning_rate),
+            closure=choice("closure", self.closure, CLOSURES),
+            growth=choice("growth", self.growth, GROWTHS),
+            rank=count("rank", self.rank),
+            fluctuation_floor=_check_floor(self.fluctuation_floor),
+            delay=flag("delay", self.delay),
+            seed=count("seed", self.seed, 0, 2**128 - 1),
+        )
         if self.delay and self.growth != "linear":
             raise ValueError(f"delay: it needs growth='linear', {self.growth!r} came")
 
@@ -153,6 +151,9 @@ class FreeEnergyFlow(ContinuousFlow):
     def fluctuation(self, step: int, state: Array) -> Array:
         return state[1] if self.rank == 1 else state[1:]
 
+    def mirrored(self, state: Array) -> Array:
+        return np.concatenate([state[:1], -state[1:]])
+
     def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
         energy = FreeEnergy(objective, self.learning_rate, self.closure)
         return energy.mean_loss(state[0], state[1:])
@@ -164,6 +165,15 @@ class FreeEnergyFlow(ContinuousFlow):
         _, vectors = top_eigenpairs(objective, x0, k=self.rank - 1)
         parts = [u.dtype.type(inner(objective, v, u)) * v for v in vectors]
         return [*parts, u - sum(parts)]
+
+
+def _check_floor(floor: object) -> float | str:
+    if isinstance(floor, str):
+        if floor != "rounding":
+            condition = "'rounding' or a finite number of at least 0"
+            raise refusal("fluctuation_floor", condition, floor)
+        return floor
+    return real("fluctuation_floor", floor, least=0)
 
 
 def _exact_growth_correction(objective: Any, u: Array, linear: Array) -> Array:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 
+from solvers._arguments import real, settle
 from solvers.flow import DiscreteFlow, check_learning_rate
 from solvers.objective import Array, norm
 
@@ -23,7 +23,7 @@ class _Descent(DiscreteFlow):
     particlewise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_learning_rate(self.learning_rate)
+        settle(self, learning_rate=check_learning_rate(self.learning_rate))
 
     @abstractmethod
     def _direction(self, objective: Any, x: Array) -> Array:
@@ -164,8 +164,7 @@ class SqrtLossGradientDescent(_WithoutFreeEnergy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.minimum, Real) or not math.isfinite(self.minimum):
-            raise ValueError(f"minimum: {self.minimum!r} came, a finite number is needed")
+        settle(self, minimum=real("minimum", self.minimum))
 
     def _direction(self, objective: Any, x: Array) -> Array:
         excess = float(objective.value(x)) - self.minimum

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from solvers._arguments import flag, settle
 from solvers.flow import ContinuousFlow, WithoutFluctuation, check_learning_rate
 from solvers.integrators import Adaptive, Integrator
 from solvers.objective import Array, inner
@@ -39,7 +40,11 @@ class GradientFlow(WithoutFluctuation, ContinuousFlow):
     particlewise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_learning_rate(self.learning_rate)
+        settle(
+            self,
+            learning_rate=check_learning_rate(self.learning_rate),
+            delay=flag("delay", self.delay),
+        )
 
     @property
     def default_integrator(self) -> Integrator:

@@ -8,8 +8,12 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from solvers._arguments import choice, count, real, refusal, settle
 from solvers._threads import one_blas_thread
 from solvers.objective import Array
+
+# The least that SciPy works with: a hundred times the rounding.
+_LEAST_RTOL = 100 * float(np.finfo(np.float64).eps)
 
 RightHandSide = Callable[[float, Array], Array]
 
@@ -95,7 +99,7 @@ class Adaptive:
     Raises
     ------
     ValueError
-        For tolerances outside 0 < rtol < 1, atol ≥ 0, max_steps ≥ 1.
+        For tolerances outside 2.3e-14 ≤ rtol < 1, atol ≥ 0, max_steps ≥ 1.
     FloatingPointError
         In use: when f is not finite, or the step size needed falls below the spacing of numbers.
     SchemeError
@@ -111,12 +115,12 @@ class Adaptive:
     entrywise: ClassVar[bool] = False  # the error of a step is a mean over all entries
 
     def __post_init__(self) -> None:
-        if not (0 < self.rtol < 1 and self.atol >= 0):
-            raise ValueError(
-                f"rtol, atol: {self.rtol!r}, {self.atol!r} came, 0 < rtol < 1 and atol ≥ 0 are needed"
-            )
-        if self.max_steps < 1:
-            raise ValueError(f"max_steps: {self.max_steps!r} came, at least 1 is needed")
+        settle(
+            self,
+            rtol=real("rtol", self.rtol, least=_LEAST_RTOL, below=1),
+            atol=real("atol", self.atol, least=0),
+            max_steps=count("max_steps", self.max_steps),
+        )
 
     def advance(self, f: RightHandSide, t: float, y: Array, dt: float) -> Array:
         """y(t + dt), by as many inner steps as the tolerance takes.
@@ -138,10 +142,43 @@ class Adaptive:
                 raise SchemeError(
                     f"{self.max_steps} inner steps did not cover one iteration: the flow is too stiff there"
                 )
-        if solver.status == "failed":
+        status, result = solver.status, solver.y.astype(y.dtype, copy=False)
+        vars(
+            solver
+        ).clear()  # it refers to itself: its stages, a dozen arrays, would stay until they are collected
+        if status == "failed":
             raise FloatingPointError(message)
-        result: Array = solver.y.astype(y.dtype, copy=False)
         return result
+
+
+#: What configurations and ``solve`` call the schemes.
+INTEGRATORS: dict[str, Callable[..., Integrator]] = {
+    "euler": Euler,
+    "midpoint": Midpoint,
+    "rk4": RK4,
+    "adaptive": Adaptive,
+}
+
+
+def as_integrator(value: object) -> Integrator:
+    """A scheme in time, given as such or by name.
+
+    Raises
+    ------
+    ValueError
+        For another name, and for an object that is no scheme.
+    """
+    if isinstance(value, str):
+        return INTEGRATORS[choice("integrator", value, INTEGRATORS)]()
+    if isinstance(value, type):
+        raise refusal("integrator", "an object", value, f"call the class: {value.__name__}()")
+    scheme: Any = value
+    missing = [name for name in ("default_dt", "entrywise") if not hasattr(value, name)]
+    if missing or not callable(getattr(value, "advance", None)):
+        names = ", ".join(INTEGRATORS)
+        raise refusal("integrator", f"an Integrator, for instance RK4(), or one of {names}", value)
+    result: Integrator = scheme
+    return result
 
 
 def _finite(f: RightHandSide) -> RightHandSide:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
+from solvers._arguments import count, finite_array, methods, real, settle
 from solvers.entropy import BlobEntropy, Entropy, SpacingEntropy, reference_bandwidth
 from solvers.flow import DiscreteFlow, WithoutFluctuation, check_learning_rate
 from solvers.noise import standard_normal
@@ -62,14 +61,15 @@ class Langevin(WithoutFluctuation, DiscreteFlow):
     entropy: Entropy | None = None
 
     def __post_init__(self) -> None:
-        check_learning_rate(self.learning_rate)
-        _check_temperature(self.temperature)
-        _check_integer("seed", self.seed, 0, 2**128)
-        _check_integer("steps_per_iteration", self.steps_per_iteration, 1, 2**32)
-        if self.entropy is not None and not callable(getattr(self.entropy, "value", None)):
-            raise ValueError(
-                f"entropy: {self.entropy!r} came, an estimator with a method value(x), or None, is needed"
-            )
+        settle(
+            self,
+            learning_rate=check_learning_rate(self.learning_rate),
+            temperature=real("temperature", self.temperature, least=0),
+            seed=count("seed", self.seed, 0, 2**128 - 1),
+            steps_per_iteration=count("steps_per_iteration", self.steps_per_iteration, 1, 2**32),
+        )
+        if self.entropy is not None:
+            methods("entropy", self.entropy, ["value"], "Langevin")
 
     def start(self, objective: Any, x0: Array) -> Array:
         return x0
@@ -121,25 +121,15 @@ def mean_field_langevin_free_energy(
     ValueError
         For a temperature that is not a finite number of at least zero, or particles that the estimator refuses.
     """
-    _check_temperature(temperature)
+    temperature = real("temperature", temperature, least=0)
+    x = finite_array("x", x)
+    methods("objective", objective, ["value"], "mean_field_langevin_free_energy")
+    if entropy is not None:
+        methods("entropy", entropy, ["value"], "mean_field_langevin_free_energy")
     value = float(objective.value(x))
     if temperature == 0.0:
         return value
     if entropy is None:
-        line = np.ndim(x) == 2 and np.shape(x)[1] == 1
+        line = x.ndim == 2 and x.shape[1] == 1
         entropy = SpacingEntropy(True) if line else BlobEntropy(reference_bandwidth(x))
     return value + temperature * entropy.value(x)
-
-
-def _check_temperature(temperature: object) -> None:
-    if not isinstance(temperature, Real) or not 0 <= float(temperature) < math.inf:
-        raise ValueError(f"temperature: {temperature!r} came, a finite number ≥ 0 is needed")
-
-
-def _check_integer(name: str, value: object, lowest: int, end: int) -> None:
-    if isinstance(value, bool) or not (
-        isinstance(value, int | np.integer) and lowest <= int(value) < end
-    ):
-        raise ValueError(
-            f"{name}: {value!r} came, an integer of at least {lowest}, below 2^{end.bit_length() - 1}, is needed"
-        )

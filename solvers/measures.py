@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from solvers._arguments import array, count, finite_array, probabilities, refusal
+from solvers._arguments import function as checked_function
+from solvers._repr import compact_repr
 from solvers.line import Float64, Pieces, integral, quantile
+
+_MOST_NODES = 1000  # of a quadrature: the next computes them for minutes
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -31,10 +35,12 @@ class Particles:
     positions: Float64
     weights: Float64
 
+    __repr__ = compact_repr
+
     def __init__(self, positions: ArrayLike, weights: ArrayLike | None = None) -> None:
         x = check_positions("positions", positions)
         object.__setattr__(self, "positions", x)
-        object.__setattr__(self, "weights", check_weights("weights", weights, (len(x),)))
+        object.__setattr__(self, "weights", probabilities("weights", weights, (len(x),)))
 
     @property
     def dimension(self) -> int:
@@ -78,11 +84,13 @@ class Grid:
     edges: tuple[Float64, ...]
     masses: Float64
 
+    __repr__ = compact_repr
+
     def __init__(self, edges: ArrayLike | tuple[ArrayLike, ...], masses: ArrayLike) -> None:
         axes = _check_edges(edges)
         shape = tuple(len(axis) - 1 for axis in axes)
         object.__setattr__(self, "edges", axes)
-        object.__setattr__(self, "masses", check_weights("masses", masses, shape))
+        object.__setattr__(self, "masses", probabilities("masses", masses, shape))
 
     @classmethod
     def from_density(
@@ -107,13 +115,13 @@ class Grid:
             As the grid does; for a density that is negative, not finite or zero at every node, or of another shape.
         """
         axes = _check_edges(edges)
-        if not isinstance(nodes, Integral) or nodes < 1:
-            raise ValueError(f"nodes: {nodes!r} came, an integer of at least 1 is needed")
-        s, w = unit_gauss(int(nodes))
+        nodes = count("nodes", nodes, 1, _MOST_NODES)
+        checked_function("function", function)
+        s, w = unit_gauss(nodes)
         points = [(axis[:-1, None] + s * np.diff(axis)[:, None]).ravel() for axis in axes]
         weights = [(w * np.diff(axis)[:, None]).ravel() for axis in axes]
         mesh = np.stack(np.meshgrid(*points, indexing="ij"), axis=-1)
-        density = np.asarray(function(mesh.reshape(-1, len(axes))), dtype=np.float64)
+        density = array("function", function(mesh.reshape(-1, len(axes)))).astype(np.float64)
         if density.shape != (mesh.size // len(axes),):
             raise ValueError(
                 f"function: shape {density.shape} came for {mesh.size // len(axes)} points, one value each is needed"
@@ -122,7 +130,7 @@ class Grid:
             raise ValueError("function: a density that is finite, ≥ 0 and not zero is needed")
         masses = density.reshape(mesh.shape[:-1])
         for k, weight in enumerate(weights):
-            split = (*masses.shape[:k], -1, int(nodes), *masses.shape[k + 1 :])
+            split = (*masses.shape[:k], -1, nodes, *masses.shape[k + 1 :])
             along = np.expand_dims(weight, tuple(range(1, masses.ndim - k)))
             masses = (masses * along).reshape(split).sum(axis=k + 1)
         return cls(axes, masses / masses.sum())
@@ -197,12 +205,12 @@ class Quantiles:
 
     values: Float64
 
+    __repr__ = compact_repr
+
     def __init__(self, values: ArrayLike) -> None:
-        q = np.array(values, dtype=np.float64)
+        q = finite_array("values", values).astype(np.float64)
         if q.ndim != 1 or len(q) < 2:
             raise ValueError(f"values: shape {q.shape} came, (n + 1,) with n ≥ 1 is needed")
-        if not np.all(np.isfinite(q)):
-            raise ValueError("values: it has values that are not finite")
         if np.any(np.diff(q) < 0):
             i = int(np.argmin(np.diff(q)))
             raise ValueError(
@@ -222,9 +230,10 @@ class Quantiles:
         ValueError
             For a measure that is not on the line, or cells below one.
         """
-        if not isinstance(cells, Integral) or cells < 1:
-            raise ValueError(f"cells: {cells!r} came, an integer of at least 1 is needed")
-        whole, n = measure.pieces(), int(cells)
+        n = count("cells", cells)
+        if not isinstance(measure, Measure):
+            raise refusal("measure", "a Particles, Grid or Quantiles", measure)
+        whole = measure.pieces()
         if n == 1:
             return cls(quantile(whole, [0.0, 1.0]))
         inner = quantile(whole, np.arange(1, n) / n)
@@ -270,32 +279,21 @@ def unit_gauss(nodes: int) -> tuple[Float64, Float64]:
 
 def check_positions(name: str, value: ArrayLike) -> Float64:
     """Finite positions as (n, D), n, D ≥ 1; (n,) is taken for (n, 1)."""
-    x = np.array(value, dtype=np.float64)
+    x = np.array(array(name, value), dtype=np.float64)
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or x.size == 0:
         raise ValueError(f"{name}: shape {x.shape} came, (n, D) with n, D ≥ 1 is needed")
-    if not np.all(np.isfinite(x)):
-        raise ValueError(f"{name}: it has positions that are not finite")
+    finite_array(name, x)
     return x
-
-
-def check_weights(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> Float64:
-    """Non-negative weights of sum one (to 1e-9, then to rounding); equal ones for None."""
-    if value is None:
-        return np.full(shape, 1.0 / np.prod(shape))
-    weights = np.array(value, dtype=np.float64)
-    if weights.shape != shape:
-        raise ValueError(f"{name}: shape {weights.shape} came, {shape} is needed")
-    total = weights.sum()
-    if not (np.all(weights >= 0) and abs(total - 1.0) <= 1e-9):
-        raise ValueError(f"{name}: non-negative weights of sum 1 are needed, the sum is {total!r}")
-    return weights / total
 
 
 def _check_edges(edges: ArrayLike | tuple[ArrayLike, ...]) -> tuple[Float64, ...]:
     """One increasing array per axis, of one axis or two."""
-    several = isinstance(edges, tuple | list) and np.ndim(edges[0] if edges else 0) == 1
-    axes = tuple(np.array(axis, dtype=np.float64) for axis in (edges if several else (edges,)))  # type: ignore[union-attr]
+    several = isinstance(edges, tuple | list) and len(edges) > 0 and _has_axes(edges[0])
+    axes = tuple(
+        array("edges", axis).astype(np.float64)
+        for axis in (edges if several else (edges,))  # type: ignore[union-attr]
+    )
     for k, axis in enumerate(axes):
         if axis.ndim != 1 or len(axis) < 2:
             raise ValueError(
@@ -310,6 +308,12 @@ def _check_edges(edges: ArrayLike | tuple[ArrayLike, ...]) -> tuple[Float64, ...
             f"{8 * cells / 2**30:.3g} GiB for the masses alone; use Particles in its place"
         )
     return axes
+
+
+def _has_axes(value: object) -> bool:
+    return not isinstance(value, str | bytes) and (
+        isinstance(value, Sequence) or getattr(value, "ndim", 0) > 0
+    )
 
 
 def _check_line(dimension: int) -> None:

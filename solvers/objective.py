@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers._arguments import methods, shown
+
 Array = NDArray[np.floating[Any]]
 
 
@@ -42,17 +44,12 @@ def check_objective(objective: Any, x: Array, needs: tuple[str, ...], flow: str)
         Where a method is missing, writes to its arguments, shapes disagree, or two random vectors show that the Hessian is not
         symmetric.
     """
+    methods("objective", objective, needs, flow)
+    check_number("value", objective.value(x))
     kept = x.copy()
-    for name in needs:
-        if not callable(getattr(objective, name, None)):
-            raise ValueError(
-                f"objective: {flow} needs {name}, which {type(objective).__name__} does not have"
-            )
     objective = with_own_results(objective)
-    gradient: Array = objective.gradient(x)
+    gradient = check_like("gradient", objective.gradient(x), x)
     _check_unchanged(x, kept)
-    if gradient.shape != x.shape:
-        raise ValueError(f"objective: its gradient has shape {gradient.shape}, x has {x.shape}")
     if "hvp" in needs:
         _check_hessian(objective, x)
     return gradient
@@ -65,14 +62,36 @@ def _check_unchanged(x: Array, kept: Array) -> None:
         )
 
 
+def check_number(method: str, value: object) -> float:
+    """What an objective's method returned as a number, which it must be."""
+    if np.ndim(value) == 0:  # type: ignore[arg-type]
+        try:
+            return float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            pass
+    raise ValueError(f"objective.{method} must return a number, got {shown(value)}")
+
+
+def check_like(method: str, value: object, x: Array) -> Array:
+    """What an objective's method returned as an array like x, which it must be."""
+    found: Array = np.asarray(value)
+    if found.dtype.kind not in "fiu":
+        raise ValueError(
+            f"objective.{method} must return real numbers in an array like x, {x.shape}, got {shown(value)}"
+        )
+    if found.shape != x.shape:
+        raise ValueError(
+            f"objective.{method} must return an array like x, {x.shape}, got shape {found.shape}"
+        )
+    return found
+
+
 def _check_hessian(objective: Any, x: Array) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, *x.shape)).astype(x.dtype)
     kept = x.copy()
-    images = objective.hvp(x, a), objective.hvp(x, b)
+    images = [check_like("hvp", objective.hvp(x, v), x) for v in (a, b)]
     _check_unchanged(x, kept)
-    if any(np.shape(image) != x.shape for image in images):
-        raise ValueError(f"objective: its hvp has shape {np.shape(images[0])}, x has {x.shape}")
     # A Hessian by differences of gradients is symmetric to √eps only.
     scale = norm(objective, a) * norm(objective, images[1]) + norm(objective, b) * norm(
         objective, images[0]

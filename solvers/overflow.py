@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from solvers.objective import all_finite
-from solvers.stepping import Advance, State
+from solvers.state import State
+from solvers.stepping import Advance
 
 # A divergence keeps growing; what only passed through a large number has come back after so many steps.
 _PROBED_STEPS = 10

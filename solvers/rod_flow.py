@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 
+from solvers._arguments import count, settle
 from solvers.endpoints import endpoint_gradients
 from solvers.flow import SteppedFlow, check_learning_rate
 from solvers.free_energy import FreeEnergy
@@ -54,9 +54,11 @@ class RodFlow(SteppedFlow):
     default_dt: ClassVar[float] = 0.25
 
     def __post_init__(self) -> None:
-        check_learning_rate(self.learning_rate)
-        if not isinstance(self.rank, Integral) or self.rank < 1:
-            raise ValueError(f"rank: {self.rank!r} came, an integer of at least 1 is needed")
+        settle(
+            self,
+            learning_rate=check_learning_rate(self.learning_rate),
+            rank=count("rank", self.rank),
+        )
 
     def start(self, objective: Any, x0: Array) -> Array:
         """The center and the factors of Σ, largest first, shape (1 + r, *x) with r = min(rank, x.size)."""
@@ -77,6 +79,9 @@ class RodFlow(SteppedFlow):
 
     def fluctuation_trace(self, objective: Any, step: int, state: Array) -> float:
         return sum(inner(objective, s, s) for s in state[1:])
+
+    def mirrored(self, state: Array) -> Array:
+        return np.concatenate([state[:1], -state[1:]])
 
     def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
         return FreeEnergy(objective, self.learning_rate).mean_loss(state[0], state[1])

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from solvers._arguments import array
+from solvers._arguments import function as checked_function
 from solvers.line import Float64
 
 #: Fourth-order central difference: f'(x) = Σ c_k f(x + k h)/h.
@@ -36,7 +38,11 @@ class ScalarField:
         gradient: Callable[[Float64], ArrayLike] | None = None,
         hessian: Callable[[Float64], ArrayLike] | None = None,
     ) -> None:
-        self._function, self._gradient, self._hessian = function, gradient, hessian
+        for name, given in (("gradient", gradient), ("hessian", hessian)):
+            if given is not None:
+                checked_function(name, given)
+        self._function = checked_function("function", function)
+        self._gradient, self._hessian = gradient, hessian
 
     def values(self, points: Float64) -> Float64:
         """V (M,) at points (M, D)."""
@@ -60,7 +66,7 @@ def _evaluated(
     name: str, function: Callable[[Float64], ArrayLike], points: Float64, shape: tuple[int, ...]
 ) -> Float64:
     with np.errstate(divide="ignore", invalid="ignore"):  # a kernel may be singular at 0
-        result = np.asarray(function(points), dtype=np.float64)
+        result = array(name, function(points)).astype(np.float64, copy=False)
     if result.shape != shape:
         raise ValueError(f"{name}: it returned shape {result.shape}, {shape} is needed")
     return result

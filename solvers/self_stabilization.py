@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers._arguments import count, finite_array, settle
 from solvers.central_flow import turns_of
 from solvers.flow import ContinuousFlow, check_learning_rate
 from solvers.objective import Array, check_objective, inner, with_own_results
@@ -44,7 +44,7 @@ class SelfStabilization(ContinuousFlow):
     turns: Array = field(repr=False)  #: Ψ, the part of ∇³E(x̄)[v_i, v_j] across V, (k, k, *x)
 
     def __post_init__(self) -> None:
-        check_learning_rate(self.learning_rate)
+        settle(self, learning_rate=check_learning_rate(self.learning_rate))
 
     @classmethod
     def from_objective(
@@ -57,14 +57,14 @@ class SelfStabilization(ContinuousFlow):
         ValueError
             For modes outside 1 … x.size − 1, an objective without hvp, or eigenpairs that were not found.
         """
-        x = np.array(x, dtype=np.result_type(x, np.float32))
-        if not isinstance(modes, Integral) or not 1 <= modes < x.size:
-            raise ValueError(
-                f"modes: {modes!r} came, an integer from 1 to x.size − 1 = {x.size - 1} is needed"
-            )
+        x = finite_array("x", x).copy()
+        learning_rate = check_learning_rate(learning_rate)
+        modes = count("modes", modes)
+        if modes >= x.size:
+            raise ValueError(f"modes must be below x.size = {x.size}, got {modes}")
         gradient = check_objective(objective, x, ("value", "gradient", "hvp"), cls.__name__)
         objective = with_own_results(objective)
-        pairs = top_eigenpairs(objective, x, int(modes))
+        pairs = top_eigenpairs(objective, x, modes)
         if not pairs.converged:
             raise ValueError("x: the top eigenpairs of the Hessian there were not found")
         v = pairs.vectors
@@ -114,6 +114,9 @@ class SelfStabilization(ContinuousFlow):
 
     def fluctuation(self, step: int, state: Array) -> Array:
         return state[1]
+
+    def mirrored(self, state: Array) -> Array:
+        return np.concatenate([state[:1], -state[1:]])
 
     def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
         """F + tr Σ/η of the model."""

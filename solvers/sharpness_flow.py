@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from solvers._arguments import choice, settle
 from solvers.flow import ContinuousFlow, WithoutFluctuation, check_learning_rate
 from solvers.integrators import Adaptive, Euler, Integrator, SchemeError
 from solvers.objective import Array, inner, norm, third
@@ -58,9 +59,11 @@ class SharpnessFlow(WithoutFluctuation, ContinuousFlow):
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
 
     def __post_init__(self) -> None:
-        check_learning_rate(self.learning_rate)
-        if self.law not in LAWS:
-            raise ValueError(f"law: {self.law!r} came, one of {LAWS} is allowed")
+        settle(
+            self,
+            learning_rate=check_learning_rate(self.learning_rate),
+            law=choice("law", self.law, LAWS),
+        )
 
     @property
     def default_integrator(self) -> Integrator:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers._arguments import count, flag
+from solvers._arguments import function as checked_function
+from solvers._repr import described
 from solvers.flow import Flow
 from solvers.integrators import Integrator, SchemeError
 from solvers.objective import Array, all_finite, inner, with_own_results
 from solvers.overflow import overflow_reason
 from solvers.progress import Progress, progress_bar
-from solvers.stepping import Advance, State, leap, start, stepper
+from solvers.recording import Recorder
+from solvers.state import State, resume, start
+from solvers.stepping import Advance, leap, stepper, stride
 
 # From here on steps are worth seconds of compilation, where there is something to compile.
 _MANY_STEPS = 50_000
@@ -35,6 +39,9 @@ class Observation:
             state, values=_read_only(state.values), history=_read_only(state.history)
         )
         self._values = state.values  # objectives need not take arrays that are read-only
+
+    def __repr__(self) -> str:
+        return described("Observation", [("flow", self.flow), ("step", self.step)])
 
     @property
     def step(self) -> int:
@@ -116,8 +123,8 @@ def _read_only(array: Any) -> Any:
 class Solution:
     """What `solve` returns. Arrays have the saved times as first axis.
 
-    status : "complete", "diverged" (stopped at the first non-finite value), "failed" (the scheme in time could not go on) or
-    "interrupted" (Ctrl-C); message says at which step.
+    status : "complete", "diverged" (stopped at the first state that is not finite; or all states are, not all losses), "failed"
+    (the scheme in time could not go on, or memory ran out) or "interrupted" (Ctrl-C); message says at which step.
     """
 
     times: NDArray[np.float64]
@@ -131,9 +138,14 @@ class Solution:
     iterates: Array | None  #: (s, *x), gradient descent only
     status: str
     message: str
-    state: State = field(
-        repr=False
-    )  #: to go on from: ``solve(flow, objective, solution.state, …)``
+    #: to go on from: ``solve(flow, objective, solution.state, …)``
+    state: State = field(repr=False)
+
+    def __repr__(self) -> str:
+        """Status and message first, the arrays by their shapes."""
+        names = ("status", "message", *(f.name for f in fields(self) if f.repr))
+        shown = {name: getattr(self, name) for name in names}
+        return described("Solution", shown.items())
 
 
 def solve(
@@ -143,7 +155,7 @@ def solve(
     steps: int = 1000,
     save_every: int = 1,
     dt: float | None = None,
-    integrator: Integrator | None = None,
+    integrator: Integrator | str | None = None,
     progress: bool | Progress = False,
     observe: Callable[[Observation], None] | None = None,
 ) -> Solution:
@@ -156,7 +168,11 @@ def solve(
     objective : Objective
         What it moves on.
     x0 : array or State
-        The iterate to start from, or a ``Solution.state`` to go on from; steps are then counted from there.
+        The iterate to start from, or a ``Solution.state`` to go on from; steps are then counted from there. A state of this
+        very flow, of the same parameters, goes on bit for bit. Of another one it stands for its iterate x_k = w + (−1)^k u,
+        from which this flow starts as from any other iterate: a state of gradient descent of any kind (also of another
+        learning rate) or of a flow without fluctuation, for every flow; a state with one fluctuation, for gradient descent.
+        Others are refused: between two models of the oscillation there is no such reading.
     steps : int
         Iterations of gradient descent to cover, at least 0.
     save_every : int
@@ -164,7 +180,7 @@ def solve(
     dt : float, optional
         Step in time of a continuous flow, 1/m for an integer m, or an integer that divides `steps` (for slow flows, which are
         then seen only that often); by default the scheme's. Not for maps and adaptive schemes.
-    integrator : Integrator, optional
+    integrator : Integrator or {"euler", "midpoint", "rk4", "adaptive"}, optional
         Scheme in time of a flow given by an ordinary differential equation; by default `RK4` where dt is given, else the
         flow's own.
     progress : bool or callable
@@ -182,10 +198,14 @@ def solve(
     ------
     ValueError
         For a start that is empty or not finite, an objective without what the flow needs (or with a Hessian that is not
-        symmetric), and arguments outside what is listed.
+        symmetric), a solution that is larger than the memory that is available, and arguments outside what is listed.
     """
-    _check_count("steps", steps, 0)
-    _check_count("save_every", save_every, 1)
+    steps = count("steps", steps, 0)
+    save_every = count("save_every", save_every)
+    if observe is not None:
+        checked_function("observe", observe)
+    if not callable(progress):
+        flag("progress", progress)
 
     def steps_on(objective: Any) -> Advance:
         return stepper(flow, objective, dt, integrator, steps)
@@ -193,15 +213,13 @@ def solve(
     advance = steps_on(objective)
     observed = with_own_results(objective)
     status, message = "complete", ""
-    recorder = _Recorder(save_every)
     with np.errstate(over="ignore", invalid="ignore"), progress_bar(progress, steps) as report:
         if isinstance(x0, State):
-            history = None if x0.history is None else np.array(x0.history)
-            # Copies: those of an observation are read-only.
-            state = replace(x0, values=np.array(x0.values), history=history)
+            state, message = resume(flow, objective, x0)
         else:
             state, message = start(flow, objective, x0)
         last = state.step + steps
+        recorder = Recorder(save_every, state.step, last, stride(dt))
         try:
             while True:
                 observation = Observation(flow, observed, state)
@@ -213,7 +231,7 @@ def solve(
                     break
                 # what nobody looks at may pass at once
                 if observe is None and steps >= _MANY_STEPS:
-                    state = leap(flow, objective, state, recorder.due(state.step, last) - 1)
+                    state = leap(flow, objective, state, recorder.due(state.step) - 1)
                 following = advance(state)
                 if not all_finite(objective, following.values):
                     raise FloatingPointError(overflow_reason(objective, state, steps_on))
@@ -222,53 +240,29 @@ def solve(
             status, message = "diverged", f"diverged at step {state.step + 1}: {error}"
         except SchemeError as error:
             status, message = "failed", f"failed at step {state.step + 1}: {error}"
+        except MemoryError as error:
+            status, message = "failed", f"failed at step {state.step + 1}: out of memory: {error}"
         except KeyboardInterrupt:
             status, message = "interrupted", f"interrupted after step {state.step}"
         if status != "complete":
             recorder.record(Observation(flow, objective, state), is_last=True)
-    return recorder.solution(status, message, state)
-
-
-def _check_count(name: str, value: object, minimum: int) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
-        raise ValueError(f"{name}: {value!r} came, an integer of at least {minimum} is needed")
-
-
-class _Recorder:
-    """Keeps what a solution is made of."""
-
-    def __init__(self, every: int) -> None:
-        self.every = every
-        self.rows: list[tuple[Array, Array, Array | None, tuple[float, ...]]] = []
-        self.saved_step: int | None = None
-
-    def record(self, observation: Observation, is_last: bool) -> None:
-        o = observation
-        if o.step == self.saved_step or (o.step % self.every and not is_last and self.rows):
-            return
-        trace, predicted = o.fluctuation_trace, o.predicted_loss
-        scalars = (o.time, trace, o.loss, predicted, o.free_energy, o.dissipated)
-        self.rows.append((o.center, o.fluctuation, o.iterate, scalars))
-        self.saved_step = o.step
-
-    def due(self, step: int, last: int) -> int:
-        """The next step after this one that is kept."""
-        return min(last, (step // self.every + 1) * self.every)
-
-    def solution(self, status: str, message: str, state: State) -> Solution:
-        centers, fluctuations, iterates, scalars = zip(*self.rows, strict=True)
-        times, traces, losses, predicted, free_energies, dissipated = np.array(scalars).T
-        return Solution(
-            times=times,
-            centers=np.stack(centers),
-            fluctuations=np.stack(fluctuations),
-            fluctuation_trace=traces,
-            losses=losses,
-            predicted_losses=predicted,
-            free_energies=free_energies,
-            dissipated=dissipated,
-            iterates=None if iterates[0] is None else np.stack(iterates),
-            status=status,
-            message=message,
-            state=state,
-        )
+    arrays, scalars = recorder.results()
+    finite = np.isfinite(scalars["loss"]) & np.isfinite(scalars["predicted_loss"])
+    if status == "complete" and not finite.all():
+        step = scalars["time"][np.argmin(finite)]
+        status = "diverged"
+        message = f"diverged at step {step:.0f}: the loss there is not finite, though the state is"
+    return Solution(
+        times=scalars["time"],
+        centers=arrays["centers"],
+        fluctuations=arrays["fluctuations"],
+        fluctuation_trace=scalars["fluctuation_trace"],
+        losses=scalars["loss"],
+        predicted_losses=scalars["predicted_loss"],
+        free_energies=scalars["free_energy"],
+        dissipated=scalars["dissipated"],
+        iterates=arrays.get("iterates"),
+        status=status,
+        message=message,
+        state=state,
+    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers._arguments import array, count, methods, real
+from solvers._repr import compact_repr
 from solvers._threads import one_blas_thread
 from solvers.lanczos import RitzPairs, lanczos
 from solvers.objective import Array, is_spread, norm
@@ -34,6 +35,8 @@ class Eigenpairs:
     vectors: Array
     residuals: NDArray[np.float64]
     converged: bool
+
+    __repr__ = compact_repr
 
     def __iter__(self) -> Iterator[Array]:
         return iter((self.values, self.vectors))
@@ -68,13 +71,16 @@ def top_eigenpairs(
     ValueError
         For k outside its range, or a start whose shape does not fit.
     """
+    methods("objective", objective, ["hvp"], "top_eigenpairs")
+    x = array("x", x)
+    if x.size == 0:
+        raise ValueError(f"x must be an array of at least one entry, got shape {x.shape}")
+    tol = real("tol", tol, above=0, below=1)
     if is_spread(objective):  # Lanczos' vectors are kept whole, by every process the same
         whole = None if start is None else objective.gather(start)
-        pairs = top_eigenpairs(_Together(objective), objective.gather(x), k, tol, whole)
-        return replace(pairs, vectors=objective.own(pairs.vectors))
-    x = np.asarray(x)
-    if not isinstance(k, Integral) or not 1 <= k <= x.size:
-        raise ValueError(f"k: {k!r} came, an integer from 1 to x.size = {x.size} is needed")
+        found = top_eigenpairs(_Together(objective), objective.gather(x), k, tol, whole)
+        return replace(found, vectors=objective.own(found.vectors))
+    k = count("k", k, 1, x.size)
     v0 = _start_vector(x, start)
     try:
         with one_blas_thread():  # the eigenvectors' last digits, and with them the run's, then do not depend on their number
@@ -84,17 +90,17 @@ def top_eigenpairs(
                 pairs = lanczos(lambda v: _product(objective, x, v), v0, int(k), tol, _MAX_PRODUCTS)
     except FloatingPointError:  # as in a run that is about to diverge
         return _no_pairs(x, int(k))
-    found = np.flatnonzero(pairs.converged)
-    values = pairs.values[found]
-    vectors = pairs.vectors[found].reshape(-1, *x.shape).astype(x.dtype)
+    kept = np.flatnonzero(pairs.converged)
+    values = pairs.values[kept]
+    vectors = pairs.vectors[kept].reshape(-1, *x.shape).astype(x.dtype)
     for v in vectors:
         v /= x.dtype.type(norm(objective, v))
-    none = _no_pairs(x, int(k) - len(found))
+    none = _no_pairs(x, k - len(kept))
     return Eigenpairs(
         np.append(values, none.values),
         np.append(vectors, none.vectors, axis=0),
-        np.append(_residuals(objective, x, values, vectors, pairs.residuals[found]), none.values),
-        len(found) == k,
+        np.append(_residuals(objective, x, values, vectors, pairs.residuals[kept]), none.values),
+        len(kept) == k,
     )
 
 
@@ -131,11 +137,11 @@ class _Together:
         return float(self._objective.inner(own(u), own(v)))
 
 
-def _start_vector(x: Array, start: Array | None) -> Array:
-    random: Array = np.random.default_rng(0).standard_normal(x.size)
+def _start_vector(x: Array, start: Array | None) -> NDArray[np.float64]:
+    random: NDArray[np.float64] = np.random.default_rng(0).standard_normal(x.size)
     if start is None:
         return random
-    start = np.asarray(start, dtype=np.float64)
+    start = array("start", start).astype(np.float64, copy=False)
     if start.shape[start.ndim - x.ndim :] != x.shape or start.ndim - x.ndim not in (0, 1):
         raise ValueError(f"start: shape {start.shape} came, (k, *{x.shape}) is needed")
     # One Krylov space from the sum of the given vectors holds them all, in exact arithmetic, after k steps.

@@ -3,79 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from numbers import Real
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, SteppedFlow, as_iterate
-from solvers.integrators import RK4, Integrator
-from solvers.objective import (
-    Array,
-    all_finite,
-    check_objective,
-    is_spread,
-    peak,
-    with_own_results,
-)
+from solvers._arguments import instance, real, refusal
+from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, SteppedFlow
+from solvers.integrators import RK4, Integrator, as_integrator
+from solvers.objective import Array, is_spread, with_own_results
+from solvers.state import State
 
 _DELAY_DT = 0.25
 _STEPS_AT_ONCE = 2**22  # some tenths of a second in two coordinates
 
-
-@dataclass(frozen=True)
-class State:
-    """Where a run stands: all that is needed to go on from it, bit for bit.
-
-    step : iterations done. values : the flow's state. dissipated : ∫ (dF/dt) dt since the start of the run, NaN where the
-    scheme does not give it. history : of a delay equation, the states before, one step in time apart, oldest first. report :
-    what the scheme has to tell of its steps since the state before, the largest number of each name.
-    """
-
-    step: int
-    values: Array
-    dissipated: float
-    history: Array | None = None
-    report: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        # Sums run in the order of memory: a state that was stored and read again must not have another one.
-        object.__setattr__(self, "values", np.ascontiguousarray(self.values))
-
-
 Advance = Callable[[State], State]
-
-
-def start(flow: Flow, objective: Any, x0: Any) -> tuple[State, str]:
-    """The state at t = 0, and what there is to say about it.
-
-    Raises
-    ------
-    ValueError
-        For a start or an objective that the flow cannot use.
-    """
-    x = as_iterate(x0)
-    gradient = check_objective(objective, x, flow.needs, type(flow).__name__)
-    objective = with_own_results(objective)
-    values = flow.start(objective, x)
-    if not all_finite(objective, values):
-        raise ValueError("x0: the objective's gradient there is not finite")
-    message = ""
-    if peak(objective, gradient) == 0.0:
-        message = "x0 is a critical point: nothing leaves it and no oscillation ever starts"
-    return State(0, values, 0.0 if flow.balanced else math.nan), message
 
 
 def stepper(
     flow: Flow,
     objective: Any,
     dt: float | None = None,
-    integrator: Integrator | None = None,
+    integrator: Integrator | str | None = None,
     steps: int = 1,
 ) -> Advance:
     """The map from a state to the next that is seen: an iteration later, or dt iterations if that is more."""
+    instance("flow", flow, Flow, "for instance GradientDescent(0.1)")
     objective = with_own_results(objective)
     if is_spread(objective) and not is_particlewise(flow, dt, integrator):
         raise ValueError(
@@ -84,12 +37,12 @@ def stepper(
     if isinstance(flow, DiscreteFlow):
         _refuse(flow, "dt", dt)
         _refuse(flow, "integrator", integrator)
-        return lambda s: State(s.step + 1, flow.step(objective, s.step, s.values), s.dissipated)
+        return lambda s: s.moved(1, flow.step(objective, s.step, s.values), s.dissipated)
     if isinstance(flow, SteppedFlow):
         _refuse(flow, "integrator", integrator)
         return _by_own_scheme(flow, objective, _Clock(flow.default_dt if dt is None else dt, steps))
     if not isinstance(flow, ContinuousFlow):
-        raise ValueError(f"flow: {flow!r} came, a solvers.Flow is needed")
+        raise refusal("flow", "a DiscreteFlow, SteppedFlow or ContinuousFlow", flow)
     if flow.delay:
         _refuse(flow, "integrator", integrator)
         return _by_method_of_steps(flow, objective, _DELAY_DT if dt is None else dt)
@@ -102,6 +55,11 @@ def stepper(
     return _by_integrator(flow, objective, integrator, _Clock(dt, steps))
 
 
+def stride(dt: float | None) -> int:
+    """Iterations from one state that `stepper` returns to the next."""
+    return 1 if dt is None or dt < 1 else int(dt)
+
+
 def leap(flow: Flow, objective: Any, state: State, before: int) -> State:
     """The state as near to the step `before` as the flow gets at once; that itself, where it takes steps one by one.
 
@@ -111,11 +69,11 @@ def leap(flow: Flow, objective: Any, state: State, before: int) -> State:
     if steps < 1 or not isinstance(flow, DiscreteFlow):
         return state
     values, done = flow.leap(objective, state.values, steps)
-    return State(state.step + done, values, state.dissipated) if done else state
+    return state.moved(done, values, state.dissipated) if done else state
 
 
 def is_particlewise(
-    flow: Flow, dt: float | None = None, integrator: Integrator | None = None
+    flow: Flow, dt: float | None = None, integrator: Integrator | str | None = None
 ) -> bool:
     """Whether flow and scheme in time can move a part of the particles, see `Flow.particlewise`."""
     if not isinstance(flow, ContinuousFlow) or flow.delay:
@@ -123,9 +81,11 @@ def is_particlewise(
     return flow.particlewise and _chosen(flow, dt, integrator).entrywise
 
 
-def _chosen(flow: ContinuousFlow, dt: float | None, integrator: Integrator | None) -> Integrator:
+def _chosen(
+    flow: ContinuousFlow, dt: float | None, integrator: Integrator | str | None
+) -> Integrator:
     if integrator is not None:
-        return integrator
+        return as_integrator(integrator)
     return flow.default_integrator if dt is None else RK4()
 
 
@@ -139,7 +99,7 @@ class _Clock:
 
     def __init__(self, dt: object, steps: int) -> None:
         self.substeps, self.stride = 1, 1
-        value = float(dt) if isinstance(dt, Real) else math.nan
+        value = real("dt", dt, least=1e-6)
         if value >= 1 and value.is_integer() and steps % int(value) == 0:
             self.stride = int(value)
         elif 0 < value < 1 and abs(1 / value - round(1 / value)) <= 1e-9 / value:
@@ -158,7 +118,7 @@ def _by_own_scheme(flow: SteppedFlow, objective: Any, clock: _Clock) -> Advance:
             values, told = flow.advance_reporting(objective, values, clock.dt)
             dissipated += told.pop("dissipated", math.nan)
             report |= {key: max(value, report.get(key, value)) for key, value in told.items()}
-        return State(state.step + clock.stride, values, dissipated, report=report)
+        return state.moved(clock.stride, values, dissipated, report=report)
 
     return advance
 
@@ -182,7 +142,8 @@ def _by_integrator(
             values = flow.constrain(objective, y[:-1].reshape(shape))
             dissipated += float(y[-1])
         step = state.step + clock.stride
-        return State(step, flow.disturb(objective, step, values, clock.stride), dissipated)
+        values = flow.disturb(objective, step, values, clock.stride)
+        return state.moved(clock.stride, values, dissipated)
 
     return advance
 
@@ -224,6 +185,6 @@ def _by_method_of_steps(flow: ContinuousFlow, objective: Any, dt: float) -> Adva
             states = states[-1 - far :]
         values = flow.disturb(objective, state.step + 1, states[-1], 1)
         history = np.stack(states[:-1]) if far else np.empty((0, *values.shape), values.dtype)
-        return State(state.step + 1, values, state.dissipated, history)
+        return state.moved(1, values, state.dissipated, history)
 
     return advance

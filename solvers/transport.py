@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ import ot  # noqa: E402
 from scipy.sparse import coo_array  # noqa: E402
 
 from solvers import exact_transport, sinkhorn, transport_cost  # noqa: E402
+from solvers._arguments import choice, count, flag, probabilities, real  # noqa: E402
 from solvers.exact_transport import EPS, Flow  # noqa: E402
 from solvers.line import Float64, squared_distance  # noqa: E402
 from solvers.measures import (  # noqa: E402
@@ -29,7 +29,6 @@ from solvers.measures import (  # noqa: E402
     Particles,
     Quantiles,
     check_positions,
-    check_weights,
 )
 from solvers.positions import near_the_origin, root_mean_square  # noqa: E402
 from solvers.sliced import sliced_w2_squared  # noqa: E402
@@ -149,7 +148,7 @@ def w2(
     x, y = check_positions("x", x), check_positions("y", y)
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"y: dimension {y.shape[1]} came, {x.shape[1]} is needed, as of x")
-    a, b = check_weights("a", a, (len(x),)), check_weights("b", b, (len(y),))
+    a, b = probabilities("a", a, (len(x),)), probabilities("b", b, (len(y),))
     _check_memory(len(x), len(y), x.shape[1], options)
     return {"exact": _exact, "sliced": _sliced, "sinkhorn": _sinkhorn}[method](x, y, a, b, options)
 
@@ -168,13 +167,16 @@ def estimate(
 
     `iterations` are those expected of "sinkhorn".
     """
+    choice("method", method, METHODS)
+    sizes = {"n": n, "m": m, "dimension": dimension, "projections": projections}
+    for name, size in (sizes | {"iterations": iterations}).items():
+        count(name, size)
+    flag("lazy", lazy)
     if method == "exact":
         return transport_cost.exact(n, m, dimension, lazy)
     if method == "sliced":
         return transport_cost.sliced_transport(n, m, dimension, projections)
-    if method == "sinkhorn":
-        return transport_cost.entropic(n, m, dimension, iterations)
-    raise ValueError(f"method: {method!r} came, one of {METHODS} is allowed")
+    return transport_cost.entropic(n, m, dimension, iterations)
 
 
 def coupled_distance(x: ArrayLike, y: ArrayLike) -> float:
@@ -313,19 +315,17 @@ def _sinkhorn(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options)
 
 
 def _check_options(options: _Options) -> None:
-    if options.method not in METHODS:
-        raise ValueError(f"method: {options.method!r} came, one of {METHODS} is allowed")
+    choice("method", options.method, METHODS)
     integers = {"projections": 2, "seed": 0, "max_bytes": 1}
     if options.max_iterations is not None:
         integers["max_iterations"] = 1
     for name, least in integers.items():
-        value = getattr(options, name)
-        if not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{name}: {value!r} came, an integer of at least {least} is needed")
+        count(name, getattr(options, name), least)
     for name in ("regularization", "tolerance"):
-        value = getattr(options, name)
-        if value is not None and not 0 < value < np.inf:
-            raise ValueError(f"{name}: {value!r} came, a positive number is needed")
+        if getattr(options, name) is not None:
+            real(name, getattr(options, name), above=0)
+    for name in ("require_convergence", "lazy"):
+        flag(name, getattr(options, name))
 
 
 def _check_memory(n: int, m: int, dimension: int, options: _Options) -> None:

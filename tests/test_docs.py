@@ -1,11 +1,19 @@
-"""What the documents beside the README show runs."""
+"""What README and docs show runs: Python, and every command with every option that is named."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer.main
+from typer.testing import CliRunner
 
-DOCS = Path(__file__).parent.parent / "docs"
+from meanfield.study.cli import app
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+COMMANDS = typer.main.get_command(app).commands
 
 
 @pytest.mark.slow
@@ -19,3 +27,144 @@ def test_the_examples_of_minimising_movements_run(capsys):
     assert spread == pytest.approx(0.0125, abs=5e-5)
     assert max(distances) < 0.1
     assert scope["pde"].status == "complete"
+
+
+def test_every_python_block_is_run_somewhere():
+    """README's by test_readme.py, that of docs/mpi.md by tests/meanfield/test_distributed_runs.py, the others above."""
+    with_python = {page.name for page in PAGES if "```python" in page.read_text(encoding="utf-8")}
+    assert with_python == {"README.md", "minimising_movements.md", "mpi.md"}
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+def shown_commands(page):
+    """Every ``meanfield <command> …`` in code, up to where the shell's own words begin."""
+    text = page.read_text(encoding="utf-8")
+    code = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    code += re.findall(r"(?<!`)`([^`]+)`(?!`)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    for piece in code:
+        for line in piece.splitlines():
+            yield from re.findall(r"\bmeanfield ([a-z]+)\b([^#;&\"]*)", line)
+
+
+SHOWN = sorted({(page.name, *found) for page in PAGES for found in shown_commands(page)})
+
+
+def test_something_is_found():
+    assert {name for _, name, _ in SHOWN} == set(COMMANDS)
+
+
+@pytest.mark.parametrize(("page", "command", "rest"), SHOWN)
+def test_commands_and_their_options_are_there(page, command, rest):
+    assert command in COMMANDS
+    known = {option for parameter in COMMANDS[command].params for option in parameter.opts}
+    for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest):
+        assert option in known, f"{page}: meanfield {command} has no {option}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_that_are_named_by_themselves_are_some_commands(page):
+    known = {o for c in COMMANDS.values() for p in c.params for o in p.opts}
+    scripts = [path.read_text(encoding="utf-8") for path in (ROOT / "scripts").glob("*.py")]
+    known |= set(re.findall(r'"(--[a-z-]+)"', "".join(scripts)))
+    known |= {"--allow-run-as-root", "--bind-to", "--map-by", "--mpi"}  # of mpiexec and srun
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for option in re.findall(r"`(--[a-z-]+)[^`]*`", text):
+        assert option in known, option
+
+
+TABLE = re.findall(
+    r"^\| `meanfield ([a-z]+) ?((?:[^`])*)` \|",
+    (ROOT / "README.md").read_text(encoding="utf-8").replace("\\|", "|"),
+    re.MULTILINE,
+)
+CONFIG = """
+learning_rate = 0.5
+steps = 6
+[task]
+name = "digits"
+n = 12
+[network]
+width = 8
+[output]
+snapshot_every = 3
+sharpness_every = 3
+[processes.gradient_descent]
+[processes.free_energy_flow]
+"""
+VALUES = {
+    "section.key=value": ["task.n=11"],
+    "S": ["30"],
+    "STEPS": ["2"],
+    "exact|sliced|sinkhorn": ["exact", "sliced", "sinkhorn"],
+    "NAME": ["gradient_descent"],
+    "T": ["3"],
+    "N": ["6"],
+    "gif,mp4": ["gif"],
+    "png,svg,pdf": ["png", "png,svg,pdf"],
+    "64,256,1024,4096": ["4,6,8"],
+    "8": ["2"],
+}
+
+
+def calls(command, rest):
+    """The call without its optional parts, and one with each of them."""
+    nested = re.search(r"\[(--animate) PROCESS \[--format gif,mp4\] \[--fps 10\]\]", rest)
+    rest = rest.replace(nested[0], "") if nested else rest
+    optional = re.findall(r"\[([^\]]+)\]", rest)
+    base = shlex.split(re.sub(r"\[[^\]]*\]…?", "", rest))
+    yield base
+    for part in optional:
+        option, *value = part.split(" ")
+        for chosen in VALUES.get(value[0], value) if value else [None]:
+            yield [*base, option] + ([] if chosen is None else [chosen])
+    if nested:
+        yield [*base, "--animate", "gradient_descent", "--format", "gif", "--fps", "10"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "CONFIG.toml").write_text(CONFIG)
+    for name in ("A", "B"):
+        arguments = [
+            "run",
+            str(folder / "CONFIG.toml"),
+            "--out",
+            str(folder / name),
+            "--no-figures",
+        ]
+        assert CliRunner().invoke(app, [*arguments, "--quiet"]).exit_code == 0
+        (folder / f"{name}.h5").write_bytes((folder / name / "run.h5").read_bytes())
+    (folder / "RUN.h5").write_bytes((folder / "A.h5").read_bytes())
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "rest"), TABLE)
+def test_the_table_of_commands_is_done(command, rest, place, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for path in place.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    places = {"RUN_OR_STUDY": "RUN.h5", "PATH": "RUN.h5", "FILE.html": "FILE.html"}
+    for number, call in enumerate(calls(command, rest)):
+        words = [VALUES.get(word, [places.get(word, word)])[0] for word in call]
+        if command in ("run", "width"):
+            if "CONFIG.toml" not in words:
+                words = ["CONFIG.toml", *words]
+            words = [f"DIR{number}" if word == "DIR" else word for word in words]
+            if "--out" not in words:
+                words += ["--out", f"out{number}"]
+            if command == "width":
+                words += ["--reference-width", "16"]
+        if command == "resume":
+            words = [str(place / "A")]
+        result = CliRunner().invoke(app, [command, *words])
+        expected = 0
+        assert result.exit_code == expected, (words, result.output)
+
+
+def test_the_table_has_every_command():
+    assert {command for command, _ in TABLE} == set(COMMANDS)

@@ -1,10 +1,13 @@
-"""What the README shows is true."""
+"""What the README shows is true: its configurations, its Python, its tables, and every call in its text."""
 
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import meanfield
+import solvers
 from meanfield.study.config import load, load_text
 from meanfield.study.run import run
 
@@ -24,9 +27,18 @@ def test_the_others_are_configurations():
         load_text(text)
 
 
+@pytest.fixture(scope="module")
+def small_result(tmp_path_factory):
+    """The folder of a run, and what ``Result.open`` makes of it."""
+    folder = tmp_path_factory.mktemp("readme") / "meanfield-run"
+    run(load(None, ("task.n=20", "network.width=10")), folder)
+    with meanfield.Result.open(folder) as result:
+        yield folder, result
+
+
 @pytest.mark.slow
 @pytest.mark.essential
-def test_the_python_examples_run(tmp_path, monkeypatch):
+def test_the_python_examples_run(small_result, monkeypatch):
     networks, landscapes, results = blocks("python")
     scope = {}
     exec(networks, scope)
@@ -34,7 +46,150 @@ def test_the_python_examples_run(tmp_path, monkeypatch):
     assert scope["values"][0] == pytest.approx(2.0, rel=0.05)
     exec(landscapes, scope)
     assert scope["model"].status == "complete"
-    monkeypatch.chdir(tmp_path)
-    run(load(None, ("task.n=20", "network.width=10")), "meanfield-run")
+    monkeypatch.chdir(small_result[0].parent)
     exec(results, scope)
     assert scope["result"].status == "complete"
+    scope["result"].close()
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+FLOWS = re.findall(r"^\| `(\w+)(?:\.(\w+))?\(([^)]*)\)` \|", README, re.MULTILINE)
+VALLEY = meanfield.landscapes.Valley()
+START = np.array(VALLEY.start)
+LINE = meanfield.Risk(
+    meanfield.TwoLayerNetwork(1, bias=False, train_output=False),
+    meanfield.tasks.Task([[1.0], [2.0]], [0.5, -0.5]),
+)
+# the letters of the table; other names stand for the parameters so called, at their defaults
+LETTERS = {"η": 0.3, "E": VALLEY, "x": START}
+NEEDED = {"temperature": 0.0}
+
+
+def test_the_table_of_flows_is_whole():
+    named = {name for name, _, _ in FLOWS}
+    flows = {
+        name
+        for name in solvers.__all__
+        if isinstance(kind := getattr(solvers, name), type) and issubclass(kind, solvers.Flow)
+    }
+    assert named == flows - {"Flow", "ContinuousFlow", "DiscreteFlow", "SteppedFlow"}
+
+
+@pytest.mark.parametrize(("name", "maker", "arguments"), FLOWS)
+def test_every_flow_of_the_table_moves_what_it_is_for(name, maker, arguments):
+    kind = getattr(solvers, name)
+    positional, named = [], {}
+    for argument in arguments.split(", "):
+        if argument in LETTERS:
+            positional.append(LETTERS[argument])
+        elif argument in NEEDED:
+            named[argument] = NEEDED[argument]
+        else:
+            default = {"modes": 1}.get(argument, getattr(kind, argument, None))
+            assert default is not None, f"{name} has no parameter {argument}"
+            named[argument] = default
+    if name == "PhaseSpaceFlow":
+        named["cells"] = (8, 8)
+    flow = (getattr(kind, maker) if maker else kind)(*positional, **named)
+    on_line = name == "PhaseSpaceFlow"
+    objective = LINE if on_line else VALLEY
+    if name in ("SharpnessFlow", "SqrtLossGradientDescent"):
+        objective = meanfield.landscapes.ScalarFactorization()
+    x0 = np.linspace(-1, 1, 5)[:, None] if on_line else np.array(objective.start or START)
+    assert solvers.solve(flow, objective, x0, steps=2).status == "complete"
+
+
+@pytest.mark.parametrize("name", ["euler", "midpoint", "rk4", "adaptive"])
+def test_integrators_go_by_the_names_of_the_configuration(name):
+    scheme = getattr(solvers, {"rk4": "RK4"}.get(name, name.title()))()
+    flow = solvers.FreeEnergyFlow(0.3)
+    by_name, by_object = (
+        solvers.solve(flow, VALLEY, START, steps=3, integrator=i) for i in (name, scheme)
+    )
+    assert np.array_equal(by_name.centers, by_object.centers)
+
+
+# --- calls in the text ---------------------------------------------------------------------------
+
+
+def test_the_landscapes_that_are_named():
+    (text,) = re.findall(r"closed form \(([^)]*)\)", README, re.DOTALL)
+    for name in re.findall(r"`(\w+)`", text):
+        landscape = getattr(meanfield.landscapes, name)()
+        assert np.isfinite(landscape.value(landscape.start))
+    made = meanfield.landscapes.Landscape(lambda x: x @ x)
+    combined = 3 * (made + VALLEY).shifted([0.1, 0.2])
+    x = np.array([0.5, 0.6])
+    y = x - [0.1, 0.2]
+    assert combined.value(x) == pytest.approx(3 * (y @ y + VALLEY.value(y)), rel=1e-14)
+
+
+def test_the_attributes_of_a_solution_that_are_named():
+    text = README[README.index("A `Solution` has") :].split("from which")[0]
+    solution = solvers.solve(solvers.GradientDescent(0.3), VALLEY, START, steps=2)
+    names = re.findall(r"`(\w+)`", text)
+    assert len(names) >= 11
+    for name in names[1:]:  # the first is Solution itself
+        assert hasattr(solution, name), name
+
+
+def test_torch_objective_as_it_is_called():
+    torch = pytest.importorskip("torch")
+    (call,) = re.findall(r"`meanfield\.TorchObjective\(([^)]*)\)`", README)
+    arguments = {
+        "module": torch.nn.Linear(2, 1),
+        "loss": "squared",
+        "inputs": np.eye(2),
+        "targets": np.ones((2, 1)),
+        "chunk_size": 1,
+    }
+    objective = meanfield.TorchObjective(*(arguments[name] for name in call.split(", ")))
+    assert np.isfinite(objective.value(objective.initial()))
+
+
+@pytest.mark.parametrize("which", ["result", "folder", "file", "text", "record"])
+def test_run_figures_of_what_the_text_names(small_result, which):
+    from meanfield.study.figures import run_figures
+
+    folder, result = small_result
+    given = {
+        "result": result,
+        "folder": folder,
+        "file": folder / "run.h5",
+        "text": str(folder),
+        "record": result.record(),
+    }[which]
+    drawn = list(run_figures(given))
+    assert {"loss", "sharpness", "oscillation", "distance", "free_energy"} <= {
+        d.name for d in drawn
+    }
+    assert all(d.title and d.caption for d in drawn)
+
+
+def test_run_figures_of_anything_else(tmp_path):
+    from meanfield.study.figures import run_figures
+    from meanfield.study.layout import RunFileError
+
+    with pytest.raises(ValueError, match="^run must be a meanfield.Result"):
+        run_figures(42)
+    with pytest.raises(RunFileError):
+        run_figures(tmp_path / "nothing.h5")
+
+
+def test_xarray_reads_the_file_with_nothing_of_ours(small_result):
+    xarray = pytest.importorskip("xarray")
+    folder, result = small_result
+    with xarray.open_datatree(folder / "run.h5", engine="h5netcdf") as tree:
+        assert set(result) <= set(tree.children)
+
+
+def test_what_the_text_says_of_a_result(small_result):
+    folder, _ = small_result
+    with meanfield.Result.open(folder / "run.h5") as result:
+        assert result.refresh() is result
+        snapshots = result["gradient_descent"].snapshots
+        assert snapshots.times[0] == 0 and len(snapshots) == len(snapshots.times)
+        for name in ("time", "position", "fluctuation", "weight"):
+            assert hasattr(snapshots[0], name)
+        result.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,16 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from meanfield._validation import array, finite_array, instance, real, settle
+
 Array = NDArray[np.floating[Any]]
+_EXAMPLE = "for instance Valley()"
 Formula = tuple[Callable[..., None], tuple[float, ...]]
-
-
-def check_real(name: str, value: object, above: float = -math.inf) -> None:
-    """A finite real number, above a bound where one is given."""
-    if isinstance(value, Real) and not isinstance(value, bool) and above < float(value) < math.inf:
-        return
-    bound = "" if above == -math.inf else f" above {above:g}"
-    raise ValueError(f"{name}: {value!r} came, a finite number{bound} is needed")
 
 
 class FiniteDimensional(ABC):
@@ -91,13 +85,14 @@ class FiniteDimensional(ABC):
 
     def shifted(self, offset: ArrayLike) -> Shifted:
         """The landscape x ↦ E(x − offset)."""
-        return Shifted(self, tuple(np.asarray(offset, dtype=np.float64).ravel().tolist()))
+        return Shifted(self, tuple(array("offset", offset).ravel().tolist()))
 
     def __add__(self, other: object) -> Sum:
         return Sum(self, other) if isinstance(other, FiniteDimensional) else NotImplemented
 
     def __mul__(self, factor: object) -> Scaled:
-        return Scaled(self, float(factor)) if isinstance(factor, Real) else NotImplemented
+        known = isinstance(factor, Real | np.ndarray)
+        return Scaled(self, factor) if known else NotImplemented  # type: ignore[arg-type]
 
     __rmul__ = __mul__
 
@@ -117,16 +112,12 @@ class FiniteDimensional(ABC):
 
     def _point(self, name: str, value: ArrayLike, like: Array | None = None) -> Array:
         """A flat array of as many coordinates as the landscape has, or as `like`, in the precision of `like` or its own."""
-        x = np.asarray(value)
+        x = array(name, value)
         size = self.dimension if like is None else like.size
         if x.ndim != 1 or x.size == 0 or size not in (None, x.size):
             needed = "(n,) with n ≥ 1" if size is None else f"({size},)"
             raise ValueError(f"{name}: shape {x.shape} came, {needed} is needed")
-        if x.dtype.kind not in "fiu":
-            raise ValueError(f"{name}: dtype {x.dtype} came, real numbers are needed")
-        if like is not None:
-            return np.asarray(x, dtype=like.dtype)
-        return np.asarray(x, dtype=np.float32 if x.dtype == np.float32 else np.float64)
+        return x if like is None else np.asarray(x, dtype=like.dtype)
 
 
 class Reference(FiniteDimensional):
@@ -149,6 +140,8 @@ class Sum(FiniteDimensional):
     second: FiniteDimensional
 
     def __post_init__(self) -> None:
+        instance("first", self.first, FiniteDimensional, _EXAMPLE)
+        instance("second", self.second, FiniteDimensional, _EXAMPLE)
         dimensions = self.first.dimension, self.second.dimension
         if None not in dimensions and dimensions[0] != dimensions[1]:
             raise ValueError(
@@ -207,7 +200,8 @@ class Scaled(_Derived):
     factor: float
 
     def __post_init__(self) -> None:
-        check_real("factor", self.factor)
+        instance("landscape", self.landscape, FiniteDimensional, _EXAMPLE)
+        settle(self, factor=real("factor", self.factor))
 
     @property
     def minimum(self) -> float | None:
@@ -235,9 +229,9 @@ class Shifted(_Derived):
     offset: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        self.landscape._point("offset", self.offset)
-        for entry in self.offset:
-            check_real("offset", entry)
+        instance("landscape", self.landscape, FiniteDimensional, _EXAMPLE)
+        offset = self.landscape._point("offset", finite_array("offset", self.offset))
+        settle(self, offset=tuple(offset.tolist()))
 
     @property
     def start(self) -> tuple[float, ...] | None:

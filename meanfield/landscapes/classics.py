@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from meanfield.landscapes.base import Array, Formula, Reference, check_real
+from meanfield._validation import real, settle
+from meanfield.landscapes.base import Array, Formula, Reference
 
 
 def _quartic_gradient(w: Array, out: Array, curvature: float, quartic: float) -> None:
@@ -50,8 +51,8 @@ class Quartic(Reference):
     quartic: float = 1.0
 
     def __post_init__(self) -> None:
-        check_real("curvature", self.curvature, above=0)
-        check_real("quartic", self.quartic, above=0)
+        settle(self, curvature=real("curvature", self.curvature, above=0))
+        settle(self, quartic=real("quartic", self.quartic, above=0))
 
     @property
     def start(self) -> tuple[float, ...]:
@@ -135,8 +136,8 @@ class Rosenbrock(Reference):
     b: float = 100.0
 
     def __post_init__(self) -> None:
-        check_real("a", self.a)
-        check_real("b", self.b, above=0)
+        settle(self, a=real("a", self.a))
+        settle(self, b=real("b", self.b, above=0))
 
     @property
     def start(self) -> tuple[float, ...]:

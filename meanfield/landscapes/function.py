@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from meanfield._validation import check_choice, check_count
-from meanfield.landscapes.base import Array, FiniteDimensional, check_real
+from meanfield._validation import choice, count, real, refusal, settle
+from meanfield.landscapes.base import Array, FiniteDimensional
 
 _EPS = float(np.finfo(np.float64).eps)
 #: The complex step takes no difference, so nothing cancels, and two limits leave little choice: its error is h² times the third
@@ -83,12 +83,12 @@ class Landscape(FiniteDimensional):
 
     def __post_init__(self) -> None:
         if not callable(self.function):
-            raise ValueError(f"function: {self.function!r} came, a callable is needed")
+            raise refusal("function", "a function", self.function)
         if self.dimension is not None:
-            check_count("dimension", self.dimension)
+            settle(self, dimension=count("dimension", self.dimension))
         if self.minimum is not None:
-            check_real("minimum", self.minimum)
-        check_choice("derivatives", self.derivatives, ("complex", "differences"))
+            settle(self, minimum=real("minimum", self.minimum))
+        choice("derivatives", self.derivatives, ("complex", "differences"))
 
     @property
     def compiled_gradient(self) -> Any:

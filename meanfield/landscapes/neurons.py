@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from meanfield._validation import check_count
+from meanfield._validation import count, settle
 from meanfield.landscapes.base import Array, Reference
 
 MOST_NEURONS = 100_000  # this is a small landscape: its start is written out number by number
@@ -40,7 +40,7 @@ class LinearNeurons(Reference):
     width: int = 100
 
     def __post_init__(self) -> None:
-        check_count("width", self.width, maximum=MOST_NEURONS)
+        settle(self, width=count("width", self.width, most=MOST_NEURONS))
 
     @property
     def start(self) -> tuple[float, ...]:

@@ -11,8 +11,8 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import ArrayLike
 
-from meanfield._validation import check_count
-from meanfield.landscapes.base import Array, FiniteDimensional, Formula, Reference, check_real
+from meanfield._validation import array, count, real, settle
+from meanfield.landscapes.base import Array, FiniteDimensional, Formula, Reference
 
 MOST_FACTORS = 10_000  # these are small landscapes: a start is written out number by number
 
@@ -169,8 +169,8 @@ class ScalarFactorization(_SquaredScalars):
     target: float = 1.0
 
     def __post_init__(self) -> None:
-        check_count("depth", self.depth, maximum=MOST_FACTORS)
-        check_real("target", self.target)
+        settle(self, depth=count("depth", self.depth, most=MOST_FACTORS))
+        settle(self, target=real("target", self.target))
 
     @property
     def start(self) -> tuple[float, ...]:
@@ -236,8 +236,8 @@ class LogCoshProduct(_Factors):
     target: float = 0.0
 
     def __post_init__(self) -> None:
-        check_count("depth", self.depth, maximum=MOST_FACTORS)
-        check_real("target", self.target)
+        settle(self, depth=count("depth", self.depth, most=MOST_FACTORS))
+        settle(self, target=real("target", self.target))
 
     @property
     def start(self) -> tuple[float, ...]:
@@ -291,18 +291,13 @@ class MatrixFactorization(_SquaredFactors):
     depth: int = 3
 
     def __post_init__(self) -> None:
-        check_count("depth", self.depth, maximum=MOST_FACTORS)
-        try:
-            matrix = np.array(self.target, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"target: {self.target!r} came, a square matrix of numbers is needed"
-            ) from None
+        settle(self, depth=count("depth", self.depth, most=MOST_FACTORS))
+        matrix = array("target", self.target).astype(np.float64)
         if matrix.ndim != 2 or matrix.size == 0 or matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"target: shape {matrix.shape} came, a square matrix is needed")
         if not np.all(np.isfinite(matrix)):
             raise ValueError("target: it has entries that are not finite")
-        object.__setattr__(self, "target", tuple(map(tuple, matrix.tolist())))
+        settle(self, target=tuple(map(tuple, matrix.tolist())))
 
     @cached_property
     def _goal(self) -> Array:

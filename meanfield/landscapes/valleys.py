@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from meanfield._validation import check_count
-from meanfield.landscapes.base import Array, Formula, Reference, check_real
+from meanfield._validation import count, real, settle
+from meanfield.landscapes.base import Array, Formula, Reference
 
 
 def _valley_gradient(p: Array, out: Array, zeta: float, epsilon: float) -> None:
@@ -43,8 +43,8 @@ class Valley(Reference):
     epsilon: float = 0.01
 
     def __post_init__(self) -> None:
-        check_real("zeta", self.zeta)
-        check_real("epsilon", self.epsilon)
+        settle(self, zeta=real("zeta", self.zeta))
+        settle(self, epsilon=real("epsilon", self.epsilon))
 
     @property
     def start(self) -> tuple[float, ...]:
@@ -114,11 +114,9 @@ class RiverValley(Reference):
     coupling: float = 1.0
 
     def __post_init__(self) -> None:
-        check_count("codimension", self.codimension)
-        if self.codimension > 2:
-            raise ValueError(f"codimension: {self.codimension!r} came, 1 or 2 is allowed")
+        settle(self, codimension=count("codimension", self.codimension, most=2))
         for name in ("zeta", "epsilon", "gap", "coupling"):
-            check_real(name, getattr(self, name))
+            settle(self, **{name: real(name, getattr(self, name))})
 
     @property
     def start(self) -> tuple[float, ...]:

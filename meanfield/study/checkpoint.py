@@ -20,10 +20,10 @@ import numpy as np
 
 from meanfield.study.guarded_file import GuardedFile, open_own
 from meanfield.study.layout import Floats, OutputError, RowCounts, Status
-from meanfield.study.memory import available_memory
 from meanfield.study.run_folder import sync_folder
+from solvers._memory import available_memory
 from solvers.objective import is_spread
-from solvers.stepping import State
+from solvers.state import State
 
 MAGIC = b"meanfield checkpoint\n"
 SCHEMA_VERSION = 1

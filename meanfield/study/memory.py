@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import numpy as np
 
 from meanfield.study.config import Process, Study
 from meanfield.study.distances import EXACT_W2_PARTICLES
 from solvers import transport_cost
+from solvers._memory import available_memory
 
 WORTH_SAYING = 10**9
 # Arrays of the size of all particles that are held at once, measured at 20,000 and more particles: rounded up.
@@ -24,7 +23,6 @@ _INPUT_ARRAYS, _TARGET_ARRAYS, _TEACHER_ARRAYS = 3, 6, 2
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 UNITS |= {f"{unit}i": 1024**i for i, unit in enumerate("kmgt", start=1)}
-CGROUPS = Path("/sys/fs/cgroup")
 
 
 class MemoryLimitError(ValueError):
@@ -158,52 +156,3 @@ def parse_bytes(text: str) -> int:
     if amount <= 0:
         raise ValueError(f"--memory-limit: {text!r} came, an amount as 8GB or 500MB is needed")
     return amount
-
-
-def available_memory() -> int | None:
-    """Bytes that this process may still take: of the machine, and of its control group; None where no system tells."""
-    found = [amount for amount in (_of_machine(), *_of_groups()) if amount is not None]
-    return min(found, default=None)
-
-
-def _of_machine() -> int | None:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    except (OSError, ValueError, AttributeError, IndexError):
-        return None
-
-
-def _of_groups() -> list[int]:
-    """What is left to the process's groups, and to those around them, of either version."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    left = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            root, limit, used = CGROUPS, "memory.max", "memory.current"
-        elif "memory" in controllers.split(","):
-            root, limit, used = CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-        else:
-            continue
-        folder = root / path.lstrip("/")
-        while folder.is_relative_to(root):
-            amounts = [_number(folder / name) for name in (limit, used)]
-            if None not in amounts:
-                left.append(max(0, amounts[0] - amounts[1]))  # type: ignore[operator]
-            if folder == root:
-                break
-            folder = folder.parent
-    return left
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):  # there is no such group, or "max"
-        return None

@@ -21,7 +21,7 @@ from meanfield.study.snapshots import RunWriter
 from meanfield.study.team import Team
 from meanfield.study.work import Progress, Work
 from solvers.objective import is_spread
-from solvers.stepping import start as start_flow
+from solvers.state import start as start_flow
 
 
 class Recorder:

@@ -156,6 +156,18 @@ class Result(Mapping[str, Process]):
         """
         return compare(replace(self._record(), perturbed=self._reader.perturbed()))
 
+    def record(self) -> RunRecord:
+        """All observables, and the particles at both ends, as plain arrays in memory: as the file is now.
+
+        Raises
+        ------
+        RunFileError
+            The file cannot be read.
+        """
+        from meanfield.study.snapshots import record_of
+
+        return self._reader.read(lambda file: record_of(self.path, file))
+
     # --- what is shown ---
 
     def __repr__(self) -> str:

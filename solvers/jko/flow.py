@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from solvers._arguments import settle
 from solvers.entropy import estimator
 from solvers.flow import SteppedFlow
 from solvers.free_energy import FreeEnergy
@@ -63,7 +64,13 @@ class JKOFlow(SteppedFlow):
     default_dt: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        self._scheme(1.0)
+        scheme = self._scheme(1.0)
+        settle(
+            self,
+            learning_rate=scheme.learning_rate,
+            temperature=scheme.temperature,
+            saddle=scheme.saddle,
+        )
 
     def start(self, objective: Any, x0: Array) -> Array:
         """The particles, or with saddle=True the weights and the fluctuations, (2, *x)."""
@@ -93,6 +100,9 @@ class JKOFlow(SteppedFlow):
 
     def fluctuation(self, step: int, state: Array) -> Array:
         return state[1] if self.saddle else np.zeros_like(state)
+
+    def mirrored(self, state: Array) -> Array:
+        return np.stack([state[0], -state[1]]) if self.saddle else state
 
     def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
         if self.saddle:

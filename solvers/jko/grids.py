@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solvers.energies import Energy, check_positive
+from solvers._arguments import flag, instance, real, settle
+from solvers._repr import compact_repr
+from solvers.energies import Energy
 from solvers.jko.grid_energy import GridEnergy
-from solvers.jko.proximal_result import JKOError, ProximalResult, check_settings
+from solvers.jko.proximal_result import JKOError, ProximalResult, settle_settings
 from solvers.jko.scaling import ProximalScaling
 from solvers.measures import Grid
 
@@ -18,6 +20,8 @@ class GridStep(ProximalResult):
     """A step of `GridJKO`. state : the new density. transport_cost : the Sinkhorn divergence S_ε, which is W2² up to O(ε²)."""
 
     state: Grid
+
+    __repr__ = compact_repr
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,10 @@ class GridJKO:
     require_convergence: bool = True
 
     def __post_init__(self) -> None:
-        check_settings(self.step_size, self.learning_rate, self.tolerance, self.max_iterations)
+        settle_settings(self)
+        settle(self, debias=flag("debias", self.debias))
         if self.regularization is not None:
-            check_positive("regularization", self.regularization)
+            settle(self, regularization=real("regularization", self.regularization, above=0))
 
     def step(self, energy: Energy, grid: Grid) -> GridStep:
         """From μ_n, of the energy's flow, over a time τ.
@@ -96,7 +101,8 @@ class GridJKO:
         JKOError
             When the residual is above the tolerance after max_iterations.
         """
-        epsilon = self._regularization(grid)
+        instance("energy", energy, Energy, "for instance Potential(function)")
+        epsilon = self._regularization(instance("grid", grid, Grid))
         pace = self.learning_rate * self.step_size
         on_grid = GridEnergy(energy, grid)
         scaling = ProximalScaling(on_grid, grid, epsilon, pace, self.debias)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from solvers.measures import check_weights
+from solvers._arguments import array, probabilities
 from solvers.objective import Array
 
 Float64 = NDArray[np.float64]
@@ -35,9 +35,8 @@ class ParticleState:
         ValueError
             For arrays of other shapes, empty or not finite; weights that are no probabilities or include zeros.
         """
-        given = np.asarray(value)
-        dtype = np.dtype(np.float32 if given.dtype == np.float32 else np.float64)
-        x = np.array(given, dtype=np.float64)
+        given = array(name, value)
+        dtype, x = given.dtype, np.array(given, dtype=np.float64)
         axes = x.ndim - saddle
         if axes not in (1, 2) or x.size == 0 or (saddle and len(x) != 2):
             needed = "(2, N, D) or (2, D)" if saddle else "(N, D) or (D,)"
@@ -48,7 +47,7 @@ class ParticleState:
             x = x[..., None, :]
         if saddle:
             x = np.concatenate([x[0], x[1]], axis=1)
-        p = check_weights(weights_name, weights, (len(x),))
+        p = probabilities(weights_name, weights, (len(x),))
         massless = int(np.sum(p < np.finfo(np.float64).eps))
         if massless:
             raise ValueError(

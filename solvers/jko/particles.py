@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from inspect import signature
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
+from solvers._arguments import choice, count, flag, methods, real, settle
+from solvers._repr import compact_repr
 from solvers.entropy import estimator
 from solvers.flow import check_learning_rate
 from solvers.free_energy import FreeEnergy
@@ -55,6 +56,8 @@ class JKOStep:
     rejected: int  #: sub-steps that failed and were halved
     converged: bool
     message: str
+
+    __repr__ = compact_repr
 
 
 @dataclass(frozen=True)
@@ -142,19 +145,26 @@ class JKO:
     require_convergence: bool = True
 
     def __post_init__(self) -> None:
-        _check_number("step_size", self.step_size, positive=True)
-        check_learning_rate(self.learning_rate)
-        _check_number("temperature", self.temperature)
+        settle(
+            self,
+            step_size=real("step_size", self.step_size, above=0),
+            learning_rate=check_learning_rate(self.learning_rate),
+            temperature=real("temperature", self.temperature, least=0),
+            saddle=flag("saddle", self.saddle),
+            tol=real("tol", self.tol, above=0),
+            max_halvings=count("max_halvings", self.max_halvings, 0),
+            require_convergence=flag("require_convergence", self.require_convergence),
+        )
+        for name in ("max_iterations", "max_plans", "max_plan_iterations"):
+            settle(self, **{name: count(name, getattr(self, name))})
         if self.saddle and self.temperature > 0:
             raise ValueError(
                 f"temperature: {self.temperature!r} came, with saddle=True only 0 is allowed"
             )
-        if self.inner is not None and self.inner not in INNER:
-            raise ValueError(f"inner: {self.inner!r} came, one of {INNER} is allowed")
-        _check_number("tol", self.tol, positive=True)
-        for name in ("max_iterations", "max_plans", "max_plan_iterations"):
-            _check_count(name, getattr(self, name), 1)
-        _check_count("max_halvings", self.max_halvings, 0)
+        if self.inner is not None:
+            choice("inner", self.inner, INNER)
+        if self.entropy is not None:
+            methods("entropy", self.entropy, ["value", "gradient"], "JKO")
 
     def step(
         self,
@@ -285,11 +295,7 @@ def _report(walk: Walk, old: ParticleState, new: ParticleState, energy_before: f
 
 
 def _check_objective(objective: Any, pass_weights: bool) -> None:
-    for name in ("value", "gradient"):
-        if not callable(getattr(objective, name, None)):
-            raise ValueError(
-                f"objective: JKO needs {name}, which {type(objective).__name__} does not have"
-            )
+    methods("objective", objective, ["value", "gradient"], "JKO")
     if not pass_weights:
         return
     parameters = signature(objective.value).parameters.values()
@@ -297,15 +303,3 @@ def _check_objective(objective: Any, pass_weights: bool) -> None:
         raise ValueError(
             f"weights: they came, but {type(objective).__name__} is for particles of equal weight: its value takes none"
         )
-
-
-def _check_number(name: str, value: object, positive: bool = False) -> None:
-    number = float(value) if isinstance(value, Real) else math.nan
-    if not (math.isfinite(number) and (number > 0 or (number == 0 and not positive))):
-        bound = "above 0" if positive else "of at least 0"
-        raise ValueError(f"{name}: {value!r} came, a finite number {bound} is needed")
-
-
-def _check_count(name: str, value: object, minimum: int) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
-        raise ValueError(f"{name}: {value!r} came, an integer of at least {minimum} is needed")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
+from typing import Any
 
-from solvers.energies import check_positive
+from solvers._arguments import count, flag, real, settle
+from solvers._repr import compact_repr
 
 
 class JKOError(RuntimeError):
@@ -28,15 +29,15 @@ class ProximalResult:
     iterations: int
     converged: bool
 
+    __repr__ = compact_repr
 
-def check_settings(
-    step_size: float, learning_rate: float, tolerance: float, max_iterations: int
-) -> None:
-    """A ValueError for a setting that no proximal step can have."""
-    check_positive("step_size", step_size)
-    check_positive("learning_rate", learning_rate)
-    check_positive("tolerance", tolerance)
-    if not isinstance(max_iterations, Integral) or max_iterations < 1:
-        raise ValueError(
-            f"max_iterations: {max_iterations!r} came, an integer of at least 1 is needed"
-        )
+
+def settle_settings(scheme: Any) -> None:
+    """Check the settings that all proximal schemes have."""
+    for name in ("step_size", "learning_rate", "tolerance"):
+        settle(scheme, **{name: real(name, getattr(scheme, name), above=0)})
+    settle(
+        scheme,
+        max_iterations=count("max_iterations", scheme.max_iterations),
+        require_convergence=flag("require_convergence", scheme.require_convergence),
+    )

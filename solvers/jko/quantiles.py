@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from solvers._arguments import instance
+from solvers._repr import compact_repr
 from solvers.energies import Energy
 from solvers.jko.monotone_newton import Minimum, interior_point, newton
-from solvers.jko.proximal_result import JKOError, ProximalResult, check_settings
+from solvers.jko.proximal_result import JKOError, ProximalResult, settle_settings
 from solvers.jko.quantile_energy import Derivatives, QuantileEnergy, TransportCells
 from solvers.line import Float64
 from solvers.measures import Quantiles
@@ -22,6 +24,8 @@ class QuantileStep(ProximalResult):
     """A step of `QuantileJKO`. state : the new quantiles. transport_cost : W2². residual : of the gradient, relative."""
 
     state: Quantiles
+
+    __repr__ = compact_repr
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class QuantileJKO:
     require_convergence: bool = True
 
     def __post_init__(self) -> None:
-        check_settings(self.step_size, self.learning_rate, self.tolerance, self.max_iterations)
+        settle_settings(self)
 
     def step(self, energy: Energy, quantiles: Quantiles) -> QuantileStep:
         """From q_k, of the energy's flow, over a time τ.
@@ -88,6 +92,8 @@ class QuantileJKO:
         JKOError
             When the residual is above the tolerance after max_iterations.
         """
+        instance("energy", energy, Energy, "for instance Potential(function)")
+        instance("quantiles", quantiles, Quantiles)
         pace, old = self.learning_rate * self.step_size, quantiles.values
         of_quantiles, transport = QuantileEnergy(energy), TransportCells(old, pace)
         end = self._minimise(of_quantiles, transport, old)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers._arguments import count, finite_array, instance
 from solvers._kernels import finite_volume
+from solvers._repr import compact_repr
 from solvers.flow import check_learning_rate
 from solvers.line import Float64, quantile
 from solvers.measures import Grid
@@ -42,9 +43,11 @@ class PhaseSpaceGrid:
     theta_edges: Float64
     u_edges: Float64
 
+    __repr__ = compact_repr
+
     def __post_init__(self) -> None:
         for name in ("theta_edges", "u_edges"):
-            edges = np.array(getattr(self, name), dtype=np.float64)
+            edges = finite_array(name, getattr(self, name)).astype(np.float64)
             if edges.ndim != 1 or len(edges) < 5:
                 raise ValueError(f"{name}: shape {edges.shape} came, (n + 1,) with n ≥ 4 is needed")
             widths = np.diff(edges)
@@ -160,9 +163,11 @@ class PhaseSpaceDensity:
     u_edges: Float64
     masses: Float64
 
+    __repr__ = compact_repr
+
     def __post_init__(self) -> None:
         grid = PhaseSpaceGrid(self.theta_edges, self.u_edges)
-        masses = np.array(self.masses, dtype=np.float64)
+        masses = finite_array("masses", self.masses).astype(np.float64)
         if masses.shape != grid.shape:
             raise ValueError(f"masses: shape {masses.shape} came, {grid.shape} is needed")
         total = float(masses.sum())
@@ -188,6 +193,15 @@ class PhaseSpaceDensity:
         ValueError
             For particles that do not lie between centers of cells.
         """
+        instance("grid", grid, PhaseSpaceGrid)
+        centers, fluctuations = (
+            finite_array(name, value).astype(np.float64)
+            for name, value in (("centers", centers), ("fluctuations", fluctuations))
+        )
+        if centers.ndim != 1 or centers.shape != fluctuations.shape:
+            raise ValueError(
+                f"centers and fluctuations must have one shape (N,), got {centers.shape} and {fluctuations.shape}"
+            )
         i, row_share = _place("centers", centers, grid.theta_centers)
         j, column_share = _place("fluctuations", fluctuations, grid.u_centers)
         masses = np.zeros(grid.shape[0] * grid.shape[1])
@@ -238,7 +252,7 @@ class PhaseSpaceDensity:
         ValueError
             For n < 1.
         """
-        _check_count("n", n, 1)
+        n = count("n", n)
         indices = np.arange(n) + 0.5
         levels, within = indices / n, (indices * _GOLDEN) % 1.0
         theta = self.theta_marginal()
@@ -250,12 +264,6 @@ class PhaseSpaceDensity:
             law = Grid(self.u_edges, self.masses[row] / self.masses[row].sum())
             fluctuations[here] = quantile(law.pieces(), within[here])
         return quantile(theta.pieces(), levels)[:, None], fluctuations[:, None]
-
-
-def _check_count(name: str, value: object, minimum: int) -> None:
-    """An integer of at least the minimum."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
-        raise ValueError(f"{name}: {value!r} came, an integer of at least {minimum} is needed")
 
 
 def _place(name: str, x: Float64, centers: Float64) -> tuple[NDArray[np.intp], Float64]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from solvers._arguments import settle
 from solvers.flow import SteppedFlow
 from solvers.objective import Array
 from solvers.phase_space.density import PhaseSpaceDensity
@@ -55,7 +56,8 @@ class PhaseSpaceFlow(SteppedFlow):
     labelled: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _ = self._pde
+        for name in ("learning_rate", "temperature", "cells", "max_cells"):
+            settle(self, **{name: getattr(self._pde, name)})
 
     @property
     def balanced(self) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 
+from solvers._arguments import array, choice, count, instance, real, refusal, settle
 from solvers._kernels import finite_volume
 from solvers.flow import as_iterate, check_learning_rate
 from solvers.integrators import SchemeError
@@ -109,19 +109,17 @@ class PhaseSpacePDE:
     order: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        check_learning_rate(self.learning_rate)
-        for name in ("temperature", "outflow_tolerance"):
-            value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
-                raise ValueError(f"{name}: {value!r} came, a finite number of at least 0 is needed")
-        if len(self.cells) != 2 or not all(isinstance(n, Integral) and n >= 4 for n in self.cells):
-            raise ValueError(f"cells: {self.cells!r} came, two integers of at least 4 are needed")
-        if not isinstance(self.cfl, Real) or not 0 < self.cfl < 1:
-            raise ValueError(f"cfl: {self.cfl!r} came, a number between 0 and 1 is needed")
-        if self.limiter not in LIMITERS:
-            raise ValueError(f"limiter: {self.limiter!r} came, one of {LIMITERS} is allowed")
-        if self.domain is not None:
-            _check_domain(self.domain)
+        settle(
+            self,
+            learning_rate=check_learning_rate(self.learning_rate),
+            temperature=real("temperature", self.temperature, least=0),
+            outflow_tolerance=real("outflow_tolerance", self.outflow_tolerance, least=0),
+            cells=_checked_cells(self.cells),
+            max_cells=count("max_cells", self.max_cells),
+            cfl=real("cfl", self.cfl, above=0, below=1),
+            limiter=choice("limiter", self.limiter, LIMITERS),
+            domain=None if self.domain is None else _checked_domain(self.domain),
+        )
         if self.cells[0] * self.cells[1] > self.max_cells:
             raise ValueError(f"cells: {self.cells} came, {_excess(self.cells, self.max_cells)}")
 
@@ -183,9 +181,9 @@ class PhaseSpacePDE:
         FloatingPointError
             When the velocities are not finite.
         """
-        for name, value in (("time", time), ("dt", dt)):
-            if value is not None and not (isinstance(value, Real) and 0 < value < math.inf):
-                raise ValueError(f"{name}: {value!r} came, a finite number above 0 is needed")
+        instance("density", density, PhaseSpaceDensity)
+        time = real("time", time, above=0)
+        dt = None if dt is None else real("dt", dt, above=0)
         run = _Run(self, objective, density)
         while run.time < time:
             run.step(time, dt)
@@ -331,16 +329,23 @@ def _excess(cells: tuple[int, int], max_cells: int) -> str:
     )
 
 
-def _check_domain(domain: Any) -> None:
-    bounds = np.asarray(domain, dtype=np.float64)
+def _checked_cells(cells: Any) -> tuple[int, int]:
+    if not isinstance(cells, Sequence | np.ndarray) or np.shape(cells) != (2,):
+        raise refusal("cells", "two integers of at least 4", cells)
+    return count("cells", cells[0], 4), count("cells", cells[1], 4)
+
+
+def _checked_domain(domain: Any) -> tuple[tuple[float, float], tuple[float, float]]:
+    bounds = array("domain", domain).astype(np.float64)
     if not (
         bounds.shape == (2, 2)
         and np.all(np.isfinite(bounds))
         and np.all(bounds[:, 0] < bounds[:, 1])
     ):
-        raise ValueError(
-            f"domain: {domain!r} came, ((θ_min, θ_max), (u_min, u_max)) with finite, increasing bounds is needed"
-        )
+        condition = "((θ_min, θ_max), (u_min, u_max)) with finite, increasing bounds"
+        raise refusal("domain", condition, domain)
+    (low, high), (u_low, u_high) = bounds.tolist()
+    return (low, high), (u_low, u_high)
 
 
 def _domain_of(

@@ -161,7 +161,7 @@ def test_draws_are_nested_and_depend_on_the_seed_and_the_split(folder):
         ({"n": 101}, "n: 101 came, there are 100 images"),
         ({"n": 0}, "n: 0 came"),
         ({"n": 21, "classes": (0, 1)}, "n: 21 came, there are 20 images"),
-        ({"seed": -1}, "seed: -1 came"),
+        ({"seed": -1}, "seed must be .*got -1"),
         ({"target": "signs"}, "target: 'signs' came.*did you mean 'sign'"),
         ({"target": "sign"}, "target: 'sign' came, it needs exactly two classes, not 10"),
         ({"classes": ("cat", "cow")}, "classes: 'cow' came"),

@@ -159,7 +159,7 @@ def test_bad_arrays_are_refused(name):
     for bad in (np.ones(n + 1), np.ones((n, 1)), 1.0):
         with pytest.raises(ValueError, match=rf"^x: shape .* came, \({n},\) is needed"):
             landscape.gradient(bad)
-    with pytest.raises(ValueError, match="^x: dtype complex128 came"):
+    with pytest.raises(ValueError, match="^x must be .*, got dtype complex128"):
         landscape.value(x + 1j)
     with pytest.raises(ValueError, match="^v: shape"):
         landscape.hvp(x, np.ones(n + 1))
@@ -205,7 +205,7 @@ def test_bad_arrays_are_refused(name):
     ],
 )
 def test_bad_parameters_are_refused(make, name):
-    with pytest.raises(ValueError, match=rf"^{name}: "):
+    with pytest.raises(ValueError, match=rf"^{name}(: | must be )"):
         make()
 
 

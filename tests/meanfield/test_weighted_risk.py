@@ -180,10 +180,10 @@ def test_bad_arguments():
         TwoLayerNetwork(1, 2, train_output=False)
     problem = Problem("tanh", "squared")
     risk, x, p = problem.risk, problem.x, problem.p
-    with pytest.raises(ValueError, match="weights: shape"):
+    with pytest.raises(ValueError, match="weights must have shape"):
         risk.value(x, p[1:])
     for bad in (p - 0.01, 2 * p, np.full(len(p), np.nan)):
-        with pytest.raises(ValueError, match="weights: non-negative ones of sum 1"):
+        with pytest.raises(ValueError, match="weights must be (at least 0 and sum to 1|finite)"):
             risk.gradient(x, bad)
     with pytest.raises(ValueError, match="at: shape"):
         risk.gradient(x, p, at=x[:, 1:])

@@ -228,16 +228,16 @@ def test_divergence_is_told():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"learning_rate": 0.0}, "learning_rate: 0.0 came"),
-        ({"temperature": -0.1}, "temperature: -0.1 came, a finite number ≥ 0 is needed"),
-        ({"temperature": math.nan}, "temperature: nan came"),
-        ({"temperature": "1"}, "temperature: '1' came"),
-        ({"seed": -1}, "seed: -1 came, an integer of at least 0, below 2.128"),
-        ({"seed": 2**128}, "seed: 340282"),
-        ({"seed": 1.0}, "seed: 1.0 came"),
-        ({"steps_per_iteration": 0}, "steps_per_iteration: 0 came, an integer of at least 1"),
-        ({"steps_per_iteration": True}, "steps_per_iteration: True came"),
-        ({"entropy": 0.3}, "entropy: 0.3 came, an estimator"),
+        ({"learning_rate": 0.0}, "learning_rate must be .*got 0.0"),
+        ({"temperature": -0.1}, "temperature must be .*got -0.1"),
+        ({"temperature": math.nan}, "temperature must be .*got nan"),
+        ({"temperature": "1"}, "temperature must be .*got '1'"),
+        ({"seed": -1}, "seed must be .*got -1"),
+        ({"seed": 2**128}, "seed must be .*got 340282"),
+        ({"seed": 1.0}, "seed must be .*got 1.0"),
+        ({"steps_per_iteration": 0}, "steps_per_iteration must be .*got 0"),
+        ({"steps_per_iteration": True}, "steps_per_iteration must be .*got True"),
+        ({"entropy": 0.3}, "entropy must be .*got 0.3"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -246,7 +246,7 @@ def test_bad_arguments(arguments, message):
 
 
 def test_bad_particles_and_steps():
-    with pytest.raises(ValueError, match="temperature: -1"):
+    with pytest.raises(ValueError, match="temperature must be .*got -1"):
         mean_field_langevin_free_energy(Confinement(), np.ones((3, 1)), -1)
     with pytest.raises(ValueError, match="x: all particles coincide"):
         mean_field_langevin_free_energy(Confinement(), np.ones((3, 2)), 1.0)

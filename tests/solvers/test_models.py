@@ -61,7 +61,7 @@ def test_an_objective_without_hvp_is_refused(flow):
     class OnlyGradient:
         value, gradient = VALLEY.value, VALLEY.gradient
 
-    with pytest.raises(ValueError, match=f"{type(flow).__name__} needs hvp, which OnlyGradient"):
+    with pytest.raises(ValueError, match=f"a method hvp, which {type(flow).__name__} needs"):
         solvers.solve(flow, OnlyGradient(), START, 1)
 
 
@@ -73,11 +73,16 @@ def test_a_hessian_that_is_not_symmetric_is_refused(flow):
 
 
 def test_shapes_that_disagree_are_refused():
-    with pytest.raises(ValueError, match=r"its gradient has shape \(1, 2\), x has \(2,\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"objective.gradient must return an array like x, \(2,\), got shape \(1, 2\)",
+    ):
         objective = Quadratic(np.eye(2))
         wrong = type("Wrong", (), {"value": objective.value, "gradient": lambda s, x: x[None]})
         solvers.solve(solvers.GradientDescent(0.1), wrong(), START, 1)
-    with pytest.raises(ValueError, match=r"its hvp has shape \(1,\), x has \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"objective.hvp must return an array like x, \(2,\), got shape \(1,\)"
+    ):
         wrong = type("Wrong", (Quadratic,), {"hvp": lambda s, x, v: v[:1]})
         solvers.solve(solvers.EdgeFlow(0.1), wrong(np.eye(2)), START, 1)
 
@@ -149,14 +154,17 @@ def test_the_central_flow_says_when_it_has_too_few_modes():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: solvers.RodFlow(1.0, rank=0), "rank: 0 came"),
-        (lambda: solvers.CentralFlow(1.0, max_modes=0), "max_modes: 0 came"),
-        (lambda: solvers.SharpnessFlow(1.0, law="other"), "law: 'other' came"),
-        (lambda: solvers.SqrtLossGradientDescent(1.0, minimum=np.nan), "minimum: nan came"),
+        (lambda: solvers.RodFlow(1.0, rank=0), "rank must be .*got 0"),
+        (lambda: solvers.CentralFlow(1.0, max_modes=0), "max_modes must be .*got 0"),
+        (lambda: solvers.SharpnessFlow(1.0, law="other"), "law must be .*got 'other'"),
+        (lambda: solvers.SqrtLossGradientDescent(1.0, minimum=np.nan), "minimum must be .*got nan"),
         (lambda: solvers.FreeEnergyFlow(1.0, growth="exact", delay=True), "delay: it needs"),
-        (lambda: solvers.FreeEnergyFlow(1.0, fluctuation_floor="round"), "'round' came"),
+        (
+            lambda: solvers.FreeEnergyFlow(1.0, fluctuation_floor="round"),
+            "fluctuation_floor must be 'rounding' or",
+        ),
         *[
-            (lambda flow=flow: flow(-1.0), "learning_rate: -1.0 came")
+            (lambda flow=flow: flow(-1.0), "learning_rate must be .*got -1.0")
             for flow in (
                 solvers.RodFlow,
                 solvers.EdgeFlow,

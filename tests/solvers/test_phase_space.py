@@ -147,18 +147,18 @@ def test_the_memory_is_what_is_stated():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"learning_rate": 0.0}, "learning_rate: 0.0 came"),
-        ({"temperature": -1.0}, "temperature: -1.0 came"),
-        ({"cells": (3, 20)}, r"cells: \(3, 20\) came, two integers of at least 4"),
-        ({"cells": (20.0, 20)}, "cells:"),
+        ({"learning_rate": 0.0}, "learning_rate must be .*got 0.0"),
+        ({"temperature": -1.0}, "temperature must be .*got -1.0"),
+        ({"cells": (3, 20)}, "cells must be .*got 3"),
+        ({"cells": (20.0, 20)}, "cells must be"),
         (
             {"cells": (4096, 4096)},
             "16,777,216 cells would take 1.25 GiB, max_cells=4,194,304 of 0.312",
         ),
-        ({"cfl": 1.0}, "cfl: 1.0 came"),
-        ({"limiter": "superb"}, "limiter: 'superb' came"),
-        ({"domain": ((0, 1), (1, 1))}, "domain:"),
-        ({"domain": ((0, np.nan), (0, 1))}, "domain:"),
+        ({"cfl": 1.0}, "cfl must be .*got 1.0"),
+        ({"limiter": "superb"}, "limiter must be .*got 'superb'"),
+        ({"domain": ((0, 1), (1, 1))}, "domain must be"),
+        ({"domain": ((0, np.nan), (0, 1))}, "domain must be"),
         ({"outflow_tolerance": np.inf}, "outflow_tolerance"),
     ],
 )
@@ -169,7 +169,7 @@ def test_bad_settings(kwargs, message):
 
 def test_bad_starts():
     pde, risk = PhaseSpacePDE(1.0, cells=(8, 8), domain=((-1, 1), (-1, 1))), Quadratic(1.0)
-    with pytest.raises(ValueError, match="x0: it has entries that are not finite"):
+    with pytest.raises(ValueError, match="x0 must be finite"):
         pde.start(risk, [0.0, np.nan])
     with pytest.raises(ValueError, match=r"x0: shape \(5, 2\) came, \(N, 1\) is needed"):
         pde.start(risk, np.zeros((5, 2)))
@@ -196,9 +196,9 @@ def test_bad_times_and_steps():
     pde = PhaseSpacePDE(0.8, cells=(16, 16), domain=((-1, 1.4), (-1, 1.2)))
     start = pde.start(Interaction(), block)
     for time in (0.0, -1.0, np.nan, np.inf):
-        with pytest.raises(ValueError, match="time:"):
+        with pytest.raises(ValueError, match="time must be"):
             pde.advance(Interaction(), start, time)
-    with pytest.raises(ValueError, match="dt: -0.1 came"):
+    with pytest.raises(ValueError, match="dt must be .*got -0.1"):
         pde.advance(Interaction(), start, 1.0, dt=-0.1)
     with pytest.raises(
         ValueError, match="dt: 0.5 came, 0.1.* is the most that keeps the masses positive"

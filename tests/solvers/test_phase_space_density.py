@@ -85,7 +85,7 @@ def test_marginals_are_sums_of_masses():
         (np.arange(9.0), np.arange(9.0) / 2, np.full((8, 8), 1 / 64), "odd multiple"),
         (np.arange(9.0), np.arange(9.0), np.full((8, 7), 1 / 56), "masses: shape"),
         (np.arange(9.0), np.arange(9.0), np.full((8, 8), 1 / 63), "the sum is 1.01"),
-        (np.arange(9.0), np.arange(9.0), np.full((8, 8), np.nan), "masses: non-negative"),
+        (np.arange(9.0), np.arange(9.0), np.full((8, 8), np.nan), "masses must be finite"),
     ],
 )
 def test_bad_densities(theta_edges, u_edges, masses, message):

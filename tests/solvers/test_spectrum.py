@@ -102,7 +102,7 @@ def test_a_search_that_runs_out_of_products_says_so(monkeypatch):
 
 @pytest.mark.parametrize("k", [0, 6, 1.0])
 def test_bad_k(k):
-    with pytest.raises(ValueError, match="k: "):
+    with pytest.raises(ValueError, match="k must be"):
         solvers.top_eigenpairs(Quadratic(np.eye(5)), np.zeros(5), k=k)
 
 

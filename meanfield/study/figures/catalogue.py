@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from meanfield._validation import refusal
 from meanfield.study.figures.curves import (
     draw_distance,
     draw_energy,
@@ -46,6 +48,7 @@ from meanfield.study.figures.style import (
     title,
 )
 from meanfield.study.layout import RunRecord
+from meanfield.study.result import Result
 
 
 class Curves(NamedTuple):
@@ -96,14 +99,37 @@ ENERGY = Curves(
 )
 
 
-def run_figures(run: RunRecord) -> Iterator[Drawn]:
+def run_figures(run: Result | RunRecord | str | Path) -> Iterator[Drawn]:
     """Draw, one by one, every figure the run has data for.
+
+    Parameters
+    ----------
+    run : Result, RunRecord or path
+        A run as `meanfield.Result.open` gives it, or what that opens: the file of a run, or its folder.
 
     Raises
     ------
+    ValueError
+        It is none of these.
     RunFileError
-        The run's file, from which particles are read, is damaged.
+        The run's file is damaged, or there is none.
     """
+    return _run_figures(as_record(run))
+
+
+def as_record(run: Result | RunRecord | str | Path) -> RunRecord:
+    """A run as plain arrays, however it came."""
+    if isinstance(run, RunRecord):
+        return run
+    if isinstance(run, Result):
+        return run.record()
+    if not isinstance(run, str | Path):
+        raise refusal("run", "a meanfield.Result, or the path of a run", run)
+    with Result.open(run) as opened:
+        return opened.record()
+
+
+def _run_figures(run: RunRecord) -> Iterator[Drawn]:
     for curves in available(run):
         caption = curves.caption.format(**_words(run))
         with styled():

@@ -19,7 +19,7 @@ from meanfield.study.checkpoint import (
 )
 from meanfield.study.guarded_file import GuardedFile
 from meanfield.study.layout import OutputError, RowCounts
-from solvers.stepping import State
+from solvers.state import State
 
 
 def checkpoint(step=3, dtype="float64"):

@@ -162,7 +162,7 @@ def test_all_errors_come_at_once_one_line_each(tmp_path):
         ),
         (
             "[landscape]\nname = 'river_valley'\ncodimension = 7",
-            "landscape.codimension: 7 came, 1 or 2 is allowed",
+            "landscape.codimension must be an integer from 1 to 2, got 7",
         ),
         (
             "[landscape]\nname = 'valley'\n[task]\nn = 5\n[risk]\n",

@@ -176,7 +176,11 @@ def test_single_precision_and_a_start_of_ones_own():
     ("landscape", "processes", "message"),
     [
         ("name='valley'", "free_energy_flow={rank=3}", "processes.free_energy_flow: rank: 3 came"),
-        ("name='quartic'", "self_stabilization={}", "processes.self_stabilization: modes: 1 came"),
+        (
+            "name='quartic'",
+            "self_stabilization={}",
+            "processes.self_stabilization: modes must be below x.size = 1",
+        ),
         (
             "name='valley'",
             "mine={flow='free_energy_flow',delay=true,growth='exact'}",

@@ -11,6 +11,7 @@ from meanfield.study.memory import (
     require_memory,
     required_memory,
 )
+from solvers import _memory
 from tests.meanfield.study.test_cli import assert_refused, meanfield_command, settings
 
 
@@ -110,10 +111,10 @@ def test_what_is_available_is_the_least_of_machine_and_groups(monkeypatch, tmp_p
     (tmp_path / "a/memory.max").write_text("5000\n")
     for folder in (group, tmp_path / "a"):
         (folder / "memory.current").write_text("2000\n")
-    monkeypatch.setattr(memory, "CGROUPS", tmp_path)
-    read = memory.Path.read_text
+    monkeypatch.setattr(_memory, "CGROUPS", tmp_path)
+    read = _memory.Path.read_text
     monkeypatch.setattr(
-        memory.Path,
+        _memory.Path,
         "read_text",
         lambda path, *a, **k: "0::/a/b\n" if path.name == "cgroup" else read(path, *a, **k),
     )

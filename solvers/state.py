@@ -1,0 +1,143 @@
+"""Where a run stands, and how one flow goes on from where another one stood."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from solvers._arguments import array, count, refusal
+from solvers._repr import compact_repr
+from solvers.flow import Flow, WithoutFluctuation, as_iterate
+from solvers.objective import Array, all_finite, check_like, check_objective, peak, with_own_results
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands: all that is needed to go on from it, bit for bit.
+
+    step : iterations done. values : the flow's state. dissipated : ∫ (dF/dt) dt since the start of the run, NaN where the
+    scheme does not give it. history : of a delay equation, the states before, one step in time apart, oldest first. report :
+    what the scheme has to tell of its steps since the state before, the largest number of each name. flow, objective : what
+    `solve` was moving, on what; a state without them is taken for one of whatever flow it is given to. The objective is not
+    pickled.
+    """
+
+    step: int
+    values: Array
+    dissipated: float
+    history: Array | None = None
+    report: Mapping[str, float] = field(default_factory=dict)
+    flow: Flow | None = field(default=None, compare=False)
+    objective: Any = field(default=None, repr=False, compare=False)
+
+    __repr__ = compact_repr
+
+    def __post_init__(self) -> None:
+        if type(self.step) is not int:
+            object.__setattr__(self, "step", count("step", self.step, 0))
+        values: Any = self.values
+        if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
+            values = array("values", values)
+        # Sums run in the order of memory: a state that was stored and read again must not have another one.
+        object.__setattr__(self, "values", np.ascontiguousarray(values))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"objective": None}
+
+    def moved(
+        self,
+        steps: int,
+        values: Array,
+        dissipated: float,
+        history: Array | None = None,
+        report: Mapping[str, float] | None = None,
+    ) -> State:
+        """The state of the same flow so many iterations later."""
+        return State(
+            self.step + steps, values, dissipated, history, report or {}, self.flow, self.objective
+        )
+
+
+def start(flow: Flow, objective: Any, x0: Any) -> tuple[State, str]:
+    """The state at t = 0, and what there is to say about it.
+
+    Raises
+    ------
+    ValueError
+        For a start or an objective that the flow cannot use.
+    """
+    x = as_iterate(x0)
+    gradient = check_objective(objective, x, flow.needs, type(flow).__name__)
+    own = with_own_results(objective)
+    values = flow.start(own, x)
+    if not all_finite(objective, values):
+        raise ValueError("x0: the objective's gradient there is not finite")
+    message = ""
+    if peak(objective, gradient) == 0.0:
+        message = "x0 is a critical point: nothing leaves it and no oscillation ever starts"
+    dissipated = 0.0 if flow.balanced else math.nan
+    return State(0, values, dissipated, flow=flow, objective=objective), message
+
+
+def resume(flow: Flow, objective: Any, state: State) -> tuple[State, str]:
+    """The state from which a flow goes on, given its own or another's, and what there is to say about it.
+
+    Raises
+    ------
+    ValueError
+        For a state that does not fit the objective, or from which this flow cannot go on.
+    """
+    if state.flow is not None and not _same(flow, state.flow):
+        x = _iterate(flow, state, state.flow)
+        started, message = start(flow, objective, x)
+        values = started.values if state.step % 2 == 0 else flow.mirrored(started.values)
+        return replace(started, step=state.step, values=values), message
+    # Copies: those of an observation are read-only.
+    history = None if state.history is None else np.array(state.history)
+    state = replace(state, values=np.array(state.values), history=history)
+    try:
+        center = flow.center(state.step, state.values)
+        flow.fluctuation(state.step, state.values)
+    except (LookupError, TypeError, ValueError) as error:
+        raise refusal("x0", f"a state of {flow!r}", state) from error
+    if state.objective is not None and state.objective is not objective:
+        try:
+            check_like("gradient", objective.gradient(center), center)
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+            raise ValueError(
+                f"x0 must be a state of this objective, got one of shape {center.shape}: {error}"
+            ) from error
+    return replace(state, flow=flow, objective=objective), ""
+
+
+def _iterate(flow: Flow, state: State, before: Flow) -> Array:
+    """The iterate at which another flow's state stands, where that is what this one starts from."""
+    iterate = before.iterate(state.step, state.values)
+    if iterate is not None:
+        return iterate
+    center = before.center(state.step, state.values)
+    if isinstance(before, WithoutFluctuation):
+        return center
+    fluctuation = before.fluctuation(state.step, state.values)
+    is_descent = type(flow).iterate is not Flow.iterate
+    if is_descent and before.labelled and fluctuation.shape == center.shape:
+        return center + fluctuation if state.step % 2 == 0 else center - fluctuation
+    or_iterate = ", or from its iterate, center + (−1)^step fluctuation" if before.labelled else ""
+    raise ValueError(
+        f"x0 must be a state of {flow!r}, or one that stands for an iterate from which it can start, got a state of {before!r}; "
+        f"start from that run's solution.centers[-1]{or_iterate}"
+    )
+
+
+def _same(flow: Flow, other: Flow) -> bool:
+    """Whether two flows are of one class and have the same parameters."""
+    if flow is other:
+        return True
+    if type(flow) is not type(other):
+        return False
+    names = [f.name for f in fields(flow)] if is_dataclass(flow) else list(vars(flow))
+    return all(np.array_equal(getattr(flow, name), getattr(other, name)) for name in names)
