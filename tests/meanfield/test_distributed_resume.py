@@ -59,8 +59,8 @@ def begin(config, out, size=2):
     """A run with a checkpoint at every step, so slow that it can be hit in the midst of it."""
     slow = (
         "import time; from meanfield.study.recorder import Recorder as R\n"
-        "measure = R._measure\n"
-        "R._measure = lambda *a: (time.sleep(0.05), measure(*a))[1]\n"
+        "report = R._report\n"
+        "R._report = lambda *a: (time.sleep(0.05), report(*a))[1]\n"
     )
     arguments = ("run", str(config), "--no-figures", "--checkpoint-every", "1", "--out", str(out))
     return start(size, slow + COMMAND, *arguments)
@@ -86,7 +86,8 @@ def resume(size, out):
 @needs_mpi
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("killed", "during", "sizes"), [(1, "delayed", 3), (0, "free_energy_flow", 1)]
+    ("killed", "during", "sizes"),
+    [(1, "delayed", 3), (0, "free_energy_flow", 1), (1, "gradient_descent/perturbed", 1)],
 )
 def test_a_run_that_lost_a_process_is_carried_on_by_any_number_of_them(
     undisturbed, tmp_path, killed, during, sizes
