@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from meanfield.study.energy_balance import balance
-from meanfield.study.layout import RunRecord
+from meanfield.study.layout import REFERENCE_FLOW, RunRecord
 
 COLUMN_WIDTH = 16
 
@@ -23,6 +23,7 @@ QUANTITIES = {
     "eta_sharpness": "η·sharpness",
     "sigma_trace": "tr Σ",
     "center_distance": "center distance to GD",
+    "rounding_spread": "GD to itself, one rounding away",
     "w2": "W2 to GD",
     "balance_residual": "energy balance residual",
     "wall_time": "seconds",
@@ -38,6 +39,8 @@ def summarize(run: RunRecord) -> list[dict[str, Any]]:
         sharpness = last["sharpness"]
         last["eta_sharpness"] = None if sharpness is None else _finite(learning_rate * sharpness)
         last |= {key: _last(values) for key, values in run.comparison.get(name, {}).items()}
+        if run.perturbed is not None and process.flow == REFERENCE_FLOW:
+            last["rounding_spread"] = _last(run.perturbed.observables["center_distance"])
         last["balance_residual"] = _balance_residual(process.observables)
         about = {"status": process.status, "message": process.message}
         rows.append({"process": name} | {key: last.get(key) for key in QUANTITIES} | about)

@@ -21,6 +21,7 @@ from meanfield.study.problem import build_problem
 from meanfield.study.result import Result
 from meanfield.study.run import run
 from meanfield.study.snapshots import read_run
+from meanfield.study.summary import summarize
 from meanfield.study.width.plan import Run, make_plan
 from meanfield.study.width.runs import fault
 from meanfield.study.work import Options
@@ -218,6 +219,8 @@ def test_the_command_and_the_result_say_the_same(chaotic):
         rows = result.compare()
     assert [rows[0], rows[2]] == found["processes"] and rows[1] == found["rounding_spread"]
     assert rows == compare(chaotic)
+    spreads = [row["rounding_spread"] for row in summarize(chaotic)]
+    assert spreads == [rows[1]["final_distance"], None]
 
 
 # --- files ---------------------------------------------------------------------------------------
