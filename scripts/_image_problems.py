@@ -20,8 +20,8 @@ MLP_SQUARE, MEANFIELD_SQUARE = 4 * 3072.0, 4.0  # mean of |x|² over the images
 MLP_GAIN = 0.14  # of normal weights, over √fan-in
 CNN_SQUARE = 32.0  # mean of the squared inputs; its weights start as PyTorch draws them
 MACHINES = (0, 1, 8, 9)  # airplane, automobile, ship, truck
-# Such that the oscillation has decayed to rounding when ηS reaches 2, near step 60, and comes back some seventy steps later.
-QUIET_ETA, QUIET_IMAGES, QUIET_CLASSES, QUIET_GAIN = 0.04, 240, 4, 0.65
+# Such that the oscillation has decayed to rounding when ηS reaches 2, at step 55 to 90, and returns some seventy steps later.
+QUIET_ETA, QUIET_IMAGES, QUIET_CLASSES, QUIET_GAIN = 0.04, 240, 4, 0.6
 
 
 @dataclass(frozen=True)
