@@ -107,17 +107,17 @@ class _OwnResults:
     """An objective each of whose results is an array of its own, whatever it does with its own arrays."""
 
     def __init__(self, objective: Any) -> None:
-        self._objective = objective
+        self.original = objective
         for name in ("gradient", "hvp", "third"):
             method = getattr(objective, name, None)
             if callable(method):
                 setattr(self, name, _copying(method))
 
     def value(self, x: Array, **measure: Any) -> float:
-        return float(self._objective.value(x, **measure))
+        return float(self.original.value(x, **measure))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._objective, name)
+        return getattr(self.original, name)
 
 
 def _copying(method: Callable[..., Any]) -> Callable[..., Array]:

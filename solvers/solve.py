@@ -34,7 +34,7 @@ class Observation:
 
     def __init__(self, flow: Flow, objective: Any, state: State) -> None:
         self.flow = flow
-        self.objective = with_own_results(objective)
+        self._own = with_own_results(objective)
         self.state = replace(
             state, values=_read_only(state.values), history=_read_only(state.history)
         )
@@ -42,6 +42,11 @@ class Observation:
 
     def __repr__(self) -> str:
         return described("Observation", [("flow", self.flow), ("step", self.step)])
+
+    @property
+    def objective(self) -> Any:
+        """What the flow moves on."""
+        return self._own.original
 
     @property
     def step(self) -> int:
@@ -75,34 +80,34 @@ class Observation:
     @cached_property
     def loss(self) -> float:
         """E at the center."""
-        return float(self.objective.value(self._center))
+        return float(self._own.value(self._center))
 
     @cached_property
     def predicted_loss(self) -> float:
         """The loss averaged over the oscillation, by the flow's closure."""
-        return self.flow.predicted_loss(self.objective, self.step, self._values)
+        return self.flow.predicted_loss(self._own, self.step, self._values)
 
     @cached_property
     def fluctuation_trace(self) -> float:
         """tr Σ in the objective's inner product."""
-        return self.flow.fluctuation_trace(self.objective, self.step, self._values)
+        return self.flow.fluctuation_trace(self._own, self.step, self._values)
 
     @cached_property
     def free_energy(self) -> float:
         """F, for most flows predicted loss − tr Σ/η."""
-        return self.flow.free_energy(self.objective, self.step, self._values)
+        return self.flow.free_energy(self._own, self.step, self._values)
 
     @cached_property
     def diagnostics(self) -> dict[str, float]:
         """What flow and scheme tell of their own solution, by ``flow.diagnostic_names``; of steps there are none at the start."""
-        at_state = self.flow.diagnostics(self.objective, self.step, self._values)
+        at_state = self.flow.diagnostics(self._own, self.step, self._values)
         return at_state | dict(self.state.report)
 
     @cached_property
     def gradient_norm_sq(self) -> float:
         """|∇E|² at the center, in the objective's inner product."""
-        gradient = self.objective.gradient(self._center)
-        return inner(self.objective, gradient, gradient)
+        gradient = self._own.gradient(self._center)
+        return inner(self._own, gradient, gradient)
 
     @property
     def dissipated(self) -> float:

@@ -342,6 +342,18 @@ class Writing(Fresh):
         return super().value(x)
 
 
+def test_an_observer_is_shown_the_objective_itself():
+    objective, seen = OneArray(Valley()), []
+    solvers.solve(
+        solvers.GradientDescent(0.3),
+        objective,
+        START,
+        1,
+        observe=lambda o: seen.append(o.objective),
+    )
+    assert seen == [objective, objective]
+
+
 def test_an_objective_is_never_given_arrays_that_are_read_only():
     for flow in FLOWS.values():
         with warnings.catch_warnings():
