@@ -30,6 +30,8 @@ __all__ = ["ConfigError", "Process", "Study", "load", "load_text"]
 _NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{LONGEST_NAME - 1}}}")
 MAX_BYTES = MAX_CONFIG  # of a TOML file
 MAX_DEPTH = 8  # of tables and arrays in each other; a study has 3
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_INFO = "; `meanfield info {}` shows a run or a width study, and its configuration"
 NETWORK_SECTIONS = {"task", "network", "risk"}
 DEFAULT_PROCESSES = ("gradient_descent", "gradient_flow", "free_energy_flow")
 
@@ -109,9 +111,12 @@ def load(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> Stu
 def _parsed(path: Path) -> dict[str, Any]:
     try:
         if path.exists() and not path.is_file():  # a pipe or a device may never come to an end
-            raise ConfigError(f"{path}: not a file")
+            what = "a folder" if path.is_dir() else "no regular file"
+            raise ConfigError(f"{path}: must be a TOML file, got {what}{_INFO.format(path)}")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
+        if content.startswith(_HDF5):
+            raise ConfigError(f"{path}: must be a TOML file, got HDF5{_INFO.format(path)}")
         if len(content) > MAX_BYTES:
             raise ConfigError(f"{path}: more than {MAX_BYTES} bytes came")
         return parse(decoded(content))

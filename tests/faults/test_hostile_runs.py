@@ -200,7 +200,7 @@ def test_tables_in_tables_are_refused_at_once(tmp_path):
 def test_a_configuration_is_a_file_of_bounded_size(tmp_path):
     os.mkfifo(tmp_path / "pipe.toml")
     (tmp_path / "long.toml").write_bytes(b"#" * (2**18 + 1))
-    for name, message in (("pipe", "not a file"), ("long", "more than 262144 bytes")):
+    for name, message in (("pipe", "got no regular file"), ("long", "more than 262144 bytes")):
         with pytest.raises(ConfigError, match=message):
             load(tmp_path / f"{name}.toml")
 

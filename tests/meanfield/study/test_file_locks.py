@@ -152,7 +152,7 @@ def test_a_run_whose_file_is_kept_all_the_time_ends_as_any_other(
 @pytest.mark.parametrize("how", ["h5py", "xarray"])
 @pytest.mark.slow
 def test_a_notebook_that_has_the_file_open_does_not_hold_up_the_command(tmp_path, small, how):
-    """SIGTERM took 46 s; the limit here leaves room for a busy machine."""
+    """How long it waits is counted above, by a clock that no busy machine moves."""
     with meanfield_process(
         "run", tmp_path, small, "steps=10000000", "output.sharpness_every=1000"
     ) as process:
@@ -160,10 +160,8 @@ def test_a_notebook_that_has_the_file_open_does_not_hold_up_the_command(tmp_path
         wait_until(lambda: rows_of(path) > 3, process)
         opened = open_as(how, path)
         try:
-            began = time.monotonic()
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=60) == 143
-            assert time.monotonic() - began < 20
         finally:
             opened.close()
     descent = read_run(tmp_path / "run.h5").processes["gradient_descent"]

@@ -168,6 +168,14 @@ def test_what_is_neither_is_refused_by_all(small_run, tiny_study, tmp_path, comm
     assert expected in result.stderr or "rubbish" in make
 
 
+@pytest.mark.parametrize("command", [["validate"], ["run"], ["width", "--widths", "8,16"]])
+def test_what_is_no_configuration_is_referred_to_info(small_run, tiny_study, tmp_path, command):
+    out = ["--out", tmp_path / "out"] if command != ["validate"] else []
+    for path in (small_run, tiny_study / "study.h5", small_run.parent, tiny_study):
+        result = meanfield_command(*command, path, *out)
+        assert_refused(result, f"{path}: must be a TOML file, got ", f"`meanfield info {path}`")
+
+
 # --- resume --------------------------------------------------------------------------------------
 
 
