@@ -7,7 +7,7 @@ as the largest cost times the number of points. One far particle thus hides the 
   least one by no more than Σ P_ij (C_ij − u_i − v_j), and what rounding adds (`certify`);
 - where this is not small beside the cost of P itself, the problem is solved again with min(C_ij − u_i − v_j, K) in place of C_ij.
   As these are no larger, a plan that is optimal with them and uses no pair above K is optimal; and as no pair of mass w has a
-  reduced cost above the excess over w, K can be small (`Problem.again`).
+  reduced cost above the excess over w, K can be small (`ExactTransport.again`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FEW_UNITS, FEW = 64.0, 2.0**-20
 Indices = NDArray[np.intp]
 
 
-class Flow(NamedTuple):
+class SimplexSolution(NamedTuple):
     """What a simplex found: masses of pairs, potentials of the rows, and a warning where it did not come to its end."""
 
     rows: Indices
@@ -55,7 +55,7 @@ class Flow(NamedTuple):
     warning: str | None
 
 
-class Certificate(NamedTuple):
+class OptimalityBound(NamedTuple):
     """Cost Σ P_ij C_ij of a plan, by how much it may be above the least one, and the potentials that prove it."""
 
     cost: float
@@ -72,7 +72,7 @@ class Certificate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExactPlan:
     """An optimal plan. distance : W2. gap : how far it may be from the exact one, `certificate` tells why."""
 
     rows: Indices
@@ -80,7 +80,7 @@ class Plan:
     masses: Float64
     distance: float
     gap: float
-    certificate: Certificate
+    certificate: OptimalityBound
     warning: str | None
 
     @property
@@ -90,8 +90,8 @@ class Plan:
         return found.is_optimal and found.of_data <= DATA_TOLERANCE * found.cost
 
 
-Simplex = Callable[[Float64, Float64, Float64], Flow]
-LazySimplex = Callable[[Float64, Float64, Float64, Float64], Flow]
+Simplex = Callable[[Float64, Float64, Float64], SimplexSolution]
+LazySimplex = Callable[[Float64, Float64, Float64, Float64], SimplexSolution]
 
 
 def solve(
@@ -102,13 +102,13 @@ def solve(
     simplex: Simplex,
     lazy: LazySimplex | None = None,
     may_be_dense: bool = True,
-) -> Plan:
+) -> ExactPlan:
     """The plan of least Σ P_ij |x_i − y_j|² between weights a (n,) and b (m,), and how sure that is.
 
     Parameters
     ----------
-    simplex : function (costs (n, m), supplies, demands) -> Flow
-    lazy : function (x, y, supplies, demands) -> Flow, optional
+    simplex : function (costs (n, m), supplies, demands) -> SimplexSolution
+    lazy : function (x, y, supplies, demands) -> SimplexSolution, optional
         Tried first, in its place.
     may_be_dense : bool
         Whether costs may be kept where the lazy one was not enough.
@@ -116,7 +116,7 @@ def solve(
     from_x, from_y = np.flatnonzero(a), np.flatnonzero(b)
     x, y, a, b = x[from_x], y[from_y], a[from_x], b[from_y]
     exponent = _exponent(x, y)
-    problem = Problem.of(np.ldexp(x, exponent), np.ldexp(y, exponent), a, b)
+    problem = ExactTransport.of(np.ldexp(x, exponent), np.ldexp(y, exponent), a, b)
     flow, found = problem.lazily(lazy) if lazy else problem.first(simplex)
     if flow.warning is None and not found.is_optimal and found.cost > 0 and may_be_dense:
         flow, found = problem.again(simplex, flow, found)
@@ -124,7 +124,7 @@ def solve(
     either_way = found.of_data + (x.shape[1] + 4) * EPS * found.cost  # costs are rounded, too
     least, most = max(found.cost - found.excess - either_way, 0.0), found.cost + either_way
     gap = max(distance - float(np.sqrt(least)), float(np.sqrt(most)) - distance)
-    return Plan(
+    return ExactPlan(
         from_x[flow.rows],
         from_y[flow.columns],
         problem.masses(flow),
@@ -162,8 +162,12 @@ def whole_units(a: Float64, b: Float64) -> tuple[Float64, Float64]:
 
 
 def certify(
-    costs: Callable[[slice], Float64], flow: Flow, on_plan: Float64, u: Float64, b: Float64
-) -> Certificate:
+    costs: Callable[[slice], Float64],
+    flow: SimplexSolution,
+    on_plan: Float64,
+    u: Float64,
+    b: Float64,
+) -> OptimalityBound:
     """How far a plan is from the optimum, by the best potentials that go with u (n,).
 
     Parameters
@@ -189,16 +193,18 @@ def certify(
     return found
 
 
-def _excess(flow: Flow, on_plan: Float64, u: Float64, v: Float64, b: Float64) -> Certificate:
+def _excess(
+    flow: SimplexSolution, on_plan: Float64, u: Float64, v: Float64, b: Float64
+) -> OptimalityBound:
     reduced = np.maximum(on_plan - u[flow.rows] - v[flow.columns], 0.0)
     # C_ij − u_i − v_j ≥ 0 as computed means that it is at least −2ε (|u_i| + |v_j|).
     rounding = 2.0 * EPS * float(flow.masses @ np.abs(u[flow.rows]) + b @ np.abs(v))
     cost, excess = float(flow.masses @ on_plan), float(flow.masses @ reduced) + rounding
-    return Certificate(cost, min(excess, cost), rounding, 0.0, u, v)
+    return OptimalityBound(cost, min(excess, cost), rounding, 0.0, u, v)
 
 
 @dataclass(frozen=True)
-class Problem:
+class ExactTransport:
     """Points and weights of two measures, and the weights in whole units."""
 
     x: Float64
@@ -209,7 +215,7 @@ class Problem:
     demands: Float64
 
     @classmethod
-    def of(cls, x: Float64, y: Float64, a: Float64, b: Float64) -> Problem:
+    def of(cls, x: Float64, y: Float64, a: Float64, b: Float64) -> ExactTransport:
         """With the units of `whole_units`."""
         return cls(x, y, a, b, *whole_units(a, b))
 
@@ -217,17 +223,17 @@ class Problem:
         """|x_i − y_j|² (n, m), by differences, as |x|² − 2 x·y + |y|² loses digits far from the origin."""
         return np.asarray(cdist(self.x[rows], self.y, "sqeuclidean"))
 
-    def lazily(self, simplex: LazySimplex) -> tuple[Flow, Certificate]:
+    def lazily(self, simplex: LazySimplex) -> tuple[SimplexSolution, OptimalityBound]:
         """By a simplex that keeps no costs."""
         flow = simplex(self.x, self.y, self.supplies, self.demands)
         return self._certify(flow, self.costs, flow.u)
 
-    def first(self, simplex: Simplex) -> tuple[Flow, Certificate]:
+    def first(self, simplex: Simplex) -> tuple[SimplexSolution, OptimalityBound]:
         """With the costs themselves, cut off where no pair of an optimal plan can be."""
         cap = self._bound()
         if cap == 0:
             each = np.arange(len(self.a))
-            flow = Flow(each, each, self.supplies, np.zeros(len(each)), None)
+            flow = SimplexSolution(each, each, self.supplies, np.zeros(len(each)), None)
             return self._certify(flow, self.costs, flow.u)
         costs, scale = self.costs(), 1.0
         if cap < np.max(costs):
@@ -239,7 +245,9 @@ class Problem:
             costs /= scale
         return self._certify(flow, costs.__getitem__, flow.u / scale)
 
-    def again(self, simplex: Simplex, flow: Flow, found: Certificate) -> tuple[Flow, Certificate]:
+    def again(
+        self, simplex: Simplex, flow: SimplexSolution, found: OptimalityBound
+    ) -> tuple[SimplexSolution, OptimalityBound]:
         """With reduced costs, the largest of them cut off, until the excess is small."""
         growth, most = 1.0, max(len(self.a), len(self.b))
         for _ in range(ROUNDS):
@@ -267,12 +275,12 @@ class Problem:
                 break
         return flow, found
 
-    def masses(self, flow: Flow) -> Float64:
+    def masses(self, flow: SimplexSolution) -> Float64:
         """P_ij of a flow of units, its row sums the weights a."""
         sums = np.bincount(flow.rows, flow.masses, len(self.a))
         return np.asarray(flow.masses / sums[flow.rows] * self.a[flow.rows])
 
-    def _without_rounding(self, flow: Flow) -> Flow:
+    def _without_rounding(self, flow: SimplexSolution) -> SimplexSolution:
         """Without the few units that go from large masses to large masses, as they do because weights are rounded.
 
         They are nothing where points are near each other, and very much where they are far. What the plan then lacks of the
@@ -280,7 +288,9 @@ class Problem:
         """
         whole = np.minimum(self.supplies[flow.rows], self.demands[flow.columns])
         kept = (flow.masses > FEW_UNITS) | (flow.masses > FEW * whole)
-        return Flow(flow.rows[kept], flow.columns[kept], flow.masses[kept], flow.u, flow.warning)
+        return SimplexSolution(
+            flow.rows[kept], flow.columns[kept], flow.masses[kept], flow.u, flow.warning
+        )
 
     def _bound(self) -> float:
         """Of costs in an optimal plan between equally many particles of weight 1/n: n times the cost of any plan."""
@@ -289,8 +299,8 @@ class Problem:
         return float(np.sum((self.x - self.y) ** 2))
 
     def _certify(
-        self, flow: Flow, costs: Callable[[slice], Float64], u: Float64
-    ) -> tuple[Flow, Certificate]:
+        self, flow: SimplexSolution, costs: Callable[[slice], Float64], u: Float64
+    ) -> tuple[SimplexSolution, OptimalityBound]:
         flow = self._without_rounding(flow)
         plan = flow._replace(masses=self.masses(flow))
         apart = self.x[flow.rows] - self.y[flow.columns]
@@ -298,7 +308,7 @@ class Problem:
         underflow = apart.shape[1] * TINY if np.any(apart) else 0.0
         return flow, found._replace(of_data=self._of_weights(plan, found.v) + underflow)
 
-    def _of_weights(self, plan: Flow, v: Float64) -> float:
+    def _of_weights(self, plan: SimplexSolution, v: Float64) -> float:
         """What it may cost to bring to the columns what they lack, or away what they have too much."""
         missing = np.abs(np.bincount(plan.columns, plan.masses, len(self.b)) - self.b)
         lacking = np.flatnonzero(missing > SAME_WEIGHT * self.b)

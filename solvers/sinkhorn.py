@@ -72,8 +72,8 @@ def sinkhorn_divergence(
     Feydy et al. 2019 (arXiv:1810.08278).
     """
     x, y, shift = _centered(x, y, a, b)
-    own = [_Self(points, w, regularization) for points, w in ((x, a), (y, b))]
-    cross = _Cross(x, y, a, b, own[1])
+    own = [_SelfCost(points, w, regularization) for points, w in ((x, a), (y, b))]
+    cross = _CrossCost(x, y, a, b, own[1])
     problems, asked = (*own, cross), tolerance
     while True:
         for problem in problems:
@@ -103,7 +103,7 @@ def _centered(x: Float64, y: Float64, a: Float64, b: Float64) -> tuple[Float64, 
     return x - from_x, y - from_y, float(np.sum(apart**2))
 
 
-class _Problem:
+class _EntropicCost:
     """One of the three OT_ε, by iterations that can be taken up again.
 
     value : of the dual. missing : by how much it may still grow, estimated from the last gain and the rate of convergence.
@@ -135,7 +135,7 @@ class _Problem:
         raise NotImplementedError
 
 
-class _Self(_Problem):
+class _SelfCost(_EntropicCost):
     """Of a measure with itself there is one potential; the mean of old and new converges in a few iterations."""
 
     def __init__(self, x: Float64, a: Float64, eps: float) -> None:
@@ -152,13 +152,13 @@ class _Self(_Problem):
         return a, (old - new) / self.eps, float(a @ np.abs(old) + a @ np.abs(new))
 
 
-class _Cross(_Problem):
+class _CrossCost(_EntropicCost):
     """Sinkhorn's iterations: f from g, and g from f. Then (f_old, g) has the column sums b, and row sums a exp((f_old − f)/ε).
 
     The first g is that of y with itself: where x is close to y, it is right but for their distance.
     """
 
-    def __init__(self, x: Float64, y: Float64, a: Float64, b: Float64, of_y: _Self) -> None:
+    def __init__(self, x: Float64, y: Float64, a: Float64, b: Float64, of_y: _SelfCost) -> None:
         squares = np.sum(x**2, axis=1)
         moment, largest = float(a @ squares) + 0.5 * of_y.moment, max(squares.max(), of_y.largest)
         super().__init__(moment, largest, of_y.eps)

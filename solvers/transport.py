@@ -21,7 +21,7 @@ from scipy.sparse import coo_array  # noqa: E402
 
 from solvers import exact_transport, sinkhorn, transport_cost  # noqa: E402
 from solvers._arguments import choice, count, flag, probabilities, real  # noqa: E402
-from solvers.exact_transport import EPS, Flow  # noqa: E402
+from solvers.exact_transport import EPS, SimplexSolution  # noqa: E402
 from solvers.line import Float64, squared_distance  # noqa: E402
 from solvers.measures import (  # noqa: E402
     Grid,
@@ -233,7 +233,7 @@ def _exact(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options) ->
     )
 
 
-def _not_proved(found: exact_transport.Plan, options: _Options, dense: Cost) -> TransportError:
+def _not_proved(found: exact_transport.ExactPlan, options: _Options, dense: Cost) -> TransportError:
     text = f"the distance found, {found.distance:.6g}, may be wrong by {found.gap:.2g}, for the rounding of "
     remedy = "leave the farthest points out"
     if found.certificate.is_optimal:
@@ -243,21 +243,25 @@ def _not_proved(found: exact_transport.Plan, options: _Options, dense: Cost) -> 
     return TransportError(f"{text}the largest costs", remedy)
 
 
-def _network_simplex(limit: int, costs: Float64, supplies: Float64, demands: Float64) -> Flow:
+def _network_simplex(
+    limit: int, costs: Float64, supplies: Float64, demands: Float64
+) -> SimplexSolution:
     with _quiet():
         plan, log = ot.emd(supplies, demands, costs, numItermax=limit, log=True)
     rows, columns = np.nonzero(plan)
-    return Flow(rows, columns, plan[rows, columns], log["u"], log["warning"])
+    return SimplexSolution(rows, columns, plan[rows, columns], log["u"], log["warning"])
 
 
-def _lazy_simplex(limit: int, x: Float64, y: Float64, supplies: Float64, demands: Float64) -> Flow:
+def _lazy_simplex(
+    limit: int, x: Float64, y: Float64, supplies: Float64, demands: Float64
+) -> SimplexSolution:
     """Costs are computed whenever they are looked at."""
     with _quiet():
         _, log = ot.emd2_lazy(
             x, y, supplies, demands, numItermax=limit, log=True, return_matrix=True
         )
     plan = coo_array(log["G"])
-    return Flow(plan.row, plan.col, plan.data, log["u"], log["warning"])
+    return SimplexSolution(plan.row, plan.col, plan.data, log["u"], log["warning"])
 
 
 @contextmanager

@@ -133,7 +133,7 @@ def distance(
     rng = np.random.default_rng(seed)
     paired = len(a.position) == len(b.position) and np.array_equal(a.weight, b.weight)
     a, b = _subsamples(a, b, subsample, rng, paired)
-    measure = _Measure(method, seed, lazy, memory_limit or solvers.transport.MAX_BYTES)
+    measure = _DistanceOptions(method, seed, lazy, memory_limit or solvers.transport.MAX_BYTES)
     measure.require_memory(a, b)
     result = measure.between(a, b)
     report: dict[str, Any] = {"a": a.describe(), "b": b.describe(), "method": method}
@@ -247,7 +247,7 @@ def _coupled(a: Cloud, b: Cloud) -> float:
 
 
 @dataclass(frozen=True)
-class _Measure:
+class _DistanceOptions:
     """A distance between clouds, and its options."""
 
     method: str

@@ -216,7 +216,7 @@ def test_a_plan_that_is_not_optimal_has_its_excess_found():
     x = np.arange(3.0)[:, None]
     cost = (x - x.T) ** 2
     rows, columns = np.arange(3), np.array([1, 2, 0])
-    flow = exact_transport.Flow(rows, columns, np.full(3, 1 / 3), np.zeros(3), None)
+    flow = exact_transport.SimplexSolution(rows, columns, np.full(3, 1 / 3), np.zeros(3), None)
     found = exact_transport.certify(
         cost.__getitem__, flow, cost[rows, columns], np.zeros(3), np.full(3, 1 / 3)
     )

@@ -114,7 +114,7 @@ def test_different_problems_are_compared_only_by_force(tmp_path, small, small_ru
         (["--process", GD] * 3, "--process: 3 came"),
         (["--time", "5"], f"{GD}: time: 5 came, allowed are 0, 4, 6"),
         (["--time", "soon"], "--time: 'soon' came"),
-        (["--method", "magic"], "method: 'magic' came"),
+        (["--method", "magic"], "method must be one of 'exact', 'sliced', 'sinkhorn', got 'magic'"),
         (["--subsample", "0"], "subsample: 0 came"),
         (["--seed", "-1"], "seed: -1 came"),
     ],
