@@ -20,6 +20,9 @@ from solvers.measures import Grid
 _GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
 _ROUNDING = 1e-9  # of the sum of masses
 
+# θ ± u take so many values at most, of 8 bytes each.
+_MOST_LATTICE_POINTS = 2**26
+
 
 @dataclass(frozen=True, eq=False)
 class PhaseSpaceGrid:
@@ -56,6 +59,12 @@ class PhaseSpaceGrid:
             object.__setattr__(self, name, edges)
         ratio = self.spacings[0] / self.spacings[1]
         odd = round(max(ratio, 1.0 / ratio))
+        points = odd * (self.shape[0] if ratio > 1.0 else self.shape[1])
+        if points > _MOST_LATTICE_POINTS:
+            raise ValueError(
+                f"theta_edges, u_edges must have spacings of which the larger spans at most {_MOST_LATTICE_POINTS:,} of the "
+                f"smaller, got {self.spacings}: {points:,}; a law so narrow is one of particles, see FreeEnergyFlow"
+            )
         if odd % 2 == 0 or abs(max(ratio, 1.0 / ratio) - odd) > 1e-6 * odd:
             raise ValueError(
                 f"theta_edges, u_edges: spacings {self.spacings} came, one must be an odd multiple of the other"

@@ -91,3 +91,11 @@ def test_marginals_are_sums_of_masses():
 def test_bad_densities(theta_edges, u_edges, masses, message):
     with pytest.raises(ValueError, match=message):
         PhaseSpaceDensity(theta_edges, u_edges, masses)
+
+
+@pytest.mark.parametrize("height", [1e-8, 1e-10, 1e-16, 1e-300])
+def test_fluctuations_far_smaller_than_the_weights_are_no_grid(height):
+    """The lattice of θ ± u would need memory, or numbers, that there are not."""
+    with pytest.raises(ValueError, match="theta_edges, u_edges must have spacings"):
+        PhaseSpaceGrid.covering(((-1.0, 1.0), (-height, height)), (16, 16))
+    assert PhaseSpaceGrid.covering(((-1.0, 1.0), (-1e-4, 1e-4)), (16, 16)).shape == (16, 16)
