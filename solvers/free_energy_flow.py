@@ -47,9 +47,10 @@ class FreeEnergyFlow(ContinuousFlow):
         remainder coming last: tr Σ is unchanged, the coherence between the modes is dropped.
     fluctuation_floor : "rounding" or float
         "rounding" (default): after every iteration u receives the rounding error of gradient descent's step, as noise: normal,
-        of variance ulp(w_i)²/12, on the coordinates where u is not zero (shared by r fluctuations). It is left out while the
-        largest |u_i| is above √ε times the largest |w_i|, where it cannot be seen. A number above 0: after every step in time,
-        each u_r with 0 < |u_r| < floor is scaled up to it. 0: neither, u decays to the underflow.
+        of variance ulp(w_i)²/12, on the coordinates where u is not zero; several fluctuations share it, and one of exact growth
+        takes the part along itself. It is left out while the largest |u_i| is above √ε times the largest |w_i|, where it cannot
+        be seen. A number above 0: after every step in time, each u_r with 0 < |u_r| < floor is scaled up to it. 0: neither, u
+        decays to the underflow.
     delay : bool
         Whether the velocity is taken half an iteration before, ż(t) = V(z(t − ½)) for z = (w, u): second-order accurate in
         time where the flow without delay is first-order, at no extra gradient. Has its own scheme in time, for dt = 1/m
@@ -137,7 +138,8 @@ class FreeEnergyFlow(ContinuousFlow):
         scale = share * np.spacing(np.abs(state[0])) * np.any(state[1:] != 0.0, axis=0)
         disturbed = state.copy()
         for r, u in enumerate(disturbed[1:]):
-            u += scale * spread_normal(objective, self.seed, self.rank * step + r, u)
+            noise = scale * spread_normal(objective, self.seed, self.rank * step + r, u)
+            u += _along(objective, noise, u) if self.growth == "exact" else noise
         return disturbed
 
     def _is_rounded(self, objective: Any, state: Array) -> bool:
@@ -174,6 +176,13 @@ def _check_floor(floor: object) -> float | str:
             raise refusal("fluctuation_floor", condition, floor)
         return floor
     return real("fluctuation_floor", floor, least=0)
+
+
+def _along(objective: Any, noise: Array, u: Array) -> Array:
+    """The part of the noise along u: ρ would else be a mean over all directions, of which most do not grow."""
+    q = u / u.dtype.type(peak(objective, u) or 1.0)
+    part: Array = u.dtype.type(inner(objective, noise, q) / (inner(objective, q, q) or 1.0)) * q
+    return part
 
 
 def _exact_growth_correction(objective: Any, u: Array, linear: Array) -> Array:

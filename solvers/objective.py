@@ -174,8 +174,8 @@ def norm(objective: Any, u: Array) -> float:
 def hessian_product(objective: Any, x: Array, v: Array) -> Array:
     """∇²E(x) v for v of any size: the objective's own ``hvp``, else a central difference of gradients.
 
-    It is taken along v/|v|, so that nothing underflows. A difference at the step h has relative errors of order h² and ε/h: h =
-    ε^(1/3) times the size of x along v, or of x, or 1 where that is zero.
+    It is taken along v/|v|, so that nothing underflows. A difference at the step h has relative errors of order h², if the
+    derivatives of E change over lengths of one, and ε(1 + max|x|)/h by rounding: they balance at the cube root.
     """
     size = norm(objective, v)
     if size == 0.0:
@@ -185,8 +185,7 @@ def hessian_product(objective: Any, x: Array, v: Array) -> Array:
     if hasattr(objective, "hvp"):
         image: Array = objective.hvp(x, q)
     else:
-        along = norm(objective, x * q) or norm(objective, x) or 1.0
-        h = scalar(np.finfo(x.dtype).eps ** (1 / 3) * along)
+        h = scalar(_rounding(objective, x) ** (1 / 3))
         difference = objective.gradient(x + h * q) - objective.gradient(x - h * q)
         image = difference / (2 * h)
     return scalar(size) * image
@@ -195,8 +194,8 @@ def hessian_product(objective: Any, x: Array, v: Array) -> Array:
 def third(objective: Any, x: Array, u: Array) -> Array:
     """∇³E(x)[u, u]: the objective's own, else the second central difference of its gradient.
 
-    The step balances truncation h²|u|⁴∇⁵E and rounding ε∇E/h²: h = ε^(1/4) (1 + |x|) along u/|u| leaves a
-    relative error of order √ε.
+    Along u/|u| truncation, h² if the derivatives of E change over lengths of one, and rounding, ε(1 + max|x|)/h², balance at the
+    fourth root; relative errors are its square.
     """
     if hasattr(objective, "third"):
         result: Array = objective.third(x, u)
@@ -205,8 +204,13 @@ def third(objective: Any, x: Array, u: Array) -> Array:
     if size == 0.0:
         return np.zeros_like(x)
     scalar = x.dtype.type
-    h = scalar(np.finfo(x.dtype).eps ** 0.25 * (1.0 + norm(objective, x)))
+    h = scalar(_rounding(objective, x) ** 0.25)
     step = h * (u / scalar(size))
     outer = objective.gradient(x + step) + objective.gradient(x - step)
     difference: Array = (outer - 2 * objective.gradient(x)) * scalar(size / float(h)) ** 2
     return difference
+
+
+def _rounding(objective: Any, x: Array) -> float:
+    """Of positions, and of gradients over curvatures, in lengths of one."""
+    return float(np.finfo(x.dtype).eps) * (1.0 + peak(objective, x))

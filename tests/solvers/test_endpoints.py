@@ -12,6 +12,7 @@ from meanfield import Risk, TorchObjective, TwoLayerNetwork
 from meanfield.landscapes import MatrixFactorization
 from meanfield.tasks import digits
 from solvers.endpoints import endpoint_gradients
+from solvers.objective import hessian_product, third
 
 SIZES = 10.0 ** -np.arange(0, 300, 4)
 # Where difference and product agree within 8 ε λ|w| one is as good as the other: of λ|u| that is the most where the cubic term,
@@ -105,6 +106,46 @@ def test_without_products_a_difference_of_its_own_takes_their_place():
         exact = objective.difference(w, u)
         _, difference = endpoint_gradients(WithoutProduct(objective), w, u)
         assert np.abs(difference - exact).max() <= TOLERANCE["f8"] * np.abs(exact).max(), size
+
+
+@pytest.mark.parametrize(
+    ("x", "v", "expected"),
+    [
+        ([1e-15, 6.0], [1.0, 0.0], [6.0, 0.0]),
+        ([1e-12, 6.0], [1e-200, 0.0], [6e-200, 0.0]),
+        ([1e8, 0.3], [0.0, 1.0], [0.0, -np.sin(0.3)]),
+        ([0.0, 0.0], [0.0, 2.0], [0.0, 0.0]),
+        ([1e4, 2.0], [0.0, 1e10], [0.0, -1e10 * np.sin(2.0)]),
+    ],
+)
+def test_differences_of_gradients_near_and_far_from_the_origin(x, v, expected):
+    """The valley where x is tiny, else x₁ + sin x₂; errors of order (ε(1 + max|x|))^(2/3)."""
+    x, v = np.array(x), np.array(v)
+
+    class Objective:
+        def gradient(self, p):
+            if abs(x[0]) < 1e-3 and x[1] == 6.0:
+                return np.array([p[0] * p[1] + 1.5 * p[0] ** 2 - 0.01, 0.5 * p[0] ** 2 - 0.01])
+            return np.array([1.0, np.cos(p[1])])
+
+    relative = 10 * (np.finfo(float).eps * (1 + np.abs(x).max())) ** (2 / 3)
+    found = hessian_product(Objective(), x, v)
+    np.testing.assert_allclose(found, expected, rtol=relative, atol=relative * np.abs(v).max())
+
+
+@pytest.mark.parametrize("far", [0.0, 1.0, 1e4, 1e8])
+@pytest.mark.parametrize("size", [1.0, 1e-100, 1e-200])
+def test_third_differences_near_and_far_from_the_origin(far, size):
+    """E = x₁ + sin x₂: ∇³E[u, u] = −cos(x₂) u₂² e₂, errors of order (ε(1 + max|x|))^(1/2)."""
+
+    class Objective:
+        def gradient(self, p):
+            return np.array([1.0, np.cos(p[1])])
+
+    found = third(Objective(), np.array([far, 6.0]), np.array([0.0, size]))
+    relative = 10 * np.sqrt(np.finfo(float).eps * (7 + far))
+    assert found[1] == pytest.approx(-np.cos(6.0) * size**2, rel=relative, abs=0)
+    assert found[0] == 0
 
 
 def networks():
