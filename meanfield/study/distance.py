@@ -34,7 +34,7 @@ ERRORS = {
 }
 # of a configuration, what may differ between two runs of one problem
 FREE = {("network", "width"), ("risk", "dtype"), ("landscape", "start"), ("landscape", "dtype")}
-LESS_THAN_EXACT = "--lazy, --method sliced, --method sinkhorn and --subsample"
+LESS_THAN_EXACT = "--lazy, --method sliced, --method sinkhorn and --subsample need"
 NOTICEABLE = 2.0  # seconds
 PROBLEM = ("task", "network", "risk", "landscape")
 
@@ -287,8 +287,8 @@ class _DistanceOptions:
         cost = solvers.transport.estimate(n, m, a.position.shape[1], self.method, lazy=self.lazy)
         if cost.bytes <= self.memory_limit:
             return
-        ways = "--subsample" if self.method != "exact" or self.lazy else LESS_THAN_EXACT
+        ways = "--subsample needs" if self.method != "exact" or self.lazy else LESS_THAN_EXACT
         raise ValueError(
-            f"memory_limit: {self.method} transport of {n:,} to {m:,} points needs {cost}, {self.memory_limit / 1e9:.3g} GB are "
-            f"allowed; {ways} need{'s' if ways == '--subsample' else ''} less, --memory-limit allows more"
+            f"--memory-limit must be at least {cost.bytes / 1e9:.3g}GB for {self.method} transport of {n:,} to {m:,} points, "
+            f"got {self.memory_limit / 1e9:.3g}GB; {ways} less"
         )

@@ -180,7 +180,7 @@ def test_too_many_particles_are_refused_with_the_ways_out(small_run):
     """By options that the command has."""
     many = cloud(np.zeros((6000, 2)))
     message = (
-        "exact transport of 6,000 to 6,000 .* --lazy, --method sliced, .* --memory-limit allows"
+        "must be at least 1.51GB for exact transport of 6,000 to 6,000 .* --lazy, --method sliced, "
     )
     with pytest.raises(ValueError, match=message):
         distance(many, many)
