@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Protocol, runtime_checkable
@@ -27,7 +28,8 @@ class Objective(Protocol):
 
     An objective may be *spread*: x is then one process's part of a point, every method is called by all processes together, and
     ``value`` and ``inner`` are of the whole point. It also has ``largest(number)``, the largest over the processes, NaN if one
-    is; ``gather(x)``, the whole of arrays (…, *x) of which each process has its part; and ``own(x)``, the part of such a whole.
+    is (every objective that processes evaluate together has it); ``gather(x)``, the whole of arrays (…, *x) of which each
+    process has its part; and ``own(x)``, the part of such a whole.
     """
 
     def value(self, x: Array) -> float: ...
@@ -143,6 +145,24 @@ def inner(objective: Any, u: Array, v: Array) -> float:
 def is_spread(objective: Any) -> bool:
     """Whether x is one process's part of a point."""
     return hasattr(objective, "gather")
+
+
+def require_same(objective: Any, what: str) -> None:
+    """Compare the arguments of `solve` over the processes that evaluate an objective together, if there are several.
+
+    Raises
+    ------
+    ValueError
+        On every process, where one gives another description than this one's.
+    """
+    if not hasattr(objective, "largest"):
+        return
+    number = float(zlib.crc32(what.encode()))
+    extremes = -objective.largest(-number), objective.largest(number)  # both, on all processes
+    if extremes != (number, number):
+        raise ValueError(
+            f"arguments of solve must be the same on every process, got ({what}) here and others elsewhere"
+        )
 
 
 def peak(objective: Any, u: Array) -> float:

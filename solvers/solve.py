@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,7 @@ from solvers._arguments import function as checked_function
 from solvers._repr import described
 from solvers.flow import Flow
 from solvers.integrators import Integrator, SchemeError
-from solvers.objective import Array, all_finite, inner, with_own_results
+from solvers.objective import Array, all_finite, inner, require_same, with_own_results
 from solvers.overflow import overflow_reason
 from solvers.progress import Progress, progress_bar
 from solvers.recording import Recorder
@@ -203,8 +204,11 @@ def solve(
     ------
     ValueError
         For a start that is empty or not finite, an objective without what the flow needs (or with a Hessian that is not
-        symmetric), a solution that is larger than the memory that is available, and arguments outside what is listed.
+        symmetric), a solution that is larger than the memory that is available, and arguments outside what is listed; on every
+        process, where those that share an objective pass different ones.
     """
+    timing = {"steps": steps, "save_every": save_every, "dt": dt, "integrator": integrator}
+    require_same(objective, _agreed(flow, x0, timing))
     steps = count("steps", steps, 0)
     save_every = count("save_every", save_every)
     if observe is not None:
@@ -271,3 +275,10 @@ def solve(
         message=message,
         state=state,
     )
+
+
+def _agreed(flow: Flow, x0: Any, timing: Mapping[str, object]) -> str:
+    """What processes that share an objective must agree about; an object that shows its address only is known by its class."""
+    begun: dict[str, object] = {"begun_at": x0.step} if isinstance(x0, State) else {}
+    shown = [repr(flow), *(f"{name}={value!r}" for name, value in {**begun, **timing}.items())]
+    return ", ".join(re.sub(r" at 0x[0-9a-f]+", "", text) for text in shown)

@@ -47,6 +47,10 @@ class _SharedRisk(Risk):
         self._inputs, self._targets = risk._inputs, risk._targets
         self.processes = processes
 
+    def largest(self, number: float) -> float:
+        """The largest of a number of every process, NaN if one is."""
+        return float(np.max(self.processes.numbers(number)))
+
     def _shares(self, n_particles: int) -> tuple[_Share, ...]:
         return _shares(n_particles, self.processes.size)
 
@@ -133,10 +137,6 @@ class SpreadRisk(_SharedRisk):
         rows = np.moveaxis(np.asarray(share), -2, 0)
         whole = self.processes.join(rows, self._counts(self.n_particles))
         return np.ascontiguousarray(np.moveaxis(whole, 0, -2))
-
-    def largest(self, number: float) -> float:
-        """The largest of a number of every process, NaN if one is."""
-        return float(np.max(self.processes.numbers(number)))
 
     def inner(self, u: ArrayLike, v: ArrayLike) -> float:
         u, v = np.asarray(u), np.asarray(v)

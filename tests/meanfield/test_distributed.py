@@ -4,6 +4,7 @@ The processes are threads in lockstep; `test_distributed_runs.py` has real ones.
 """
 
 import contextlib
+import dataclasses
 import inspect
 import itertools
 import math
@@ -362,3 +363,58 @@ def test_shares_are_whole_groups_and_cover_all_particles(size):
         assert {row.start for row in rows} <= set(_evaluation.group_bounds(n))
         most = -(-16 // size) * -(-n // 16)
         assert max(row.stop - row.start for row in rows) <= most
+
+
+@dataclasses.dataclass(frozen=True)
+class Mine(solvers.GradientDescent):
+    """A flow of somebody's own."""
+
+    half: float = 0.5
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "change"),
+    [
+        (solvers.GradientDescent(ETA), solvers.GradientDescent(0.3), {}),
+        (solvers.GradientDescent(ETA), solvers.FreeEnergyFlow(ETA), {}),
+        (solvers.FreeEnergyFlow(ETA), solvers.FreeEnergyFlow(ETA, growth="exact"), {}),
+        (Mine(ETA), Mine(ETA, half=0.25), {}),
+        (solvers.GradientDescent(ETA), solvers.GradientDescent(ETA), {"steps": 3}),
+        (solvers.GradientDescent(ETA), solvers.GradientDescent(ETA), {"steps": -1}),
+        (solvers.GradientDescent(ETA), solvers.GradientDescent(ETA), {"save_every": 2}),
+        (solvers.EdgeFlow(ETA), solvers.EdgeFlow(ETA), {"dt": 0.5}),
+        (solvers.EdgeFlow(ETA), solvers.EdgeFlow(ETA), {"integrator": solvers.Euler()}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["spread", "gathered"])
+def test_processes_that_call_solve_differently_are_refused(kind, first, second, change):
+    """Their shares would move by different rules, or one would wait for the others for ever."""
+    risk, x, _ = problem(40)
+
+    def work(processes):
+        spread = kind == "spread"
+        shared = SpreadRisk(risk, 40, processes) if spread else GatheredRisk(risk, processes)
+        own = shared.own(x) if spread else x
+        flow, more = (second, change) if processes.rank == 1 else (first, {})
+        with pytest.raises(ValueError, match="arguments of solve must be the same"):
+            solvers.solve(flow, shared, own, **{"steps": 2, **more})
+        solution = solvers.solve(first, shared, own, steps=1)
+        return solution.losses.tolist()
+
+    one, *others = in_lockstep(3, work)
+    assert others == [one] * 2 == [solvers.solve(first, risk, x, steps=1).losses.tolist()] * 2
+
+
+def test_a_flow_that_shows_its_address_only_is_the_same_on_all():
+    class Plain(solvers.GradientDescent):
+        __repr__ = object.__repr__
+
+    risk, x, _ = problem(40)
+
+    def work(processes):
+        shared = SpreadRisk(risk, 40, processes)
+        return solvers.solve(Plain(ETA), shared, shared.own(x), steps=2).losses.tolist()
+
+    one = solvers.solve(Plain(ETA), risk, x, steps=2).losses.tolist()
+    assert in_lockstep(3, work) == [one] * 3
