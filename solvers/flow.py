@@ -133,6 +133,18 @@ class SteppedFlow(Flow):
     order: ClassVar[int]
     default_dt: ClassVar[float]
 
+    def prepare(
+        self, objective: Any, state: Array, dt: float
+    ) -> tuple[Array, dict[str, float]] | None:
+        """A state to start from, completed by what depends on dt, and numbers as of `advance_reporting`; None if it is complete.
+
+        Raises
+        ------
+        ValueError
+            For a state that is not the flow's.
+        """
+        return None
+
     @abstractmethod
     def advance(self, objective: Any, state: Array, dt: float) -> Array:
         """The state after a time dt, in iterations."""

@@ -1,4 +1,4 @@
-"""The Lanczos method with thick restarts, for the largest eigenvalues of a symmetric operator."""
+"""The largest eigenvalues of a symmetric operator, by a block Lanczos method that knows when none is missing."""
 
 from __future__ import annotations
 
@@ -10,80 +10,264 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 
-_SPARE_PAIRS = 4  # Ritz pairs kept at a restart beyond those asked for
+_SPARE_PAIRS = 4  # Ritz pairs kept at a restart beyond one for each start
+# An eigenvector that has less than this in common with the random part of the starts may be missed. The probability of that is at
+# most 0.8 times as much for one start, 2.35 times for several (Sankar, Spielman, Teng, SIAM J. Matrix Anal. Appl. 28, 2006).
+_LEAST_SHARE = 1e-3
+# A remainder this far below what it is the remainder of is rounding.
+_NOTHING = 100 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
 class RitzPairs:
-    """Eigenvalues (k,) in decreasing order, orthonormal vectors (k, size), residual norms (k,), which converged (k,)."""
+    """Eigenvalues (k,) in decreasing order, orthonormal vectors (k, size), residual norms (k,).
+
+    The first `found` have converged and are the largest there are; `complete`: they are all that were wanted.
+    """
 
     values: Vector
     vectors: Vector
     residuals: Vector
-    converged: NDArray[np.bool_]
+    found: int
+    complete: bool
 
 
 def lanczos(
-    product: Callable[[Vector], Vector], start: Vector, k: int, tol: float, max_products: int
+    product: Callable[[Vector], Vector],
+    starts: Vector,
+    k: int,
+    tol: float,
+    max_products: int,
+    above: float = -np.inf,
+    certify: bool = True,
 ) -> RitzPairs:
-    """The k largest eigenvalues of a symmetric operator, and their eigenvectors, from the Krylov space of a start.
+    """The k largest eigenvalues of a symmetric operator, with their multiplicities, and their eigenvectors.
 
-    With an orthonormal basis V of m rows, T = V H Vᵀ = S diag(λ) Sᵀ and a remainder β q ⊥ V of H v_m, the residual of the pair
-    (λ_i, Sᵀ_i V) is β |S_mi|. It is looked at after every product, so that a good start costs as few as it deserves. A full basis
-    is restarted with the best Ritz vectors and q.
+    An orthonormal basis, the m rows of V, is held with H V* = V* T + R* B, where T = V H V*, and the rows of R, orthonormal and
+    orthogonal to V, span the remainders of the products and the starts not yet used. With T = S diag(θ) Sᵀ the pair of θ_i and
+    y_i = S_i V has the residual R* B S_i. The next product is that of the residual of the first pair that has not converged: a
+    good start costs as few products as it deserves. With one start this is the Lanczos method. A full basis is restarted with the
+    best Ritz vectors.
+
+    Small residuals do not tell that no eigenvalue was missed; of a multiple one, the Krylov space of one vector has only one
+    eigenvector. But take a unit eigenvector z, Hz = λz, orthogonal to the pairs found. With the other pairs y_i, of residuals
+    r_i, it has ⟨y_i, z⟩ = ⟨r_i, z⟩/(λ − θ_i); and with a start s therefore
+
+        ⟨s, z⟩ = ⟨g(λ), z⟩,    g(λ) = Σ_i ⟨s, y_i⟩ r_i/(λ − θ_i) + (the part of s in the span of R).
+
+    As s is partly random, the left-hand side is not tiny: once |g(t)| is, there is no such z of λ ≥ t. Until then the next
+    product is that of g(t). One start answers for all eigenvalues that differ from those found. Of an eigenvalue of which f
+    copies were found, these may have used up what f starts had of its eigenvectors: there f + 1 starts are asked, that is the
+    largest singular value of their g.
 
     Parameters
     ----------
     product : callable
         v (size,) ↦ Hv.
-    start : (size,)
-        Not zero.
+    starts : (p, size)
+        p ≥ k vectors, each the sum of anything and of independent standard normal numbers.
     k : int
         From 1 to size.
     tol : float
-        Converged are pairs whose residual is at most tol |λ|.
+        Converged are pairs whose residual is at most tol |λ|, and no eigenvalue that is missing exceeds the k-th by more than
+        tol |λ_k|.
     max_products : int
-        Where it stops if they are not; at least k.
+        Where it stops if they are not; at least p.
+    above : float
+        Only eigenvalues above this are wanted, the other pairs need not converge.
+    certify : bool
+        False: it is enough that the pairs converge, and starts need no random part.
 
     References
     ----------
-    Wu, Simon, Thick-restart Lanczos method for large symmetric eigenvalue problems, SIAM J. Matrix Anal. Appl. 22 (2000).
+    Wu, Simon, Thick-restart Lanczos method for large symmetric eigenvalue problems, SIAM J. Matrix Anal. Appl. 22 (2000); for the
+    bound with one start van Dorsselaer, Hochstenbach, van der Vorst, Computing probabilistic bounds for extreme eigenvalues of
+    symmetric matrices with the Lanczos method, SIAM J. Matrix Anal. Appl. 22 (2001).
     """
-    capacity = min(max(16, 2 * k + 2 * _SPARE_PAIRS), start.size)
-    basis = np.empty((capacity + 1, start.size))
-    projected = np.zeros((capacity, capacity))  # T, above its diagonal
-    basis[0] = start / np.linalg.norm(start)
-    m = 0
-    for _ in range(max_products):
-        rest = product(basis[m])
-        m += 1
-        for _ in range(2):  # once leaves rounding errors of the size of what was removed
-            overlap = basis[:m] @ rest
-            rest = rest - overlap @ basis[:m]
-            projected[:m, m - 1] += overlap
-        beta = float(np.linalg.norm(rest))
-        values, rotation = np.linalg.eigh(projected[:m, :m], UPLO="U")
-        values, rotation = values[::-1], rotation[:, ::-1]
-        residuals = beta * np.abs(rotation[-1])
-        # Rounding of the operator itself: no pair can be better than that.
-        rounding = np.finfo(np.float64).eps * float(np.abs(values).max())
-        converged = residuals <= np.maximum(tol * np.abs(values), rounding)
-        if m >= k and bool(converged[:k].all()):
+    count, size = starts.shape
+    space = _Space(starts, min(max(16, 2 * count + 2 * _SPARE_PAIRS), size))
+    for done in range(1, max_products + 1):
+        space.expand(product)
+        if done < count:
+            continue
+        question = _Question(space, k, tol, above, certify)
+        direction = question.next_direction()
+        if direction is None or done == max_products:
             break
-        basis[m] = rest / beta if beta > rounding else _orthogonal(basis[:m])
-        if m == capacity:
-            m = min(k + _SPARE_PAIRS, capacity - 1)
-            basis[:m] = rotation[:, :m].T @ basis[:capacity]
-            basis[m] = basis[capacity]
-            projected[:] = np.diag(np.append(values[:m], np.zeros(capacity - m)))
-    vectors = rotation[:, :k].T @ basis[: len(rotation)]
-    return RitzPairs(values[:k], vectors, residuals[:k], converged[:k])
+        if space.is_full:
+            space.restart(count + _SPARE_PAIRS, question.level(k))
+        space.turn(direction)
+    return _Question(space, k, tol, above, certify).answer()
 
 
-def _orthogonal(basis: Vector) -> Vector:
-    """A random unit vector orthogonal to the rows: the space of the start is invariant, there is more outside it."""
-    vector = np.random.default_rng(len(basis)).standard_normal((1, basis.shape[1]))
-    for _ in range(2):
-        vector = vector - (vector @ basis.T) @ basis
-    unit: Vector = vector[0] / np.linalg.norm(vector)
-    return unit
+class _Space:
+    """V and R, with T and B; the starts are C V + D R. Pairs are numbered from the largest on."""
+
+    values: Vector  #: θ (m,)
+    rotation: Vector  #: S (m, m)
+    residuals: Vector  #: R's coordinates of the residuals, B S (r, m)
+    rounding: float  #: of the operator itself: no pair can be better than that
+
+    def __init__(self, starts: Vector, capacity: int) -> None:
+        count, size = starts.shape
+        self.m = 0
+        self.basis = np.empty((capacity, size))  # V
+        self.projected = np.zeros((capacity, capacity))  # T, above its diagonal
+        self.rest = np.empty((0, size))  # R
+        self.coupling = np.zeros((0, capacity))  # B
+        self.used = np.zeros((count, capacity))  # C
+        self.unused = np.zeros((count, 0))  # D
+        for i, start in enumerate(starts):
+            overlaps, remainder, length = self._remainder(start)
+            self.unused[i] = overlaps
+            self._add_to_rest(remainder, length)
+            self.unused[i, len(overlaps) :] = length
+
+    @property
+    def is_full(self) -> bool:
+        return self.m == len(self.basis)
+
+    def expand(self, product: Callable[[Vector], Vector]) -> None:
+        """Move the first row of R to V, with its product."""
+        m = self.m
+        self.basis[m], self.used[:, m] = self.rest[0], self.unused[:, 0]
+        self.rest, self.coupling = self.rest[1:], self.coupling[1:]
+        self.unused = self.unused[:, 1:]
+        self.m = m + 1
+        overlaps, remainder, length = self._remainder(product(self.basis[m]))
+        self.projected[: m + 1, m] = overlaps[: m + 1]
+        self.coupling[:, m] = overlaps[m + 1 :]
+        self._add_to_rest(remainder, length)
+        self.coupling[len(overlaps) - m - 1 :, m] = length
+        self._diagonalise()
+
+    def turn(self, direction: Vector) -> None:
+        """Turn the rows of R so that the first is this combination of them, a unit vector, up to its sign."""
+        axis = direction.copy()
+        axis[0] += np.copysign(1.0, axis[0])
+        axis /= np.linalg.norm(axis)
+        if len(axis) > 1:
+            self.rest = self.rest - np.outer(2 * axis, axis @ self.rest)
+            self.coupling = self.coupling - np.outer(2 * axis, axis @ self.coupling)
+            self.unused = self.unused - np.outer(self.unused @ axis, 2 * axis)
+
+    def restart(self, kept: int, level: float) -> None:
+        """Keep the largest pairs only.
+
+        What an eigenvector of eigenvalue `level` has in common with the others shows in R. That of a larger one has less there.
+        """
+        m, kept = self.m, min(kept, self.m - 1)
+        used = self.used[:, :m] @ self.rotation
+        dropped = used[:, kept:] / (level - self.values[kept:])
+        self.unused = self.unused + dropped @ self.residuals[:, kept:].T
+        self.basis[:kept] = self.rotation[:, :kept].T @ self.basis[:m]
+        self.projected[:] = 0.0
+        np.fill_diagonal(self.projected[:kept, :kept], self.values[:kept])
+        self.used[:, :kept], self.coupling[:, :kept] = used[:, :kept], self.residuals[:, :kept]
+        self.m = kept
+
+    def overlaps_with_starts(self, count: int, pairs: slice) -> Vector:
+        """⟨s, y_i⟩ of the first starts."""
+        overlaps: Vector = self.used[:count, : self.m] @ self.rotation[:, pairs]
+        return overlaps
+
+    def _remainder(self, vector: Vector) -> tuple[Vector, Vector, float]:
+        """Overlaps with the rows of V and R, what is left of a vector, and its norm: 0 if it is rounding."""
+        rows = [self.basis[: self.m], self.rest]
+        size = float(_norm(vector))
+        if not np.isfinite(size):
+            raise FloatingPointError("the operator's products are too large")
+        overlaps = np.zeros(self.m + len(self.rest))
+        for _ in range(2):  # once leaves rounding errors of the size of what was removed
+            parts = []
+            for some in rows:
+                parts.append(some @ vector)
+                vector = vector - parts[-1] @ some
+            overlaps += np.concatenate(parts)
+        length = float(_norm(vector))
+        return overlaps, vector, length if length > _NOTHING * size else 0.0
+
+    def _add_to_rest(self, remainder: Vector, length: float) -> None:
+        if length > 0.0:
+            self.rest = np.append(self.rest, [remainder / length], axis=0)
+            self.coupling = np.pad(self.coupling, ((0, 1), (0, 0)))
+            self.unused = np.pad(self.unused, ((0, 0), (0, 1)))
+
+    def _diagonalise(self) -> None:
+        values, rotation = np.linalg.eigh(self.projected[: self.m, : self.m], UPLO="U")
+        self.values, self.rotation = values[::-1], rotation[:, ::-1]
+        self.residuals = self.coupling[:, : self.m] @ self.rotation
+        self.rounding = float(np.finfo(np.float64).eps * np.abs(values).max())
+
+
+def _norm(columns: Vector) -> Vector:
+    """Norms of columns, safe from underflow and overflow of the squares."""
+    scale = np.abs(columns).max(axis=0, initial=0.0)
+    divisor = np.where(scale > 0.0, scale, 1.0)
+    norms: Vector = scale * np.linalg.norm(columns / divisor, axis=0)
+    return norms
+
+
+class _Question:
+    """Whether a space answers for the k largest eigenvalues, of those above a bound."""
+
+    def __init__(self, space: _Space, k: int, tol: float, above: float, certify: bool) -> None:
+        self.space, self.tol, self.above, self.k, self.certify = space, tol, above, k, certify
+        self.values = space.values[:k]
+        self.residuals = _norm(space.residuals)
+        allowed = np.maximum(tol * np.abs(space.values), space.rounding)
+        self.converged = self.residuals <= allowed
+        self.wanted = int(np.count_nonzero(self.values > above))
+
+    def level(self, found: int) -> float:
+        """The bound that no eigenvalue beyond the first so many may exceed."""
+        bound = float(self.values[found - 1] if 0 < found <= self.wanted else self.above)
+        if found == self.wanted < self.k:
+            bound = self.above
+        return bound + max(self.tol * abs(bound), self.space.rounding)
+
+    def next_direction(self) -> Vector | None:
+        """In which direction of R the space should grow; None if it need not."""
+        missing = np.flatnonzero(~self.converged[: self.wanted])
+        if len(missing):
+            i = missing[0]
+            direction: Vector = self.space.residuals[:, i] / self.residuals[i]
+            return direction
+        return self._hidden_direction(self.wanted)
+
+    def answer(self) -> RitzPairs:
+        found = next(n for n in range(self.wanted, -1, -1) if n == 0 or self._is_certain(n))
+        vectors = self.space.rotation[:, : self.k].T @ self.space.basis[: self.space.m]
+        complete = found == self.wanted and self._is_certain(found)
+        return RitzPairs(self.values, vectors, self.residuals[: self.k], found, complete)
+
+    def _is_certain(self, found: int) -> bool:
+        return bool(self.converged[:found].all()) and self._hidden_direction(found) is None
+
+    def _hidden_direction(self, found: int) -> Vector | None:
+        """The direction of R in which an eigenvector that is missing would show first; None if there is none."""
+        space = self.space
+        if not (self.certify and len(space.rest)):
+            return None
+        others = slice(found, None)
+        residuals = np.where(
+            self.residuals[others] > space.rounding, space.residuals[:, others], 0.0
+        )
+        level, count = self.level(found), self._starts_to_ask(found)
+        weights = space.overlaps_with_starts(count, others) / (level - space.values[others])
+        g = space.unused[:count] + weights @ residuals.T
+        _, sizes, directions = np.linalg.svd(g, full_matrices=False)
+        if sizes[0] <= _LEAST_SHARE / np.sqrt(count):
+            return None
+        direction: Vector = directions[0]
+        return direction
+
+    def _starts_to_ask(self, found: int) -> int:
+        """One more than the most copies of one eigenvalue among those found; of the smallest, more copies would not matter."""
+        values = self.values[:found]
+        near = 2 * np.maximum(self.tol * np.abs(values[:-1]), self.space.rounding)
+        groups = np.split(values, np.flatnonzero(-np.diff(values) > near) + 1)
+        level = self.level(found)
+        return 1 + max(
+            (len(group) for group in groups if len(group) and group[-1] > level), default=0
+        )

@@ -21,7 +21,7 @@ from solvers.overflow import overflow_reason
 from solvers.progress import Progress, progress_bar
 from solvers.recording import Recorder
 from solvers.state import State, resume, start
-from solvers.stepping import Advance, leap, stepper, stride
+from solvers.stepping import Advance, leap, prepared, stepper, stride
 
 # From here on steps are worth seconds of compilation, where there is something to compile.
 _MANY_STEPS = 50_000
@@ -230,6 +230,7 @@ def solve(
         last = state.step + steps
         recorder = Recorder(save_every, state.step, last, stride(dt))
         try:
+            state = prepared(flow, observed, state, dt, steps)
             while True:
                 observation = Observation(flow, observed, state)
                 if observe is not None:

@@ -19,16 +19,17 @@ from solvers.objective import Array, is_spread, norm
 _DENSE_SIZE = 24
 # A spectrum without a gap at its top ends as "not converged" rather than never.
 _MAX_PRODUCTS = 2000
-# What of a warm start is random. Started at an eigenvector that another has overtaken in the meantime, a Krylov space would never
-# leave it; the share is too small to cost products, and in every direction far larger than the tolerance.
-_RANDOM_SHARE = 0.01
+# What of a warm start is random, without which nothing tells that a larger eigenvalue has come up: less makes the vector itself
+# converge no sooner, and costs more products until that is certain.
+_RANDOM_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Eigenpairs:
     """Eigenvalues (k,) in decreasing order, eigenvectors (k, *x) of unit norm, residual norms |Hv − λv| (k,).
 
-    Unpacks to (values, vectors). Pairs that did not converge are NaN, and `converged` is False.
+    Unpacks to (values, vectors). Pairs that did not converge, or of which it is not certain that no larger one is missing, are
+    NaN, and `converged` is False.
     """
 
     values: NDArray[np.float64]
@@ -43,11 +44,19 @@ class Eigenpairs:
 
 
 def top_eigenpairs(
-    objective: Any, x: Array, k: int = 1, tol: float = 1e-6, start: Array | None = None
+    objective: Any,
+    x: Array,
+    k: int = 1,
+    tol: float = 1e-6,
+    start: Array | None = None,
+    above: float = -np.inf,
+    certify: bool = True,
 ) -> Eigenpairs:
     """The k algebraically largest eigenvalues of the Hessian of `objective` at x, and their eigenvectors.
 
-    By the Lanczos method on ``objective.hvp``. The largest eigenvalue is the sharpness.
+    Eigenvalues come as often as their multiplicity says. By a block Lanczos method on ``objective.hvp`` that goes on until it is
+    certain that no larger one is missing, apart from a chance of one in some hundred by its (always the same) random vectors; up
+    to x.size = 24 or 3k by the whole matrix. The largest eigenvalue is the sharpness.
 
     Parameters
     ----------
@@ -57,9 +66,15 @@ def top_eigenpairs(
     k : int
         From 1 to x.size.
     tol : float
-        Relative: |Hv − λv| ≤ tol |λ|. Eigenvalues are then good to about tol² |λ| over the relative gap.
-    start : array (k, *x) or (*x), optional
+        Relative: |Hv − λv| ≤ tol |λ|, and no eigenvalue that is missing exceeds λ_k by more than tol |λ_k|. Eigenvalues are then
+        good to about tol² |λ| over the relative gap.
+    start : array (s, *x) or (*x), optional
         Warm start, as the eigenvectors at a nearby x.
+    above : float
+        Only eigenvalues above this are wanted, which may be far fewer products. Pairs that are not above it are no more than
+        estimates, and have no part in `converged`.
+    certify : bool
+        False spares the products that exclude that a larger one is missing: for a start whose vectors are known to lead to all.
 
     Returns
     -------
@@ -78,29 +93,39 @@ def top_eigenpairs(
     tol = real("tol", tol, above=0, below=1)
     if is_spread(objective):  # Lanczos' vectors are kept whole, by every process the same
         whole = None if start is None else objective.gather(start)
-        found = top_eigenpairs(_Together(objective), objective.gather(x), k, tol, whole)
+        found = top_eigenpairs(
+            _Together(objective), objective.gather(x), k, tol, whole, above, certify
+        )
         return replace(found, vectors=objective.own(found.vectors))
     k = count("k", k, 1, x.size)
-    v0 = _start_vector(x, start)
+    starts = _starts(x, k, start, certify)
     try:
         with one_blas_thread():  # the eigenvectors' last digits, and with them the run's, then do not depend on their number
-            if x.size <= max(_DENSE_SIZE, 3 * k):
-                pairs = _dense(objective, x, int(k))
+            if x.size <= max(_DENSE_SIZE, 3 * len(starts)):
+                pairs = _dense(objective, x, k)
             else:
-                pairs = lanczos(lambda v: _product(objective, x, v), v0, int(k), tol, _MAX_PRODUCTS)
+                pairs = lanczos(
+                    lambda v: _product(objective, x, v),
+                    starts,
+                    k,
+                    tol,
+                    _MAX_PRODUCTS,
+                    above,
+                    certify,
+                )
     except FloatingPointError:  # as in a run that is about to diverge
-        return _no_pairs(x, int(k))
-    kept = np.flatnonzero(pairs.converged)
-    values = pairs.values[kept]
-    vectors = pairs.vectors[kept].reshape(-1, *x.shape).astype(x.dtype)
+        return _no_pairs(x, k)
+    kept = k if pairs.complete else pairs.found
+    values = pairs.values[:kept]
+    vectors = pairs.vectors[:kept].reshape(-1, *x.shape).astype(x.dtype)
     for v in vectors:
         v /= x.dtype.type(norm(objective, v))
-    none = _no_pairs(x, k - len(kept))
+    none = _no_pairs(x, k - kept)
     return Eigenpairs(
         np.append(values, none.values),
         np.append(vectors, none.vectors, axis=0),
-        np.append(_residuals(objective, x, values, vectors, pairs.residuals[kept]), none.values),
-        len(kept) == k,
+        np.append(_residuals(objective, x, values, vectors, pairs), none.values),
+        pairs.complete,
     )
 
 
@@ -110,15 +135,15 @@ def _no_pairs(x: Array, k: int) -> Eigenpairs:
 
 
 def _residuals(
-    objective: Any, x: Array, values: Array, vectors: Array, claimed: Array
+    objective: Any, x: Array, values: Array, vectors: Array, pairs: RitzPairs
 ) -> NDArray[np.float64]:
-    """The residuals the method claims, exact up to rounding; where that is not small they are measured, a product each."""
-    if x.dtype == np.float64:
-        return np.asarray(claimed)
-    differences = (
-        objective.hvp(x, v) - x.dtype.type(lam) * v for lam, v in zip(values, vectors, strict=True)
-    )
-    return np.array([norm(objective, difference) for difference in differences])
+    """Those that the method claims, exact up to rounding; of pairs where that is not small measured, a product each."""
+    residuals = np.array(pairs.residuals[: len(values)])
+    if x.dtype != np.float64:
+        for i in range(pairs.found):
+            difference = objective.hvp(x, vectors[i]) - x.dtype.type(values[i]) * vectors[i]
+            residuals[i] = norm(objective, difference)
+    return residuals
 
 
 class _Together:
@@ -137,19 +162,20 @@ class _Together:
         return float(self._objective.inner(own(u), own(v)))
 
 
-def _start_vector(x: Array, start: Array | None) -> NDArray[np.float64]:
-    random: NDArray[np.float64] = np.random.default_rng(0).standard_normal(x.size)
-    if start is None:
-        return random
-    start = array("start", start).astype(np.float64, copy=False)
-    if start.shape[start.ndim - x.ndim :] != x.shape or start.ndim - x.ndim not in (0, 1):
-        raise ValueError(f"start: shape {start.shape} came, (k, *{x.shape}) is needed")
-    # One Krylov space from the sum of the given vectors holds them all, in exact arithmetic, after k steps.
-    total = start.reshape(-1, x.size).sum(axis=0)
-    size = float(np.linalg.norm(total))
-    if not 0 < size < np.inf:
-        return random
-    return total + (_RANDOM_SHARE * size / float(np.linalg.norm(random))) * random
+def _starts(x: Array, k: int, start: Array | None, certify: bool) -> NDArray[np.float64]:
+    """At least k vectors of standard normal numbers, to which those of the start are added, far larger, or which they replace."""
+    given = np.empty((0, *x.shape)) if start is None else array("start", start)
+    if given.shape[given.ndim - x.ndim :] != x.shape or given.ndim - x.ndim not in (0, 1):
+        raise ValueError(f"start: shape {given.shape} came, (s, *{x.shape}) is needed")
+    warm = given.reshape(-1, x.size).astype(np.float64)
+    rows = max(k, len(warm))
+    starts: NDArray[np.float64] = np.random.default_rng(0).standard_normal((rows, x.size))
+    for row, vector in zip(starts, warm, strict=False):
+        size = float(np.linalg.norm(vector))
+        if 0 < size < np.inf:
+            scaled = np.sqrt(x.size) / (_RANDOM_SHARE * size) * vector
+            row[:] = row + scaled if certify else scaled
+    return starts
 
 
 def _product(objective: Any, x: Array, v: Array) -> NDArray[np.float64]:
@@ -167,4 +193,4 @@ def _dense(objective: Any, x: Array, k: int) -> RitzPairs:
     values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
     top, rows = values[::-1][:k], vectors.T[::-1][:k]
     residuals = np.linalg.norm(rows @ matrix.T - top[:, None] * rows, axis=1)
-    return RitzPairs(top, rows, residuals, np.ones(k, dtype=bool))
+    return RitzPairs(top, rows, residuals, k, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,15 @@ def stepper(
 def stride(dt: float | None) -> int:
     """Iterations from one state that `stepper` returns to the next."""
     return 1 if dt is None or dt < 1 else int(dt)
+
+
+def prepared(flow: Flow, objective: Any, state: State, dt: float | None, steps: int) -> State:
+    """The state to start from, completed where the flow's own scheme has something to add that depends on dt."""
+    if not isinstance(flow, SteppedFlow):
+        return state
+    clock = _Clock(flow.default_dt if dt is None else dt, steps)
+    completed = flow.prepare(objective, state.values, clock.dt)
+    return state if completed is None else replace(state, values=completed[0], report=completed[1])
 
 
 def leap(flow: Flow, objective: Any, state: State, before: int) -> State:

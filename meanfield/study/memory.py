@@ -125,7 +125,7 @@ def _state_arrays(process: Process) -> int:
         case "free_energy_flow" | "rod_flow":
             return 1 + process.rank
         case "central_flow":
-            return 2 + process.max_modes
+            return 4 + process.max_modes
         case "self_stabilization":
             return 2 + process.modes + process.modes**2
         case "edge_flow":

@@ -92,7 +92,7 @@ def test_central_flow():
     assert np.linalg.eigvalsh(hessian(on_edge))[-1] == pytest.approx(2 / ETA, rel=1e-14)
     exact = dop853(lambda w: central_velocity(w, ETA), on_edge, STEPS)
     flow = solvers.CentralFlow(ETA, max_modes=1)
-    values = np.zeros((3, 2))
+    values = flow.start(VALLEY, START)
     values[0] = on_edge
     start = solvers.State(0, values, np.nan)
     measured = slope(flow, exact, start=start, part=slice(2))
