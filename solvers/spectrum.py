@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers._arguments import array, count, methods, real
+from solvers._arguments import array, count, flag, methods, real
 from solvers._repr import compact_repr
 from solvers._threads import one_blas_thread
 from solvers.lanczos import RitzPairs, lanczos
@@ -49,7 +49,7 @@ def top_eigenpairs(
     k: int = 1,
     tol: float = 1e-6,
     start: Array | None = None,
-    above: float = -np.inf,
+    above: float | None = None,
     certify: bool = True,
 ) -> Eigenpairs:
     """The k algebraically largest eigenvalues of the Hessian of `objective` at x, and their eigenvectors.
@@ -70,7 +70,7 @@ def top_eigenpairs(
         good to about tol² |λ| over the relative gap.
     start : array (s, *x) or (*x), optional
         Warm start, as the eigenvectors at a nearby x.
-    above : float
+    above : float, optional
         Only eigenvalues above this are wanted, which may be far fewer products. Pairs that are not above it are no more than
         estimates, and have no part in `converged`.
     certify : bool
@@ -84,13 +84,15 @@ def top_eigenpairs(
     Raises
     ------
     ValueError
-        For k outside its range, or a start whose shape does not fit.
+        For arguments outside what is listed, or a start whose shape does not fit.
     """
     methods("objective", objective, ["hvp"], "top_eigenpairs")
     x = array("x", x)
     if x.size == 0:
         raise ValueError(f"x must be an array of at least one entry, got shape {x.shape}")
     tol = real("tol", tol, above=0, below=1)
+    bound = -np.inf if above is None else real("above", above)
+    certify = flag("certify", certify)
     if is_spread(objective):  # Lanczos' vectors are kept whole, by every process the same
         whole = None if start is None else objective.gather(start)
         found = top_eigenpairs(
@@ -110,7 +112,7 @@ def top_eigenpairs(
                     k,
                     tol,
                     _MAX_PRODUCTS,
-                    above,
+                    bound,
                     certify,
                 )
     except FloatingPointError:  # as in a run that is about to diverge

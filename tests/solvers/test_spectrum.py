@@ -343,6 +343,14 @@ def test_bad_k(k):
         solvers.top_eigenpairs(Quadratic(np.eye(5)), np.zeros(5), k=k)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("above", "x"), ("above", np.nan), ("above", [1.0, 2.0]), ("certify", 3)]
+)
+def test_bad_options(name, value):
+    with pytest.raises((ValueError, TypeError), match=f"{name} must be"):
+        solvers.top_eigenpairs(Quadratic(np.eye(5)), np.zeros(5), **{name: value})
+
+
 def test_bad_start():
     with pytest.raises(ValueError, match="start: shape"):
         solvers.top_eigenpairs(Quadratic(np.eye(40)), np.zeros(40), start=np.ones((1, 39)))
