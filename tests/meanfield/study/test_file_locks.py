@@ -24,6 +24,7 @@ from meanfield.study.resume import resume
 from meanfield.study.run import run
 from meanfield.study.snapshots import read_run
 from meanfield.study.work import Options
+from tests.clocks import HANGS
 from tests.meanfield.study.same_runs import assert_same
 from tests.meanfield.study.test_cli import meanfield_command, settings
 from tests.meanfield.study.written_runs import GD, write_at, writer_of
@@ -327,7 +328,7 @@ def test_all_commands_agree_without_locks(tmp_path, small_run):
     ):
         done = subprocess.run(
             [sys.executable, "-c", "from meanfield.study.cli import main; main()", *arguments],
-            env=environment, capture_output=True, text=True, timeout=120,
+            env=environment, capture_output=True, text=True, timeout=HANGS,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert done.stderr.count("no locks") == 1, (arguments, done.stderr)

@@ -21,6 +21,7 @@ from meanfield.study.resume import resume
 from meanfield.study.run import run
 from meanfield.study.snapshots import read_run
 from meanfield.study.work import Options
+from tests.clocks import HANGS
 from tests.meanfield.study.same_runs import assert_same
 from tests.meanfield.study.test_cli import assert_refused, meanfield_command, settings
 
@@ -36,7 +37,7 @@ ENCODINGS = [  # a process each
 def said_in(encoding, *arguments, **options):
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], env=environment, capture_output=True, timeout=120, **options
+        [*COMMAND, *map(str, arguments)], env=environment, capture_output=True, timeout=HANGS, **options
     )  # fmt: skip
 
 
@@ -147,7 +148,7 @@ def test_a_run_whose_terminal_is_closed_can_go_on(small, tmp_path):
             except BlockingIOError:
                 time.sleep(0.01)
         os.close(ours)  # the kernel sends SIGHUP
-        assert process.wait(timeout=60) == 129
+        assert process.wait(timeout=HANGS) == 129
     finally:
         process.kill()
     assert read_run(tmp_path).attributes["message"] == "stopped by SIGHUP"
