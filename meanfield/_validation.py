@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from meanfield._arguments import (
     choice,
     count,
     finite_array,
-    fitting,
     flag,
     float_dtype,
     function,
@@ -25,6 +25,7 @@ from meanfield._arguments import (
     settle,
     shown,
 )
+from meanfield._memory import fitting
 
 __all__ = [
     "array",
@@ -59,4 +60,10 @@ def the_path(name: str, value: object) -> Path:
     """A path of the file system."""
     if not isinstance(value, str | os.PathLike) or "\0" in os.fspath(value):
         raise refusal(name, "a path", value)
-    return Path(value)
+    path = Path(value)
+    try:
+        path.exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise refusal(name, "a path", value, "it is too long") from None
+    return path

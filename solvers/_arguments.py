@@ -192,16 +192,6 @@ def float_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     return resolved
 
 
-def fitting(name: str, value: object, *shape: int) -> None:
-    """See that the float64 array for which an argument asks can be had."""
-    try:
-        np.empty(shape)  # reserved, not written to
-    except (MemoryError, ValueError):
-        gigabytes = 8 * math.prod(shape) / 1e9
-        condition = f"such that memory suffices: it asks for {gigabytes:.3g} GB"
-        raise refusal(name, condition, value) from None
-
-
 def settle(instance: object, **values: object) -> None:
     """Set fields of a frozen dataclass, to what its checks have made of them."""
     for name, value in values.items():

@@ -1,11 +1,27 @@
-"""How much memory there is."""
+"""How much memory there is. solvers/_memory.py and meanfield/_memory.py are one text, as the checks of arguments are."""
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
+
+
+def fitting(name: str, value: int, *shape: int) -> None:
+    """See that the float64 arrays for which an argument asks, a few of one shape, can be had.
+
+    Raises
+    ------
+    ValueError
+        There is less memory available.
+    """
+    amount, available = 4 * 8 * math.prod(shape), available_memory()
+    if amount > (2**40 if available is None else available):
+        raise ValueError(
+            f"{name} must be smaller, got {value}: its arrays take {amount // 10**9:,} GB, more than there is"
+        )
 
 
 def available_memory() -> int | None:

@@ -109,7 +109,7 @@ class FreeEnergy:
 def _stacked(center: Array, fluctuation: Array) -> Array:
     """The fluctuations as (r, *x), whether one or several came."""
     us = fluctuation[None] if fluctuation.ndim == center.ndim else fluctuation
-    if us.shape[1:] != center.shape:
+    if us.shape[1:] != center.shape or us.size == 0:
         raise ValueError(
             f"fluctuation: shape {fluctuation.shape} came, {center.shape} or (r, *{center.shape}) "
             "is needed, as of the center"

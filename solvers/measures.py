@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from solvers._arguments import array, count, finite_array, probabilities, refusal
 from solvers._arguments import function as checked_function
+from solvers._memory import fitting
 from solvers._repr import compact_repr
 from solvers.line import Float64, Pieces, integral, quantile
 
@@ -231,6 +232,7 @@ class Quantiles:
             For a measure that is not on the line, or cells below one.
         """
         n = count("cells", cells)
+        fitting("cells", n, n)
         if not isinstance(measure, Measure):
             raise refusal("measure", "a Particles, Grid or Quantiles", measure)
         whole = measure.pieces()

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Progress = Callable[[int, int], None]
+
+
+def shows_bars(console: Console) -> bool:
+    """Whether bars go there: a terminal, or a notebook that has the widgets for them (ipywidgets)."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 @contextmanager
@@ -26,7 +36,7 @@ def progress_bar(progress: bool | Progress, steps: int) -> Iterator[Progress]:
             rich_progress.TaskProgressColumn(show_speed=True),
             rich_progress.TimeRemainingColumn(),
         )
-        bar = rich_progress.Progress(*columns, console=console, disable=not console.is_terminal)
+        bar = rich_progress.Progress(*columns, console=console, disable=not shows_bars(console))
         with bar:
             task = bar.add_task("", total=steps)
             yield lambda done, total: bar.update(task, completed=done)

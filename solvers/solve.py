@@ -25,6 +25,7 @@ from solvers.stepping import Advance, leap, prepared, stepper, stride
 
 # From here on steps are worth seconds of compilation, where there is something to compile.
 _MANY_STEPS = 50_000
+_MOST = 2**63 - 1
 
 
 class Observation:
@@ -190,8 +191,9 @@ def solve(
         Scheme in time of a flow given by an ordinary differential equation; by default `RK4` where dt is given, else the
         flow's own.
     progress : bool or callable
-        True: a bar on stderr with rate and time left; a callable gets (iterations done, iterations in all) after each, or after
-        many where an objective's `compiled_gradient` lets gradient descent take them at once.
+        True: a bar with rate and time left, on stderr where that is a terminal, in a notebook where ipywidgets is installed. A
+        callable gets (iterations done, iterations in all) after each, or after many where an objective's `compiled_gradient`
+        lets gradient descent take them at once.
     observe : callable, optional
         Called with an `Observation` at every iteration, the start included, whatever save_every is. Its arrays are read-only.
 
@@ -209,8 +211,7 @@ def solve(
     """
     timing = {"steps": steps, "save_every": save_every, "dt": dt, "integrator": integrator}
     require_same(objective, _agreed(flow, x0, timing))
-    steps = count("steps", steps, 0)
-    save_every = count("save_every", save_every)
+    steps, save_every = count("steps", steps, 0, _MOST), count("save_every", save_every, 1, _MOST)
     if observe is not None:
         checked_function("observe", observe)
     if not callable(progress):

@@ -131,7 +131,7 @@ def w2(
     Bonneel et al. 2011 (the network simplex); Flamary et al. 2021 (POT); Rabin et al. 2011 (sliced transport); Rowland et al.
     2019 (arXiv:1903.03784, orthogonal directions); Feydy et al. 2019 (arXiv:1810.08278, S_ε).
     """
-    options = _Options(
+    options = _checked(
         method,
         max_iterations,
         require_convergence,
@@ -142,7 +142,6 @@ def w2(
         tolerance,
         max_bytes,
     )
-    _check_options(options)
     if isinstance(x, Measure) or isinstance(y, Measure):
         return _between_measures(_measure("x", x, a), _measure("y", y, b), options)
     x, y = check_positions("x", x), check_positions("y", y)
@@ -150,7 +149,9 @@ def w2(
         raise ValueError(f"y: dimension {y.shape[1]} came, {x.shape[1]} is needed, as of x")
     a, b = probabilities("a", a, (len(x),)), probabilities("b", b, (len(y),))
     _check_memory(len(x), len(y), x.shape[1], options)
-    return {"exact": _exact, "sliced": _sliced, "sinkhorn": _sinkhorn}[method](x, y, a, b, options)
+    return {"exact": _exact, "sliced": _sliced, "sinkhorn": _sinkhorn}[options.method](
+        x, y, a, b, options
+    )
 
 
 def estimate(
@@ -169,9 +170,8 @@ def estimate(
     """
     choice("method", method, METHODS)
     sizes = {"n": n, "m": m, "dimension": dimension, "projections": projections}
-    for name, size in (sizes | {"iterations": iterations}).items():
-        count(name, size)
-    flag("lazy", lazy)
+    n, m, dimension, projections = (count(name, size, 1, 2**53) for name, size in sizes.items())
+    iterations, lazy = count("iterations", iterations, 1, 2**53), flag("lazy", lazy)
     if method == "exact":
         return transport_cost.exact(n, m, dimension, lazy)
     if method == "sliced":
@@ -318,18 +318,21 @@ def _sinkhorn(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options)
 # --- what is allowed -----------------------------------------------------------------------------
 
 
-def _check_options(options: _Options) -> None:
-    choice("method", options.method, METHODS)
+def _checked(*given: Any) -> _Options:
+    options = _Options(*given)
+    largest = {"max_iterations": 2**63 - 1, "projections": 2**53}
     integers = {"projections": 2, "seed": 0, "max_bytes": 1}
     if options.max_iterations is not None:
         integers["max_iterations"] = 1
+    reals = ["tolerance"] + ["regularization"] * (options.regularization is not None)
+    settled: dict[str, Any] = {"method": choice("method", options.method, METHODS)}
     for name, least in integers.items():
-        count(name, getattr(options, name), least)
-    for name in ("regularization", "tolerance"):
-        if getattr(options, name) is not None:
-            real(name, getattr(options, name), above=0)
-    for name in ("require_convergence", "lazy"):
-        flag(name, getattr(options, name))
+        settled[name] = count(name, getattr(options, name), least, largest.get(name))
+    settled |= {name: real(name, getattr(options, name), above=0) for name in reals}
+    settled |= {
+        name: flag(name, getattr(options, name)) for name in ("require_convergence", "lazy")
+    }
+    return options._replace(**settled)
 
 
 def _check_memory(n: int, m: int, dimension: int, options: _Options) -> None:

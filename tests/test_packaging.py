@@ -30,5 +30,6 @@ def test_the_wheel_takes_the_data_and_the_type_markers(project):
 
 def test_both_packages_check_arguments_alike():
     """Neither may import the other's, so there are two copies of one text."""
-    ours, theirs = (ROOT / package / "_arguments.py" for package in ("meanfield", "solvers"))
-    assert ours.read_text() == theirs.read_text()
+    for name in ("_arguments.py", "_memory.py"):
+        ours, theirs = (ROOT / package / name for package in ("meanfield", "solvers"))
+        assert ours.read_text() == theirs.read_text()

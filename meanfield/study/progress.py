@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from solvers.progress import shows_bars
+
 
 class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
@@ -36,7 +38,7 @@ class ProgressBars:
             _RateColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=quiet or not console.is_terminal,
+            disable=quiet or not shows_bars(console),
         )
         self._bars: dict[str, TaskID] = {}
 

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meanfield._validation import the_path
 from meanfield.study.compare import compare
 from meanfield.study.file_lock import has_no_locks
 from meanfield.study.layout import ProcessRecord, RunRecord
@@ -62,7 +63,7 @@ class Result(Mapping[str, Process]):
         RunFileError
             There is no such file, it is not HDF5, it is damaged, another program wrote it, or a newer meanfield.
         """
-        reader = RunReader(path)
+        reader = RunReader(the_path("path", path))
         try:
             return cls(reader)
         except BaseException:

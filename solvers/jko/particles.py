@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from solvers._arguments import choice, count, flag, methods, real, settle
+from solvers._arguments import array, choice, count, flag, methods, real, settle
 from solvers._repr import compact_repr
 from solvers.entropy import estimator
 from solvers.flow import check_learning_rate
@@ -200,6 +200,8 @@ class JKO:
         TransportError
             Where a plan took more than max_plan_iterations.
         """
+        state = array("state", state)
+        guess = None if guess is None else array("guess", guess)
         measure = ParticleState.of("state", state, "weights", weights, self.saddle)
         target = measure
         if guess is not None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from solvers._arguments import count, finite_array, instance
 from solvers._kernels import finite_volume
+from solvers._memory import fitting
 from solvers._repr import compact_repr
 from solvers.flow import check_learning_rate
 from solvers.line import Float64, quantile
@@ -262,6 +263,7 @@ class PhaseSpaceDensity:
             For n < 1.
         """
         n = count("n", n)
+        fitting("n", n, n)
         indices = np.arange(n) + 0.5
         levels, within = indices / n, (indices * _GOLDEN) % 1.0
         theta = self.theta_marginal()

@@ -330,7 +330,9 @@ def _excess(cells: tuple[int, int], max_cells: int) -> str:
 
 
 def _checked_cells(cells: Any) -> tuple[int, int]:
-    if not isinstance(cells, Sequence | np.ndarray) or np.shape(cells) != (2,):
+    if isinstance(cells, np.ndarray):
+        cells = cells.tolist()
+    if not isinstance(cells, Sequence) or isinstance(cells, str | bytes) or len(cells) != 2:
         raise refusal("cells", "two integers of at least 4", cells)
     return count("cells", cells[0], 4), count("cells", cells[1], 4)
 
