@@ -41,13 +41,13 @@ def endpoint_gradients(
 
     Notes
     -----
-    Two gradients; where max|u| < ε^(1/4) max|w|, a Hessian product more; where |u| is below the rounding ε |w ∘ u| / |u| of w
-    along u, one gradient and one product.
+    Two gradients; where max|u| < ε^(1/3) max|w| a Hessian product more (above, rounding takes ε^(2/3) of d at most); where |u| is
+    below the rounding ε |w ∘ u| / |u| of w along u, one gradient and one product.
     """
     eps, largest = float(np.finfo(w.dtype).eps), peak(objective, u)
     if largest == 0.0:
         return objective.gradient(w), np.zeros_like(u)
-    if not largest < eps**0.25 * peak(objective, w):
+    if not largest < eps ** (1 / 3) * peak(objective, w):
         return _subtracted(objective, w, u)
     size = norm(objective, u)
     if product is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from functools import wraps
@@ -105,11 +106,18 @@ def _check_hessian(objective: Any, x: Array) -> None:
         )
 
 
+# Sums of squares in double precision of which no term that matters has been lost.
+_SQUARES = 1e-200, 1e200
+
+
 class _OwnResults:
     """An objective each of whose results is an array of its own, whatever it does with its own arrays."""
 
     def __init__(self, objective: Any) -> None:
         self.original = objective
+        # Looked up here once: what an objective lacks takes long to miss.
+        self.is_spread = is_spread(objective)
+        self.inner = getattr(objective, "inner", _dot)
         for name in ("gradient", "hvp", "third"):
             method = getattr(objective, name, None)
             if callable(method):
@@ -137,13 +145,17 @@ def with_own_results(objective: Any) -> Any:
 
 def inner(objective: Any, u: Array, v: Array) -> float:
     """⟨u, v⟩ of the objective; the dot product where it has none, summed in an order that no thread count changes."""
-    if hasattr(objective, "inner"):
-        return float(objective.inner(u, v))
-    return float(np.sum(np.multiply(u, v), dtype=np.float64))
+    return float(objective.inner(u, v)) if hasattr(objective, "inner") else _dot(u, v)
+
+
+def _dot(u: Array, v: Array) -> float:
+    return float(np.multiply(u, v).sum(dtype=np.float64))
 
 
 def is_spread(objective: Any) -> bool:
     """Whether x is one process's part of a point."""
+    if isinstance(objective, _OwnResults):
+        return objective.is_spread
     return hasattr(objective, "gather")
 
 
@@ -167,7 +179,7 @@ def require_same(objective: Any, what: str) -> None:
 
 def peak(objective: Any, u: Array) -> float:
     """max |u|, over all processes if the objective is spread; NaN where u has one."""
-    own = float(np.max(np.abs(u), initial=0.0))
+    own = float(np.abs(u).max(initial=0.0))
     return float(objective.largest(own)) if is_spread(objective) else own
 
 
@@ -184,6 +196,11 @@ def all_finite(objective: Any, u: Array) -> bool:
 
 def norm(objective: Any, u: Array) -> float:
     """√⟨u, u⟩, safe from underflow and overflow of the squares."""
+    if u.dtype == np.float64:
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = inner(objective, u, u)
+        if _SQUARES[0] < square < _SQUARES[1]:
+            return math.sqrt(square)
     scale = peak(objective, u)
     if scale == 0.0 or not np.isfinite(scale):
         return scale

@@ -76,7 +76,7 @@ def test_the_difference_is_right_whatever_the_size_of_u(objective, w, dtype):
 
 @pytest.mark.parametrize("scale", [1e3, 1e5, 1e7])
 def test_a_landscape_that_bends_on_a_short_length_is_not_taken_for_a_parabola(scale):
-    """|u| well below ε^¼ |w|, yet of the length 1/s on which the gradient changes: the cubic term decides for the difference.
+    """|u| far below |w|, yet of the length 1/s on which the gradient changes: the cubic term decides for the difference.
 
     What is lost then is the rounding of s (w − o), of order ε s|w|."""
     w, objective = np.array([1.0]), Cosh([scale], 1.0 - 0.5 / scale)
