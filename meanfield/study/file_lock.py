@@ -22,6 +22,9 @@ if sys.platform != "win32":
 
 PATIENCE = 10.0  # seconds to wait for a turn
 WRITER_PATIENCE = 1.0  # and of a run: a notebook that keeps its file open must not hold it up
+WRITER_PAUSE = (
+    10.0  # times as long it then waits for nobody: in seconds less than a reader goes on trying
+)
 NO_LOCKS = "the file system has no locks"
 TICK = 0.02  # seconds within which two changes of a file may have the same time
 POLL = 0.001  # seconds between two tries
@@ -58,8 +61,9 @@ def turn(
 class WriterTurns:
     """The turns of a file's writer, one after the other.
 
-    Who keeps the file is waited for once, for `WRITER_PATIENCE` seconds, and not again before it has let go. Those who read
-    meanwhile find out by the time of the last change, which is another one.
+    Who keeps the file is waited for for `WRITER_PATIENCE` seconds, and not again before it has let go or `WRITER_PAUSE` times as
+    long is over: readers who come one after the other would else never find the file at rest. Those who read meanwhile
+    find out by the time of the last change, which is another one.
 
     Parameters
     ----------
@@ -68,14 +72,17 @@ class WriterTurns:
     """
 
     def __init__(self, hurry: Callable[[], bool]) -> None:
-        self._hurry, self._patience, self._last = hurry, WRITER_PATIENCE, 0.0
+        self._hurry, self._waits_from, self._last = hurry, 0.0, 0.0
 
     @contextmanager
     def take(self, file: _HasDescriptor) -> Iterator[bool]:
         """The next turn, held or not."""
-        with turn(file, exclusive=True, patience=self._patience, hurry=self._hurry) as held:
-            self._patience = WRITER_PATIENCE if held else 0.0
-            if not held:
+        patience = WRITER_PATIENCE if time.monotonic() >= self._waits_from else 0.0
+        with turn(file, exclusive=True, patience=patience, hurry=self._hurry) as held:
+            if held:
+                self._waits_from = 0.0
+            else:
+                self._waits_from = max(self._waits_from, time.monotonic() + WRITER_PAUSE * patience)
                 time.sleep(max(0.0, self._last + TICK - time.monotonic()))
             yield held
             self._last = time.monotonic()

@@ -171,8 +171,8 @@ class RunReader:
                 raise _ChangedError
             return result
 
-    def _at_rest(self) -> list[tuple[int, int]]:
-        """The state of the file and its journal, so long after their last change that another one will be seen.
+    def _at_rest(self) -> tuple[int, int]:
+        """The state of the file, so long after their last change that another one will be seen.
 
         Where there are locks, a writer without its turn sees to that.
         """
@@ -180,16 +180,17 @@ class RunReader:
             state = self._state()
             if not has_no_locks():
                 return state
-            age = time.time() - max(changed for _, changed in state) / 1e9
+            age = time.time() - state[1] / 1e9
             if not 0 <= age < TICK:
                 return state
             time.sleep(TICK - age)
         raise _ChangedError
 
-    def _state(self) -> list[tuple[int, int]]:
-        files = (self._raw,) if self._journal is None else (self._raw, self._journal)
-        stats = [os.fstat(file.fileno()) for file in files]
-        return [(stat.st_size, stat.st_mtime_ns) for stat in stats]
+    def _state(self) -> tuple[int, int]:
+        """Another one after every commit, which the journal goes with: what is added to the file before is not seen yet."""
+        file = self._raw if self._journal is None else self._journal
+        stat = os.fstat(file.fileno())
+        return stat.st_size, stat.st_mtime_ns
 
     def _committed(self) -> Any:
         """The file as it was at the last commit, also if its writer died while it was making one."""

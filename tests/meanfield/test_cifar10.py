@@ -159,10 +159,10 @@ def test_draws_are_nested_and_depend_on_the_seed_and_the_split(folder):
     ("arguments", "message"),
     [
         ({"n": 101}, "n: 101 came, there are 100 images"),
-        ({"n": 0}, "n: 0 came"),
+        ({"n": 0}, "n must be an integer of at least 1, got 0"),
         ({"n": 21, "classes": (0, 1)}, "n: 21 came, there are 20 images"),
         ({"seed": -1}, "seed must be .*got -1"),
-        ({"target": "signs"}, "target: 'signs' came.*did you mean 'sign'"),
+        ({"target": "signs"}, "target must be one of .*, got 'signs'; did you mean 'sign'"),
         ({"target": "sign"}, "target: 'sign' came, it needs exactly two classes, not 10"),
         ({"classes": ("cat", "cow")}, "classes: 'cow' came"),
         ({"classes": ("cat", 10)}, "classes: 10 came"),
@@ -170,7 +170,7 @@ def test_draws_are_nested_and_depend_on_the_seed_and_the_split(folder):
         ({"classes": ("cat", 3)}, "classes: .* at least two different"),
         ({"classes": ("cat",)}, "classes: .* at least two different"),
         ({"classes": "cat"}, "classes: 'cat' came"),
-        ({"mean_square": 0.0}, "mean_square: 0.0 came"),
+        ({"mean_square": 0.0}, "mean_square must be .*, got 0.0"),
     ],
 )
 def test_refuses_arguments(folder, arguments, message):

@@ -116,8 +116,8 @@ def test_several_wrong_settings_are_one_message(tmp_path):
     config = tmp_path / "study.toml"
     config.write_text("learning_rate = -1\n[network]\nwidht = 5\n")
     out = tmp_path / "out"
-    result = meanfield_command("run", config, "--out", out, "--set", "steps=0")
-    assert_refused(result, "learning_rate: -1 came", "did you mean 'width'", "steps: 0 came")
+    result = meanfield_command("run", config, "--out", out, "--set", "steps=-1")
+    assert_refused(result, "learning_rate: -1 came", "did you mean 'width'", "steps: -1 came")
     assert not out.exists()
 
 
@@ -285,7 +285,7 @@ def test_validate(tmp_path):
     result = meanfield_command("validate", config)
     assert (result.exit_code, result.stdout) == (0, f"{config}: valid\n")
     assert json.loads(meanfield_command("validate", config, "--json").stdout)["valid"] is True
-    config.write_text("steps = 0\nx = 1\n")
+    config.write_text("steps = -1\nx = 1\n")
     result = meanfield_command("validate", config, "--json")
     assert result.exit_code == 2
     report = json.loads(result.stdout)

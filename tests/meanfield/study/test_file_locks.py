@@ -18,7 +18,7 @@ import meanfield
 from meanfield.study import file_lock, reader, snapshots
 from meanfield.study.checkpoint import NAMES
 from meanfield.study.config import load
-from meanfield.study.file_lock import TICK, WRITER_PATIENCE, WriterTurns
+from meanfield.study.file_lock import TICK, WRITER_PATIENCE, WRITER_PAUSE, WriterTurns
 from meanfield.study.layout import RunFileError
 from meanfield.study.resume import resume
 from meanfield.study.run import run
@@ -61,7 +61,7 @@ def kept(path, how=fcntl.LOCK_SH):
 # --- a reader that keeps the file ----------------------------------------------------------------
 
 
-def test_the_writer_waits_for_a_second_once(tmp_path, clock):
+def test_the_writer_waits_for_a_second_now_and_then(tmp_path, clock):
     path = tmp_path / "file"
     path.touch()
     turns = WriterTurns(hurry=lambda: False)
@@ -79,6 +79,9 @@ def test_the_writer_waits_for_a_second_once(tmp_path, clock):
             held, seconds = waited(file)
             assert not held and seconds == pytest.approx(WRITER_PATIENCE, abs=2 * TICK)
             assert [waited(file) for _ in range(5)] == [(False, 0.0)] * 5
+            clock.now += WRITER_PAUSE
+            assert waited(file)[1] == pytest.approx(WRITER_PATIENCE, abs=2 * TICK)
+            assert waited(file) == (False, 0.0)
         assert waited(file) == (True, 0.0)
         with kept(path):  # another one is waited for again
             assert waited(file)[1] == pytest.approx(WRITER_PATIENCE, abs=2 * TICK)

@@ -71,7 +71,7 @@ def test_certificates_are_in_the_file(path):
         ("jko={dt=3.0}", "dt: 3.0 came, 1/m"),
         ("jko={saddle=true,temperature=0.1}", "temperature: 0.1 came"),
         ("phase_space={}", "x0: shape (8, 66) came, (N, 1) is needed"),
-        ("phase_space={cells=[3,20]}", "cells: (3, 20) came"),
+        ("phase_space={cells=[3,20]}", "cells must be an integer of at least 4, got 3"),
         ("phase_space={cells=[3000,3000]}", "max_cells"),
         ("langevin={}", "temperature"),
     ],
