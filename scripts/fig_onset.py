@@ -33,11 +33,11 @@ NAME = "onset"
 STARTS, DRAWS = 5, 8
 SILENT = "free-energy flow, delay, no noise"
 DELAY = "free-energy flow, delay"
-HEADER = ("start", "process", "onset", "RMS distance", "status")
+HEADER = ("process", "RMS distance", "onset", "start", "status")
 LEGEND = (
     "Onset: by the definition of `meanfield compare`, without the first tenth of the run, where the start's oscillation decays. "
-    "Gradient descent, one rounding away: smallest to largest onset and distance of eight runs. RMS distance: of the center to "
-    "gradient descent's, over time."
+    "RMS distance: of the center to gradient descent's, over time. Gradient descent, one rounding away: of eight runs the largest "
+    "distance, the first and the last onset."
 )
 
 
@@ -123,16 +123,13 @@ def one_start(problem: Problem, args: Any, seed: int) -> OneStart:
     found = [errors.onset(each, reference) for each in others]
     gaps = {name: distance(problem.objective, each, reference) for name, each in runs.items()}
     spread = [distance(problem.objective, each, reference) for each in others]
-    rows = [[str(seed), f"{c.GD}, η = {problem.eta:.4g}", number(onsets[c.GD]), "0", "complete"]]
-    ends = [
-        f"{f(min(values))} to {f(max(values))}" for values, f in ((found, number), (spread, small))
-    ]
-    rows.append([str(seed), c.PERTURBED, *ends, "complete"])
-    rows += [
-        [str(seed), name, number(onsets[name]), small(gaps[name]), each.status]
+    start = f"{seed}, η = {problem.eta:.4g}"
+    rows = [
+        [name, small(gaps[name]), number(onsets[name]), start, each.status]
         for name, each in runs.items()
-        if name != c.GD
     ]
+    between = f"{number(min(found))} to {number(max(found))}"
+    rows.insert(1, [c.PERTURBED, small(max(spread)), between, start, "complete"])
     return OneStart(runs, others, rows, onsets | {"least": min(found), "most": max(found)})
 
 

@@ -44,6 +44,11 @@ CASES = {
         {"image_networks_quiet": [FLOWS, FLOWS, FLOWS, FLOWS]},
     ),
 }
+CASES["fig_onset"] = (
+    ["--only", "mlp"],
+    ["onset"],
+    {"onset": [[*FLOWS[:2], "free-energy flow, delay", "free-energy flow, delay, no noise"]]},
+)
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*(e[-+]?\d+)?|nan|inf)( %)?")
 
 
@@ -64,7 +69,7 @@ def test_every_figure_script_is_run_here():
     assert {path.stem for path in SCRIPTS.glob("fig_*.py")} == set(CASES)
 
 
-SLOW = {"fig_image_networks"}  # PyTorch
+SLOW = {"fig_image_networks", "fig_onset"}  # PyTorch
 
 
 @pytest.mark.parametrize(
