@@ -36,8 +36,8 @@ DELAY = "free-energy flow, delay"
 HEADER = ("process", "RMS distance", "onset", "start", "status")
 LEGEND = (
     "Onset: by the definition of `meanfield compare`, without the first tenth of the run, where the start's oscillation decays. "
-    "RMS distance: of the center to gradient descent's, over time. Gradient descent, one rounding away: of eight runs the largest "
-    "distance, the first and the last onset."
+    "RMS distance: of the center to gradient descent's, over time. Gradient descent, one rounding away: of eight runs the "
+    "largest distance, the first and the last onset."
 )
 
 
