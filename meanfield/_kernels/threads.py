@@ -21,6 +21,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.np.ufunc import parallel
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
@@ -40,7 +41,7 @@ def run_blocks(compute: Callable[[Counter], None], n_blocks: int, work: int, bla
     Each call takes the next block from the counter (`atomic.take`) until all are taken. The caller is one of the threads: small
     work is done before the others have woken, which on a virtual machine may take half a millisecond.
     """
-    threads = max(1, min(numba.get_num_threads(), n_blocks, work // _WORK_PER_THREAD))
+    threads = max(1, min(most_threads(), n_blocks, work // _WORK_PER_THREAD))
     counter = np.zeros(1, np.int64)
     with _one_blas_thread() if blas else nullcontext():
         if threads == 1 or not COMPILED:
@@ -124,7 +125,7 @@ def _answer(
 def use_cores(count: int) -> None:
     """Run kernels on at most so many threads from now on, unless NUMBA_NUM_THREADS was set: then on as many as it says."""
     if "NUMBA_NUM_THREADS" not in os.environ:
-        numba.set_num_threads(max(1, min(count, numba.get_num_threads())))
+        numba.set_num_threads(max(1, min(count, most_threads())))
 
 
 def use_threads(count: int) -> None:
@@ -142,8 +143,14 @@ def use_threads(count: int) -> None:
 
 
 def most_threads() -> int:
-    """How many a kernel may run on, if its work is worth them."""
-    return int(numba.get_num_threads())
+    """How many a kernel may run on, if its work is worth them: numba's setting for this thread.
+
+    `numba.get_num_threads` takes a lock each time, to start numba's own threads if need be. A Ctrl-C that falls between taking
+    and noting it leaves it taken, and kernels on all other threads would wait for ever: it is asked only until they are started.
+    """
+    started = getattr(parallel, "_get_num_threads", None)
+    count = int(started()) if started is not None else 0
+    return count if count > 0 else int(numba.get_num_threads())
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import threading
 import numba
 import numpy as np
 import pytest
+from numba.np.ufunc import parallel
 
 import meanfield
 from meanfield._kernels import atomic, threads
@@ -24,6 +25,7 @@ def of_four(monkeypatch):
     told = [4]
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 4)
     monkeypatch.setattr(numba, "get_num_threads", lambda: told[0])
+    monkeypatch.setattr(threads, "most_threads", lambda: told[0])
     monkeypatch.setattr(numba, "set_num_threads", lambda count: told.__setitem__(0, count))
 
 
@@ -140,3 +142,20 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 and same
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_a_forked_process_has_threads_of_its_own():
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=HANGS)
+
+
+def test_no_kernel_waits_for_a_lock_that_ctrl_c_has_left_taken():
+    """Numba's, of starting its threads: an interrupt between taking and noting it leaves it with the main thread."""
+    risk = meanfield.Risk(meanfield.TwoLayerNetwork(64), meanfield.tasks.digits(n=5))
+    x = risk.network.initialize(4, seed=0)
+    expected, found = risk.gradient(x), []
+    numba.get_num_threads()
+    lock = parallel._backend_init_process_lock
+    lock.acquire()
+    try:
+        thread = threading.Thread(target=lambda: found.append(risk.gradient(x)), daemon=True)
+        thread.start()
+        thread.join(HANGS)
+    finally:
+        lock.release()
+    np.testing.assert_array_equal(found, [expected])
