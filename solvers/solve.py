@@ -16,7 +16,14 @@ from solvers._arguments import function as checked_function
 from solvers._repr import described
 from solvers.flow import Flow
 from solvers.integrators import Integrator, SchemeError
-from solvers.objective import Array, all_finite, inner, require_same, with_own_results
+from solvers.objective import (
+    Array,
+    all_finite,
+    inner,
+    is_spread,
+    require_same,
+    with_own_results,
+)
 from solvers.overflow import overflow_reason
 from solvers.progress import Progress, progress_bar
 from solvers.recording import Recorder
@@ -252,6 +259,8 @@ def solve(
         except SchemeError as error:
             status, message = "failed", f"failed at step {state.step + 1}: {error}"
         except MemoryError as error:
+            if is_spread(objective):  # the other processes are waiting in the middle of a step
+                raise
             status, message = "failed", f"failed at step {state.step + 1}: out of memory: {error}"
         except KeyboardInterrupt:
             status, message = "interrupted", f"interrupted after step {state.step}"
