@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from meanfield._version import __version__ as __version__
+
 __all__ = [
     "Result",
     "Risk",
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     from meanfield.derivative_check import check_objective
     from meanfield.networks import TwoLayerNetwork
     from meanfield.risk import Risk
-    from meanfield.study.result import Result
-    from meanfield.torch_objective import TorchObjective
+    from meanfield.study.analysis.result import Result
+    from meanfield.torch_objective.objective import TorchObjective
 
 _HOME = {
-    "Result": "meanfield.study.result",
+    "Result": "meanfield.study.analysis.result",
     "Risk": "meanfield.risk",
-    "TorchObjective": "meanfield.torch_objective",
+    "TorchObjective": "meanfield.torch_objective.objective",
     "TwoLayerNetwork": "meanfield.networks",
     "check_objective": "meanfield.derivative_check",
 }

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from meanfield._validation import (
+from solvers._support.arguments import (
     array,
     choice,
     count,
-    fitting,
     flag,
     float_dtype,
     settle,
 )
+from solvers._support.memory import fitting
 
 #: Activations by name: tanh; relu; gelu z Φ(z); erf; sigmoid 1/(1 + e^−z); softplus log(1 + e^z); sin; quadratic z².
 ACTIVATIONS = ("tanh", "relu", "gelu", "erf", "sigmoid", "softplus", "sin", "quadratic")

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from meanfield import _evaluation
-from meanfield._validation import array, choice, float_dtype, instance, probabilities, real
 from meanfield.losses import LOSSES
 from meanfield.networks import TwoLayerNetwork
 from meanfield.tasks import Task
+from solvers._support.arguments import array, choice, float_dtype, instance, probabilities, real
 
 Array = NDArray[np.floating[Any]]
 

@@ -11,19 +11,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from meanfield import _cifar10
-from meanfield._npz import read_arrays
-from meanfield._validation import (
+from meanfield.data_files import cifar10 as _cifar10
+from meanfield.data_files.npz import read_arrays
+from solvers._support.arguments import (
     array,
     choice,
     count,
-    fitting,
     flag,
     instance,
     real,
     refusal,
     the_path,
 )
+from solvers._support.memory import fitting
 
 Target = Literal["parity", "classes"]
 

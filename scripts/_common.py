@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import solvers
-from meanfield.study.compare import PERTURBED_TITLE as PERTURBED
+from meanfield.study.analysis.comparison import PERTURBED_TITLE as PERTURBED
+from meanfield.study.engine.perturbed import one_rounding_away
 from meanfield.study.figures import PALE, STEPS, STYLE
-from meanfield.study.perturbed import one_rounding_away
 
 Array = NDArray[np.floating[Any]]
 

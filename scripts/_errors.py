@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from _common import GD, PERTURBED, Array, Run, distances
 
-from meanfield.study import compare
+from meanfield.study.analysis import comparison as compare
 
 HEADER = (
     "process", "RMS distance", "at the end", "peak ηS", "at step", "onset delay",
@@ -31,7 +31,7 @@ Row = dict[str, Any]  #: by `HEADER`; NaN is what is not known, or never happene
 
 
 def onset(run: Run, reference: Run) -> float:
-    """When the oscillation sets in, to the step, by `meanfield.study.compare.onset`; NaN if never."""
+    """When the oscillation sets in, to the step, by `meanfield.study.analysis.comparison.onset`; NaN if never."""
     found = compare.onset(run.steps, run.trace, compare.onset_level(reference.trace))
     return math.nan if found is None else found
 

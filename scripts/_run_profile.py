@@ -13,14 +13,14 @@ from typing import Any
 
 # What is timed: module, attribute (of a class behind a dot), and what its time is called.
 _RISK = "meanfield.risk"
-_WRITER = "meanfield.study.snapshots"
+_WRITER = "meanfield.study.storage.writer"
 CALLS = (
     (_RISK, "Risk.value", "kernels: value"),
     (_RISK, "Risk.gradient", "kernels: gradient"),
     (_RISK, "Risk.hvp", "kernels: Hessian product"),
     (_RISK, "Risk.third", "kernels: third derivative"),
     ("solvers", "top_eigenpairs", "eigenpairs"),
-    ("meanfield.study.distances", "Distances.between", "transport and distances"),
+    ("meanfield.study.engine.center_distances", "Distances.between", "transport and distances"),
     (_WRITER, "RunWriter.observe", "output"),
     (_WRITER, "RunWriter.snapshot", "output"),
     (_WRITER, "RunWriter.position", "output"),
@@ -100,10 +100,10 @@ def _timers(clock: Clock) -> Iterator[list[str]]:
 
 def profile(settings: Sequence[str] = ()) -> dict[str, Any]:
     """Run the default study with these settings, figures and all: seconds, shares and calls by name, what was not found."""
-    from meanfield.study.config import load
+    from meanfield.study.config.run_config import load
 
     study = load(None, tuple(settings))
-    runner, reader = import_module("meanfield.study.run"), import_module(_WRITER)
+    runner, reader = import_module("meanfield.study.engine.run"), import_module(_WRITER)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder, _timers(clock) as missing:
         path = runner.run(study, Path(folder) / "run")

@@ -63,7 +63,7 @@ class _Timed:
     """A flow that goes on from where it was; the seconds of every iteration, those of what is recorded left out."""
 
     def __init__(self, flow: Any, objective: Any, x0: Any) -> None:
-        from meanfield.study.meter import Meter
+        from meanfield.study.engine.meter import Meter
 
         self.flow, self.state = flow, x0
         self.meter = Meter(objective)

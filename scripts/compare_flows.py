@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from meanfield.landscapes import MatrixFactorization
-from meanfield.study.compare import PERTURBED_TITLE, compare, is_within
-from meanfield.study.config import Study, load_text
+from meanfield.study.analysis.comparison import PERTURBED_TITLE, compare, is_within
+from meanfield.study.config.run_config import Study, load_text
+from meanfield.study.engine.run import run
 from meanfield.study.figures import save_comparison
-from meanfield.study.run import run
-from meanfield.study.snapshots import read_run
+from meanfield.study.storage.writer import read_run
 
 PROCESSES = """
 [processes.gradient_descent]

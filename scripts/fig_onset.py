@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 import meanfield
 import solvers
-from meanfield.study.perturbed import one_rounding_away
+from meanfield.study.engine.perturbed import one_rounding_away
 
 NAME = "onset"
 STARTS, DRAWS = 5, 8

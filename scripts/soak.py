@@ -92,9 +92,9 @@ def crash(
 
 def is_flat(folder: Path, steps: int) -> bool:
     """Whether a run of so many steps takes the memory that it took at a tenth, and its file the size that was predicted."""
-    from meanfield.study.config import load_text
-    from meanfield.study.run import run
-    from meanfield.study.work import run_layout
+    from meanfield.study.config.run_config import load_text
+    from meanfield.study.engine.run import run
+    from meanfield.study.engine.work import run_layout
 
     study = load_text(STUDY.format(steps=steps, every=max(1, steps // 100)))
     predicted = run_layout(study).estimated_bytes()

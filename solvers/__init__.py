@@ -5,48 +5,95 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from solvers.central_flow import CentralFlow
-from solvers.complementarity import Complementarity, solve_complementarity
-from solvers.edge_flow import EdgeFlow
-from solvers.entropy import BlobEntropy, SpacingEntropy
-from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, SteppedFlow
-from solvers.free_energy import FreeEnergy
-from solvers.free_energy_flow import FreeEnergyFlow
-from solvers.gradient_descent import (
-    GradientDescent,
-    NormalizedGradientDescent,
-    SqrtLossGradientDescent,
-)
-from solvers.gradient_flow import GradientFlow
-from solvers.integrators import RK4, Adaptive, Euler, Integrator, Midpoint
-from solvers.jko.flow import JKOFlow
-from solvers.jko.grids import GridJKO, GridStep
-from solvers.jko.particles import JKO, JKOStep
-from solvers.jko.proximal_result import JKOError
-from solvers.jko.quantiles import QuantileJKO, QuantileStep
-from solvers.langevin import Langevin, mean_field_langevin_free_energy
-from solvers.measures import Grid, Particles, Quantiles
-from solvers.objective import Objective
-from solvers.rod_flow import RodFlow
-from solvers.self_stabilization import SelfStabilization
-from solvers.sharpness_flow import SharpnessFlow
-from solvers.solve import Observation, Solution, solve
-from solvers.spectrum import Eigenpairs, top_eigenpairs
-from solvers.state import State
+from solvers._support.moved import keep_importable
 
 if TYPE_CHECKING:
     from solvers import transport
+    from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, SteppedFlow
+    from solvers.flows.central_flow import CentralFlow
+    from solvers.flows.edge_flow import EdgeFlow
+    from solvers.flows.free_energy_flow import FreeEnergyFlow
+    from solvers.flows.gradient_descent import (
+        GradientDescent,
+        NormalizedGradientDescent,
+        SqrtLossGradientDescent,
+    )
+    from solvers.flows.gradient_flow import GradientFlow
+    from solvers.flows.jko_flow import JKOFlow
+    from solvers.flows.langevin import Langevin, mean_field_langevin_free_energy
+    from solvers.flows.phase_space_flow import PhaseSpaceFlow
+    from solvers.flows.rod_flow import RodFlow
+    from solvers.flows.self_stabilization import SelfStabilization
+    from solvers.flows.sharpness_flow import SharpnessFlow
+    from solvers.free_energy import FreeEnergy
+    from solvers.integrators import RK4, Adaptive, Euler, Integrator, Midpoint
+    from solvers.jko.grid.steps import GridJKO, GridStep
+    from solvers.jko.particles.steps import JKO, JKOStep
+    from solvers.jko.proximal_result import JKOError
+    from solvers.jko.quantile.steps import QuantileJKO, QuantileStep
+    from solvers.measures import energies
+    from solvers.measures.entropy import BlobEntropy, SpacingEntropy
+    from solvers.measures.representations import Grid, Particles, Quantiles
+    from solvers.objective import Objective
     from solvers.phase_space.density import PhaseSpaceDensity
-    from solvers.phase_space.flow import PhaseSpaceFlow
     from solvers.phase_space.pde import PhaseSpacePDE, PhaseSpaceReport
+    from solvers.spectrum.complementarity import Complementarity, solve_complementarity
+    from solvers.spectrum.eigenpairs import Eigenpairs, top_eigenpairs
+    from solvers.state import State
+    from solvers.time_loop import Observation, Solution, solve
 
-# On first use: these import POT or Numba.
-_LAZY = {
+# Imported on first use: some need Numba, POT, Clarabel or much of SciPy.
+_HOME = {
+    "JKO": "jko.particles.steps",
+    "RK4": "integrators",
+    "Adaptive": "integrators",
+    "BlobEntropy": "measures.entropy",
+    "CentralFlow": "flows.central_flow",
+    "Complementarity": "spectrum.complementarity",
+    "ContinuousFlow": "flow",
+    "DiscreteFlow": "flow",
+    "EdgeFlow": "flows.edge_flow",
+    "Eigenpairs": "spectrum.eigenpairs",
+    "Euler": "integrators",
+    "Flow": "flow",
+    "FreeEnergy": "free_energy",
+    "FreeEnergyFlow": "flows.free_energy_flow",
+    "GradientDescent": "flows.gradient_descent",
+    "GradientFlow": "flows.gradient_flow",
+    "Grid": "measures.representations",
+    "GridJKO": "jko.grid.steps",
+    "GridStep": "jko.grid.steps",
+    "Integrator": "integrators",
+    "JKOError": "jko.proximal_result",
+    "JKOFlow": "flows.jko_flow",
+    "JKOStep": "jko.particles.steps",
+    "Langevin": "flows.langevin",
+    "Midpoint": "integrators",
+    "NormalizedGradientDescent": "flows.gradient_descent",
+    "Objective": "objective",
+    "Observation": "time_loop",
+    "Particles": "measures.representations",
     "PhaseSpaceDensity": "phase_space.density",
-    "PhaseSpaceFlow": "phase_space.flow",
+    "PhaseSpaceFlow": "flows.phase_space_flow",
     "PhaseSpacePDE": "phase_space.pde",
     "PhaseSpaceReport": "phase_space.pde",
+    "QuantileJKO": "jko.quantile.steps",
+    "QuantileStep": "jko.quantile.steps",
+    "Quantiles": "measures.representations",
+    "RodFlow": "flows.rod_flow",
+    "SelfStabilization": "flows.self_stabilization",
+    "SharpnessFlow": "flows.sharpness_flow",
+    "Solution": "time_loop",
+    "SpacingEntropy": "measures.entropy",
+    "SqrtLossGradientDescent": "flows.gradient_descent",
+    "State": "state",
+    "SteppedFlow": "flow",
+    "mean_field_langevin_free_energy": "flows.langevin",
+    "solve": "time_loop",
+    "solve_complementarity": "spectrum.complementarity",
+    "top_eigenpairs": "spectrum.eigenpairs",
 }
+_MODULES = {"energies": "measures.energies", "transport": "transport"}
 
 __all__ = [
     "JKO",
@@ -93,6 +140,7 @@ __all__ = [
     "SqrtLossGradientDescent",
     "State",
     "SteppedFlow",
+    "energies",
     "mean_field_langevin_free_energy",
     "solve",
     "solve_complementarity",
@@ -100,10 +148,17 @@ __all__ = [
     "transport",
 ]
 
+keep_importable({"solvers.energies": "solvers.measures.energies"})
+
 
 def __getattr__(name: str) -> Any:
-    if name == "transport":
-        return import_module("solvers.transport")
-    if name in _LAZY:
-        return getattr(import_module(f"solvers.{_LAZY[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"solvers.{_MODULES[name]}")
+    if name in _HOME:
+        value = globals()[name] = getattr(import_module(f"solvers.{_HOME[name]}"), name)
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from solvers._arguments import finite_array, real
+from solvers._support.arguments import finite_array, real
 from solvers.integrators import RK4, Integrator
 from solvers.objective import Array, inner
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from solvers._arguments import array, choice, methods, settle
+from solvers._support.arguments import array, choice, methods, settle
 from solvers.endpoints import endpoint_gradients
 from solvers.flow import check_learning_rate
 from solvers.objective import Array, hessian_product, inner, third, with_own_results

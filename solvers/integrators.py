@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from solvers._arguments import choice, count, real, refusal, settle
-from solvers._threads import one_blas_thread
+from solvers._support.arguments import choice, count, real, refusal, settle
+from solvers._support.threads import one_blas_thread
 from solvers.objective import Array
 
 # The least that SciPy works with: a hundred times the rounding.

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers._arguments import methods, shown
+from solvers._support.arguments import methods, shown
 
 Array = NDArray[np.floating[Any]]
 

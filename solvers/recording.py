@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers._memory import available_memory
+from solvers._support.memory import available_memory
 from solvers.objective import Array, is_spread
 
 # Less is not worth asking the system for.

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from solvers._arguments import array, count, refusal
-from solvers._repr import compact_repr
+from solvers._support.arguments import array, count, refusal
+from solvers._support.reprs import compact_repr
 from solvers.flow import Flow, WithoutFluctuation, as_iterate
 from solvers.objective import Array, all_finite, check_like, check_objective, peak, with_own_results
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from solvers._arguments import instance, real, refusal
+from solvers._support.arguments import instance, real, refusal
 from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, SteppedFlow
 from solvers.integrators import RK4, Integrator, as_integrator
 from solvers.objective import Array, is_spread, with_own_results

@@ -5,7 +5,7 @@ import signal
 import numba
 import pytest
 
-pytest_plugins = ("tests.slow_checks",)
+pytest_plugins = ("tests.helpers.slow_checks",)
 
 # A shell that starts the tests in the background has them, and every process they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.clocks import Stopwatch, stopwatch, waits_for_cores
+from tests.helpers.clocks import Stopwatch, stopwatch, waits_for_cores
 
 counted = pytest.mark.skipif(
     not waits_for_cores("self") or shutil.which("taskset") is None,

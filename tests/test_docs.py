@@ -8,7 +8,7 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from meanfield.study.cli import app
+from meanfield.study.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -30,7 +30,7 @@ def test_the_examples_of_minimising_movements_run(capsys):
 
 
 def test_every_python_block_is_run_somewhere():
-    """README's by test_readme.py, that of docs/mpi.md by tests/meanfield/test_distributed_runs.py, the others above."""
+    """README's by test_readme.py, that of docs/mpi.md by test_distributed_runs.py, the others above."""
     with_python = {page.name for page in PAGES if "```python" in page.read_text(encoding="utf-8")}
     assert with_python == {"README.md", "minimising_movements.md", "mpi.md"}
 

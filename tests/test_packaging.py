@@ -26,10 +26,3 @@ def test_the_wheel_takes_the_data_and_the_type_markers(project):
     assert (ROOT / "data/digits.npz").is_file() and (ROOT / "data/README.md").is_file()
     for package in wheel["packages"]:
         assert (ROOT / package / "py.typed").is_file()
-
-
-def test_both_packages_check_arguments_alike():
-    """Neither may import the other's, so there are two copies of one text."""
-    for name in ("_arguments.py", "_memory.py"):
-        ours, theirs = (ROOT / package / name for package in ("meanfield", "solvers"))
-        assert ours.read_text() == theirs.read_text()

@@ -8,8 +8,8 @@ import pytest
 
 import meanfield
 import solvers
-from meanfield.study.config import load, load_text
-from meanfield.study.run import run
+from meanfield.study.config.run_config import load, load_text
+from meanfield.study.engine.run import run
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -169,7 +169,7 @@ def test_run_figures_of_what_the_text_names(small_result, which):
 
 def test_run_figures_of_anything_else(tmp_path):
     from meanfield.study.figures import run_figures
-    from meanfield.study.layout import RunFileError
+    from meanfield.study.storage.layout import RunFileError
 
     with pytest.raises(ValueError, match="^run must be a meanfield.Result"):
         run_figures(42)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests import slow_checks
-from tests.slow_checks import in_turn
+from tests.helpers import slow_checks
+from tests.helpers.slow_checks import in_turn
 
 pytest_plugins = ("pytester",)
 
@@ -51,7 +51,7 @@ def suite(pytester, monkeypatch):
 
     def run(*options):
         result = pytester.runpytest_inprocess(
-            "-p", "tests.slow_checks", "-rA", "-m", "slow", *options
+            "-p", "tests.helpers.slow_checks", "-rA", "-m", "slow", *options
         )
         assert result.ret == 0
         outcomes = {}

@@ -15,7 +15,7 @@ import numba
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
-from .cache import Cache
+from solvers._kernels.cache import Cache
 
 Function = Callable[..., Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from meanfield._validation import array, finite_array, instance, real, settle
+from solvers._support.arguments import array, finite_array, instance, real, settle
 
 Array = NDArray[np.floating[Any]]
 _EXAMPLE = "for instance Valley()"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from meanfield._validation import real, settle
 from meanfield.landscapes.base import Array, Formula, Reference
+from solvers._support.arguments import real, settle
 
 
 def _quartic_gradient(w: Array, out: Array, curvature: float, quartic: float) -> None:

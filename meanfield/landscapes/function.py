@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from meanfield._validation import choice, count, real, refusal, settle
 from meanfield.landscapes.base import Array, FiniteDimensional
+from solvers._support.arguments import choice, count, real, refusal, settle
 
 _EPS = float(np.finfo(np.float64).eps)
 #: The complex step takes no difference, so nothing cancels, and two limits leave little choice: its error is h² times the third

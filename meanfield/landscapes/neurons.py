@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from meanfield._validation import count, settle
 from meanfield.landscapes.base import Array, Reference
+from solvers._support.arguments import count, settle
 
 MOST_NEURONS = 100_000  # this is a small landscape: its start is written out number by number
 

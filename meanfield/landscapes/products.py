@@ -11,8 +11,8 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import ArrayLike
 
-from meanfield._validation import array, count, real, settle
 from meanfield.landscapes.base import Array, FiniteDimensional, Formula, Reference
+from solvers._support.arguments import array, count, real, settle
 
 MOST_FACTORS = 10_000  # these are small landscapes: a start is written out number by number
 

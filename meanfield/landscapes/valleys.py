@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from meanfield._validation import count, real, settle
 from meanfield.landscapes.base import Array, Formula, Reference
+from solvers._support.arguments import count, real, settle
 
 
 def _valley_gradient(p: Array, out: Array, zeta: float, epsilon: float) -> None:

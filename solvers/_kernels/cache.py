@@ -1,10 +1,8 @@
 """Compiled code kept on disk where that can be done. No kernel needs it: without a folder it is compiled in every process.
 
-This file is the same in both packages, neither of whose kernels may import the other's; a test compares them.
-
 Numba's cache on disk knows a function by its own file and bytecode, and would run yesterday's code after an edit of a function
 that it calls in another file. Here the key is a name that says all that the function closes over, and a digest of all files of
-this directory: an edit of any of them compiles anew.
+the function's directory and of this one: an edit of any of them compiles anew.
 """
 
 from __future__ import annotations
@@ -84,7 +82,7 @@ class _Kept(FunctionCache):
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         super().__init__(function)
-        self._name_and_sources = (name, _sources())
+        self._name_and_sources = (name, _sources(Path(function.__code__.co_filename).parent))
 
     def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
         return (signature, codegen.magic_tuple(), self._name_and_sources)
@@ -96,10 +94,10 @@ class _Kept(FunctionCache):
 
 
 @functools.cache
-def _sources() -> str:
-    """Digest of every file of this directory."""
+def _sources(folder: Path) -> str:
+    """Digest of every file of a directory, and of this one."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(folder.glob("*.py")) + sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from solvers._arguments import count, flag, real, settle
-from solvers._repr import compact_repr
+from solvers._support.arguments import count, flag, real, settle
+from solvers._support.reprs import compact_repr
 
 
 class JKOError(RuntimeError):

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers._arguments import count, finite_array, instance
 from solvers._kernels import finite_volume
-from solvers._memory import fitting
-from solvers._repr import compact_repr
+from solvers._support.arguments import count, finite_array, instance
+from solvers._support.memory import fitting
+from solvers._support.reprs import compact_repr
 from solvers.flow import check_learning_rate
-from solvers.line import Float64, quantile
-from solvers.measures import Grid
+from solvers.measures.line import Float64, quantile
+from solvers.measures.representations import Grid
 
 _GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
 _ROUNDING = 1e-9  # of the sum of masses

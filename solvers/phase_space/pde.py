@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from solvers._arguments import array, choice, count, instance, real, refusal, settle
 from solvers._kernels import finite_volume
+from solvers._support.arguments import array, choice, count, instance, real, refusal, settle
 from solvers.flow import as_iterate, check_learning_rate
 from solvers.integrators import SchemeError
-from solvers.line import Float64
-from solvers.measures import Grid
+from solvers.measures.line import Float64
+from solvers.measures.representations import Grid
 from solvers.phase_space.density import PhaseSpaceDensity, PhaseSpaceGrid
 
 LIMITERS = finite_volume.LIMITERS

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from scipy.integrate import solve_ivp
 
-from tests.landscapes import Valley
+from tests.helpers.landscapes import Valley
 
 VALLEY = Valley()
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from solvers import transport
-from solvers.energies import Entropy, Interaction, Potential, PowerEntropy
-from solvers.jko.grids import GridJKO
-from solvers.jko.quantiles import QuantileJKO
-from solvers.measures import Grid, Quantiles
+from solvers.jko.grid.steps import GridJKO
+from solvers.jko.quantile.steps import QuantileJKO
+from solvers.measures.energies import Entropy, Interaction, Potential, PowerEntropy
+from solvers.measures.representations import Grid, Quantiles
 
 HARMONIC = Potential(
     lambda x: 0.5 * np.sum(x**2, axis=1),

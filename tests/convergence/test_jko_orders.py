@@ -5,7 +5,7 @@ import pytest
 
 from solvers import JKO, transport
 from tests.convergence.references import VALLEY, dop853, free_energy_velocity
-from tests.particle_energies import Quadratic, Wavy
+from tests.helpers.particle_energies import Quadratic, Wavy
 
 TIME, STEPS = 1.0, [8, 16, 32, 64]
 ETA = 0.3

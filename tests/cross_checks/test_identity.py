@@ -12,7 +12,7 @@ from scipy.special import erf
 import solvers
 from meanfield import Risk, TwoLayerNetwork
 from meanfield.tasks import Task, digits
-from tests.landscapes import Valley
+from tests.helpers.landscapes import Valley
 
 STEPS = 1000
 

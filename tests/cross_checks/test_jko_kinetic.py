@@ -12,8 +12,8 @@ import solvers
 from meanfield import Risk, TwoLayerNetwork
 from meanfield.tasks import teacher_student
 from solvers import JKO, transport
-from tests.landscapes import Quadratic, Valley
-from tests.particle_energies import Wavy
+from tests.helpers.landscapes import Quadratic, Valley
+from tests.helpers.particle_energies import Wavy
 
 EPS = np.finfo(float).eps
 

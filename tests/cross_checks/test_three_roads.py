@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 import solvers
-from tests.line_network import sine_risk
+from tests.helpers.line_network import sine_risk
 
 WIDTH, TIME = 400, 8.0  # neurons; ηk
 RATES = (2.0, 1.0, 0.5)

@@ -17,16 +17,17 @@ import time
 import traceback
 from pathlib import Path
 
-from meanfield.study import run_folder, snapshots
-from meanfield.study.config import load_text
-from meanfield.study.guarded_file import GuardedFile
-from meanfield.study.keeper import Schedule
-from meanfield.study.reader import RunReader
-from meanfield.study.resume import resume
-from meanfield.study.run import run
-from meanfield.study.work import Options
-from tests.clocks import Stopwatch
-from tests.meanfield.study.same_runs import CLOCK, assert_same
+from meanfield.study.config.run_config import load_text
+from meanfield.study.engine.checkpointing import Schedule
+from meanfield.study.engine.resume import resume
+from meanfield.study.engine.run import run
+from meanfield.study.engine.work import Options
+from meanfield.study.storage import run_folder
+from meanfield.study.storage import writer as snapshots
+from meanfield.study.storage.files.guarded import GuardedFile
+from meanfield.study.storage.reader import RunReader
+from tests.helpers.clocks import Stopwatch
+from tests.helpers.same_runs import CLOCK, assert_same
 
 PROBLEMS = {
     "landscape": """

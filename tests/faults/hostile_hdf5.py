@@ -11,9 +11,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from meanfield.study.config import load
-from meanfield.study.layout import COMPARISONS, ProcessLayout, RunLayout
-from meanfield.study.snapshots import RunWriter
+from meanfield.study.config.run_config import load
+from meanfield.study.storage.layout import COMPARISONS, ProcessLayout, RunLayout
+from meanfield.study.storage.writer import RunWriter
 from tests.faults.hostile_bytes import INTEGERS, damage
 
 Rng = np.random.Generator

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.clocks import Stopwatch
+from tests.helpers.clocks import Stopwatch
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 5.0  # seconds of work that one file may take

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from meanfield.study.checkpoint import MAGIC, NAMES
-from meanfield.study.config import load_text
-from meanfield.study.journal import Changes, journal_path
-from meanfield.study.run import run
-from meanfield.study.work import Options
+from meanfield.study.config.run_config import load_text
+from meanfield.study.engine.run import run
+from meanfield.study.engine.work import Options
+from meanfield.study.storage.checkpoint import MAGIC, NAMES
+from meanfield.study.storage.files.journal import Changes, journal_path
 from tests.faults.hostile_bytes import INTEGERS, damage
 
 Rng = np.random.Generator

@@ -22,18 +22,20 @@ from typer.main import get_command
 
 import meanfield
 from meanfield import tasks
-from meanfield.study import reader, resume
-from meanfield.study.checkpoint import NAMES, Checkpoints
-from meanfield.study.cli import app
-from meanfield.study.config import load, load_text
-from meanfield.study.layout import RunFileError
-from meanfield.study.memory import data_memory
-from meanfield.study.problem import check
-from meanfield.study.recovery import take_back
-from meanfield.study.resume import _differing, _work
-from meanfield.study.snapshots import read_run
-from meanfield.study.trial import limit_work, try_out
-from meanfield.study.work import Options
+from meanfield.study.cli.app import app
+from meanfield.study.config.run_config import load, load_text
+from meanfield.study.engine import resume
+from meanfield.study.engine.build import check
+from meanfield.study.engine.memory import data_memory
+from meanfield.study.engine.resume import _differing, _work
+from meanfield.study.engine.work import Options
+from meanfield.study.report.source import read_source
+from meanfield.study.storage import reader
+from meanfield.study.storage.checkpoint import NAMES, Checkpoints
+from meanfield.study.storage.files.sandbox import limit_work, try_out
+from meanfield.study.storage.layout import RunFileError
+from meanfield.study.storage.recovery import take_back
+from meanfield.study.storage.writer import read_run
 from tests.faults import hostile_cifar, hostile_hdf5, hostile_npz, hostile_resume, hostile_toml
 
 Rng = np.random.Generator
@@ -86,7 +88,7 @@ def use_journal(rng: Rng, path: Path) -> str:
     partial = path / "run.h5.partial"
     try:
         with mock.patch.object(reader, "BIRTH", 0.0):  # the waiting is the same for any file
-            try_out(partial)
+            try_out(partial, read_source)
             seen = _result(partial)
     except ValueError:
         if rng.random() >= 0.2:
@@ -122,7 +124,7 @@ def _recover_in_fork(folder: Any, start: Any) -> None:
 
 def use_hdf5(rng: Rng, path: Path) -> str:
     """Read it in every way there is; what was seen is returned, that secrets may be found in it."""
-    try_out(path)  # as the commands do
+    try_out(path, read_source)  # as the commands do
     errors, seen = [], []
     for read in (_record, _result):
         try:

@@ -9,8 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 import numpy as np
 from pydantic import BaseModel
 
-from meanfield.study.config import Study, load
-from meanfield.study.toml import format_toml
+from meanfield.study.config.run_config import Study, load
+from meanfield.study.config.toml import format_toml
 from tests.faults.hostile_bytes import INTEGERS, damage
 
 Rng = np.random.Generator

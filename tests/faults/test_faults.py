@@ -12,20 +12,20 @@ from pathlib import Path
 import pytest
 
 import meanfield
-from meanfield.study.checkpoint import NAMES, Checkpoints
-from meanfield.study.config import load
-from meanfield.study.keeper import Schedule
-from meanfield.study.layout import OutputError
-from meanfield.study.resume import resume
-from meanfield.study.run import run
-from meanfield.study.run_folder import FolderInUseError, RunFolder
-from meanfield.study.snapshots import read_run
-from meanfield.study.work import Options
-from tests.clocks import HANGS, stopwatch, wait_until
+from meanfield.study.config.run_config import load
+from meanfield.study.engine.checkpointing import Schedule
+from meanfield.study.engine.resume import resume
+from meanfield.study.engine.run import run
+from meanfield.study.engine.work import Options
+from meanfield.study.storage.checkpoint import NAMES, Checkpoints
+from meanfield.study.storage.layout import OutputError
+from meanfield.study.storage.run_folder import FolderInUseError, RunFolder
+from meanfield.study.storage.writer import read_run
+from tests.helpers.clocks import HANGS, stopwatch, wait_until
+from tests.helpers.same_runs import assert_same
 from tests.meanfield.study.conftest import SMALL
-from tests.meanfield.study.same_runs import assert_same
 
-COMMAND = [sys.executable, "-c", "from meanfield.study.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from meanfield.study.cli.app import main; main()"]
 THREADS = ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 
 
@@ -117,11 +117,11 @@ def test_a_process_at_work_holds_its_folder_and_leaves_it_when_told(tmp_path):
 
 FULL = """
 import resource, sys
-from meanfield.study.config import load
-from meanfield.study.keeper import Schedule
-from meanfield.study.layout import OutputError
-from meanfield.study.run import run
-from meanfield.study.work import Options
+from meanfield.study.config.run_config import load
+from meanfield.study.engine.checkpointing import Schedule
+from meanfield.study.storage.layout import OutputError
+from meanfield.study.engine.run import run
+from meanfield.study.engine.work import Options
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:
     run(load(None, tuple(sys.argv[3:])), sys.argv[1], options=Options(Schedule(steps=1)))
@@ -184,8 +184,8 @@ def test_a_clock_that_goes_backwards_delays_no_checkpoint(tmp_path, monkeypatch)
 
 READ_ONLY = """
 import os, sys
-from meanfield.study.layout import OutputError
-from meanfield.study.run_folder import RunFolder
+from meanfield.study.storage.layout import OutputError
+from meanfield.study.storage.run_folder import RunFolder
 os.setuid(65534)
 try:
     RunFolder(__import__("pathlib").Path(sys.argv[1]))

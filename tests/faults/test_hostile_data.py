@@ -11,7 +11,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from meanfield import _npz, _plain_pickle, tasks
+from meanfield import tasks
+from meanfield.data_files import npz as _npz
+from meanfield.data_files import plain_pickle as _plain_pickle
 from tests.faults import hostile_cifar, hostile_npz
 
 GOOD = hostile_npz.npy(np.ones((3, 1)))
@@ -110,7 +112,7 @@ def test_a_pickle_of_many_operations_is_refused(tmp_path):
 
 
 def _names():
-    from meanfield import _cifar10
+    from meanfield.data_files import cifar10 as _cifar10
 
     return _cifar10._NAMES
 

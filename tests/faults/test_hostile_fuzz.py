@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meanfield.study.config import ConfigError, load
+from meanfield.study.config.run_config import ConfigError, load
 from tests.faults.hostile_pool import GOOD, fuzz
 
 COUNTS = {"toml": 60, "npz": 300, "hdf5": 100, "cifar": 300, "checkpoint": 100, "journal": 40}

@@ -5,14 +5,14 @@ import os
 import h5py
 import pytest
 
-from meanfield.study.checkpoint import NAMES, CheckpointError, Checkpoints
-from meanfield.study.journal import Changes, journal_path
-from meanfield.study.reader import RunReader
-from meanfield.study.snapshots import read_run
-from tests.clocks import stopwatch
+from meanfield.study.storage.checkpoint import NAMES, CheckpointError, Checkpoints
+from meanfield.study.storage.files.journal import Changes, journal_path
+from meanfield.study.storage.reader import RunReader
+from meanfield.study.storage.writer import read_run
 from tests.faults.hostile_resume import joined, parts, write_genuine
 from tests.faults.hostile_targets import command
-from tests.meanfield.study.same_runs import assert_same
+from tests.helpers.clocks import stopwatch
+from tests.helpers.same_runs import assert_same
 
 
 @pytest.fixture

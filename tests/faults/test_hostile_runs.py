@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import meanfield
-from meanfield.study import trial
-from meanfield.study.config import ConfigError, load
-from meanfield.study.layout import ProcessLayout, RunFileError, RunLayout
+from meanfield.study.config.run_config import ConfigError, load
 from meanfield.study.report import source
-from meanfield.study.snapshots import read_run
+from meanfield.study.storage.files import sandbox as trial
+from meanfield.study.storage.layout import ProcessLayout, RunFileError, RunLayout
+from meanfield.study.storage.writer import read_run
 from tests.faults import hostile_hdf5
 from tests.faults.hostile_hdf5 import ENERGY, GD, SECRET
 from tests.faults.hostile_targets import command

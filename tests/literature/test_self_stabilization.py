@@ -6,7 +6,7 @@ from scipy.integrate import solve_ivp
 
 import solvers
 from meanfield.landscapes import RiverValley, Valley
-from tests.landscapes import Quadratic
+from tests.helpers.landscapes import Quadratic
 
 ETA = 0.3
 VALLEY = Valley()

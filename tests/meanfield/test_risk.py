@@ -8,7 +8,7 @@ import pytest
 from meanfield import Risk, TwoLayerNetwork
 from meanfield.networks import ACTIVATIONS
 from meanfield.tasks import Task
-from tests.meanfield.test_kernels import TORCH_ACTIVATIONS
+from tests.meanfield.kernels.test_kernels import TORCH_ACTIVATIONS
 
 torch = pytest.importorskip("torch")
 

@@ -9,7 +9,7 @@ import pytest
 import meanfield
 import solvers
 from meanfield import landscapes
-from solvers import energies
+from solvers.measures import energies
 
 F16 = np.float16(0.3)
 EXACT = float(F16)  # 0.300048828125

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import solvers
-from tests.landscapes import Quadratic, Valley, WithoutThird
+from tests.helpers.landscapes import Quadratic, Valley, WithoutThird
 
 
 class Offset:

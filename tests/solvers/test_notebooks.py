@@ -9,7 +9,7 @@ import rich.console
 
 import meanfield
 import solvers
-from meanfield.study.progress import ProgressBars
+from meanfield.study.engine.progress import ProgressBars
 from solvers.progress import progress_bar
 
 VALLEY = meanfield.landscapes.Valley()
@@ -86,7 +86,7 @@ TASK = meanfield.tasks.Task(LARGE, LARGE[:, 0])
         (solvers.Grid(np.arange(51.0), np.full(50, 0.02)), ["Grid(edges=(float64[51],), masses="]),
         (solvers.Quantiles(np.arange(51.0)), ["Quantiles(values=float64[51])"]),
         (solvers.top_eigenpairs(VALLEY, VALLEY.start), ["Eigenpairs(values=float64[1]"]),
-        (solvers.energies.Entropy(2.0), ["Entropy(temperature=2.0)"]),
+        (solvers.measures.energies.Entropy(2.0), ["Entropy(temperature=2.0)"]),
     ],
 )
 def test_reprs_are_short_and_say_what_it_is(thing, words):

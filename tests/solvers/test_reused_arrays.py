@@ -8,7 +8,7 @@ import pytest
 
 import solvers
 from meanfield.landscapes import MatrixFactorization, ScalarFactorization, Valley
-from tests.line_network import sine_risk
+from tests.helpers.line_network import sine_risk
 
 
 class Fresh:

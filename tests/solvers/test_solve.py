@@ -7,7 +7,7 @@ from scipy.linalg import expm
 
 import solvers
 from meanfield import landscapes
-from tests.landscapes import Quadratic, Valley
+from tests.helpers.landscapes import Quadratic, Valley
 
 VALLEY, START = Valley(), np.array([0.1, 6.5])
 
@@ -103,7 +103,7 @@ def made_by_hand(x):
     ],
 )
 def test_many_steps_at_once_are_the_same_bits(monkeypatch, landscape, start, learning_rate):
-    monkeypatch.setattr(sys.modules["solvers.solve"], "_MANY_STEPS", 1)
+    monkeypatch.setattr(sys.modules["solvers.time_loop"], "_MANY_STEPS", 1)
     descent, x0 = solvers.GradientDescent(learning_rate), np.array(start)
     arguments = {"steps": 2500, "save_every": 300}
     fast = solvers.solve(descent, landscape, x0, **arguments)
@@ -115,7 +115,7 @@ def test_many_steps_at_once_are_the_same_bits(monkeypatch, landscape, start, lea
 
 
 def test_many_steps_at_once_stop_where_they_diverge(monkeypatch):
-    monkeypatch.setattr(sys.modules["solvers.solve"], "_MANY_STEPS", 1)
+    monkeypatch.setattr(sys.modules["solvers.time_loop"], "_MANY_STEPS", 1)
     descent, quartic = solvers.GradientDescent(0.9), landscapes.Quartic()
     fast, slow = (
         solvers.solve(descent, objective, np.array([5.0]), steps=1000, save_every=1000)

@@ -6,7 +6,7 @@ two lines: in a container or a batch job there is nothing to mend.
 
 import logging
 
-from meanfield.study.layout import OutputError
+from meanfield.study.storage.layout import OutputError
 
 _log = logging.getLogger("matplotlib")
 _level = _log.level

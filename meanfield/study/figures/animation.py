@@ -10,13 +10,13 @@ import numpy as np
 from matplotlib.animation import AbstractMovieWriter, FFMpegWriter, PillowWriter
 from matplotlib.figure import Figure
 
+from meanfield.study.analysis.process_views import Process
+from meanfield.study.analysis.result import Result
 from meanfield.study.figures.measure import CELLS, density, most_moved
+from meanfield.study.figures.palette import looks
 from meanfield.study.figures.particles import MASS, Points, evenly, range_of, sample
 from meanfield.study.figures.style import Series, new_figure, styled, title, wrapped
-from meanfield.study.process_views import Process
-from meanfield.study.result import Result
-from meanfield.study.styles import looks
-from meanfield.study.whole_file import written_whole
+from meanfield.study.storage.files.atomic import written_whole
 
 ANIMATIONS = ("gif", "mp4")
 MOST_FRAMES = 100

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from meanfield._validation import refusal
+from meanfield.study.analysis.result import Result
 from meanfield.study.figures.curves import (
     draw_distance,
     draw_energy,
@@ -47,8 +47,8 @@ from meanfield.study.figures.style import (
     styled,
     title,
 )
-from meanfield.study.layout import RunRecord
-from meanfield.study.result import Result
+from meanfield.study.storage.layout import RunRecord
+from solvers._support.arguments import refusal
 
 
 class Curves(NamedTuple):

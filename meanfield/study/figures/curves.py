@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation
 from numpy.typing import NDArray
 
-from meanfield.study.compare import PERTURBED_TITLE, onset, onset_level, rounding_spread
+from meanfield.study.analysis.comparison import PERTURBED_TITLE, onset, onset_level, rounding_spread
+from meanfield.study.figures.palette import GREY
 from meanfield.study.figures.style import (
     BEYOND,
     FEW,
@@ -28,8 +29,7 @@ from meanfield.study.figures.style import (
     tamed,
     title,
 )
-from meanfield.study.layout import RunRecord
-from meanfield.study.styles import GREY
+from meanfield.study.storage.layout import RunRecord
 
 Shown = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 CIRCLES: Any = {"marker": "o", "fillstyle": "none", "markersize": 4}
@@ -149,7 +149,7 @@ def _draw_spread(ax: Axes, run: RunRecord) -> None:
 
 
 def onset_time(run: RunRecord) -> float | None:
-    """When the oscillation of gradient descent sets in, see `meanfield.study.compare.onset`; None if it never does."""
+    """When the oscillation of gradient descent sets in, see `analysis.comparison.onset`; None if it never does."""
     for process in run.processes.values():
         if process.flow == "gradient_descent":
             trace = process.observables["sigma_trace"]

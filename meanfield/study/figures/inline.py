@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 from matplotlib import rc_context
 
+from meanfield.study.figures.palette import BLACK
 from meanfield.study.figures.style import Drawn, styled
-from meanfield.study.styles import BLACK
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 HREF = f"{{{XLINK}}}href"

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from meanfield.study.analysis.process_views import Process
+from meanfield.study.figures.palette import GREY
 from meanfield.study.figures.panels import grid, panel_titles
 from meanfield.study.figures.particles import (
     MOST_SNAPSHOTS,
@@ -22,9 +24,7 @@ from meanfield.study.figures.particles import (
     snapshots_of,
 )
 from meanfield.study.figures.style import LINE, STEPS, Series, new_figure, processes, title, wrapped
-from meanfield.study.layout import RunRecord
-from meanfield.study.process_views import Process
-from meanfield.study.styles import GREY
+from meanfield.study.storage.layout import RunRecord
 
 MOST_PROCESSES = 4  # the first of them; more rows would be too small to read
 CELLS = 120  # of an axis

@@ -22,7 +22,7 @@ from meanfield.study.figures.style import (
     oscillates,
     share_legend,
 )
-from meanfield.study.layout import ProcessRecord, RunRecord
+from meanfield.study.storage.layout import ProcessRecord, RunRecord
 
 LEAST = 20.0  # steps before and after, at least
 SHARE = 6  # and at most this part of the run

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.study.analysis.process_views import Process, Snapshot
+from meanfield.study.analysis.result import Result
 from meanfield.study.figures.style import BEYOND, HUGE, Series
-from meanfield.study.layout import Floats, ProcessRecord, RunRecord
-from meanfield.study.process_views import Process, Snapshot
-from meanfield.study.result import Result
+from meanfield.study.storage.layout import Floats, ProcessRecord, RunRecord
 
 MOST_SNAPSHOTS = 60
 MOST_PARTICLES = 2000

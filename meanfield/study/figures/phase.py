@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from meanfield.study.analysis.process_views import Process
+from meanfield.study.figures.palette import GREY
 from meanfield.study.figures.panels import grid, panel_titles
 from meanfield.study.figures.particles import (
     Points,
@@ -31,9 +33,7 @@ from meanfield.study.figures.style import (
     tamed,
     title,
 )
-from meanfield.study.layout import Floats, ProcessRecord, RunRecord
-from meanfield.study.process_views import Process
-from meanfield.study.styles import GREY
+from meanfield.study.storage.layout import Floats, ProcessRecord, RunRecord
 
 MOST_POINTS = 4000
 UNSIGNED = ("rod_flow", "central_flow")  # they know uuᵀ only; F is even in u

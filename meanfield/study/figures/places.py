@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from meanfield.study.figures.palette import GREY
 from meanfield.study.figures.panels import grid, panel_titles
 from meanfield.study.figures.particles import Points, chosen_particles, sane, shared_range
 from meanfield.study.figures.style import dots, not_huge, plot, processes, single, tamed, title
-from meanfield.study.layout import Floats, ProcessRecord, RunRecord
-from meanfield.study.styles import GREY
+from meanfield.study.storage.layout import Floats, ProcessRecord, RunRecord
 
 
 def trajectories(run: RunRecord) -> Figure | None:

@@ -10,8 +10,8 @@ from typing import Any
 from meanfield.study.figures.catalogue import comparison, overview, run_figures
 from meanfield.study.figures.style import Drawn, styled
 from meanfield.study.figures.widths import study_figures
-from meanfield.study.layout import OutputError, RunRecord
-from meanfield.study.width.record import StudyRecord
+from meanfield.study.storage.layout import OutputError, RunRecord
+from meanfield.study.storage.study_record import StudyRecord
 
 FORMATS = ("png", "svg", "pdf")
 # no dates: the same data give the same bytes

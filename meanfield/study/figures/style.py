@@ -15,8 +15,8 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from numpy.typing import NDArray
 
-from meanfield.study.layout import ProcessRecord, RunRecord
-from meanfield.study.styles import Look, looks
+from meanfield.study.figures.palette import Look, looks
+from meanfield.study.storage.layout import ProcessRecord, RunRecord
 
 PALE = "#BBBBBB"
 HUGE = 1e100  # a divergence's last steps, which no axis can show

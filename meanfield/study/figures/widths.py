@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
+from meanfield.study.figures.palette import DASHES, GREY, Look, looks
 from meanfield.study.figures.panels import grid
 from meanfield.study.figures.style import (
     STEPS,
@@ -23,9 +24,7 @@ from meanfield.study.figures.style import (
     styled,
     title,
 )
-from meanfield.study.styles import DASHES, GREY, Look, looks
-from meanfield.study.width.record import METRICS, Pair, StudyRecord
-from meanfield.study.width.statistics import LEAST_FOR_INTERVAL
+from meanfield.study.storage.study_record import LEAST_FOR_INTERVAL, METRICS, Pair, StudyRecord
 
 NAMES = {
     "coupled_rms": "coupled, RMS",

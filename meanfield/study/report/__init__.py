@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meanfield.study.report.source import read_source
-from meanfield.study.whole_file import written_whole
-from meanfield.study.width.record import StudyRecord
+from meanfield.study.storage.files.atomic import written_whole
+from meanfield.study.storage.study_record import StudyRecord
 
 __all__ = ["Report", "make_report", "write_report"]
 

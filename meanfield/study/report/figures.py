@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 
 from meanfield.study.figures import Drawn, run_figures, study_figures, svg
-from meanfield.study.layout import RunRecord
 from meanfield.study.report.markup import Html, box, element
 from meanfield.study.report.page import Section
-from meanfield.study.width.record import StudyRecord
+from meanfield.study.storage.layout import RunRecord
+from meanfield.study.storage.study_record import StudyRecord
 
 
 class Illustrations:

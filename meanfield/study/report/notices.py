@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.study.energy_balance import balance
-from meanfield.study.layout import ProcessRecord, RunRecord
+from meanfield.study.analysis.energy_balance import balance
 from meanfield.study.report.markup import spoken
 from meanfield.study.report.source import json_attribute, settings, without_folders
+from meanfield.study.storage.layout import ProcessRecord, RunRecord
 
 RESIDUAL = 1e-3  # |Hv − Sv|/S: the sharpness is then good to about the square of it, over the gap
 ROUNDING = 1e-10  # relative, of what holds exactly up to rounding: mass, certificates

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from meanfield import __version__
+from meanfield._version import __version__
 from meanfield.study.report.markup import Html, bullets, element, html, paragraph, slug
 
 # Nothing is loaded and nothing runs, whatever a file's texts hold.

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from meanfield.study.compare import (
+from meanfield.study.analysis.comparison import (
     METRICS,
     compare,
     comparison_cell,
     spread_notes,
     spread_row,
 )
-from meanfield.study.energy_balance import balance
-from meanfield.study.layout import ITERATE_LOSS, OBSERVABLES, ProcessRecord, RunRecord
+from meanfield.study.analysis.energy_balance import balance
+from meanfield.study.analysis.summary import QUANTITIES, summarize, summary_cell
 from meanfield.study.report import Report, about
 from meanfield.study.report.figures import Illustrations
 from meanfield.study.report.markup import (
@@ -30,7 +30,7 @@ from meanfield.study.report.markup import (
 from meanfield.study.report.notices import run_warnings
 from meanfield.study.report.page import Page, Section, lead, warning_section
 from meanfield.study.report.source import settings
-from meanfield.study.summary import QUANTITIES, summarize, summary_cell
+from meanfield.study.storage.layout import ITERATE_LOSS, OBSERVABLES, ProcessRecord, RunRecord
 
 DESCENT = "gradient_descent"
 BALANCE = {

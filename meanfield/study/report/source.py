@@ -7,13 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from meanfield.study.found import kind_of
-from meanfield.study.layout import RunFileError, RunRecord
-from meanfield.study.snapshots import read_run
-from meanfield.study.toml import parse
+from meanfield.study.config.toml import parse
+from meanfield.study.storage.kind import kind_of
+from meanfield.study.storage.layout import RunFileError, RunRecord
+from meanfield.study.storage.study_record import STUDY_NAME, StudyRecord
+from meanfield.study.storage.writer import read_run
 from meanfield.study.width import read_study
-from meanfield.study.width.plan import STUDY_NAME
-from meanfield.study.width.record import StudyRecord
 
 # The way to somewhere on a machine, POSIX's or Windows's, up to its last part; between quotes it may hold spaces.
 ROOT = r"(?:[A-Za-z]:[\\/]|~?/|\\\\)"

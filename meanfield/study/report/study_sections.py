@@ -24,8 +24,7 @@ from meanfield.study.report.markup import (
 )
 from meanfield.study.report.page import Page, Section, lead, warning_section
 from meanfield.study.report.source import settings, without_folders
-from meanfield.study.width.record import METRICS, Pair, StudyRecord
-from meanfield.study.width.statistics import LEAST_FOR_INTERVAL
+from meanfield.study.storage.study_record import LEAST_FOR_INTERVAL, METRICS, Pair, StudyRecord
 
 KEY = "function_distance"
 MOST_TIMES = 12  # in a table; of more, so many are shown

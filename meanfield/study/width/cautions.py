@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.study.storage.study_record import LEAST_FOR_INTERVAL, StudyRecord
 from meanfield.study.width.distances import TRANSPORTS
 from meanfield.study.width.held_out import HeldOut
 from meanfield.study.width.plan import WidthPlan
-from meanfield.study.width.record import StudyRecord
-from meanfield.study.width.statistics import LEAST_FOR_INTERVAL, medians
+from meanfield.study.width.statistics import medians
 
 SHARE = 0.05  # of a distance, what the reference's own error may make of it
 NEAR_FLOOR = 2.0

@@ -6,13 +6,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from meanfield.study.layout import OutputError
-from meanfield.study.memory import require_memory
+from meanfield.study.engine.memory import require_memory
+from meanfield.study.engine.work import run_layout
+from meanfield.study.storage.layout import OutputError
 from meanfield.study.width.distances import Inputs, times_of
 from meanfield.study.width.plan import Run, WidthPlan
-from meanfield.study.work import run_layout
 from solvers import transport
-from solvers.transport_cost import Cost
+from solvers.transport.cost import Cost
 
 NOTICEABLE = 30.0  # seconds
 

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.study.layout import Floats, snapshot_times
-from meanfield.study.problem import NetworkProblem, build_problem
+from meanfield.study.engine.build import NetworkProblem, build_problem
+from meanfield.study.storage.layout import Floats, snapshot_times
+from meanfield.study.storage.study_file import Positions, load_arrays, save_arrays
+from meanfield.study.storage.study_record import METRICS, Pair
 from meanfield.study.width.held_out import HeldOut, held_out
 from meanfield.study.width.plan import Run, WidthPlan
-from meanfield.study.width.record import METRICS, Pair
-from meanfield.study.width.storage import Positions, load_arrays, save_arrays
-from solvers import sinkhorn, transport
+from solvers import transport
+from solvers.transport import sinkhorn
 
 TRANSPORTS = ("w2", "sliced_w2", "sinkhorn")  # of METRICS, those that sampling alone makes positive
 SINKHORN_ITERATIONS = 5000  # few samples with outliers take more than usual

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield import _cifar10, tasks
-from meanfield.study.sections import Cifar10Task
+from meanfield import tasks
+from meanfield.data_files import cifar10 as _cifar10
+from meanfield.study.config.sections import Cifar10Task
+from meanfield.study.storage.study_record import NO_OTHERS
 from meanfield.study.width.plan import WidthPlan
-from meanfield.study.width.record import NO_OTHERS
 
 DIGITS = 1797
 

@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
-from meanfield.study.config import ConfigError, Study, load_text
-from meanfield.study.config_errors import describe
-from meanfield.study.layout import FILE_NAME, Floats
-from meanfield.study.problem import FLOWS, build_problem
-from meanfield.study.sections import Count, Section
-from meanfield.study.toml import decoded, format_toml, parse
-from meanfield.study.width.record import Pair
+from meanfield.study.config.errors import describe
+from meanfield.study.config.run_config import ConfigError, Study, load_text
+from meanfield.study.config.sections import Count, Section
+from meanfield.study.config.toml import decoded, format_toml, parse
+from meanfield.study.engine.build import FLOWS, build_problem
+from meanfield.study.storage.layout import FILE_NAME, Floats
+from meanfield.study.storage.study_record import PLAN_NAME, Pair
 
-PLAN_NAME, STUDY_NAME = "study.toml", "study.h5"
 WIDER = 16  # the reference over the widest, by default; see `meanfield.study.width.cautions`
 GD, FREE_ENERGY = "gradient_descent", "free_energy_flow"
 # random streams beside the draw of the start, which uses the seed itself

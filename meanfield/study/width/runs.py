@@ -9,17 +9,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from meanfield.study.checkpoint import NAMES as CHECKPOINT_NAMES
-from meanfield.study.checkpoint import Checkpoints, NewerCheckpointError
-from meanfield.study.config import load_text
-from meanfield.study.file_lock import turn
-from meanfield.study.layout import RunFileError
-from meanfield.study.result import Result
-from meanfield.study.resume import resume
-from meanfield.study.run import run as run_processes
-from meanfield.study.team import Team
+from meanfield.study.analysis.result import Result
+from meanfield.study.config.run_config import load_text
+from meanfield.study.engine.ranks import Team
+from meanfield.study.engine.resume import resume
+from meanfield.study.engine.run import run as run_processes
+from meanfield.study.engine.work import Options, current_versions
+from meanfield.study.storage.checkpoint import NAMES as CHECKPOINT_NAMES
+from meanfield.study.storage.checkpoint import Checkpoints, NewerCheckpointError
+from meanfield.study.storage.files.lock import turn
+from meanfield.study.storage.layout import RunFileError
 from meanfield.study.width.plan import Run, WidthPlan
-from meanfield.study.work import Options, current_versions
 
 
 class RunError(RuntimeError):

@@ -8,19 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.study.storage.study_record import LEAST_FOR_INTERVAL
+
 RESAMPLES, RESAMPLING_SEED = 2000, 0
 INTERVAL = (2.5, 97.5)  # percentiles
-#: Of fewer seeds a percentile bootstrap is no interval: its ends are single seeds, and it may have the estimate on its edge.
-LEAST_FOR_INTERVAL = 6
 
 Array = NDArray[np.float64]
-
-
-def ends_of_slopes(seeds: int) -> str:
-    """What the two numbers beside a slope are, of so many seeds; empty where there are none."""
-    if seeds >= LEAST_FOR_INTERVAL:
-        return "95% interval"
-    return f"range of {seeds} seeds" if seeds > 1 else ""
 
 
 def slopes(widths: NDArray[Any], distances: Array) -> Array:

@@ -10,12 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from meanfield.study.file_lock import turn
-from meanfield.study.interrupt import Interruption, Stopped, interruptible
-from meanfield.study.layout import OutputError
-from meanfield.study.problem import check
-from meanfield.study.result import Result
-from meanfield.study.whole_file import write_atomically
+from meanfield.study.analysis.result import Result
+from meanfield.study.engine.build import check
+from meanfield.study.engine.signals import Interruption, Stopped, interruptible
+from meanfield.study.engine.work import Options, file_attributes
+from meanfield.study.storage.files.atomic import write_atomically
+from meanfield.study.storage.files.lock import turn
+from meanfield.study.storage.layout import OutputError
+from meanfield.study.storage.study_file import write_study
+from meanfield.study.storage.study_record import METRICS, PLAN_NAME, STUDY_NAME, StudyRecord
 from meanfield.study.width import cautions, runs
 from meanfield.study.width.costs import announcement, require_room
 from meanfield.study.width.distances import (
@@ -28,12 +31,9 @@ from meanfield.study.width.distances import (
     measure_run,
     times_of,
 )
-from meanfield.study.width.plan import PLAN_NAME, STUDY_NAME, Run, WidthPlan, read_plan
-from meanfield.study.width.record import METRICS, StudyRecord
+from meanfield.study.width.plan import Run, WidthPlan, read_plan
 from meanfield.study.width.statistics import slopes
-from meanfield.study.width.storage import write_study
 from meanfield.study.width.workers import Job, Report, available_cores, do_jobs
-from meanfield.study.work import Options, file_attributes
 
 Say = Callable[[str], None]
 
@@ -51,7 +51,7 @@ class Progress(NamedTuple):
 class Outcome:
     """What a call came to: `path` of ``study.h5`` if there is one, `failures` by the name of a run, `missing` runs.
 
-    stopped : what it was stopped by, a key of `meanfield.study.interrupt.EXIT_CODES`, if it was.
+    stopped : what it was stopped by, a key of `meanfield.study.engine.signals.EXIT_CODES`, if it was.
     """
 
     stopped: str | None = None
@@ -103,7 +103,7 @@ def run_width_study(
 ) -> Outcome:
     """Do the runs of a study that are not there, then its distances; ``study.h5`` if all runs are there, or it is the only task.
 
-    When it is stopped (`meanfield.study.interrupt`), or dies, finished runs are kept, and those under way leave checkpoints from
+    When it is stopped (`engine.signals`), or dies, finished runs are kept, and those under way leave checkpoints from
     which the next call goes on. It starts processes: a script that calls it must do so under ``if __name__ == "__main__":``.
 
     Raises

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from meanfield.study.width.record import METRICS, StudyRecord
+from meanfield.study.storage.study_record import METRICS, StudyRecord
 from meanfield.study.width.statistics import medians
 
 

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from threadpoolctl import threadpool_limits
 
 from meanfield._cores import allowed_cores
-from meanfield.study.file_lock import NO_LOCKS
-from meanfield.study.interrupt import Interruption
+from meanfield.study.engine.signals import Interruption
+from meanfield.study.storage.files.lock import NO_LOCKS
 
 # Numba's threads compute; more of BLAS's would oversubscribe the cores and change the last digits with their number.
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")

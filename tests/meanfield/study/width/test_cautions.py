@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from meanfield.study.storage.study_record import METRICS, StudyRecord
 from meanfield.study.width.cautions import cautions, finite_population, too_narrow
 from meanfield.study.width.held_out import HeldOut
-from meanfield.study.width.record import METRICS, StudyRecord
 from meanfield.study.width.statistics import slopes
 
 FRESH = HeldOut(np.zeros((3, 2)), "3 fresh inputs", True)

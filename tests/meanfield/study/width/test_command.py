@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from meanfield.study.width import study as width_study
-from tests.meanfield.study.test_cli import meanfield_command
-from tests.meanfield.study.width.conftest import OPTIONS, TINY, in_this_process
+from tests.meanfield.study.cli.test_cli import meanfield_command
+from tests.meanfield.study.conftest import OPTIONS, TINY, in_this_process
 
 command = partial(meanfield_command, "width")
 without_figures = partial(command, "--no-figures")

@@ -7,11 +7,11 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 import solvers
-from meanfield.study.problem import build_problem
+from meanfield.study.engine.build import build_problem
+from meanfield.study.storage.study_record import METRICS
 from meanfield.study.width import read_study
 from meanfield.study.width.distances import Inputs, coupled, rms, samples
 from meanfield.study.width.plan import Run
-from meanfield.study.width.record import METRICS
 from meanfield.study.width.study import run_width_study
 
 GD, FLOW, ENERGY = "gradient_descent", "gradient_flow", "free_energy_flow"

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from meanfield import tasks
-from meanfield.study.config import load
-from meanfield.study.problem import build_problem
+from meanfield.study.config.run_config import load
+from meanfield.study.engine.build import build_problem
 from meanfield.study.width.held_out import held_out
 from meanfield.study.width.plan import make_plan
-from tests.meanfield.test_cifar10 import batch, write_folder
+from tests.meanfield.data_files.test_cifar10 import batch, write_folder
 
 
 def inputs_of(*settings, limit=1000):

@@ -4,10 +4,10 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from meanfield.study.config import ConfigError, load
-from meanfield.study.problem import build_problem
-from meanfield.study.width.plan import PLAN_NAME, Run, make_plan, read_plan
-from meanfield.study.width.record import Pair
+from meanfield.study.config.run_config import ConfigError, load
+from meanfield.study.engine.build import build_problem
+from meanfield.study.storage.study_record import PLAN_NAME, Pair
+from meanfield.study.width.plan import Run, make_plan, read_plan
 
 GD, FLOW, ENERGY = "gradient_descent", "gradient_flow", "free_energy_flow"
 

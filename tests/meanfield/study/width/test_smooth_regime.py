@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meanfield.study.config import load
+from meanfield.study.config.run_config import load
 from meanfield.study.width import read_study
 from meanfield.study.width.plan import make_plan
 from meanfield.study.width.study import run_width_study

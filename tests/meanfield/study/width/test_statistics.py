@@ -1,14 +1,8 @@
 import numpy as np
 import pytest
 
-from meanfield.study.width.statistics import (
-    RESAMPLES,
-    RESAMPLING_SEED,
-    ends_of_slopes,
-    line,
-    medians,
-    slopes,
-)
+from meanfield.study.storage.study_record import ends_of_slopes
+from meanfield.study.width.statistics import RESAMPLES, RESAMPLING_SEED, line, medians, slopes
 
 WIDTHS = np.array([16, 64, 256, 1024])
 

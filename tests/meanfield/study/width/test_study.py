@@ -10,16 +10,16 @@ import time
 import numpy as np
 import pytest
 
-from meanfield.study.keeper import Schedule
-from meanfield.study.memory import MemoryLimitError
-from meanfield.study.result import Result
+from meanfield.study.analysis.result import Result
+from meanfield.study.engine.checkpointing import Schedule
+from meanfield.study.engine.memory import MemoryLimitError
+from meanfield.study.engine.work import Options
 from meanfield.study.width import read_study, runs
 from meanfield.study.width import study as width_study
 from meanfield.study.width.plan import Run
 from meanfield.study.width.study import Execution, run_width_study
-from meanfield.study.work import Options
-from tests.clocks import HANGS, stopwatch, wait_until
-from tests.meanfield.study import same_runs
+from tests.helpers import same_runs
+from tests.helpers.clocks import HANGS, stopwatch, wait_until
 
 
 def files(folder, pattern="*.h5"):
@@ -173,7 +173,7 @@ def test_diverged_processes_are_left_out_and_named(tiny, tmp_path, at_home):
 
 
 def test_a_run_that_another_process_is_at_is_left_to_it(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("meanfield.study.file_lock.PATIENCE", 0.05)
+    monkeypatch.setattr("meanfield.study.storage.files.lock.PATIENCE", 0.05)
     plan, run = tiny(), Run(8, 0)
     with (
         runs._work_folder(run.path(tmp_path)),
@@ -261,7 +261,7 @@ def test_reference_alone_if_it_is_more_than_a_share(tiny):
     assert width_study._groups(missing[1:], 2) == [missing[1:]] and width_study._groups([], 2) == []
 
 
-MEANFIELD = [sys.executable, "-c", "from meanfield.study.cli import main; main()"]
+MEANFIELD = [sys.executable, "-c", "from meanfield.study.cli.app import main; main()"]
 
 
 @pytest.mark.slow

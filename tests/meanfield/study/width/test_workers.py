@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from meanfield.study.interrupt import Interruption
+from meanfield.study.engine.signals import Interruption
 from meanfield.study.width.workers import Job, available_cores, do_jobs
-from tests.clocks import HANGS, wait_until
+from tests.helpers.clocks import HANGS, wait_until
 
 
 def job(name, *arguments):
@@ -91,7 +91,7 @@ def test_cores_are_those_that_may_be_used(monkeypatch):
 
 SLEEPER = """
 import sys
-from meanfield.study.interrupt import Interruption
+from meanfield.study.engine.signals import Interruption
 from meanfield.study.width.workers import Job, do_jobs
 from tests.meanfield.study.width.test_workers import job
 if __name__ == "__main__":

@@ -1,0 +1,236 @@
+"""A run's file in Python: what there is of it now, read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meanfield.study.analysis.comparison import compare
+from meanfield.study.analysis.process_views import EXTRA, AllObservables, Process, look_up
+from meanfield.study.analysis.summary import summarize, summary_cell
+from meanfield.study.storage.files.lock import has_no_locks
+from meanfield.study.storage.layout import ProcessRecord, RunRecord
+from meanfield.study.storage.reader import RunReader
+from solvers._support.arguments import the_path
+
+if TYPE_CHECKING:
+    import xarray
+
+COLUMNS = {
+    "process": "process",
+    "flow": "flow",
+    "status": "status",
+    "time": "steps",
+    "train_loss": "risk",
+    "eta_sharpness": "η·sharpness",
+    "center_distance": "center distance to GD",
+}
+NUMBERS = ("time", "train_loss", "eta_sharpness", "center_distance")
+
+
+class Result(Mapping[str, Process]):
+    """A run, finished or still going on: a mapping from names to processes.
+
+    It shows the file as it was when it was opened; `refresh` shows how far it is now. Observables are read on first use, every
+    snapshot when it is asked for. It keeps the file open but does not lock it; `close` or a ``with`` block lets go of it.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    attributes : dict
+        The file's: learning_rate, seed, created, versions_json and others.
+    config : str
+        The resolved configuration, TOML.
+    comparison_times : ndarray (s,)
+    comparison : dict
+        ``comparison[process][distance]`` (s,): distances to gradient descent, NaN where there is none.
+    """
+
+    def __init__(self, reader: RunReader) -> None:
+        self._reader = reader
+        self.refresh()
+
+    @classmethod
+    def open(cls, path: str | Path) -> Result:
+        """Open ``run.h5``, ``run.h5.partial`` (a run that is going on), or the newer of them in a folder.
+
+        Raises
+        ------
+        RunFileError
+            There is no such file, it is not HDF5, it is damaged, another program wrote it, or a newer meanfield.
+        """
+        reader = RunReader(the_path("path", path))
+        try:
+            return cls(reader)
+        except BaseException:
+            reader.close()
+            raise
+
+    def refresh(self) -> Result:
+        """Look again how far a run is; returns itself. Processes taken from it before stay as they were."""
+        header = self._reader.header()
+        self.attributes, self.config = header.attributes, header.config
+        self.comparison_times, self.comparison = header.comparison_times, header.comparison
+        self._processes = {
+            name: Process(self._reader, name, about) for name, about in header.processes.items()
+        }
+        return self
+
+    def close(self) -> None:
+        """Let go of the file; what was read stays."""
+        self._reader.close()
+
+    def __enter__(self) -> Result:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __getitem__(self, process: str) -> Process:
+        return look_up(self._processes, process, "process")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._processes)
+
+    def __len__(self) -> int:
+        return len(self._processes)
+
+    @property
+    def path(self) -> Path:
+        """The file; the name of one that was being written changes at its end."""
+        return self._reader.path
+
+    @property
+    def status(self) -> str:
+        """Running, complete, diverged, interrupted or failed."""
+        return str(self.attributes["status"])
+
+    @property
+    def message(self) -> str:
+        """Why it failed, if it did."""
+        return str(self.attributes["message"])
+
+    @property
+    def learning_rate(self) -> float:
+        """The η of all processes."""
+        return float(self.attributes["learning_rate"])
+
+    @property
+    def observables(self) -> AllObservables:
+        """``observables[process]``; ``observables.to_dataframe()`` is a table of all."""
+        return AllObservables(self._processes)
+
+    def to_xarray(self) -> xarray.DataTree:
+        """The file as a tree of datasets: of a finished run read when asked for, of one that is going on as it is now, in memory.
+
+        Raises
+        ------
+        ImportError
+            xarray or h5netcdf is not installed: they come with the extra `xarray`.
+        """
+        try:
+            import h5netcdf  # noqa: F401
+            import xarray
+        except ImportError as error:
+            raise ImportError(f"to_xarray needs the extra `xarray`: {EXTRA}") from error
+        if self.status != "running":
+            how: dict[str, Any] = {"driver_kwds": {"locking": False}} if has_no_locks() else {}
+            return xarray.open_datatree(self.path, engine="h5netcdf", **how)
+
+        def load(file: Any) -> xarray.DataTree:
+            with xarray.open_datatree(file, engine="h5netcdf") as tree:
+                return tree.load()
+
+        return self._reader.read_raw(load)
+
+    def compare(self) -> list[dict[str, Any]]:
+        """How close every process stays to gradient descent, see `meanfield.study.analysis.comparison.compare`.
+
+        Raises
+        ------
+        ValueError
+            There is no gradient descent in the run, or nothing else.
+        """
+        return compare(replace(self._record(), perturbed=self._reader.perturbed()))
+
+    def record(self) -> RunRecord:
+        """All observables, and the particles at both ends, as plain arrays in memory: as the file is now.
+
+        Raises
+        ------
+        RunFileError
+            The file cannot be read.
+        """
+        from meanfield.study.storage.writer import record_of
+
+        return self._reader.read(lambda file: record_of(self.path, file))
+
+    # --- what is shown ---
+
+    def __repr__(self) -> str:
+        rows = [COLUMNS, *self._table()]
+        widths = {key: max(len(row[key]) for row in rows) for key in COLUMNS}
+        lines = [
+            "  ".join(
+                row[key].rjust(width) if key in NUMBERS else row[key].ljust(width)
+                for key, width in widths.items()
+            ).rstrip()
+            for row in rows
+        ]
+        return "\n".join([self._title(), *lines])
+
+    def _repr_html_(self) -> str:
+        def cell(tag: str, key: str, text: str) -> str:
+            side = "right" if key in NUMBERS else "left"
+            return f'<{tag} style="text-align: {side}">{escape(text)}</{tag}>'
+
+        head = "".join(cell("th", key, title) for key, title in COLUMNS.items())
+        body = "".join(
+            f"<tr>{''.join(cell('td', key, row[key]) for key in COLUMNS)}</tr>"
+            for row in self._table()
+        )
+        caption = f'<caption style="text-align: left">{escape(self._title())}</caption>'
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _title(self) -> str:
+        about = f": {self.message}" if self.message else ""
+        return f"{self.path}: {self.status}{about}, η = {self.learning_rate:g}"
+
+    def _table(self) -> list[dict[str, str]]:
+        """A row of text per process."""
+        table = []
+        for row in summarize(self._record()):
+            process = self[row["process"]]
+            cells = {key: summary_cell(key, row.get(key)) for key in COLUMNS}
+            started = process.message != "not started" or process._rows
+            about = "" if process.status == "running" and started else process.message
+            cells["status"] += f": {about}" if about else ""
+            table.append(cells | {"flow": process.flow})
+        return table
+
+    def _record(self) -> RunRecord:
+        """What the summary needs of the run."""
+        processes = {
+            name: ProcessRecord(
+                process.flow,
+                process.status,
+                process.message,
+                observables=dict(process.observables),
+                snapshot_times=process.snapshots.times,
+                first=None,
+                last=None,
+            )
+            for name, process in self.items()
+        }
+        return RunRecord(
+            self.path,
+            self.attributes,
+            self.config,
+            processes,
+            self.comparison_times,
+            self.comparison,
+        )

@@ -1,0 +1,298 @@
+"""Distance of any two snapshots, of runs of any widths, and what two samples of one law would differ by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import solvers
+from meanfield.study.analysis.result import Result
+from meanfield.study.config.toml import parse
+from meanfield.study.storage.layout import REFERENCE_FLOW, Floats
+from solvers.transport.wasserstein import TransportError, TransportResult
+
+__all__ = [
+    "Cloud",
+    "TransportError",
+    "announcement",
+    "differences",
+    "distance",
+    "lines",
+    "read_cloud",
+]
+
+QUANTITIES = {"exact": "W2", "sliced": "sliced W2", "sinkhorn": "root of the Sinkhorn divergence"}
+ERRORS = {
+    "exact": "error, proved by dual potentials",
+    "sliced": "standard error, over directions",
+    "sinkhorn": "error, by rounding and by the iterations",
+}
+# of a configuration, what may differ between two runs of one problem
+FREE = {("network", "width"), ("risk", "dtype"), ("landscape", "start"), ("landscape", "dtype")}
+LESS_THAN_EXACT = "--lazy, --method sliced, --method sinkhorn and --subsample need"
+NOTICEABLE = 2.0  # seconds
+PROBLEM = ("task", "network", "risk", "landscape")
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Centers of the particles (N, D) of a process at a time, their masses (N,), and the configuration of the run."""
+
+    path: Path
+    process: str
+    time: float
+    position: Floats
+    weight: NDArray[np.float64]
+    config: str
+
+    def describe(self) -> dict[str, Any]:
+        """Where it is from."""
+        about = {"file": str(self.path), "process": self.process, "time": self.time}
+        return about | {"particles": len(self.position)}
+
+    def chosen(self, indices: NDArray[np.intp]) -> Cloud:
+        """Some of the particles."""
+        weight = self.weight[indices]
+        return replace(self, position=self.position[indices], weight=weight / weight.sum())
+
+
+def read_cloud(path: Path, process: str | None = None, time: float | None = None) -> Cloud:
+    """One snapshot of a run's file, nothing else of it; by default the last of gradient descent or of the only process.
+
+    Raises
+    ------
+    ValueError
+        Not the file of a run; no such process, or no snapshot at that time.
+    """
+    with Result.open(path) as run:
+        name = _choose(run, process)
+        snapshots = run[name].snapshots
+        if not len(snapshots):
+            raise ValueError(f"{run.path}: {name} has no snapshots")
+        try:
+            snapshot = snapshots[-1] if time is None else snapshots.at(time)
+        except ValueError as error:
+            raise ValueError(f"{run.path}: {name}: {error}") from None
+        return Cloud(run.path, name, snapshot.time, snapshot.position, snapshot.weight, run.config)
+
+
+def differences(a: Cloud, b: Cloud) -> list[str]:
+    """What keeps two clouds from being of one problem: task, network (but its width), risk, landscape; else nothing."""
+    first, second = (dict(_settings(cloud.config)) for cloud in (a, b))
+    return [
+        f"{key} is {first.get(key, 'not set')} and {second.get(key, 'not set')}"
+        for key in dict.fromkeys([*first, *second])
+        if first.get(key) != second.get(key)
+    ]
+
+
+def distance(
+    a: Cloud,
+    b: Cloud,
+    method: str = "exact",
+    subsample: int | None = None,
+    seed: int = 0,
+    *,
+    lazy: bool = False,
+    memory_limit: int | None = None,
+) -> dict[str, Any]:
+    """Distance of two clouds by `solvers.transport.w2`, what it is sure to be below, and its sampling floors.
+
+    Of clouds of as many particles, of equal masses, the distance of the particles of equal number is measured too: it is the cost
+    of one coupling, no less than W2. A sampling floor is the distance of two random halves of one cloud: what two samples of its
+    law differ by, though the law is one. The halves have half the particles, so it is on the high side (W2 of samples falls like
+    N^(−1/D) in D > 4 dimensions). Clouds whose particles are from one start can be closer than that.
+
+    Parameters
+    ----------
+    subsample : int, optional
+        Take so many particles, at random, of each cloud that has more; the same numbers of clouds of as many particles.
+    seed : int
+        Of the subsamples, the halves and the directions of "sliced".
+    lazy : bool
+        Compute the costs of "exact" anew whenever they are looked at.
+    memory_limit : int, optional
+        Bytes; by default 2³⁰.
+
+    Raises
+    ------
+    ValueError
+        Clouds of different dimension, or with more particles than the method has memory for.
+    TransportError
+        Sinkhorn's iterations did not converge, or a plan is not known to be optimal.
+    """
+    if subsample is not None and subsample < 1:
+        raise ValueError(f"subsample: {subsample} came, at least 1 is needed")
+    if seed < 0:
+        raise ValueError(f"seed: {seed} came, at least 0 is needed")
+    rng = np.random.default_rng(seed)
+    paired = len(a.position) == len(b.position) and np.array_equal(a.weight, b.weight)
+    a, b = _subsamples(a, b, subsample, rng, paired)
+    measure = _DistanceOptions(
+        method, seed, lazy, memory_limit or solvers.transport.wasserstein.MAX_BYTES
+    )
+    measure.require_memory(a, b)
+    result = measure.between(a, b)
+    report: dict[str, Any] = {"a": a.describe(), "b": b.describe(), "method": method}
+    error = result.gap if method == "exact" else result.error
+    report |= {"distance": result.distance, "error": error}
+    if result.regularization is not None:
+        report["regularization"] = result.regularization
+    report["coupled_distance"] = _coupled(a, b) if paired else None
+    floors = {name: measure.floor(cloud, rng) for name, cloud in (("a", a), ("b", b))}
+    report["sampling_floor"] = floors
+    return report | {"warnings": list(_warnings(report))}
+
+
+def _warnings(report: dict[str, Any]) -> Iterator[str]:
+    """What a reader must know before quoting the distance."""
+    name, value = QUANTITIES[report["method"]], report["distance"]
+    if value <= report["error"] != 0:
+        yield f"{name} {value:.3g} is not above its error {report['error']:.2g}: it is not told from zero"
+    floors = [floor for floor in report["sampling_floor"].values() if floor is not None]
+    if value > 0 and floors and value <= max(floors):
+        also = "" if report["coupled_distance"] is None else ", unless both are from one start"
+        yield (
+            f"{name} {value:.4g} is not above its sampling floor {max(floors):.4g}: "
+            f"independent samples of one law differ by as much{also}"
+        )
+
+
+def announcement(
+    a: Cloud,
+    b: Cloud,
+    method: str,
+    subsample: int | None = None,
+    *,
+    lazy: bool = False,
+    memory_limit: int | None = None,
+) -> str | None:
+    """What memory and time the distance takes, to be said before; None if it is soon done, or is going to be refused."""
+    n, m = (min(len(c.position), subsample or len(c.position)) for c in (a, b))
+    cost = solvers.transport.estimate(n, m, a.position.shape[1], method, lazy=lazy)
+    if cost.seconds < NOTICEABLE or cost.bytes > (
+        memory_limit or solvers.transport.wasserstein.MAX_BYTES
+    ):
+        return None
+    return f"{method} transport of {n:,} to {m:,} points needs {cost}, and as much time again for the sampling floor"
+
+
+def lines(report: dict[str, Any]) -> Iterator[str]:
+    """A report, for people."""
+    for name in ("a", "b"):
+        about = report[name]
+        yield (
+            f"{name.upper()}: {about['file']}, {about['process']} at {about['time']:g}, {about['particles']} particles"
+        )
+    yield f"{QUANTITIES[report['method']]}: {report['distance']:.6g}"
+    yield f"{ERRORS[report['method']]}: {report['error']:.2g}"
+    if "regularization" in report:
+        yield f"regularization: {report['regularization']:.4g}"
+    if report["coupled_distance"] is not None:
+        yield f"particle by particle (at least W2): {report['coupled_distance']:.6g}"
+    floors = [
+        f"{name.upper()} {'–' if floor is None else format(floor, '.4g')}"
+        for name, floor in report["sampling_floor"].items()
+    ]
+    yield f"sampling floor (two halves of one cloud): {', '.join(floors)}"
+
+
+def _choose(run: Result, process: str | None) -> str:
+    names = list(run)
+    if process is not None:
+        if process not in names:
+            raise ValueError(f"{run.path}: process {process} came, allowed are {', '.join(names)}")
+        return process
+    default = [name for name in names if run[name].flow == REFERENCE_FLOW] or names
+    if len(default) != 1:
+        raise ValueError(f"{run.path}: process: none came, one of {', '.join(default)} is needed")
+    return default[0]
+
+
+def _settings(config: str) -> Iterator[tuple[str, Any]]:
+    """("section.key", value) of all that makes the problem; nothing of what is no TOML."""
+    try:
+        tables = parse(config)
+    except ValueError:
+        return
+    for section in PROBLEM:
+        for key, value in tables.get(section, {}).items():
+            if (section, key) not in FREE:
+                yield f"{section}.{key}", value
+
+
+def _subsamples(
+    a: Cloud, b: Cloud, size: int | None, rng: np.random.Generator, paired: bool
+) -> tuple[Cloud, Cloud]:
+    """Random particles of both; of paired clouds those of the same numbers, as others would be samples of two laws."""
+    if paired and size is not None and size < len(a.position):
+        chosen = np.sort(rng.choice(len(a.position), size, replace=False))
+        return a.chosen(chosen), b.chosen(chosen)
+    first, second = (_subsample(cloud, size, rng) for cloud in (a, b))
+    return first, second
+
+
+def _subsample(cloud: Cloud, size: int | None, rng: np.random.Generator) -> Cloud:
+    n = len(cloud.position)
+    if size is None or size >= n:
+        return cloud
+    return cloud.chosen(np.sort(rng.choice(n, size, replace=False)))
+
+
+def _coupled(a: Cloud, b: Cloud) -> float:
+    """√(Σ_i p_i |x_i − y_i|²)."""
+    scale = np.sqrt(a.weight * len(a.weight))[:, None]
+    return solvers.transport.coupled_distance(scale * a.position, scale * b.position)
+
+
+@dataclass(frozen=True)
+class _DistanceOptions:
+    """A distance between clouds, and its options."""
+
+    method: str
+    seed: int
+    lazy: bool
+    memory_limit: int
+
+    def between(self, a: Cloud, b: Cloud) -> TransportResult:
+        """By `solvers.transport.w2`; a TransportError names options of the command."""
+        options: dict[str, Any] = {
+            "seed": self.seed,
+            "lazy": self.lazy,
+            "max_bytes": self.memory_limit,
+        }
+        try:
+            return solvers.transport.w2(
+                a.position, b.position, a.weight, b.weight, self.method, **options
+            )
+        except TransportError as error:
+            remedy = "--method sliced does without such iterations"
+            if self.lazy:
+                remedy = "without --lazy and with a larger --memory-limit it may be found"
+            raise TransportError(error.text, remedy) from error
+
+    def floor(self, cloud: Cloud, rng: np.random.Generator) -> float | None:
+        """Of two halves of a cloud; of a single particle there is none."""
+        n = len(cloud.position)
+        if n < 2:
+            return None
+        order = rng.permutation(n)
+        halves = (cloud.chosen(np.sort(half)) for half in (order[: n // 2], order[n // 2 :]))
+        return self.between(*halves).distance
+
+    def require_memory(self, a: Cloud, b: Cloud) -> None:
+        """A ValueError that names the options of the command which need less."""
+        n, m = len(a.position), len(b.position)
+        cost = solvers.transport.estimate(n, m, a.position.shape[1], self.method, lazy=self.lazy)
+        if cost.bytes <= self.memory_limit:
+            return
+        ways = "--subsample needs" if self.method != "exact" or self.lazy else LESS_THAN_EXACT
+        raise ValueError(
+            f"--memory-limit must be at least {cost.bytes / 1e9:.3g}GB for {self.method} transport of {n:,} to {m:,} points, "
+            f"got {self.memory_limit / 1e9:.3g}GB; {ways} less"
+        )

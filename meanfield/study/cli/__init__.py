@@ -1,0 +1,1 @@
+"""The command line: one command in each module, which imports what is heavy when it is needed."""

@@ -1,0 +1,149 @@
+"""What the commands that run something share: their options, what they print at the end, their exit codes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from meanfield.study.cli._shared import FAILED, draw, print_json, print_summary, report, say
+
+if TYPE_CHECKING:
+    from meanfield.study.engine.ranks import Team
+    from meanfield.study.engine.work import Options
+    from meanfield.study.storage.layout import RunRecord
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+CheckpointSecondsOption = Annotated[
+    float, typer.Option("--checkpoint-seconds", help="Write a checkpoint so often, in seconds.")
+]
+CheckpointEveryOption = Annotated[
+    int | None,
+    typer.Option("--checkpoint-every", metavar="STEPS", help="And at every so many steps."),
+]
+MaxRuntimeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-runtime",
+        metavar="TIME",
+        help="End in time with a checkpoint and exit code 75; seconds, or as 1h30m.",
+    ),
+]
+MemoryLimitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-limit",
+        metavar="AMOUNT",
+        help="Refuse what needs more memory, as 8GB; by default more than is available.",
+    ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        help="Of a process, at most.  [default: its cores, shared with the others of an MPI job]",
+    ),
+]
+
+
+def seconds(text: str) -> float:
+    """Seconds of "3600", "1h30m", "90s"."""
+    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text) if text else None
+    if parts is not None:
+        amount = sum(
+            int(n or 0) * _UNITS[unit] for n, unit in zip(parts.groups(), "hms", strict=True)
+        )
+    else:
+        try:
+            amount = float(text)
+        except ValueError:
+            amount = 0.0
+    if not 0 < amount < float("inf"):
+        raise ValueError(
+            f"--max-runtime: {text!r} came, a time above 0 is needed, as 3600 or 1h30m"
+        )
+    return amount
+
+
+def options(
+    checkpoint_seconds: float,
+    checkpoint_every: int | None,
+    max_runtime: str | None,
+    memory_limit: str | None,
+) -> Options:
+    """Options of a run, as they were given."""
+    from meanfield.study.engine.checkpointing import Schedule
+    from meanfield.study.engine.memory import parse_bytes
+    from meanfield.study.engine.work import Options
+
+    schedule = Schedule(checkpoint_seconds, checkpoint_every)
+    runtime = None if max_runtime is None else seconds(max_runtime)
+    memory = None if memory_limit is None else parse_bytes(memory_limit)
+    return Options(schedule, runtime, memory, say=say)
+
+
+def limit_threads(threads: int | None) -> None:
+    """Kernels on at most so many threads; BLAS runs on one for as long as a run lasts."""
+    if threads is not None:
+        from meanfield._kernels.threads import use_threads
+
+        use_threads(threads)
+
+
+def carry_out(
+    work: Callable[..., Path],
+    options: Options,
+    team: Team,
+    no_figures: bool,
+    as_json: bool,
+    quiet: bool,
+) -> NoReturn:
+    """Run something with its progress shown, draw and print what it left; Exit with the code that says how it ended."""
+    from meanfield.study.engine.progress import ProgressBars
+
+    with ProgressBars(quiet or not team.is_first) as progress:
+        path = work(options=replace(options, progress=progress))
+    if not team.is_first:
+        raise typer.Exit
+    _finish(path, no_figures, as_json, quiet)
+
+
+def _finish(path: Path, no_figures: bool, as_json: bool, quiet: bool) -> NoReturn:
+    from meanfield.study.storage.writer import read_run
+
+    record = read_run(path)
+    status, message = (str(record.attributes[key]) for key in ("status", "message"))
+    if status == "interrupted":
+        with suppress(OSError):  # all is kept, and the terminal may be what is gone
+            _print_end(record, [], as_json, quiet)
+            typer.echo(f"{message}; `meanfield resume {path.parent}` goes on", err=True)
+    else:
+        figures = [] if no_figures else draw(record, path.parent / "figures", ["png"])
+        _print_end(record, figures, as_json, quiet)
+    raise typer.Exit(exit_code(status, message))
+
+
+def _print_end(record: RunRecord, figures: list[Path], as_json: bool, quiet: bool) -> None:
+    if as_json:
+        print_json(report(record) | {"figures": [str(figure) for figure in figures]})
+    elif not quiet:
+        print_summary(record)
+        typer.echo(f"run: {record.path}" + (f"\nfigures: {figures[0].parent}" if figures else ""))
+    for name, process in record.processes.items():
+        if process.message or process.status != "complete":
+            typer.echo(f"{name}: {process.message or process.status}", err=True)
+
+
+def exit_code(status: str, message: str) -> int:
+    """The exit code of a run that ended so."""
+    from meanfield.study.engine import signals as interrupt
+
+    if status == "interrupted":
+        return interrupt.EXIT_CODES.get(message.removeprefix("stopped by "), FAILED)
+    return 0 if status == "complete" else FAILED

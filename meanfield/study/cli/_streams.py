@@ -1,0 +1,52 @@
+"""What is said on stdout and stderr, whatever they can show."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import sys
+import warnings
+from typing import TextIO
+
+from meanfield.study.cli._shared import say
+
+ERRORS = "meanfield"  # the name of `_escaped`
+
+
+def set_up_streams() -> None:
+    """Nothing that is printed ends in an error over its letters, and warnings are one line each."""
+    codecs.register_error(ERRORS, _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ERRORS)
+    warnings.showwarning = _show_warning
+
+
+def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+    r"""What an encoding lacks: of a file's name that is no text its bytes, of any other letter an escape as \u03b7."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    error.end = error.start + 1
+    if "\udc80" <= error.object[error.start] <= "\udcff":
+        return codecs.lookup_error("surrogateescape")(error)
+    return codecs.backslashreplace_errors(error)
+
+
+_show_elsewhere = warnings.showwarning
+_shown: set[str] = set()
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """What is meant for whoever calls the command, in one line, once; others as Python shows them, with the place in the code."""
+    if category is not UserWarning:
+        _show_elsewhere(message, category, filename, lineno, file, line)
+    elif str(message) not in _shown:
+        _shown.add(str(message))
+        say(f"warning: {message}")

@@ -1,0 +1,60 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from meanfield._version import __version__
+from meanfield.study.cli._shared import WRONG_INPUT, app
+from meanfield.study.cli._streams import set_up_streams
+
+__all__ = ["app", "main"]
+
+COMMANDS = (
+    "run",
+    "resume",
+    "validate",
+    "info",
+    "compare",
+    "distance",
+    "width",
+    "plot",
+    "report",
+)  # in the order of the help
+JOINT_COMMANDS = {"run", "resume"}  #: that the processes of an MPI job carry out together
+
+for name in COMMANDS:  # a command's module registers it
+    import_module(f"meanfield.study.cli.{name}")
+
+
+def main() -> None:
+    """Entry point of the command ``meanfield``."""
+    set_up_streams()
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == WRONG_INPUT and not JOINT_COMMANDS.isdisjoint(sys.argv[1:2]):
+            from meanfield.study.engine.ranks import end_before_joining
+
+            end_before_joining(WRONG_INPUT)
+        raise
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"meanfield {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print version."),
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,112 @@
+"""The command `distance`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from meanfield.study.cli._shared import (
+    FAILED,
+    JsonOption,
+    app,
+    fail,
+    print_json,
+    run_to_read,
+    user_errors,
+)
+
+
+@app.command()
+def distance(
+    paths: Annotated[
+        tuple[Path, Path],
+        typer.Argument(metavar="A.h5 B.h5", help="The files or folders of two runs, or one twice."),
+    ],
+    processes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--process",
+            metavar="NAME",
+            help="Given twice, one for each file; by default gradient descent.",
+        ),
+    ] = None,
+    times: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--time",
+            metavar="T",
+            help="A snapshot's time, or last; given twice, one for each file.",
+        ),
+    ] = None,
+    method: Annotated[str, typer.Option(help="exact, sliced or sinkhorn.")] = "exact",
+    subsample: Annotated[
+        int | None, typer.Option(metavar="N", help="Take so many random particles of each.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    lazy: Annotated[
+        bool,
+        typer.Option("--lazy", help="Exact transport with little memory, and more time."),
+    ] = False,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AMOUNT", help="Refuse what needs more memory, as 8GB, by default 1GB."
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Runs of different problems, too.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the distance of two snapshots, of runs of any widths, and what sampling alone makes of it."""
+    with user_errors():
+        from meanfield.study.analysis import snapshot_distance as between
+        from meanfield.study.engine.memory import parse_bytes
+
+        for path in paths:
+            run_to_read(path)
+        asked = zip(paths, _pair("process", processes), _pair("time", times), strict=True)
+        a, b = (between.read_cloud(path, name, _time(time)) for path, name, time in asked)
+        unlike = "; ".join(between.differences(a, b))
+        if unlike and not force:
+            raise ValueError(
+                f"{paths[0]} and {paths[1]} are of different problems: {unlike}; --force compares them"
+            )
+        if unlike:
+            typer.echo(f"warning: different problems: {unlike}", err=True)
+        options: dict[str, Any] = {
+            "lazy": lazy,
+            "memory_limit": None if memory_limit is None else parse_bytes(memory_limit),
+        }
+        if about := between.announcement(a, b, method, subsample, **options):
+            typer.echo(about, err=True)
+        try:
+            report = between.distance(a, b, method, subsample, seed, **options)
+        except between.TransportError as error:
+            fail(error, FAILED)
+    if as_json:
+        print_json(report)
+    else:
+        for warning in report["warnings"]:
+            typer.echo(f"warning: {warning}", err=True)
+        typer.echo("\n".join(between.lines(report)))
+
+
+def _pair(name: str, values: list[str] | None) -> tuple[str | None, str | None]:
+    """What was asked for each of two files: nothing, one thing for both, or two."""
+    if not values:
+        return None, None
+    if len(values) > 2:
+        raise ValueError(f"--{name}: {len(values)} came, one or two are allowed")
+    return values[0], values[-1]
+
+
+def _time(text: str | None) -> float | None:
+    if text is None or text == "last":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--time: {text!r} came, a number or last is needed") from None

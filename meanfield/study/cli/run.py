@@ -1,0 +1,56 @@
+"""The command `run`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meanfield.study.cli._running import (
+    CheckpointEveryOption,
+    CheckpointSecondsOption,
+    MaxRuntimeOption,
+    MemoryLimitOption,
+    ThreadsOption,
+    carry_out,
+    limit_threads,
+    options,
+)
+from meanfield.study.cli._shared import JsonOption, NoFiguresOption, QuietOption, app, user_errors
+
+
+@app.command()
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(help="A TOML file; without one, the study of real digits.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("meanfield-run"),
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. network.width=800."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the run in the folder.")] = False,
+    checkpoint_seconds: CheckpointSecondsOption = 60.0,
+    checkpoint_every: CheckpointEveryOption = None,
+    max_runtime: MaxRuntimeOption = None,
+    memory_limit: MemoryLimitOption = None,
+    threads: ThreadsOption = None,
+    no_figures: NoFiguresOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Run several processes on one task or landscape from one start and compare them."""
+    with user_errors():
+        from meanfield.study.config.run_config import load
+        from meanfield.study.engine.ranks import find_team
+        from meanfield.study.engine.run import run as run_study
+
+        team = find_team()
+        with team.together():
+            limit_threads(threads)
+            study = load(config, tuple(overrides or ()))
+            chosen = options(checkpoint_seconds, checkpoint_every, max_runtime, memory_limit)
+        work = partial(run_study, study, out, force, team=team)
+        carry_out(work, chosen, team, no_figures, as_json, quiet)

@@ -1,0 +1,207 @@
+"""The command `width`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from meanfield.study.cli._running import (
+    CheckpointEveryOption,
+    CheckpointSecondsOption,
+    MaxRuntimeOption,
+    MemoryLimitOption,
+    options,
+)
+from meanfield.study.cli._shared import (
+    FAILED,
+    JsonOption,
+    NoFiguresOption,
+    QuietOption,
+    app,
+    print_json,
+    print_study,
+    say,
+    user_errors,
+)
+from meanfield.study.engine.mpi_launcher import launched_rank
+from meanfield.study.engine.signals import EXIT_CODES
+
+if TYPE_CHECKING:
+    from meanfield.study.engine.work import Options
+    from meanfield.study.storage.study_record import StudyRecord
+    from meanfield.study.width.plan import WidthPlan
+    from meanfield.study.width.study import Execution, Outcome
+
+
+@app.command()
+def width(
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="A TOML file; without one the study in the folder, else real digits."),
+    ] = None,
+    widths: Annotated[
+        str | None, typer.Option(help="Numbers of particles, in increasing order: 64,256,1024.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs at each width.  [default: 8]")] = None,
+    reference_width: Annotated[
+        int | None, typer.Option(help="Of the reference.  [default: 16 times the widest]")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="nested: from particles of the reference; independent.  [default: nested]"
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("meanfield-width"),
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes at a time.  [default: one per core]")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Of all processes together, at most.  [default: the cores]")
+    ] = None,
+    task_index: Annotated[
+        int | None, typer.Option(help="Of a job array: which share of the runs, from 0.")
+    ] = None,
+    num_tasks: Annotated[int | None, typer.Option(help="Of a job array: how many shares.")] = None,
+    collect: Annotated[
+        bool, typer.Option("--collect", help="Run nothing; distances of the runs there are.")
+    ] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. learning_rate=0.2."),
+    ] = None,
+    checkpoint_seconds: CheckpointSecondsOption = 60.0,
+    checkpoint_every: CheckpointEveryOption = None,
+    max_runtime: MaxRuntimeOption = None,
+    memory_limit: MemoryLimitOption = None,
+    no_figures: NoFiguresOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Compare runs of several widths and seeds with one much wider, and fit how fast they approach it."""
+    with user_errors():
+        asked = {"seeds": seeds, "reference_width": reference_width, "start": start}
+        given = {key: value for key, value in asked.items() if value is not None}
+        plan = _plan(config, out, overrides or [], widths, given)
+        chosen = options(checkpoint_seconds, checkpoint_every, max_runtime, memory_limit)
+        execution = _execution(jobs, threads, task_index, num_tasks, collect, chosen)
+    carry_out(plan, out, execution, no_figures, as_json, quiet)
+
+
+def carry_out(
+    plan: WidthPlan, out: Path, execution: Execution, no_figures: bool, as_json: bool, quiet: bool
+) -> NoReturn:
+    """Do a study, draw and print what came of it; Exit with the code that says how it ended."""
+    with user_errors():
+        if launched_rank() is not None:
+            raise ValueError(
+                "a width study starts its own processes; run the command without mpiexec"
+            )
+        from meanfield.study.storage.study_file import read_study
+
+        outcome = _outcome(plan, out, execution, quiet)
+        study = None if outcome.path is None else read_study(outcome.path)
+        figures = [] if study is None or no_figures else _draw(study)
+    if as_json:
+        about = {key: getattr(outcome, key) for key in ("failures", "missing", "stopped")}
+        print_json(_summary(study) | about)
+    elif study is not None and not quiet:
+        print_study(study)
+        typer.echo(f"study: {study.path}" + (f"\nfigures: {figures[0].parent}" if figures else ""))
+    for line in _remarks(study, outcome, quiet):
+        say(line)
+    if outcome.stopped:
+        say(f"stopped by {outcome.stopped}; `meanfield resume {out}` goes on")
+    raise typer.Exit(_exit_code(study, outcome, execution.collect_only))
+
+
+def _plan(
+    config: Path | None,
+    out: Path,
+    overrides: list[str],
+    widths: str | None,
+    options: dict[str, int | str],
+) -> WidthPlan:
+    """What was asked for; without a configuration and widths, what the folder holds."""
+    from meanfield.study.config.run_config import load
+    from meanfield.study.width.plan import make_plan, read_plan
+
+    there = read_plan(out)
+    if there is not None and config is None and not overrides:
+        if widths is None and not options:
+            return there
+        kept = {**there.width.model_dump(), **options}
+        return make_plan(there.study, **{**kept, "widths": _numbers(widths) or kept["widths"]})
+    if widths is None:
+        raise ValueError("--widths: none came, e.g. 64,256,1024 is needed")
+    return make_plan(load(config, tuple(overrides)), _numbers(widths), **options)  # type: ignore[arg-type]
+
+
+def _numbers(text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise ValueError(f"--widths: {text!r} came, whole numbers with commas are needed") from None
+
+
+def _execution(
+    jobs: int | None,
+    threads: int | None,
+    task_index: int | None,
+    num_tasks: int | None,
+    collect: bool,
+    options: Options,
+) -> Execution:
+    from meanfield.study.width.study import Execution
+
+    if (task_index is None) != (num_tasks is None):
+        raise ValueError("--task-index, --num-tasks: one came, both or none are needed")
+    shares = 1 if num_tasks is None else num_tasks
+    return Execution(jobs, task_index or 0, shares, collect, threads, options)
+
+
+def _outcome(plan: WidthPlan, out: Path, execution: Execution, quiet: bool) -> Outcome:
+    from meanfield.study.width.cautions import too_narrow
+    from meanfield.study.width.progress import StudyBars
+    from meanfield.study.width.study import run_width_study
+
+    if (caution := too_narrow(plan)) and not quiet:
+        say(caution)
+    with StudyBars(quiet) as progress:
+        return run_width_study(plan, out, execution, progress, say)
+
+
+def _summary(study: StudyRecord | None) -> dict[str, Any]:
+    from meanfield.study.width.summary import summarize_study
+
+    return {"file": None} if study is None else summarize_study(study)
+
+
+def _draw(study: StudyRecord) -> list[Path]:
+    from meanfield.study.figures import save_study_figures
+
+    return save_study_figures(study, study.path.parent / "figures", ["png"])
+
+
+def _remarks(study: StudyRecord | None, outcome: Outcome, quiet: bool) -> Iterator[str]:
+    """What to know before quoting a number, what went wrong, and what is left to do."""
+    if study is not None and not quiet:
+        yield from (f"warning: {caution}" for caution in study.warnings)
+    yield from (f"{name}: {reason}" for name, reason in outcome.failures.items())
+    if outcome.missing:
+        yield f"missing: {len(outcome.missing)} runs: {', '.join(outcome.missing)}"
+
+
+def _exit_code(study: StudyRecord | None, outcome: Outcome, collect: bool) -> int:
+    """As of a run: 1 if anything failed or diverged; a task of several may leave runs to the others."""
+    if outcome.stopped:
+        return EXIT_CODES[outcome.stopped]
+    if study is None:
+        return FAILED if outcome.failures or collect else 0
+    whole = (study.statuses == "complete").all() and study.attributes[
+        "reference_status"
+    ] == "complete"
+    return FAILED if outcome.failures or not whole else 0

@@ -1,0 +1,1 @@
+"""How a run is carried out: built, started, measured, stopped, resumed."""

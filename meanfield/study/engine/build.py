@@ -1,0 +1,259 @@
+"""From the settings of a study to the objects that are computed with."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+import solvers
+from meanfield import tasks
+from meanfield.networks import TwoLayerNetwork
+from meanfield.risk import Risk
+from meanfield.study.config.run_config import Process, Study
+from meanfield.study.config.sections import LandscapeSection
+from meanfield.study.engine.memory import require_data_memory, require_memory
+from meanfield.study.storage.layout import Floats, ProcessLayout
+from solvers.stepping import stepper
+
+TASKS: dict[str, Callable[..., tasks.Task]] = {
+    "digits": tasks.digits,
+    "noisy_digits": tasks.noisy_digits,
+    "cifar10": tasks.cifar10,
+    "teacher_student": tasks.teacher_student,
+    "npz": tasks.from_npz,
+}
+FLOWS: dict[str, Callable[..., solvers.Flow]] = {
+    "gradient_descent": solvers.GradientDescent,
+    "normalized_gradient_descent": solvers.NormalizedGradientDescent,
+    "sqrt_loss_gradient_descent": solvers.SqrtLossGradientDescent,
+    "gradient_flow": solvers.GradientFlow,
+    "free_energy_flow": solvers.FreeEnergyFlow,
+    "rod_flow": solvers.RodFlow,
+    "edge_flow": solvers.EdgeFlow,
+    "central_flow": solvers.CentralFlow,
+    "sharpness_flow": solvers.SharpnessFlow,
+    "langevin": solvers.Langevin,
+    "jko": solvers.JKOFlow,
+    "phase_space": solvers.PhaseSpaceFlow,
+}
+# models that are expanded about a point, here the start: (objective, start, learning_rate, **options)
+EXPANSIONS: dict[str, Callable[..., solvers.Flow]] = {
+    "self_stabilization": solvers.SelfStabilization.from_objective,
+}
+INTEGRATORS: dict[str, Callable[..., Any]] = {
+    "euler": solvers.Euler,
+    "midpoint": solvers.Midpoint,
+    "rk4": solvers.RK4,
+    "adaptive": solvers.Adaptive,
+}
+TIME_STEPPING = {"integrator", "dt", "rtol", "atol"}
+
+
+@dataclass(frozen=True)
+class Problem(ABC):
+    """An objective, and the start that all processes share, seen as N particles of D parameters."""
+
+    objective: Any
+    start: Floats
+
+    def started_from(self, start: Floats) -> Self:
+        """The same objective from another start, of the same shape.
+
+        Raises
+        ------
+        ValueError
+            The shapes differ.
+        """
+        if np.shape(start) != self.start.shape:
+            raise ValueError(f"start: shape {np.shape(start)} came, {self.start.shape} is needed")
+        return replace(self, start=np.array(start, dtype=self.start.dtype))
+
+    @property
+    @abstractmethod
+    def parameter_names(self) -> Sequence[str]:
+        """Names of the D parameters of a particle."""
+
+    @abstractmethod
+    def particles(self, x: Floats) -> Floats:
+        """Arrays (…, *start.shape) as particles (…, N, D)."""
+
+    @abstractmethod
+    def function_distance(self, x: Floats, y: Floats) -> float:
+        """Distance of the functions that particles x and y (N, D) stand for, NaN where they stand for none."""
+
+
+class NetworkProblem(Problem):
+    """The risk of a two-layer network on a task, a particle being a neuron."""
+
+    @property
+    def risk(self) -> Risk:
+        """The objective."""
+        risk: Risk = self.objective
+        return risk
+
+    @property
+    def network(self) -> TwoLayerNetwork:
+        """The network whose risk it is."""
+        return self.risk.network
+
+    @property
+    def parameter_names(self) -> Sequence[str]:
+        return self.network.parameter_names
+
+    def particles(self, x: Floats) -> Floats:
+        return x
+
+    def function_distance(self, x: Floats, y: Floats) -> float:
+        inputs = self.risk.task.inputs
+        difference = self.network.forward(x, inputs) - self.network.forward(y, inputs)
+        return float(np.sqrt(np.mean(np.sum(difference**2, axis=1))))
+
+
+class SpreadProblem(NetworkProblem):
+    """The risk of particles of which each process of an MPI job has its share; `particles` has them all."""
+
+    def particles(self, x: Floats) -> Floats:
+        whole: Floats = self.objective.gather(x)
+        return whole
+
+
+class LandscapeProblem(Problem):
+    """A landscape on flat arrays: one particle, whose parameters are the coordinates."""
+
+    @property
+    def parameter_names(self) -> Sequence[str]:
+        names: Sequence[str] = self.objective.parameter_names
+        return names
+
+    def particles(self, x: Floats) -> Floats:
+        return x[..., None, :]
+
+    def function_distance(self, x: Floats, y: Floats) -> float:
+        return math.nan
+
+
+def build_problem(study: Study, memory_limit: int | None = None) -> Problem:
+    """The problem of a study.
+
+    Raises
+    ------
+    ValueError
+        The data cannot be read, or its targets are not those of the loss.
+    MemoryLimitError
+        Its run would need more memory than the limit in bytes, by default what is available.
+    """
+    section = study.landscape
+    problem = (
+        _network_problem(study, memory_limit) if section is None else _landscape_problem(section)
+    )
+    if study.output.eigenvalues > problem.start.size:
+        raise ValueError(
+            f"output.eigenvalues: {study.output.eigenvalues} came, "
+            f"the Hessian has {problem.start.size} of them"
+        )
+    return problem
+
+
+def _network_problem(study: Study, memory_limit: int | None) -> Problem:
+    """The task gives the network its dimensions."""
+    require_data_memory(study, memory_limit)
+    task = TASKS[study.task.name](**study.task.model_dump(exclude={"name"}))
+    network = TwoLayerNetwork(
+        task.input_dim,
+        task.output_dim,
+        activation=study.network.activation,
+        bias=study.network.bias,
+        train_output=study.network.train_output,
+    )
+    require_memory(study, network.parameter_count, memory_limit)
+    risk = Risk(network, task, **study.risk.model_dump())
+    start = network.initialize(study.network.width, seed=study.seed, dtype=study.risk.dtype)
+    return NetworkProblem(risk, start)
+
+
+def _landscape_problem(section: LandscapeSection) -> Problem:
+    landscape = section.build()
+    start = landscape.start if section.start is None else section.start
+    return LandscapeProblem(landscape, np.array(start, dtype=section.dtype))
+
+
+def build_flows(study: Study, problem: Problem) -> dict[str, solvers.Flow]:
+    """The flow of every process, gradient descent first.
+
+    Raises
+    ------
+    ValueError
+        Options that do not fit together.
+    """
+    flows = {}
+    for name, process in study.processes.items():
+        with _errors_of(name):
+            flows[name] = _build_flow(process, study.learning_rate, problem)
+    order = sorted(flows, key=lambda name: study.processes[name].flow != "gradient_descent")
+    return {name: flows[name] for name in order}
+
+
+def _build_flow(process: Process, learning_rate: float, problem: Problem) -> solvers.Flow:
+    options = process.model_dump(exclude={"flow", *TIME_STEPPING})
+    if process.flow in EXPANSIONS:
+        build = EXPANSIONS[process.flow]
+        return build(problem.objective, problem.start, learning_rate, **options)
+    return FLOWS[process.flow](learning_rate, **options)
+
+
+def process_layouts(
+    study: Study, problem: Problem, flows: Mapping[str, solvers.Flow]
+) -> dict[str, ProcessLayout]:
+    """What every process is going to write; how many fluctuations a flow has is read off its start.
+
+    Raises
+    ------
+    ValueError
+        A flow cannot start there.
+    """
+    layouts = {}
+    for name, flow in flows.items():
+        with _errors_of(name), np.errstate(over="ignore", invalid="ignore"):
+            stepper(
+                flow, problem.objective, steps=study.steps, **time_stepping(study.processes[name])
+            )
+            state = flow.start(problem.objective, problem.start)
+            fluctuation = flow.fluctuation(0, state)
+            layouts[name] = ProcessLayout(
+                flow=study.processes[name].flow,
+                modes=len(fluctuation) if fluctuation.ndim > problem.start.ndim else None,
+                has_iterates=flow.iterate(0, state) is not None,
+                diagnostics=flow.diagnostic_names,
+            )
+    return layouts
+
+
+@contextmanager
+def _errors_of(process: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, ArithmeticError) as error:
+        raise ValueError(f"processes.{process}: {error}") from None
+
+
+def time_stepping(process: Process) -> dict[str, Any]:
+    """Keyword arguments of `solvers.solve` that say how a process moves in time."""
+    options = process.model_dump(include=TIME_STEPPING, exclude_none=True)
+    arguments = {"dt": options["dt"]} if "dt" in options else {}
+    if "integrator" in options:
+        tolerances = {key: options[key] for key in ("rtol", "atol") if key in options}
+        arguments["integrator"] = INTEGRATORS[options["integrator"]](**tolerances)
+    return arguments
+
+
+def check(study: Study, memory_limit: int | None = None) -> Problem:
+    """Build everything a run of the study needs, and nothing more."""
+    problem = build_problem(study, memory_limit)
+    process_layouts(study, problem, build_flows(study, problem))
+    return problem

@@ -1,0 +1,158 @@
+"""How much memory a run needs, said before it starts, and refused where there is less."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from meanfield.study.config.run_config import Process, Study
+from meanfield.study.engine.center_distances import EXACT_W2_PARTICLES
+from solvers._support.memory import available_memory
+from solvers.transport import cost as transport_cost
+
+WORTH_SAYING = 10**9
+# Arrays of the size of all particles that are held at once, measured at 20,000 and more particles: rounded up.
+_SPECTRUM_ARRAYS = 12  # besides two for each vector of the Krylov space, always float64
+_STEP_ARRAYS = {"jko": 20}  # for each array of a flow's state
+_DEFAULT_STEP_ARRAYS, _ADAPTIVE_STEP_ARRAYS, _DELAYED_STEP_ARRAYS = 6, 16, 10
+_SNAPSHOT_ARRAYS = 3  # for each array of a snapshot
+_CELL_ARRAYS = 40  # for each cell of a grid
+# Of data that are drawn: arrays of the inputs, of the targets and of their teacher, likewise measured.
+_INPUT_ARRAYS, _TARGET_ARRAYS, _TEACHER_ARRAYS = 3, 6, 2
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+UNITS |= {f"{unit}i": 1024**i for i, unit in enumerate("kmgt", start=1)}
+
+
+class MemoryLimitError(ValueError):
+    """A run would need more memory than there is."""
+
+
+def data_memory(study: Study) -> int:
+    """About how many bytes data that are drawn take meanwhile; those that are read have the size that they have."""
+    task = study.task
+    if task.name != "teacher_student":
+        return 0
+    inputs, teacher = task.n * task.input_dim, task.teacher_width * (task.input_dim + 1)
+    return 8 * (_INPUT_ARRAYS * inputs + _TARGET_ARRAYS * task.n + _TEACHER_ARRAYS * teacher)
+
+
+def required_memory(study: Study, parameters: int) -> dict[str, int]:
+    """About how many bytes every process needs beyond what the program takes, particles having so many parameters.
+
+    They run one after the other. An estimate, mostly a little high: within a factor of two of what was measured.
+    """
+    n, k = study.network.width, study.output.eigenvalues
+    floats = n * parameters
+    particles = floats * np.dtype(study.risk.dtype).itemsize
+    spectrum = (2 * max(2 * k + 1, 8) + _SPECTRUM_ARRAYS) * floats * 8
+    kept = 2 * _SNAPSHOT_ARRAYS * floats * np.dtype(study.output.snapshot_dtype).itemsize
+    few = min(n, EXACT_W2_PARTICLES)
+    pairs = transport_cost.exact(few, few, parameters, lazy=False).bytes
+    return {
+        name: data_memory(study)
+        + max(spectrum + kept + _step_arrays(process) * particles + _cells(process), pairs)
+        for name, process in study.processes.items()
+    }
+
+
+def require_data_memory(study: Study, limit: int | None = None) -> None:
+    """See that `data_memory` is within a limit, by default what is available.
+
+    Raises
+    ------
+    MemoryLimitError
+        It is not.
+    """
+    less = "a smaller task.n, task.input_dim or task.teacher_width"
+    _require("task", data_memory(study), less, limit)
+
+
+def require_memory(study: Study, parameters: int, limit: int | None = None) -> dict[str, int]:
+    """`required_memory`, if it is within a limit, by default what is available.
+
+    Raises
+    ------
+    MemoryLimitError
+        It is not.
+    """
+    required = required_memory(study, parameters)
+    name, most = max(required.items(), key=lambda item: item[1])
+    less = "a smaller network.width or output.eigenvalues, or risk.dtype = 'float32',"
+    _require(f"processes.{name}", most, less, limit)
+    return required
+
+
+def _require(what: str, amount: int, less: str, limit: int | None) -> None:
+    allowed = available_memory() if limit is None else limit
+    if allowed is not None and amount > allowed:
+        kind = "are available" if limit is None else "are allowed"
+        raise MemoryLimitError(
+            f"{what}: about {amount / 1e9:.3g} GB of memory are needed, {allowed / 1e9:.3g} GB {kind}; {less} needs less; "
+            "--memory-limit allows another amount"
+        )
+
+
+def memory_notice(study: Study, parameters: int) -> str:
+    """What is to be said before a run with particles of so many parameters; nothing if it is small."""
+    if study.landscape is not None:
+        return ""
+    required = required_memory(study, parameters)
+    name, most = max(required.items(), key=lambda item: item[1])
+    if most < WORTH_SAYING:
+        return ""
+    available = available_memory()
+    of = "" if available is None else f" of {available / 1e9:.3g} GB"
+    return f"processes.{name} is going to need about {most / 1e9:.3g} GB{of} of memory"
+
+
+def _step_arrays(process: Process) -> int:
+    """How many arrays of the size of all particles a step needs."""
+    delay = getattr(process, "delay", False)
+    integrator = getattr(process, "integrator", None)
+    each = _STEP_ARRAYS.get(process.flow, _DEFAULT_STEP_ARRAYS)
+    if delay:
+        each = _DELAYED_STEP_ARRAYS
+    elif integrator == "adaptive" or (process.flow == "gradient_flow" and process.dt is None):
+        each = _ADAPTIVE_STEP_ARRAYS
+    return each * _state_arrays(process)
+
+
+def _state_arrays(process: Process) -> int:
+    """How many arrays of the size of all particles a flow's state has."""
+    match process.flow:
+        case "free_energy_flow" | "rod_flow":
+            return 1 + process.rank
+        case "central_flow":
+            return 4 + process.max_modes
+        case "self_stabilization":
+            return 2 + process.modes + process.modes**2
+        case "edge_flow":
+            return 3
+        case "jko":
+            return 1 + process.saddle
+        case "gradient_flow" | "langevin" | "sharpness_flow":
+            return 1
+    return 2
+
+
+def _cells(process: Process) -> int:
+    """Bytes of a flow's grid."""
+    rows, columns = getattr(process, "cells", (0, 0))
+    return _CELL_ARRAYS * 8 * rows * columns
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of "8GB", "500 MB", "2GiB", "1000000".
+
+    Raises
+    ------
+    ValueError
+        It is no amount of memory above 0.
+    """
+    parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", text.lower())
+    amount = 0 if parts is None else int(float(parts[1]) * UNITS[parts[2] or ""])
+    if amount <= 0:
+        raise ValueError(f"--memory-limit: {text!r} came, an amount as 8GB or 500MB is needed")
+    return amount

@@ -1,0 +1,297 @@
+"""Streams the processes of a study, one after the other, into its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+import solvers
+from meanfield.study.engine.build import time_stepping
+from meanfield.study.engine.center_distances import Distances
+from meanfield.study.engine.checkpointing import Keeper
+from meanfield.study.engine.meter import Meter
+from meanfield.study.engine.perturbed import one_rounding_away
+from meanfield.study.engine.ranks import Team
+from meanfield.study.engine.work import Progress, Work
+from meanfield.study.storage.checkpoint import CheckpointError, Position
+from meanfield.study.storage.layout import COMPARISONS, REFERENCE_FLOW, Status
+from meanfield.study.storage.writer import RunWriter
+from solvers.objective import is_spread
+from solvers.state import start as start_flow
+
+
+class Recorder:
+    """Measures what the flows of one study do; all processes of a team go through it together, step by step."""
+
+    def __init__(
+        self,
+        work: Work,
+        writer: RunWriter,
+        keeper: Keeper,
+        progress: Progress | None,
+        team: Team,
+    ) -> None:
+        self.study, self.flows = work.study, work.flows
+        self.whole = self.problem = work.problem  # the latter as the flow under way has it
+        self.writer, self.keeper, self.team = writer, keeper, team
+        self.progress = progress or (lambda what, done, total: None)
+
+    def run(self, name: str, flow: solvers.Flow) -> Status:
+        """Run one process to its end, from where it stands; a process that has ended is left as it is."""
+        if name in self.keeper.now.ended:
+            return self.keeper.now.ended[name][0]
+        steps, stepping = self.study.steps, time_stepping(self.study.processes[name])
+        self.problem = self.team.problem_for(self.whole, flow, **stepping)
+        self.keeper.objective = objective = self.problem.objective
+        position = self._own_position()
+        if position is None:
+            meter = Meter(objective)
+            with np.errstate(over="ignore", invalid="ignore"):
+                state, message = start_flow(flow, meter, self.problem.start)
+        else:
+            meter = Meter(objective, position.readings, position.wall_time)
+            state, message = position.state, position.message
+        first, observe = state.step, self._observer(name, meter, message, position)
+
+        def report(done: int, total: int) -> None:
+            with meter.paused():
+                self._report(name, first + done)
+
+        solution = solvers.solve(
+            flow,
+            meter,
+            state,
+            steps=steps - first,
+            save_every=max(1, steps),
+            progress=report,
+            observe=observe,
+            **stepping,
+        )
+        status = cast(Status, solution.status)
+        with self.keeper.interruption.shielded():
+            last = solution.centers[-1], solution.fluctuations[-1]
+            self._finish(name, status, solution.message or message, solution.times[-1], last)
+            ended = {**self.keeper.now.ended, name: (status, solution.message or message)}
+            self.keeper.update(ended=ended, process="", position=None)
+        self.keeper.pause()
+        return status
+
+    def run_perturbed(self, name: str) -> None:
+        """Run the reference again from one rounding away, measuring its distance to the run before and little else."""
+        if name in self.keeper.now.ended:
+            return
+        reference, flow = next(iter(self.flows.items()))
+        start = one_rounding_away(self.whole.start, self.study.seed)
+        self.problem = self.team.problem_for(self.whole.started_from(start), flow)
+        self.keeper.objective = objective = self.problem.objective
+        position = self._own_position()
+        if position is None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                state, message = start_flow(flow, objective, self.problem.start)
+            position = Position(state, message, None, {}, 0.0)
+            known = -1
+        else:
+            known = position.state.step
+        first = position.state.step
+        solution = solvers.solve(
+            flow,
+            objective,
+            position.state,
+            steps=self.study.steps - first,
+            save_every=max(1, self.study.steps),
+            progress=lambda done, total: self._report(name, first + done),
+            observe=self._perturbed_observer(name, reference, position, known),
+        )
+        with self.keeper.interruption.shielded():
+            status = cast(Status, solution.status), solution.message or position.message
+            self.writer.finish(name, *status)
+            ended = {**self.keeper.now.ended, name: status}
+            self.keeper.update(ended=ended, process="", position=None)
+        self.keeper.pause()
+
+    def _perturbed_observer(
+        self, name: str, reference: str, position: Position, known: int
+    ) -> Callable[[solvers.Observation], None]:
+        """Measures and writes a row at every step after the one that is known."""
+        every, steps, particles = (
+            self.study.output.snapshot_every,
+            self.study.steps,
+            self.problem.particles,
+        )
+        with self.keeper.interruption.shielded():
+            times = self.writer.snapshot_times(reference)
+
+        def observe(obs: solvers.Observation) -> None:
+            if obs.step == known:
+                return
+            row = {
+                "sigma_trace": obs.fluctuation_trace,
+                "predicted_loss": obs.predicted_loss,
+            }
+            if _is_due(obs.step, every, steps):
+                center = particles(obs.center)  # of all: collective
+                row |= self._distance_to(reference, times, obs.time, center)
+            with self.keeper.interruption.shielded():
+                self.writer.observe(name, obs.time, row)
+                here = replace(position, state=obs.state)
+                self.keeper.update(process=name, position=here)
+
+        return observe
+
+    def _distance_to(
+        self, reference: str, times: NDArray[np.float64], time: float, center: Any
+    ) -> dict[str, float]:
+        """Of a center to the reference's, in the precision in which that is kept; none where that is not."""
+        found = np.flatnonzero(times == time)
+        if not (self.team.is_first and len(found)):
+            return {}
+        with self.keeper.interruption.shielded():
+            x = self.writer.position(reference, int(found[0]))
+        with np.errstate(over="ignore", invalid="ignore"):
+            distance = solvers.transport.coupled_distance(x, center.astype(x.dtype))
+        return {"center_distance": distance}
+
+    def _report(self, name: str, done: int) -> None:
+        """Between two steps of a process."""
+        with self.keeper.interruption.shielded():
+            self.progress(name, done, self.study.steps)
+        self.keeper.pause(done)
+
+    def _own_position(self) -> Position | None:
+        """Where the process goes on from, which the checkpoint has of all particles: this process's share of it."""
+        position, objective = self.keeper.now.position, self.problem.objective
+        if position is not None and is_spread(objective):
+            position = position.mapped(objective.own)
+            self.keeper.update(position=position)
+        return position
+
+    def _observer(
+        self, name: str, meter: Meter, message: str, position: Position | None
+    ) -> Callable[[solvers.Observation], None]:
+        """Measures and writes a row at every step after `position`."""
+        output, steps, particles = self.study.output, self.study.steps, self.problem.particles
+        vectors = None if position is None else position.vectors
+        known = -1 if position is None else position.state.step
+
+        def observe(obs: solvers.Observation) -> None:
+            nonlocal vectors
+            with meter.paused() as readings:
+                row = readings | self._measure(obs)
+                if obs.step == known:
+                    return
+                if _is_due(obs.step, output.sharpness_every, steps):
+                    spectrum, vectors = self._spectrum(obs, vectors)
+                    row |= spectrum | {"grad_norm_sq": obs.gradient_norm_sq} | obs.diagnostics
+                row["wall_time"] = meter.wall_time
+                with self.keeper.interruption.shielded():
+                    self.writer.observe(name, obs.time, row)
+                    if _is_due(obs.step, output.snapshot_every, steps):
+                        snapshot = particles(obs.center), particles(obs.fluctuation)
+                        self.writer.snapshot(name, obs.time, *snapshot)
+                    here = Position(obs.state, message, vectors, readings, row["wall_time"])
+                    self.keeper.update(process=name, position=here)
+
+        return observe
+
+    def stop(self) -> None:
+        """Write a checkpoint; then keep where the process stands as its last snapshot, for those who read the file."""
+        self.keeper.save()
+        name, position = self.keeper.now.process, self.keeper.now.position
+        if position is None:
+            return
+        message = f"interrupted after step {position.state.step}"
+        if name not in self.flows:  # the perturbed one has no snapshots
+            self.writer.finish(name, "interrupted", message)
+        else:
+            flow, state = self.flows[name], position.state
+            last = flow.center(state.step, state.values), flow.fluctuation(state.step, state.values)
+            self._finish(name, "interrupted", message, state.step, last)
+
+    def _finish(
+        self, name: str, status: Status, message: str, time: float, last: tuple[Any, Any]
+    ) -> None:
+        """The end of a process, also if it came between two snapshots."""
+        times = self.writer.snapshot_times(name)
+        if len(times) and times[-1] < time:
+            self.writer.snapshot(name, time, *map(self.problem.particles, last))
+        self.writer.finish(name, status, message)
+
+    def _measure(self, obs: solvers.Observation) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "train_loss": obs.loss,
+            "predicted_loss": obs.predicted_loss,
+            "free_energy": obs.free_energy,
+            "dissipated": obs.dissipated,
+            "sigma_trace": obs.fluctuation_trace,
+        }
+        if obs.iterate is not None:
+            row["iterate_loss"] = obs.objective.value(obs.iterate)
+        return row
+
+    def _spectrum(self, obs: solvers.Observation, start: Any) -> tuple[dict[str, Any], Any]:
+        """Top of the Hessian's spectrum, from the eigenvectors of the time before."""
+        k = self.study.output.eigenvalues
+        pairs = solvers.top_eigenpairs(obs.objective, obs.center, k=k, start=start)
+        row = {
+            "sharpness": pairs.values[0],
+            "sharpness_residual": pairs.residuals[0],
+            "hessian_eigs": pairs.values,
+            "hessian_residuals": pairs.residuals,
+        }
+        # the order of its sums, too, is to be the same in a run that goes on from a checkpoint
+        return row, np.ascontiguousarray(pairs.vectors) if pairs.converged else None
+
+    def compare(self) -> None:
+        """Distances of the other processes to gradient descent, if it is one of them; the first of a team computes them."""
+        reference, *others = self.flows
+        if self.study.processes[reference].flow != REFERENCE_FLOW or not others:
+            return
+        with self.keeper.interruption.shielded():
+            all_times = {name: self.writer.snapshot_times(name) for name in self.flows}
+        times = all_times[reference]
+        between = Distances(self.whole, self.study.seed)
+        done, values = self.keeper.now.compared, self.keeper.now.distances
+        if values is None:
+            values = np.full((len(others), len(COMPARISONS), len(times)), np.nan)
+        elif values.shape[2] != len(times):
+            raise CheckpointError(
+                f"the checkpoint compares {values.shape[2]} snapshots, there are {len(times)}"
+            )
+        for index in range(done, len(others) * len(times)):
+            i, row = divmod(index, len(times))
+            if self.team.is_first:
+                found = self._compare(between, (reference, others[i]), all_times, row)
+                values[i, :, row] = [found.get(key, np.nan) for key in COMPARISONS]
+            self.keeper.update(compared=index + 1, distances=values)
+            with self.keeper.interruption.shielded():
+                self.progress("comparison", index + 1, len(others) * len(times))
+            self.keeper.pause()
+        named = [dict(zip(COMPARISONS, each, strict=True)) for each in values]
+        about = {"w2_note": between.w2_note}
+        with self.keeper.interruption.shielded():
+            self.writer.compare(reference, times, dict(zip(others, named, strict=True)), about)
+
+    def _compare(
+        self,
+        between: Distances,
+        names: tuple[str, str],
+        all_times: Mapping[str, NDArray[np.float64]],
+        row: int,
+    ) -> dict[str, float]:
+        """Distances at one of the reference's snapshots; none where the other process has none."""
+        times, own_times = (all_times[name] for name in names)
+        own_row = int(np.searchsorted(own_times, times[row]))
+        if own_row == len(own_times) or own_times[own_row] != times[row]:
+            return {}
+        last = not np.isin(times[row + 1 :], own_times).any()
+        with self.keeper.interruption.shielded():
+            x, y = self.writer.position(names[0], row), self.writer.position(names[1], own_row)
+        return between.between(x, y, self.flows[names[1]].labelled, with_w2=last)
+
+
+def _is_due(step: int, every: int, last: int) -> bool:
+    return step % every == 0 or step == last

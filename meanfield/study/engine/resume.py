@@ -1,0 +1,227 @@
+"""Go on with a run that did not end, as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meanfield.study.config.run_config import load_text
+from meanfield.study.engine.ranks import Team, find_team
+from meanfield.study.engine.run import carry_out
+from meanfield.study.engine.work import Options, Work, current_versions, file_attributes, settings
+from meanfield.study.storage.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from meanfield.study.storage.files.sandbox import try_out
+from meanfield.study.storage.layout import COMPARISONS, FILE_NAME, Floats, RunFileError
+from meanfield.study.storage.run_folder import RunFolder
+from meanfield.study.storage.writer import read_run
+from solvers._support.threads import one_blas_thread
+
+DYING_SECONDS = 3.0  # what a process that was killed had started may live a little longer
+RECOVERY_SECONDS = 120.0  # to open a file and cut its last rows; a damaged one may take for ever
+
+
+def resume(
+    folder: str | Path,
+    options: Options | None = None,
+    team: Team | None = None,
+    *,
+    start: Floats | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> Path:
+    """Carry the run in a folder on to its end, from its last checkpoint.
+
+    The file is the one that it would have been without the interruption, bit for bit, but for what the clock says: timings,
+    `created`. That holds on one machine and set of versions.
+
+    Parameters
+    ----------
+    folder : path
+    options : Options, optional
+        When checkpoints are written and so on; they may be others than before. It is said there if the same bits cannot be
+        promised.
+    team : Team, optional
+        As for `meanfield.study.engine.run.run`; there may be more or fewer processes than before.
+    start : (N, D) array, optional
+        What the run was given, if it was.
+    attributes : mapping, optional
+        Likewise.
+
+    Returns
+    -------
+    Path
+        The run's file; of a run that had ended, as it was.
+
+    Raises
+    ------
+    ValueError
+        There is no run in the folder, another process is running there, its data or start are not the same any more, its
+        checkpoints are damaged or those of a newer version.
+    RunFileError
+        What is left of the run's file cannot be recovered.
+    OutputError
+        The file cannot be written.
+    """
+    team, folder = team or find_team("resume"), Path(folder)
+    options = options or Options()
+    if (path := team.of_first(lambda: ended(folder))) is not None:
+        return path
+    with ExitStack() as stack:
+        checkpoints = Checkpoints(folder)
+        held = None
+        with team.together():
+            if team.is_first:
+                held = stack.enter_context(RunFolder(folder, DYING_SECONDS))
+        here = team.of_first(lambda: _where_it_stands(held, checkpoints))
+        if here is None:
+            return folder / FILE_NAME
+        with team.together(), one_blas_thread():
+            work = _work(here, folder, options, start)
+            team.require_shares(work.problem)
+        team.require_same(lambda: settings(work.study, options))
+        if here.versions != current_versions():
+            options.notice(
+                f"warning: {folder}: begun with other versions ({_differing(here.versions)}); "
+                "the last digits may differ from those of a run without interruption"
+            )
+        with team.together():
+            if held is not None and here.rows:
+                _recover(held, here)
+        described = file_attributes(work.study) | dict(attributes or {})
+        carry_out(work, held, here, checkpoints, options, team, described)
+    return folder / FILE_NAME
+
+
+def ended(folder: Path) -> Path | None:
+    """The file of a run that has ended; None if there is a checkpoint to go on from. Raises as `resume` does."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: there is no such folder")
+    if Checkpoints(folder).load() is not None:
+        return None
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise ValueError(f"{folder}: there is no run in it that could go on")
+    try_out(path, read_run)
+    if (status := read_run(path).attributes["status"]) in ("interrupted", "running"):
+        raise ValueError(
+            f"{path}: must have a checkpoint beside it to go on from, got none; the run is {status}, "
+            "`meanfield run --force` begins anew"
+        )
+    return path
+
+
+def _where_it_stands(held: RunFolder | None, checkpoints: Checkpoints) -> Checkpoint | None:
+    """The checkpoint to go on from; None if the run had ended before it removed its checkpoints, or in this very moment."""
+    start = checkpoints.load()
+    if held is not None and (start is None or _has_ended(held, start)):
+        checkpoints.remove()
+        return None
+    return start
+
+
+def _has_ended(folder: RunFolder, start: Checkpoint) -> bool:
+    """Whether the process died after it had given the file its name, but before it removed the checkpoints."""
+    if folder.partial.exists() or not folder.final.exists():
+        return False
+    try_out(folder.final, read_run)
+    attributes = read_run(folder.final).attributes
+    stopped = attributes["status"] == "interrupted" or attributes["message"] != ""
+    return attributes.get("created") == start.created and not stopped
+
+
+def _work(here: Checkpoint, folder: Path, options: Options, start: Floats | None = None) -> Work:
+    """The study of a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        They do not go together.
+    """
+    work = Work.of(load_text(here.config), options, start)
+    if work.digest() != here.problem:
+        raise CheckpointError(
+            f"{folder}: the data or the start of its study are not those that the run began with"
+        )
+    if here.rows and work.perturbed not in here.rows:  # an older version began it
+        work = work.without_perturbed()
+    if not _fits(here, work):
+        raise CheckpointError(f"{folder}: the checkpoint does not fit its study")
+    return work
+
+
+def _fits(start: Checkpoint, work: Work) -> bool:
+    names, steps = list(work.layout.processes), work.study.steps
+    others = len(work.flows) - 1
+    count = len(start.ended)
+    if start.rows and list(start.rows) != names:
+        return False
+    if list(start.ended) != names[:count]:
+        return False
+    distances = start.distances
+    if distances is not None and (
+        distances.ndim != 3 or distances.shape[:2] != (others, len(COMPARISONS))
+    ):
+        return False
+    if start.position is None:
+        return True
+    state = start.position.state
+    if not (names[count : count + 1] == [start.process] and 0 <= state.step <= steps):
+        return False
+    try:
+        center = work.flow(start.process).center(state.step, state.values)
+    except (ValueError, IndexError, ArithmeticError):
+        return False
+    shape, history, vectors = work.problem.start.shape, state.history, start.position.vectors
+    return (
+        center.shape == shape
+        and bool(np.all(np.isfinite(state.values)))
+        and (history is None or history.shape[1:] == state.values.shape)
+        and (vectors is None or (vectors.ndim > len(shape) and vectors.shape[1:] == shape))
+        and math.isfinite(start.position.wall_time)
+    )
+
+
+def _recover(folder: RunFolder, start: Checkpoint) -> None:
+    """Take the file back to the checkpoint's rows, in a process that may be ended: what is damaged can hang its reader."""
+    try:
+        folder.go_on().close()
+    except OSError as error:
+        raise RunFileError(f"{folder.partial}: cannot be recovered: {error.strerror}") from error
+    command = [sys.executable, "-P", "-m", "meanfield.study.storage.recovery", str(folder.partial)]
+    about = {key: getattr(start, key) for key in ("created", "config", "rows", "ended")}
+    held = () if sys.platform == "win32" else (folder.journal.fileno(),)
+    try:
+        done = subprocess.run(
+            command,
+            input=json.dumps(about),
+            capture_output=True,
+            text=True,
+            timeout=RECOVERY_SECONDS,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},  # it is to be this package
+            pass_fds=held,  # the folder stays locked if this process dies
+        )
+        trouble = done.stderr.strip() or f"exit code {done.returncode}"
+    except subprocess.TimeoutExpired:
+        done, trouble = None, f"nothing came of it within {RECOVERY_SECONDS:g} s"
+    if done is None or done.returncode != 0:
+        raise RunFileError(
+            f"{folder.partial}: cannot be recovered: {trouble}; `meanfield run --force` begins anew"
+        )
+
+
+def _differing(versions: str) -> str:
+    """Which versions are others, "numpy 2.0 before, 2.1 now"."""
+    before, now = json.loads(versions), json.loads(current_versions())
+    return ", ".join(
+        f"{name} {before.get(name, 'none')} before, {now.get(name, 'none')} now"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    )

@@ -1,0 +1,195 @@
+"""Run a study: every process from the same start, everything measured into one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from meanfield.study.config.run_config import Study
+from meanfield.study.engine.checkpointing import Keeper
+from meanfield.study.engine.ranks import SilentWriter, Team, find_team
+from meanfield.study.engine.recorder import Recorder
+from meanfield.study.engine.signals import Interruption, Stopped, interruptible
+from meanfield.study.engine.work import Options, Progress, Work, file_attributes, settings
+from meanfield.study.storage.checkpoint import NAMES as CHECKPOINT_NAMES
+from meanfield.study.storage.checkpoint import Checkpoint, Checkpoints
+from meanfield.study.storage.layout import FILE_NAME, Floats, OutputError, Status, require_space
+from meanfield.study.storage.run_folder import RunFolder
+from meanfield.study.storage.schema import now
+from meanfield.study.storage.writer import RunWriter
+from solvers._support.threads import one_blas_thread
+
+# of a process that died before it had begun
+LEFT_OVER = (".partial.journal", ".new")
+
+
+def run(
+    study: Study,
+    out: str | Path,
+    force: bool = False,
+    progress: Progress | None = None,
+    *,
+    start: Floats | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    options: Options | None = None,
+    team: Team | None = None,
+) -> Path:
+    """Run the processes of a study and write ``run.h5`` in a folder.
+
+    All start from the same particles, gradient descent first; afterwards the others are compared
+    with it, and it with itself from one rounding away (`meanfield.study.engine.perturbed`). A process that
+    diverges or fails ends there and the others go on. The file holds how it ended, and everything up
+    to then. A run that is stopped (`meanfield.study.engine.signals`) or that dies leaves a checkpoint, from
+    which `meanfield.study.engine.resume.resume` goes on.
+
+    Parameters
+    ----------
+    study : Study
+    out : path
+        A folder; it is made if it does not exist.
+    force : bool
+        Whether the folder may hold something; an older ``run.h5`` is replaced at the end.
+    progress : callable, optional
+        Called as ``progress(what, done, total)``.
+    start : (N, D) array, optional
+        What all processes start from, in place of the draw with the study's seed. No configuration tells it: `resume` wants
+        it again.
+    attributes : mapping, optional
+        More attributes of the file; likewise.
+    options : Options, optional
+        When checkpoints are written and so on.
+    team : Team, optional
+        The operating system's processes that run the study, by default those that an MPI launcher started: each has its share
+        of the particles, the first one writes. Without a launcher it is this one alone.
+
+    Returns
+    -------
+    Path
+        The file, which `meanfield.study.storage.writer.read_run` reads.
+
+    Raises
+    ------
+    ValueError
+        The folder is not empty, the study's data or options do not fit together, or the processes of a team do not have the same.
+    OutputError
+        The file cannot be written.
+    """
+    team, folder = team or find_team(), Path(out)
+    options = options or Options()
+    if progress is not None:
+        options = replace(options, progress=progress)
+    team.require_same(lambda: settings(study, options))
+    with team.together(), one_blas_thread():
+        work = Work.of(study, options, start)
+        team.require_shares(work.problem)
+    team.require_same(work.fingerprints)
+    described = file_attributes(study) | dict(attributes or {})
+    begin = Checkpoint(study.to_toml(), work.digest(), now(), described["versions_json"])
+    with ExitStack() as stack:
+        held, checkpoints = None, Checkpoints(folder)
+        with team.together():
+            if team.is_first:
+                _prepare(folder, force)
+                require_space(folder, work.layout)
+                held = stack.enter_context(RunFolder(folder))
+                checkpoints.remove()
+                if options.schedule is not None:
+                    checkpoints.save(begin)
+        carry_out(work, held, begin, checkpoints, options, team, described)
+    return folder / FILE_NAME
+
+
+def carry_out(
+    work: Work,
+    folder: RunFolder | None,
+    start: Checkpoint,
+    checkpoints: Checkpoints,
+    options: Options,
+    team: Team,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Go on from a checkpoint to the end; of one with rows, `folder` holds the file that has just these rows.
+
+    Only the first process of a team has a folder, and only its clock counts.
+    """
+    described = {**attributes, "created": start.created, "versions_json": start.versions}
+    runtime = options.max_runtime if team.is_first else None
+    with (
+        team.on_error_end_all(),
+        one_blas_thread(),  # see `README.md`, Determinism
+        interruptible(runtime) as interruption,
+        _writer(work, folder, start, described, options, team, interruption) as writer,
+    ):
+        keeper = Keeper(start, writer, checkpoints, options.schedule, interruption, team)
+        recorder = Recorder(work, writer, keeper, options.progress, team)
+        try:
+            if team.size == 1:  # the others would wait for ever for one that leaves a step
+                interruption.begin()
+            statuses = [recorder.run(name, flow) for name, flow in work.flows.items()]
+            if work.perturbed is not None:
+                recorder.run_perturbed(work.perturbed)
+            recorder.compare()
+            writer.status = _worst(statuses)
+        except Stopped:
+            interruption.finish()
+            recorder.stop()
+            writer.status, writer.message = "interrupted", f"stopped by {interruption.reason}"
+        finally:
+            interruption.finish()  # the file is closed in peace
+    if team.is_first and writer.status != "interrupted":
+        checkpoints.remove()
+
+
+def _writer(
+    work: Work,
+    folder: RunFolder | None,
+    start: Checkpoint,
+    attributes: Mapping[str, Any],
+    options: Options,
+    team: Team,
+    interruption: Interruption,
+) -> RunWriter:
+    """The file of the first process; the others have none, and learn which snapshots are in it."""
+    writer, rows = None, start.rows or None
+    if folder is not None:
+        resumable = options.schedule is not None
+        writer = RunWriter(
+            folder,
+            work.layout,
+            start.config,
+            attributes,
+            rows,
+            resumable,
+            hurry=lambda: interruption.noticed() is not None,
+        )
+    if rows is None:
+        return writer or SilentWriter()
+    times = team.of_first(
+        lambda: {name: writer.snapshot_times(name) for name in work.flows} if writer else {}
+    )
+    return writer or SilentWriter(times)
+
+
+def _worst(statuses: list[Status]) -> Status:
+    order: list[Status] = ["interrupted", "diverged", "failed", "complete"]
+    return next(status for status in order if status in statuses)
+
+
+def _prepare(folder: Path, force: bool) -> None:
+    """Make the folder if need be; refuse it if it holds something and `force` is not set."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: a file came, a folder is needed for the output")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        found = {path.name for path in folder.iterdir()}
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+    if found & set(CHECKPOINT_NAMES) and not force:
+        raise ValueError(
+            f"{folder}: there is a run in it that has not ended; `meanfield resume {folder}` goes on with it, --force begins anew"
+        )
+    if any(not name.endswith(LEFT_OVER) for name in found) and not force:
+        raise ValueError(f"{folder}: the folder is not empty; choose another, or use --force")

@@ -1,0 +1,1 @@
+"""Files that are whole or absent, locked, changed all at once, read without trust."""

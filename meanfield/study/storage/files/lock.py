@@ -1,0 +1,147 @@
+"""Who may touch a file: its writer and its readers take turns, and there is one writer only.
+
+Where the file system has no locks (some mounts of NFS) nobody waits for anybody, and that is said once: a reader then relies on
+what `meanfield.study.storage.reader` looks at besides, and nothing keeps two runs from one folder.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from meanfield.study.storage.files.guarded import GuardedFile, open_own
+
+if sys.platform != "win32":
+    import fcntl
+
+PATIENCE = 10.0  # seconds to wait for a turn
+WRITER_PATIENCE = 1.0  # and of a run: a notebook that keeps its file open must not hold it up
+WRITER_PAUSE = (
+    10.0  # times as long it then waits for nobody: in seconds less than a reader goes on trying
+)
+NO_LOCKS = "the file system has no locks"
+TICK = 0.02  # seconds within which two changes of a file may have the same time
+POLL = 0.001  # seconds between two tries
+
+
+class _HasDescriptor(Protocol):
+    def fileno(self) -> int: ...
+
+
+@contextmanager
+def turn(
+    file: _HasDescriptor,
+    exclusive: bool,
+    patience: float | None = None,
+    hurry: Callable[[], bool] = lambda: False,
+) -> Iterator[bool]:
+    """Hold the file's advisory lock, alone or with other readers; True if it is held.
+
+    It is False if somebody else kept the lock for `patience` seconds (by default `PATIENCE`), or until there was a `hurry`.
+    Systems without locks always answer True. The lock goes with the process, so a crash leaves nothing behind.
+    """
+    give_up = time.monotonic() + (PATIENCE if patience is None else patience)
+    while not (held := _try_lock(file.fileno(), exclusive)):
+        if hurry() or time.monotonic() >= give_up:
+            break
+        time.sleep(POLL)
+    try:
+        yield held
+    finally:
+        if held:
+            _unlock(file.fileno())
+
+
+class WriterTurns:
+    """The turns of a file's writer, one after the other.
+
+    Who keeps the file is waited for for `WRITER_PATIENCE` seconds, and not again before it has let go or `WRITER_PAUSE` times as
+    long is over: readers who come one after the other would else never find the file at rest. Those who read meanwhile
+    find out by the time of the last change, which is another one.
+
+    Parameters
+    ----------
+    hurry : callable
+        Whether the run is being stopped: then nobody is waited for.
+    """
+
+    def __init__(self, hurry: Callable[[], bool]) -> None:
+        self._hurry, self._waits_from, self._last = hurry, 0.0, 0.0
+
+    @contextmanager
+    def take(self, file: _HasDescriptor) -> Iterator[bool]:
+        """The next turn, held or not."""
+        patience = WRITER_PATIENCE if time.monotonic() >= self._waits_from else 0.0
+        with turn(file, exclusive=True, patience=patience, hurry=self._hurry) as held:
+            if held:
+                self._waits_from = 0.0
+            else:
+                self._waits_from = max(self._waits_from, time.monotonic() + WRITER_PAUSE * patience)
+                time.sleep(max(0.0, self._last + TICK - time.monotonic()))
+            yield held
+            self._last = time.monotonic()
+
+
+def claim(path: Path) -> GuardedFile | None:
+    """A file, made if need be, locked until it is closed or its process ends; None if somebody else has it locked."""
+    while True:
+        file = GuardedFile(
+            path, "r+b", opener=lambda name, flags: open_own(name, flags | os.O_CREAT)
+        )
+        if not _try_lock(file.fileno(), exclusive=True):
+            file.close()
+            return None
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+        file.close()  # it was replaced in this very moment
+
+
+def is_locked(file: _HasDescriptor) -> bool:
+    """Whether somebody has it locked for himself alone; where there are no locks nobody has."""
+    if not _try_lock(file.fileno(), exclusive=False):
+        return True
+    _unlock(file.fileno())
+    return False
+
+
+def _try_lock(descriptor: int, exclusive: bool) -> bool:
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            _say_that_there_are_none(error)
+    return True
+
+
+def has_no_locks() -> bool:
+    """Whether a file system was met that has none."""
+    return bool(_said)
+
+
+_said: list[str] = []
+
+
+def _say_that_there_are_none(error: OSError) -> None:
+    """Once in a process."""
+    if not _said:
+        _said.append(NO_LOCKS)  # first: a warning may be turned into an error
+        warnings.warn(
+            f"{NO_LOCKS} ({error.strerror}): files are read and written without; only one process may write in a folder",
+            stacklevel=2,
+        )
+
+
+def _unlock(descriptor: int) -> None:
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        except OSError:  # nor did it have one to take
+            return

@@ -1,0 +1,61 @@
+"""What is under a path that somebody gives to a command: every command asks here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from meanfield.study.storage.checkpoint import NAMES as CHECKPOINT_NAMES
+from meanfield.study.storage.layout import FILE_NAME
+from meanfield.study.storage.run_folder import PARTIAL_NAME
+from meanfield.study.storage.study_file import is_study
+from meanfield.study.storage.study_record import PLAN_NAME, STUDY_NAME
+
+Kind = Literal["run", "study", "unfinished study", "nothing"]
+RUN_NAMES = (FILE_NAME, PARTIAL_NAME, *CHECKPOINT_NAMES)
+HOME_NAMES = (*RUN_NAMES, STUDY_NAME, PLAN_NAME)  # of files whose folder may be meant
+
+
+def kind_of(path: Path) -> Kind:
+    """Whether a file or folder is a run (finished, under way or broken off), a width study, one without its file yet, or neither.
+
+    A folder is told by the names in it. A file that is no width study is a run: what else it may be is for its reader to say.
+
+    Raises
+    ------
+    ValueError
+        A folder with a run and a width study.
+    """
+    if not path.is_dir():
+        return "study" if is_study(path) else "run"
+    is_run = any((path / name).is_file() for name in RUN_NAMES)
+    if (path / STUDY_NAME).is_file():
+        if is_run:
+            raise ValueError(
+                f"{path}: the folder must hold a run or a width study, got both; name the file"
+            )
+        return "study"
+    if is_run:  # whose configuration may have any name
+        return "run"
+    return "unfinished study" if (path / PLAN_NAME).is_file() else "nothing"
+
+
+def folder_of(path: Path) -> Path:
+    """The folder of a run or a width study, whose file may be given instead."""
+    return path.parent if path.is_file() and path.name in HOME_NAMES else path
+
+
+def require_run(path: Path) -> Path:
+    """The path, unless it is a width study's.
+
+    Raises
+    ------
+    ValueError
+    """
+    if "study" in kind_of(path):
+        folder = folder_of(path)
+        raise ValueError(
+            f"path must be a run, got the width study {path}; `meanfield info {folder}` and `meanfield report {folder}` show it, "
+            f"and each of its runs is a file, as {folder / 'reference' / FILE_NAME}"
+        )
+    return path

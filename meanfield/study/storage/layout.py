@@ -1,0 +1,197 @@
+"""The shape of a run's file: its variables, its size, what can go wrong with it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Status = Literal["running", "complete", "diverged", "interrupted", "failed"]
+Floats = NDArray[np.floating[Any]]
+
+SCHEMA, SCHEMA_VERSION = "meanfield-run", 1
+FILE_NAME = "run.h5"
+REFERENCE_FLOW = "gradient_descent"  # which others are compared with
+
+# name: (long name, units); all are measured at the center unless they say otherwise
+OBSERVABLES = {
+    "train_loss": ("risk, or the landscape's value", "1"),
+    "predicted_loss": ("time-averaged risk that center and fluctuation predict", "1"),
+    "sharpness": ("top eigenvalue of the mean-field Hessian", "1"),
+    "sharpness_residual": ("residual of the top eigenpair", "1"),
+    "free_energy": ("free energy of center and fluctuation", "1"),
+    "dissipated": ("change of the free energy since time 0 by its rate along the flow", "1"),
+    "sigma_trace": ("trace of the covariance of the fluctuation", "1"),
+    "grad_norm_sq": ("squared norm of the mean-field gradient", "1"),
+    "gradients": ("gradients evaluated by the process since its start", "1"),
+    "hvps": ("Hessian-vector products evaluated by the process since its start", "1"),
+    "thirds": ("third derivatives evaluated by the process since its start", "1"),
+    "solver_time": ("time on the clock since the process started, without measurements", "s"),
+    "wall_time": ("time on the clock since the process started", "s"),
+}
+SPECTRUM = {
+    "hessian_eigs": ("largest eigenvalues of the mean-field Hessian", "1"),
+    "hessian_residuals": ("residuals of their eigenpairs, NaN where one did not converge", "1"),
+}
+# what files of older versions may lack; it is read as NaN
+NEWER = {
+    "sharpness_residual",
+    "hessian_residuals",
+    "dissipated",
+    "gradients",
+    "hvps",
+    "thirds",
+    "solver_time",
+    "wall_time",
+}
+ITERATE_LOSS = {"iterate_loss": ("risk at the iterate of gradient descent", "1")}
+COMPARISONS = {
+    "center_distance": ("root mean square over particles of the distance of centers", "1"),
+    "w2": ("Wasserstein-2 distance of the centers as measures", "1"),
+    "function_distance": ("root mean square over training inputs of the outputs' difference", "1"),
+}
+TIME = ("time, in iterations of gradient descent", "1")
+# of a second gradient descent from one rounding away, in a group of the first one's, see `meanfield.study.engine.perturbed`
+PERTURBED = "perturbed"
+PERTURBED_OBSERVABLES = {
+    "center_distance": ("distance of the center to the unperturbed one's, at its snapshots", "1"),
+    **{key: OBSERVABLES[key] for key in ("sigma_trace", "predicted_loss")},
+}
+
+
+class OutputError(Exception):
+    """The run cannot be written: no room left, no permission."""
+
+
+class RunFileError(ValueError):
+    """Not a file that a run wrote, or one that is not finished."""
+
+
+class RowCounts(NamedTuple):
+    """How much of a process is in the file."""
+
+    observables: int
+    snapshots: int
+
+
+@dataclass(frozen=True)
+class ProcessLayout:
+    """What a process writes: `modes` is the number of stored fluctuations if they have an index.
+
+    `diagnostics` are names of further observables, by which the flow tells how well it was solved. Of one that `is_perturbed`
+    there are only the `PERTURBED_OBSERVABLES`: no spectrum, no snapshots.
+    """
+
+    flow: str
+    modes: int | None = None
+    has_iterates: bool = False
+    diagnostics: Sequence[str] = ()
+    is_perturbed: bool = False
+
+    @property
+    def observables(self) -> dict[str, tuple[str, str]]:
+        """Long name and units of every scalar observable."""
+        if self.is_perturbed:
+            return PERTURBED_OBSERVABLES
+        diagnostics = {
+            name: (f"{name.replace('_', ' ')}, a diagnostic of the flow", "1")
+            for name in self.diagnostics
+        }
+        return OBSERVABLES | (ITERATE_LOSS if self.has_iterates else {}) | diagnostics
+
+    @property
+    def spectrum(self) -> dict[str, tuple[str, str]]:
+        """Likewise of what there is one of for every eigenvalue."""
+        return {} if self.is_perturbed else SPECTRUM
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """Everything the file's shape depends on, known before the first step; a process's name is the path of its group."""
+
+    processes: Mapping[str, ProcessLayout]
+    particles: int
+    parameter_names: Sequence[str]
+    steps: int
+    snapshot_every: int
+    eigenvalues: int = 1
+    dtype: str = "float64"
+    compression: str = "none"
+
+    @property
+    def snapshots(self) -> int:
+        """How many snapshots of every process there are going to be."""
+        return -(-self.steps // self.snapshot_every) + 1  # at 0, every so often, and at the end
+
+    def estimated_bytes(self) -> int:
+        """About how large the file becomes, uncompressed."""
+        one_field = self.particles * len(self.parameter_names) * np.dtype(self.dtype).itemsize
+        total = 2**20
+        for process in self.processes.values():
+            rows = (
+                (self.steps + 1)
+                * (len(process.observables) + 1 + len(process.spectrum) * self.eigenvalues)
+                * 8
+            )
+            fields = 0 if process.is_perturbed else 1 + (process.modes or 1)
+            total += rows + self.snapshots * one_field * fields
+        return total
+
+
+def snapshot_times(steps: int, every: int) -> list[int]:
+    """0, every, 2·every, ... and the last step."""
+    return sorted({*range(0, steps + 1, every), steps})
+
+
+def require_space(folder: Path, layout: RunLayout) -> None:
+    """Raise `OutputError` if the folder's disk has less room than the file is going to need."""
+    needed, free = layout.estimated_bytes(), shutil.disk_usage(folder).free
+    if needed > free:
+        raise OutputError(
+            f"{folder}: the run needs about {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; "
+            "a larger output.snapshot_every or output.snapshot_dtype = 'float32' needs less"
+        )
+
+
+@dataclass(frozen=True)
+class ProcessRecord:
+    """A process as a run left it.
+
+    `observables` are (t,) arrays, ``hessian_eigs`` (t, k); `first` and `last` are positions (N, D),
+    `trajectory` (s, D) are those of a single particle at all snapshots, None where there are several; so are its
+    `fluctuations` (s, D) or (s, modes, D).
+    """
+
+    flow: str
+    status: Status
+    message: str
+    observables: dict[str, NDArray[np.float64]]
+    snapshot_times: NDArray[np.float64]
+    first: Floats | None
+    last: Floats | None
+    trajectory: Floats | None = None
+    parameter_names: Sequence[str] = ()
+    fluctuations: Floats | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as plain arrays.
+
+    `config` is the resolved TOML; ``comparison[process][distance]`` holds distances to the
+    reference process at `comparison_times`, NaN where there is none. `perturbed` is gradient descent from one rounding away,
+    with its ``center_distance`` to the reference among its observables; None where it was not run.
+    """
+
+    path: Path
+    attributes: dict[str, Any]
+    config: str
+    processes: dict[str, ProcessRecord]
+    comparison_times: NDArray[np.float64]
+    comparison: dict[str, dict[str, NDArray[np.float64]]]
+    perturbed: ProcessRecord | None = None

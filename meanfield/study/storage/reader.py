@@ -1,0 +1,345 @@
+"""Reading a run's file piece by piece, also while it is being written.
+
+A file is held by its descriptor: a run that ends renames its file, and a later one may take the name, but here it stays the same
+file. Each read takes its turn with the writer, which writes all of a row in one turn; what HDF5 knows of a file that grows is
+forgotten between two reads. The writer waits for a second only, not at all when it is being stopped, and nobody waits where
+there are no locks: what was read counts only if the file is still the same after it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield.study.config.limits import OWN_NAMES
+from meanfield.study.storage.files.guarded import open_regular
+from meanfield.study.storage.files.journal import PatchedFile, journal_path, read_changes
+from meanfield.study.storage.files.lock import TICK, has_no_locks, is_locked, turn
+from meanfield.study.storage.layout import (
+    COMPARISONS,
+    FILE_NAME,
+    NEWER,
+    OBSERVABLES,
+    PERTURBED,
+    PERTURBED_OBSERVABLES,
+    SCHEMA,
+    SCHEMA_VERSION,
+    Floats,
+    ProcessRecord,
+    RunFileError,
+    Status,
+)
+from meanfield.study.storage.text import clean
+from meanfield.study.storage.validation import require_plain
+
+PARTIAL = ".partial"
+TRIES = 20.0  # seconds to find the file at rest, or with anything in it if its writer is at it
+BIRTH = 2.0  # seconds for the latter if it is not known whether there is a writer
+BETWEEN_TRIES = 0.02
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class ProcessHeader:
+    """How far a process is: `rows` of observables, snapshots at `snapshot_times` (s,)."""
+
+    flow: str
+    status: Status
+    message: str
+    rows: int
+    snapshot_times: NDArray[np.float64]
+    parameter_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """What there is in the file at one moment; see `meanfield.study.storage.layout.RunRecord`."""
+
+    attributes: dict[str, Any]
+    config: str
+    processes: dict[str, ProcessHeader]
+    comparison_times: NDArray[np.float64]
+    comparison: dict[str, dict[str, NDArray[np.float64]]]
+
+
+class _ChangedError(Exception):
+    """The file is not the one that it was when it began to be read."""
+
+
+class RunReader:
+    """Reads the file of a run, finished or not.
+
+    Parameters
+    ----------
+    path : path
+        ``run.h5``, ``run.h5.partial``, or their folder: then the newer of the two.
+
+    Raises
+    ------
+    RunFileError
+        There is no such file, or it cannot be opened. Reading raises it if the file is not HDF5, is damaged, is closed, or is no
+        run of a schema that is known here.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path, self._raw, self._journal = _open(Path(path))
+        weakref.finalize(self, _close, self._raw, self._journal)  # a notebook may forget it
+
+    def close(self) -> None:
+        """Let go of the file."""
+        _close(self._raw, self._journal)
+
+    def header(self) -> RunHeader:
+        """What the file holds now."""
+        self._follow()
+        return self.read(read_header)
+
+    def observables(self, process: str, rows: int) -> dict[str, NDArray[np.float64]]:
+        """The first rows of all observables: (rows,) each, ``hessian_eigs`` (rows, k)."""
+        return self.read(lambda file: read_observables(file[process], rows))
+
+    def perturbed(self) -> ProcessRecord | None:
+        """Gradient descent from one rounding away, see `read_perturbed`."""
+        return self.read(read_perturbed)
+
+    def snapshot(self, process: str, index: int) -> tuple[Floats, Floats, NDArray[np.float64]]:
+        """Position and fluctuation of one snapshot, and the weights; nothing else is read."""
+
+        def read(file: h5py.File) -> tuple[Floats, Floats, NDArray[np.float64]]:
+            group = file[f"{process}/snapshots"]
+            return group["position"][index], group["fluctuation"][index], group["weight"][:]
+
+        return self.read(read)
+
+    def read(self, read: Callable[[h5py.File], _T]) -> _T:
+        """Anything that can be read of the open file."""
+
+        def with_h5py(raw: Any) -> _T:
+            with h5py.File(raw, "r") as file:
+                check_schema(self.path, file)
+                return read(file)
+
+        return self.read_raw(with_h5py)
+
+    def read_raw(self, read: Callable[[Any], _T]) -> _T:
+        """The same of the file as other libraries open it: again while it is changed meanwhile, or cannot be read yet."""
+        self._require_open()
+        began = time.monotonic()
+        while True:
+            try:
+                return self._try(read)
+            except _ChangedError:
+                if time.monotonic() >= began + TRIES:
+                    raise RunFileError(
+                        f"{self.path}: it was changed whenever it was read, for {TRIES:g} s; try again later"
+                    ) from None
+            except RunFileError as error:
+                raise naming(self.path, error) from error
+            except Exception as error:  # HDF5 and h5py raise nearly anything over a damaged file
+                if time.monotonic() >= began + self._patience():
+                    raise RunFileError(f"{self.path}: {self._explain()} ({error})") from error
+            time.sleep(BETWEEN_TRIES)
+
+    def _patience(self) -> float:
+        """Seconds until a file that cannot be read is one that never will be."""
+        if self.path.suffix != PARTIAL:
+            return 0.0
+        return TRIES if self._journal is not None and is_locked(self._journal) else BIRTH
+
+    def _try(self, read: Callable[[Any], _T]) -> _T:
+        with turn(self._raw, exclusive=False) as held:
+            if not held:
+                raise TimeoutError("its writer does not let go of it")
+            before = self._at_rest()
+            try:
+                result = read(self._committed())
+            except Exception:
+                if self._state() != before:
+                    raise _ChangedError from None
+                raise
+            if self._state() != before:
+                raise _ChangedError
+            return result
+
+    def _at_rest(self) -> tuple[int, int]:
+        """The state of the file, so long after their last change that another one will be seen.
+
+        Where there are locks, a writer without its turn sees to that.
+        """
+        for _ in range(10):
+            state = self._state()
+            if not has_no_locks():
+                return state
+            age = time.time() - state[1] / 1e9
+            if not 0 <= age < TICK:
+                return state
+            time.sleep(TICK - age)
+        raise _ChangedError
+
+    def _state(self) -> tuple[int, int]:
+        """Another one after every commit, which the journal goes with: what is added to the file before is not seen yet."""
+        file = self._raw if self._journal is None else self._journal
+        stat = os.fstat(file.fileno())
+        return stat.st_size, stat.st_mtime_ns
+
+    def _committed(self) -> Any:
+        """The file as it was at the last commit, also if its writer died while it was making one."""
+        changes = None if self._journal is None else read_changes(self._journal.fileno())
+        return self._raw if changes is None else PatchedFile(self._raw, changes)
+
+    def _require_open(self) -> None:
+        if self._raw.closed:
+            raise RunFileError(f"{self.path}: this result is closed")
+
+    def _explain(self) -> str:
+        self._raw.seek(0)
+        signature = self._raw.read(8)
+        return "damaged or broken off" if signature == b"\x89HDF\r\n\x1a\n" else "not an HDF5 file"
+
+    def _follow(self) -> None:
+        """The path of a file that has got its final name."""
+        if self.path.suffix == PARTIAL and not self._raw.closed:
+            final = self.path.with_suffix("")
+            if final.is_file() and os.path.samestat(final.stat(), os.fstat(self._raw.fileno())):
+                self.path = final
+
+
+def _open(path: Path) -> tuple[Path, Any, Any]:
+    """The file, and the journal that goes with it."""
+    for _ in range(10):  # it may get its final name, or make room for another, in this very moment
+        chosen = _newest(path) if path.is_dir() else path
+        try:
+            file = _opened(chosen)
+        except FileNotFoundError:
+            if chosen == path:
+                break
+            continue
+        except OSError as error:
+            raise RunFileError(f"{chosen}: cannot be opened: {error.strerror}") from error
+        journal = _open_journal(chosen)
+        if chosen.exists() and os.path.samestat(chosen.stat(), os.fstat(file.fileno())):
+            return chosen, file, journal
+        _close(file, journal)
+    partial = path.with_name(path.name + PARTIAL)
+    hint = f"; {partial.name} is there, a run that is not finished" if partial.is_file() else ""
+    raise RunFileError(f"{path}: there is no such file{hint}")
+
+
+def _open_journal(path: Path) -> Any:
+    try:
+        return _opened(journal_path(path))
+    except OSError:
+        return None
+
+
+def _opened(path: Path) -> Any:
+    return open(path, "rb", buffering=0, opener=open_regular)
+
+
+def _close(*files: Any) -> None:
+    for file in files:
+        if file is not None:
+            file.close()
+
+
+def _newest(folder: Path) -> Path:
+    found = []
+    for name in (FILE_NAME + PARTIAL, FILE_NAME):  # in this order a renaming is not missed
+        try:
+            found.append(((folder / name).stat().st_mtime_ns, folder / name))
+        except FileNotFoundError:
+            continue
+    if not found:
+        raise RunFileError(f"{folder}: there is neither {FILE_NAME} nor {FILE_NAME}{PARTIAL} in it")
+    return max(found)[1]
+
+
+def naming(path: Path, error: RunFileError) -> RunFileError:
+    """The error with the file's name in front, if it is not there yet."""
+    text = str(error)
+    return (
+        error if text.startswith(str(path)) else RunFileError(f"{path}: not a run's file: {text}")
+    )
+
+
+def check_schema(path: Path, file: h5py.File) -> None:
+    """Raise `RunFileError` if it is not the file of a run, or of another version."""
+    schema, version = file.attrs.get("schema"), file.attrs.get("schema_version")
+    if not isinstance(schema, str) or schema != SCHEMA:
+        raise RunFileError(f"{path}: not the file of a run: its schema is {schema}, not {SCHEMA}")
+    if version != SCHEMA_VERSION:
+        is_newer = isinstance(version, int | np.integer) and version > SCHEMA_VERSION
+        newer = "; a newer meanfield wrote it" if is_newer else ""
+        raise RunFileError(
+            f"{path}: schema version {version} came, {SCHEMA_VERSION} can be read{newer}"
+        )
+
+
+def read_header(file: h5py.File) -> RunHeader:
+    """All but the observables and the particles."""
+    require_plain(file)
+    times, comparison = np.empty(0), {}
+    if "comparison" in file:
+        group = file["comparison"]
+        times = group["time"][:]
+        for i, process in enumerate(group["process"].asstr()):
+            comparison[process] = {name: group[name][i] for name in COMPARISONS}
+    names = [name for name in file if name not in OWN_NAMES]
+    processes = {name: _process_header(file[name]) for name in names}
+    config = clean(file["config"].asstr()[()])
+    return RunHeader(attributes_of(file), config, processes, times, comparison)
+
+
+def attributes_of(file: h5py.File) -> dict[str, Any]:
+    """Those of the whole file, numbers as Python's own."""
+    return {
+        key: clean(value.item() if isinstance(value, np.generic) else value)
+        for key, value in file.attrs.items()
+    }
+
+
+def read_observables(process: h5py.Group, rows: int) -> dict[str, NDArray[np.float64]]:
+    """The first rows; NaN where an older version wrote none."""
+    group = process["observables"]
+    names = [name for name in ("time", *OBSERVABLES) if name in group or name in NEWER]
+    names += [name for name in group if name not in (*names, "eig")]
+    values = {name: group[name][:rows] for name in names if name in group}
+    empty = dict.fromkeys(names, np.full(rows, np.nan))
+    empty["hessian_residuals"] = np.full_like(values["hessian_eigs"], np.nan)
+    return empty | values
+
+
+def read_perturbed(file: h5py.File) -> ProcessRecord | None:
+    """Gradient descent from one rounding away; None where it was not run, as in files of older versions."""
+    owners = (file[name] for name in file if name not in OWN_NAMES)
+    group = next((owner[PERTURBED] for owner in owners if PERTURBED in owner), None)
+    if group is None:
+        return None
+    measured = group["observables"]
+    rows = len(measured["time"])
+    observables = dict.fromkeys(OBSERVABLES, np.full(rows, np.nan))
+    observables |= {name: measured[name][:rows] for name in ("time", *PERTURBED_OBSERVABLES)}
+    about = {key: clean(group.attrs[key]) for key in ("flow", "status", "message")}
+    return ProcessRecord(
+        **about, observables=observables, snapshot_times=np.empty(0), first=None, last=None
+    )
+
+
+def _process_header(group: h5py.Group) -> ProcessHeader:
+    snapshots = group["snapshots"]
+    return ProcessHeader(
+        **{key: clean(group.attrs[key]) for key in ("flow", "status", "message")},
+        rows=len(group["observables/time"]),
+        snapshot_times=snapshots["time"][:],
+        parameter_names=tuple(snapshots["parameter"].asstr()[:]),
+    )

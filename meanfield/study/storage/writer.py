@@ -1,0 +1,336 @@
+"""The one HDF5 file of a run, laid out like netCDF4: the only place that knows HDF5.
+
+::
+
+    /                       Conventions, schema, schema_version, status, message, created, seed,
+                            learning_rate, versions_json, machine_json; dataset `config`, the resolved TOML
+    /<process>              flow, status, message
+    /<process>/observables  time, OBSERVABLES, the flow's diagnostics, hessian_eigs[time, eig], hessian_residuals[time, eig]
+    /<process>/snapshots    time, particle, parameter, position[time, particle, parameter],
+                            fluctuation[time, (mode,) particle, parameter], weight[particle]
+    /<process>/perturbed    of gradient descent, from one rounding away: flow, status, message, observables of its own
+    /comparison             process, time, COMPARISONS[process, time]
+
+``xarray.open_datatree(path, engine="h5netcdf")`` opens it: dimension scales lie inside each group,
+and what was not measured is NaN.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield.study.storage.files.lock import WriterTurns
+from meanfield.study.storage.layout import (
+    Floats,
+    OutputError,
+    ProcessRecord,
+    RowCounts,
+    RunFileError,
+    RunLayout,
+    RunRecord,
+    Status,
+)
+from meanfield.study.storage.reader import RunReader, read_header, read_observables, read_perturbed
+from meanfield.study.storage.run_folder import RunFolder
+from meanfield.study.storage.schema import (
+    append,
+    create,
+    create_comparison,
+    require_layout,
+    snapshots_per_chunk,
+)
+from meanfield.study.storage.text import clean
+
+ROWS_PER_WRITE, SECONDS_PER_WRITE = 256, 5.0
+
+
+@dataclass
+class _Rows:
+    """What of a process waits to be written, and how many rows of observables are in the file."""
+
+    written: int = 0
+    waiting: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    snapshots: list[tuple[float, Floats, Floats]] = field(default_factory=list)
+
+
+class RunWriter:
+    """Writes ``run.h5.partial`` in a folder and renames it to ``run.h5`` when it is closed.
+
+    Use it as a context manager: leaving it closes the file with the status that `status` holds, or
+    ``failed`` after an exception. If anything cannot be written, `OutputError` is raised, and an older
+    ``run.h5`` stays as it was; the partial file is removed, or is kept as it was at the last commit where a
+    checkpoint goes with it.
+
+    Parameters
+    ----------
+    folder : Path or RunFolder
+    layout : RunLayout
+    config : str
+        The resolved TOML.
+    attributes : mapping
+        Of the whole file.
+    rows : mapping, optional
+        Of a run that goes on: how many rows of observables and snapshots there are of every process, in the
+        file that `meanfield.study.storage.recovery` left.
+    resumable : bool
+        Whether there is a checkpoint.
+    hurry : callable, optional
+        Whether the run is being stopped: then no reader is waited for.
+    """
+
+    def __init__(
+        self,
+        folder: Path | RunFolder,
+        layout: RunLayout,
+        config: str,
+        attributes: Mapping[str, Any],
+        rows: Mapping[str, RowCounts] | None = None,
+        resumable: bool = False,
+        hurry: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+        self.path = self._folder.final
+        self.status: Status = "complete"
+        self.message = ""
+        self._layout, self._resumable, self._turns = layout, resumable, WriterTurns(hurry)
+        self._rows = {name: _Rows() for name in layout.processes}
+        self._last_write = time.monotonic()
+        partial = self._folder.partial
+        try:
+            self._raw = self._folder.begin() if rows is None else self._folder.go_on()
+        except OSError as error:
+            self._folder.close()
+            raise OutputError(f"{partial}: cannot write: {error.strerror}") from error
+        try:
+            with self._commit():
+                mode = "w" if rows is None else "r+"
+                options = {"libver": ("v110", "v110"), "track_order": rows is None}
+                self._file = h5py.File(self._raw, mode, **options)
+                if rows is None:
+                    create(self._file, layout, config, attributes)
+                else:
+                    require_layout(self._file, layout)
+                for name, counts in (rows or {}).items():
+                    self._rows[name].written = counts.observables
+        except (OutputError, RunFileError):
+            self._abandon()
+            raise
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, OutputError):
+            self._abandon()
+            return
+        if isinstance(error, KeyboardInterrupt):
+            self.status = "interrupted"
+        elif error is not None:
+            self.status, self.message = "failed", f"{type(error).__name__}: {error}"
+        self._close()
+
+    def observe(self, process: str, time: float, row: Mapping[str, Any]) -> None:
+        """Append a row of observables; those left out are NaN. `hessian_eigs` and `hessian_residuals` hold k values."""
+        rows = self._rows[process]
+        rows.waiting.append((time, dict(row)))
+        if len(rows.waiting) >= ROWS_PER_WRITE or self._is_due():
+            self._write_rows(process)
+
+    def snapshot(self, process: str, time: float, position: Floats, fluctuation: Floats) -> None:
+        """Append the center (N, D) and the fluctuation (N, D) or (modes, N, D)."""
+        waiting = self._rows[process].snapshots
+        waiting.append((time, np.array(position), np.array(fluctuation)))
+        if len(waiting) >= snapshots_per_chunk(self._layout) or self._is_due():
+            self._write_snapshots(process)
+
+    def finish(self, process: str, status: Status, message: str = "") -> None:
+        """Write what is left of a process and how it ended."""
+        self._write_rows(process)
+        self._write_snapshots(process)
+        with self._commit():
+            self._file[process].attrs.update({"status": status, "message": message})
+
+    def write(self) -> None:
+        """Write everything that waits."""
+        for name in self._layout.processes:
+            self._write_rows(name)
+            self._write_snapshots(name)
+
+    def sync(self) -> dict[str, RowCounts]:
+        """Write everything that waits, wait until it has reached the disk; how many rows there are then."""
+        self.write()
+        self._raw.sync()
+        self._check()
+        return {
+            name: RowCounts(
+                rows.written, 0 if about.is_perturbed else len(self._file[f"{name}/snapshots/time"])
+            )
+            for (name, rows), about in zip(
+                self._rows.items(), self._layout.processes.values(), strict=True
+            )
+        }
+
+    def snapshot_times(self, process: str) -> NDArray[np.float64]:
+        """Times of the snapshots so far."""
+        self._write_snapshots(process)
+        return np.asarray(self._file[f"{process}/snapshots/time"][:])
+
+    def position(self, process: str, index: int) -> Floats:
+        """The center (N, D) of a snapshot of a process that is finished."""
+        return np.asarray(self._file[f"{process}/snapshots/position"][index])
+
+    def compare(
+        self,
+        reference: str,
+        times: NDArray[np.float64],
+        distances: Mapping[str, Mapping[str, NDArray[np.float64]]],
+        attributes: Mapping[str, Any],
+    ) -> None:
+        """Write distances to the reference, ``distances[process][comparison]`` of shape (s,)."""
+        about = {"reference": reference, **attributes}
+        with self._commit():
+            create_comparison(self._file, times, distances, about)
+
+    # --- rows and the end ---
+
+    @contextmanager
+    def _commit(self) -> Iterator[None]:
+        """What is written within comes into the file at once, for those who read it meanwhile and after a crash."""
+        yield
+        self._file.flush()
+        with self._turns.take(self._raw):
+            self._raw.commit()
+        self._check()
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._last_write > SECONDS_PER_WRITE
+
+    def _write_rows(self, process: str) -> None:
+        """Write the waiting rows."""
+        rows, group = self._rows[process], self._file[f"{process}/observables"]
+        if not rows.waiting:
+            return
+        with self._commit():
+            layout = self._layout.processes[process]
+            names = (*layout.observables, *layout.spectrum)
+            for name in (name for name in names if name in group):  # an older version made less
+                missing = np.full(group[name].shape[1:], np.nan)
+                values = np.array([row.get(name, missing) for _, row in rows.waiting], dtype=float)
+                append(group[name], rows.written, values)
+            append(group["time"], rows.written, np.array([time for time, _ in rows.waiting]))
+        rows.written += len(rows.waiting)
+        rows.waiting.clear()
+        self._last_write = time.monotonic()
+
+    def _write_snapshots(self, process: str) -> None:
+        waiting = self._rows[process].snapshots
+        if not waiting:
+            return
+        group = self._file[f"{process}/snapshots"]
+        row = len(group["time"])
+        times, positions, fluctuations = map(np.array, zip(*waiting, strict=True))
+        with self._commit():
+            append(group["position"], row, positions)
+            append(group["fluctuation"], row, fluctuations)
+            append(group["time"], row, times)
+        waiting.clear()
+
+    def _check(self) -> None:
+        error = self._raw.error
+        if error is None:
+            return
+        left = "the unfinished file was removed"
+        if self._resumable:
+            left = f"what was written is kept, and `meanfield resume {self._folder.path}` goes on from the last checkpoint"
+        raise OutputError(
+            f"{self._folder.partial}: cannot write: {error.strerror}; {left}"
+        ) from error
+
+    def _close(self) -> None:
+        try:
+            self.write()
+            for name in self._layout.processes:
+                if self._file[name].attrs["status"] == "running":
+                    self._file[name].attrs["status"] = self.status
+            self._file.attrs.update({"status": self.status, "message": self.message})
+            self._file.close()
+            with self._turns.take(self._raw):
+                self._raw.commit()
+            self._folder.finish(self._raw)
+        except OSError as error:
+            self._abandon()
+            self._check()
+            raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
+        except OutputError:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        self._file.close()
+        self._raw.close()
+        if self._resumable:
+            self._folder.close()
+        else:
+            self._folder.discard()
+
+
+# --- reading ---
+
+
+def read_run(path: str | Path) -> RunRecord:
+    """Read a run, finished or not, from its file or its folder; what an older file lacks is NaN.
+
+    Raises
+    ------
+    RunFileError
+        There is no such file, it is not HDF5, it is damaged, or another program wrote it.
+    """
+    with closing(RunReader(path)) as reader:
+        return reader.read(lambda file: record_of(reader.path, file))
+
+
+def record_of(path: Path, file: h5py.File) -> RunRecord:
+    """What an open file holds now."""
+    about = vars(read_header(file))
+    processes = {name: _process_record(file[name]) for name in about["processes"]}
+    return RunRecord(path, **(about | {"processes": processes}), perturbed=read_perturbed(file))
+
+
+def _process_record(group: h5py.Group) -> ProcessRecord:
+    snapshots, position = group["snapshots"], group["snapshots/position"]
+    rows, is_point = len(group["observables/time"]), position.shape[1] == 1
+    s = len(snapshots["time"])  # what has a time is whole
+    observables = read_observables(group, rows)
+    if group.attrs["flow"] == "gradient_descent":
+        observables.setdefault("iterate_loss", np.full(rows, np.nan))
+    return ProcessRecord(
+        **{key: clean(group.attrs[key]) for key in ("flow", "status", "message")},
+        observables=observables,
+        snapshot_times=snapshots["time"][:],
+        first=position[0] if s else None,
+        last=position[s - 1] if s else None,
+        trajectory=position[:s, 0] if is_point else None,
+        parameter_names=tuple(snapshots["parameter"].asstr()[:]),
+        fluctuations=snapshots["fluctuation"][:s, ..., 0, :] if is_point else None,
+    )
+
+
+def versions_json(packages: Mapping[str, str]) -> str:
+    """Versions of packages as the attribute `versions_json` has them."""
+    return json.dumps({**packages, "hdf5": h5py.version.hdf5_version}, sort_keys=True)

@@ -1,0 +1,103 @@
+"""Whether the derivatives that PyTorch composes are those of the function that a module computes, and what to say if not.
+
+Imported only where PyTorch is needed.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from meanfield.derivative_check import LOWER, Array, Comparison, compare
+from meanfield.torch_objective import faults as _torch_faults
+from meanfield.torch_objective.evaluation import NoDerivativeError, derivatives
+
+if TYPE_CHECKING:
+    from meanfield.torch_objective.objective import TorchObjective
+
+_DERIVATIVES = tuple(LOWER)
+_ORDINALS = ("first", "second", "third")
+#: Samples that are looked at, or a chunk if that is less: few, so that a check costs little, and networks of ReLU have few kinks.
+_SAMPLES = 8
+
+
+def check(objective: TorchObjective, x: Array, order: int) -> bool:
+    """Whether the derivative of this order is that of the one below: False if that could not be decided.
+
+    A ValueError that names the layer if it is not, or missing.
+    """
+    try:
+        found = _compare(_on_few_samples(objective), x.astype(np.float64), order)
+    except NoDerivativeError as error:
+        raise ValueError(complaint(objective, x, order, str(error))) from error
+    if found.agrees is False:
+        raise ValueError(complaint(objective, x, order, found.difference))
+    return found.agrees is True
+
+
+def complaint(objective: TorchObjective, x: Array, order: int, found: str | float) -> str:
+    """What is wrong with a derivative: by how much it is, or that it is missing, as PyTorch says; and where."""
+    name = _DERIVATIVES[order - 1]
+    place = _place(_on_few_samples(objective), x, order)
+    argument, where = ("loss", "") if place is None else ("module", f", in {place}")
+    if isinstance(found, str):
+        return (
+            f"{argument} must have a {_ORDINALS[order - 1]} derivative for {name}, got an operation without one{where}: "
+            f"{found}"
+        )
+    return (
+        f"{argument} must be differentiated by PyTorch as the function that it computes, got derivatives of which {name} "
+        f"differs by {found:.1%} from central differences of {LOWER[name]}{where}; "
+        "write it in differentiable operations of PyTorch"
+    )
+
+
+def _compare(objective: TorchObjective, x: Array, order: int) -> Comparison:
+    return compare(objective, _DERIVATIVES[order - 1], x, agreeing_points=1, dtype=objective.dtype)
+
+
+def _on_few_samples(objective: TorchObjective) -> TorchObjective:
+    """The objective of a few of its samples, in float64 if the module can; it makes no checks of its own."""
+    few = copy.copy(objective)
+    few._in_check = True
+    n = len(objective._inputs)
+    number = min(n, _SAMPLES, max(objective.chunk_size, 2))
+    rows = np.linspace(0, n - 1, number).astype(int).tolist()
+    with derivatives(0):  # what is made in inference mode could not be differentiated
+        few._inputs, few._targets = objective._inputs[rows], objective._targets[rows]
+        return few.as_float64()
+
+
+def _place(objective: TorchObjective, x: Array, order: int) -> str | None:
+    """The layer whose derivative of this order is wrong or missing; None if it is the loss."""
+
+    def fails(layer: _torch_faults.Alone) -> bool:
+        try:
+            return not _agrees(_of_layer(objective, layer), layer.point(), order)
+        except NoDerivativeError:
+            return True
+        except (
+            ValueError,
+            RuntimeError,
+            TypeError,
+        ):  # by itself it is not a function of real numbers
+            return False
+
+    return _torch_faults.find(
+        objective.module, lambda: objective.value(x), fails, isinstance(objective.loss, str)
+    )
+
+
+def _of_layer(objective: TorchObjective, layer: _torch_faults.Alone) -> TorchObjective:
+    alone = type(objective)(
+        layer, lambda outputs, _: outputs, np.zeros((1, 1)), np.zeros(1), dtype=objective.dtype
+    )
+    alone._in_check = True
+    return alone
+
+
+def _agrees(alone: TorchObjective, point: dict[str, Any], order: int) -> bool:
+    parts = [point[name].cpu().double().numpy().reshape(-1) for name in alone._shapes]
+    return _compare(alone, np.concatenate(parts), order).agrees is not False

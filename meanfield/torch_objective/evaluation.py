@@ -1,0 +1,209 @@
+"""How `TorchObjective` evaluates: losses of samples, derivatives that are right to third order, modules that are refused.
+
+Imported only where PyTorch is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from meanfield.torch_objective.normalizations import PlainNormalization
+
+# --- derivatives ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def derivatives(order: int) -> Iterator[None]:
+    """Where outputs are computed of which the derivatives up to this order are then taken.
+
+    Gradients are on, whatever the caller has switched off. The fused kernels of attention have no second derivative, the plain
+    one has. From the second order on, normalisations are computed by `PlainNormalization`. Reentrant checkpoints are left out.
+    """
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        sdpa_kernel([SDPBackend.MATH]),
+        _no_reentrant_checkpoints(),
+    ):
+        if order < 2:
+            yield
+            return
+        with PlainNormalization():
+            yield
+
+
+def gradient(scalar: Tensor, theta: Tensor, create_graph: bool) -> Tensor:
+    """The gradient of the scalar in theta; zero where it does not depend on it, as the curvature of a line."""
+    if not scalar.requires_grad:
+        return torch.zeros_like(theta, requires_grad=False)
+    try:
+        (result,) = torch.autograd.grad(
+            scalar, theta, create_graph=create_graph, materialize_grads=True
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise NoDerivativeError(str(error).strip().partition("\n")[0]) from error
+    return result
+
+
+class NoDerivativeError(Exception):
+    """An operation cannot be differentiated, or not once more; says what PyTorch said."""
+
+
+class Parametrized(torch.nn.Module):
+    """Calls a function of a module: under ``functional_call`` other tensors are its parameters all that time.
+
+    A backward pass may read them again: that of a checkpoint computes its part of the forward pass anew.
+    """
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, function: Callable[[torch.nn.Module], Any]) -> Any:
+        return function(self.module)
+
+    def call(
+        self, values: dict[str, Tensor], function: Callable[[torch.nn.Module], Tensor]
+    ) -> Tensor:
+        """function(module), with the parameters and buffers of these names replaced meanwhile."""
+        named = {f"module.{name}": value for name, value in values.items()}
+        result: Tensor = torch.func.functional_call(self, named, (function,))
+        return result
+
+
+class _NoCheckpoint:
+    """In place of ``CheckpointFunction``: the function itself, without computing it anew."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve_rng_state: bool, *args: Any) -> Any:
+        return function(*args)
+
+
+_CHECKPOINT = torch.utils.checkpoint.CheckpointFunction
+
+
+@contextmanager
+def _no_reentrant_checkpoints() -> Iterator[None]:
+    """Their backward pass is not part of the graph: it cannot be differentiated, and parameters inside may get no gradient."""
+    checkpoints: Any = torch.utils.checkpoint
+    checkpoints.CheckpointFunction = _NoCheckpoint
+    try:
+        yield
+    finally:
+        checkpoints.CheckpointFunction = _CHECKPOINT
+
+
+# --- losses --------------------------------------------------------------------------------------
+
+
+def squared(outputs: Tensor, targets: Tensor) -> Tensor:
+    """½ |f − y|² of each sample."""
+    _check_shapes("squared", outputs, targets)
+    return 0.5 * ((outputs - targets) ** 2).reshape(len(targets), -1).sum(dim=1)
+
+
+def logistic(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Σ_j log(1 + exp(−y_j f_j)) of each sample."""
+    _check_shapes("logistic", outputs, targets)
+    # Not softplus, which becomes a straight line at 20.
+    margins = (targets * outputs).reshape(len(targets), -1)
+    return -functional.logsigmoid(margins).sum(dim=1)
+
+
+def softmax(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of softmax(f) of each sample, for classes (k,) or probabilities (k, c)."""
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        raise ValueError(f"module: {describe(outputs)} came, softmax needs (samples, classes)")
+    if targets.ndim == 2:
+        _check_shapes("softmax", outputs, targets)
+    elif int(targets.max()) >= outputs.shape[1]:
+        raise ValueError(
+            f"targets: class {int(targets.max())} came, the module has {outputs.shape[1]} outputs"
+        )
+    return functional.cross_entropy(outputs, targets, reduction="none")
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "squared": squared,
+    "logistic": logistic,
+    "softmax": softmax,
+}
+
+
+def _check_shapes(loss: str, outputs: Tensor, targets: Tensor) -> None:
+    # Broadcasting would make k² differences of (k,) and (k, 1).
+    if outputs.shape != targets.shape:
+        raise ValueError(
+            f"targets: shape {tuple(targets.shape)} came for outputs {tuple(outputs.shape)} of a "
+            f"chunk, the {loss} loss needs the same shape"
+        )
+
+
+def check_targets(loss: str, targets: Tensor) -> None:
+    """A ValueError for targets that the loss does not allow."""
+    if loss == "logistic" and not bool((targets.abs() == 1).all()):
+        raise ValueError("targets: the logistic loss needs every target to be −1 or +1")
+    if loss != "softmax":
+        return
+    if targets.ndim == 1:
+        if targets.dtype != torch.int64 or int(targets.min()) < 0:
+            raise ValueError("targets: the softmax loss needs classes that are integers ≥ 0")
+        return
+    sums = targets.reshape(len(targets), -1).sum(dim=1)
+    rounding = 4 * targets[0].numel() * torch.finfo(targets.dtype).eps
+    if targets.ndim != 2 or bool((targets < 0).any() | ((sums - 1).abs() > rounding).any()):
+        raise ValueError("targets: the softmax loss needs rows (n, c) that are probabilities")
+
+
+# --- modules -------------------------------------------------------------------------------------
+
+
+def refuse_modes(module: torch.nn.Module) -> None:
+    """No layer that draws random numbers or lets the samples of a chunk act on each other."""
+    for name, layer in module.named_modules():
+        where = f"module: {name or 'it'} ({type(layer).__name__})"
+        if isinstance(layer, _BatchNorm) and (layer.training or layer.running_mean is None):
+            raise ValueError(
+                f"{where} normalises over the samples of a chunk: call module.eval(), "
+                "with track_running_stats=True"
+            )
+        dropout = layer.p if isinstance(layer, _DropoutNd) else 0.0
+        if isinstance(layer, torch.nn.MultiheadAttention):
+            dropout = layer.dropout
+        if layer.training and dropout > 0:
+            raise ValueError(f"{where} drops at random, not deterministic: call module.eval()")
+
+
+def random_state(device: torch.device) -> Tensor:
+    """State of the generators that a module on this device draws from by default."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return torch.cat(states)
+
+
+def same(first: Tensor, second: Tensor) -> bool:
+    """Equal bit for bit, up to the sign of zeros; a NaN is a NaN."""
+    return bool(first.nan_to_num().equal(second.nan_to_num()))
+
+
+def clone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors by name."""
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def describe(value: Any) -> str:
+    """What came, for a message."""
+    return f"shape {tuple(value.shape)}" if hasattr(value, "shape") else type(value).__name__

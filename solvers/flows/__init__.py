@@ -1,0 +1,1 @@
+"""The models of gradient descent, one equation in each file."""

@@ -1,0 +1,250 @@
+"""The central flow: the sharpness held at 2/η by the smallest covariance that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers._support.arguments import count, settle
+from solvers._support.threads import one_blas_thread
+from solvers.flow import SteppedFlow, check_learning_rate
+from solvers.integrators import SchemeError
+from solvers.objective import Array, all_finite, inner, norm, third
+from solvers.spectrum.complementarity import Complementarity, solve_complementarity
+from solvers.spectrum.eigenpairs import top_eigenpairs
+
+# Of the eigenpairs: eigenvalues are then good to its square, over the relative gap, and Σ to some 1e-4.
+_TOLERANCE = 1e-4
+# Modes within this fraction below 2/η are watched: a step may carry them there.
+_MARGIN = 0.05
+_VECTORS = slice(3, None)  # of a state
+
+
+@dataclass(frozen=True)
+class CentralFlow(SteppedFlow):
+    """The averaged trajectory w with the covariance Σ that keeps it at the edge of stability:
+
+        ẇ = −η [∇E(w) + ½ ∇_w⟨∇²E(w), Σ⟩],    Σ ⪰ 0,    ∇²E ⪯ (2/η) I,    ⟨Σ, (2/η) I − ∇²E⟩ = 0,
+
+    in iterations, from w_0 = x_0 − (η/2)∇E(x_0), the first center of gradient descent. With one critical mode at S = 2/η this is
+    σ² = max(0, −2⟨∇S, ∇E⟩/|∇S|²). The predicted loss is E + tr Σ/η.
+
+    At every step Σ = V X V* in the span V of eigenvectors whose eigenvalue is near 2/η, where X solves the semidefinite
+    complementarity problem
+
+        X ⪰ 0,    Y = ((2/η) I − V*HV)/(η dt) + ∇³E[V, V]·∇E + ½ 𝒦X ⪰ 0,    ⟨X, Y⟩ = 0,
+
+    (𝒦X)_ij = Σ_kl ⟨∇³E[v_i, v_j], ∇³E[v_k, v_l]⟩ X_kl: Y is, over η dt, how far below 2/η the Hessian will be after the step,
+    so modes enter and leave by themselves and what a step overshoots the next one takes back. It is of order one in dt. The Σ
+    of a state is the solution at its center, with the run's dt; that of the start, too.
+
+    All eigenvectors above (1 − 5%)·2/η are watched, warm-started from those of the step before. V is made of the first, and of
+    the others that could reach 2/η within the step: whose eigenvalue is below it by no more than η dt |∇E| |∇³E[v_i, v_i]|, with
+    the largest of the norms known. (ẇ/η is ∇E without a projection of it, so that an eigenvalue moves no faster.) That none is
+    missing is made certain when another is found, and when by that bound one that is not watched might have come to 2/η
+    since. With k modes in V a step costs k(k + 1)/2 third derivatives, a gradient and the eigenpairs.
+
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0.
+    max_modes : int
+        Most modes that may be watched; where more are needed, the run stops with status "failed" and says so.
+
+    Raises
+    ------
+    ValueError
+        For a value outside what is listed.
+
+    Notes
+    -----
+    The fluctuations are u_r = √x_r V q_r, (max_modes, *x), from the eigenpairs of X, zero where there are none. Third
+    derivatives are the objective's ``third``, or differences of its gradients. A state has 4 + max_modes arrays: w, ẇ, an array
+    whose first numbers are √x_r and by how much eigenvalues that are not watched may still rise, and the orthonormal vectors
+    V q_r, the other eigenvectors watched and the next one below them, from all of which the next eigenproblem starts.
+
+    References
+    ----------
+    Cohen et al., arXiv:2410.24206.
+    """
+
+    learning_rate: float
+    max_modes: int = 8
+    needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
+    diagnostic_names: ClassVar[tuple[str, ...]] = ("modes", "complementarity_residual")
+    order: ClassVar[int] = 1
+    default_dt: ClassVar[float] = 0.25
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            learning_rate=check_learning_rate(self.learning_rate),
+            max_modes=count("max_modes", self.max_modes),
+        )
+
+    def start(self, objective: Any, x0: Array) -> Array:
+        """The state at w_0, with nothing solved for yet."""
+        return self._state(x0 - x0.dtype.type(0.5 * self.learning_rate) * objective.gradient(x0))
+
+    def prepare(
+        self, objective: Any, state: Array, dt: float
+    ) -> tuple[Array, dict[str, float]] | None:
+        self._check(state)
+        if state[_VECTORS].any():
+            return None
+        return self._solved(objective, state[0], state, dt)
+
+    def advance(self, objective: Any, state: Array, dt: float) -> Array:
+        return self.advance_reporting(objective, state, dt)[0]
+
+    def advance_reporting(
+        self, objective: Any, state: Array, dt: float
+    ) -> tuple[Array, dict[str, float]]:
+        """Also the residual of the complementarity problem at the new state, see `Complementarity`."""
+        if (prepared := self.prepare(objective, state, dt)) is not None:
+            state = prepared[0]
+        w = state[0] + state.dtype.type(dt) * state[1]
+        return self._solved(objective, w, state, dt)
+
+    def center(self, step: int, state: Array) -> Array:
+        self._check(state)
+        return state[0]
+
+    def fluctuation(self, step: int, state: Array) -> Array:
+        amplitudes = self._numbers(state)[:-1]
+        vectors = state[_VECTORS][: self.max_modes]
+        return amplitudes.reshape(-1, *(1,) * (state.ndim - 1)) * vectors
+
+    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
+        trace = self.fluctuation_trace(objective, step, state)
+        return float(objective.value(state[0])) + trace / self.learning_rate
+
+    def diagnostics(self, objective: Any, step: int, state: Array) -> dict[str, float]:
+        """The rank of Σ. The residual of its complementarity problem is known from the step."""
+        variances = self._numbers(state)[:-1] ** 2
+        modes = np.count_nonzero(variances > 1e-8 * np.max(variances, initial=0.0))
+        return {"modes": float(modes)}
+
+    def _check(self, state: Array) -> None:
+        if len(state) != 4 + self.max_modes:
+            raise ValueError(
+                f"x0 must be a state of {4 + self.max_modes} arrays, got one of {len(state)}: another flow's, that of another "
+                "max_modes, or one from before version 0.2; start from an iterate"
+            )
+
+    def _state(self, w: Array, velocity: Any = 0.0, numbers: Any = (), vectors: Any = ()) -> Array:
+        state = np.zeros((4 + self.max_modes, *w.shape), w.dtype)
+        state[0], state[1] = w, velocity
+        state[2].ravel()[: len(numbers)] = numbers[: w.size]
+        for row, vector in zip(state[_VECTORS], vectors, strict=False):
+            row[...] = vector
+        return state
+
+    def _numbers(self, state: Array) -> Array:
+        """√x_r of max_modes fluctuations, and the leeway: how far eigenvalues may rise until one might be missing."""
+        known = state[2].ravel()[: self.max_modes + 1]
+        return np.pad(known, (0, self.max_modes + 1 - len(known)))
+
+    def _solved(
+        self, objective: Any, w: Array, before: Array, dt: float
+    ) -> tuple[Array, dict[str, float]]:
+        """The state at w, and the residual of its complementarity problem, from a state near by."""
+        gradient = objective.gradient(w)
+        if not (all_finite(objective, w) and all_finite(objective, gradient)):
+            return self._state(w, gradient), {}  # here the run ends
+        leeway = float(self._numbers(before)[-1])
+        values, vectors, certain = self._watched(objective, w, before[_VECTORS], leeway <= 0.0)
+        slack = 2.0 / self.learning_rate - values
+        reach = self.learning_rate * dt * norm(objective, gradient)
+        turns, fastest = self._turns(objective, w, vectors, slack, reach)
+        k = len(turns)
+        solution = self._complementarity(objective, gradient, turns, slack[:k], dt)
+        variances, q = np.linalg.eigh(solution.x)
+        with one_blas_thread():  # the last digits then do not depend on their number
+            push = 0.5 * np.tensordot(solution.x, turns, axes=2) if k else 0.0
+            turned = np.tensordot(q.T[::-1], vectors[:k], axes=1)
+        velocity = -self.learning_rate * (gradient + push)
+        numbers = np.zeros(self.max_modes + 1)
+        numbers[:k] = np.sqrt(np.maximum(variances[::-1], 0.0))
+        if k:  # else there is nothing to tell how fast eigenvalues move
+            known = 2 * _MARGIN / self.learning_rate if certain else leeway
+            numbers[-1] = max(known - reach * fastest, 0.0)
+        state = self._state(w, velocity, numbers, np.append(turned, vectors[k:], axis=0))
+        return state, {"complementarity_residual": solution.residual}
+
+    def _watched(
+        self, objective: Any, w: Array, near: Array, certify: bool
+    ) -> tuple[NDArray[np.float64], Array, bool]:
+        """The eigenvalues that are watched; their eigenvectors, and one more; whether it is certain that those are all."""
+        threshold = (1.0 - _MARGIN) * 2.0 / self.learning_rate
+        start = near[near.reshape(len(near), -1).any(axis=1)]
+        k = max(len(start), 1)
+        while True:
+            pairs = top_eigenpairs(
+                objective, w, k, _TOLERANCE, start, above=threshold, certify=certify
+            )
+            if not pairs.converged:
+                raise SchemeError("the top eigenpairs of the Hessian were not found")
+            watched = int(np.count_nonzero(pairs.values > threshold))
+            if watched > self.max_modes:
+                raise SchemeError(
+                    f"{watched} modes are critical, max_modes = {self.max_modes} allows no more"
+                )
+            if watched < k or k == w.size:
+                return pairs.values[:watched], pairs.vectors[: watched + 1], certify
+            k, start, certify = k + 1, pairs.vectors, True
+
+    def _turns(
+        self,
+        objective: Any,
+        w: Array,
+        vectors: Array,
+        slack: NDArray[np.float64],
+        reach: float,
+    ) -> tuple[Array, float]:
+        """∇³E[v_i, v_j] of the modes that take part, (k, k, *x), and the largest norm of a square."""
+        squares: list[Array] = []
+        fastest = 0.0
+        for gap, v in zip(slack, vectors, strict=False):
+            if squares and gap > reach * fastest:
+                break
+            squares.append(third(objective, w, v))
+            fastest = max(fastest, norm(objective, squares[-1]))
+        return turns_of(objective, w, vectors[: len(squares)], squares), fastest
+
+    def _complementarity(
+        self,
+        objective: Any,
+        gradient: Array,
+        turns: Array,
+        slack: NDArray[np.float64],
+        dt: float,
+    ) -> Complementarity:
+        k = len(turns)
+        products = np.array([inner(objective, gradient, turn) for row in turns for turn in row])
+        flat = turns.reshape(k * k, *gradient.shape)
+        operator = np.array([inner(objective, s, t) for s in flat for t in flat])
+        a = np.diag(slack) / (self.learning_rate * dt) + products.reshape(k, k)
+        try:
+            return solve_complementarity(a, 0.5 * operator.reshape(k, k, k, k))
+        except (ArithmeticError, ValueError) as error:  # none, or of numbers that are not finite
+            raise SchemeError(str(error)) from None
+
+
+def turns_of(
+    objective: Any, w: Array, vectors: Array, squares: Sequence[Array] | None = None
+) -> Array:
+    """∇³E(w)[v_i, v_j], (k, k, *x), by polarisation from the squares ∇³E[v, v], where they are known those of the vectors."""
+    k = len(vectors)
+    turns = np.empty((k, k, *w.shape), w.dtype)
+    for i in range(k):
+        turns[i, i] = third(objective, w, vectors[i]) if squares is None else squares[i]
+    for i in range(k):
+        for j in range(i):
+            both = third(objective, w, vectors[i] + vectors[j])
+            turns[i, j] = turns[j, i] = 0.5 * (both - turns[i, i] - turns[j, j])
+    return turns

@@ -1,0 +1,197 @@
+"""The free-energy flow: on particles, the kinetic equation over weights and fluctuations."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from solvers._support.arguments import choice, count, flag, real, refusal, settle
+from solvers.flow import ContinuousFlow, check_learning_rate
+from solvers.free_energy import CLOSURES, FreeEnergy
+from solvers.noise import spread_normal
+from solvers.objective import Array, inner, norm, peak
+from solvers.spectrum.eigenpairs import top_eigenpairs
+
+GROWTHS = ("linear", "exact")
+
+
+@dataclass(frozen=True)
+class FreeEnergyFlow(ContinuousFlow):
+    """Descent of the center, ascent of the fluctuation, on the free energy of gradient descent:
+
+        ẇ = −η ∂_w F_η(w, u),    u̇ = +η ∂_u F_η(w, u),    t in iterations.
+
+    On the risk of a two-layer network, with x in R^{N×D}, this is the particle system of the kinetic equation
+
+        ∂_t μ + ∇_θ·(μ (−η ∇_θ F'[μ])) + ∇_u·(μ (+η ∇_u F'[μ])) = 0
+
+    for the joint law μ(dθ, du) of weights and fluctuations. Stepped by explicit Euler with dt = 1, the endpoint closure with
+    linear growth *is* gradient descent: x_k = w_k + (−1)^k u_k.
+
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0.
+    closure : {"endpoint", "taylor"}
+        See `FreeEnergy`. Per evaluation and fluctuation: two gradients, or one hvp and one third derivative.
+    growth : {"linear", "exact"}
+        "linear": u̇ as above, which on a mode of curvature λ grows like exp((ηλ − 2)t). "exact": with A u = u + η ∂_u F and
+        ρ = ⟨u, Au⟩/|u|², u̇ = log|ρ| u + (Au − ρu), which grows as fast per unit of time as gradient descent per step. Where
+        |ρ| < e⁻², the rate along u is held at −2, the fastest decay of the linear law: log|ρ| is unbounded as u turns from modes
+        that relax (ρ < 0) to one that oscillates (ρ > 0), and no explicit scheme would follow it.
+    rank : int
+        Number of fluctuations. Above 1 the first fluctuation is split at t = 0 along the rank − 1 top eigenvectors of ∇²E, the
+        remainder coming last: tr Σ is unchanged, the coherence between the modes is dropped.
+    fluctuation_floor : "rounding" or float
+        "rounding" (default): after every iteration u receives the rounding error of gradient descent's step, as noise: normal,
+        of variance ulp(w_i)²/12, on the coordinates where u is not zero; several fluctuations share it, and one of exact growth
+        takes the part along itself. It is left out while the largest |u_i| is above √ε times the largest |w_i|, where it cannot
+        be seen. A number above 0: after every step in time, each u_r with 0 < |u_r| < floor is scaled up to it. 0: neither, u
+        decays to the underflow.
+    delay : bool
+        Whether the velocity is taken half an iteration before, ż(t) = V(z(t − ½)) for z = (w, u): second-order accurate in
+        time where the flow without delay is first-order, at no extra gradient. Has its own scheme in time, for dt = 1/m
+        (default ¼); dt = 1 is gradient descent. Not with growth="exact", which corrects the same error.
+    seed : int
+        Of the rounding noise, at least 0, below 2¹²⁸.
+
+    Raises
+    ------
+    ValueError
+        For a value outside what is listed.
+
+    Notes
+    -----
+    Start (the rod gauge): w_0 = x_0 − (η/2)∇E(x_0), u_0 = (η/2)∇E(x_0). Below the edge of stability u decays; that of gradient
+    descent as far as the rounding of its iterates, from which it grows again once the edge is crossed. So that rounding sets the
+    onset wherever the decay gets there: it differs between float32 and float64, and between two runs of gradient descent one
+    rounding apart. The noise has the size and the directions of that rounding, and other seeds give other onsets, distributed as
+    gradient descent's are over such runs. For d = ½(∇E(w + u) − ∇E(w − u)) at any |u| see `endpoint_gradients`.
+
+    References
+    ----------
+    Chodron de Courcel, arXiv:2606.05326 (free energy, kinetic equation); the exact growth law is this package's.
+    """
+
+    learning_rate: float
+    closure: str = "endpoint"
+    growth: str = "linear"
+    rank: int = 1
+    fluctuation_floor: float | str = "rounding"
+    delay: bool = False
+    seed: int = 0
+
+    particlewise: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            learning_rate=check_learning_rate(self.learning_rate),
+            closure=choice("closure", self.closure, CLOSURES),
+            growth=choice("growth", self.growth, GROWTHS),
+            rank=count("rank", self.rank),
+            fluctuation_floor=_check_floor(self.fluctuation_floor),
+            delay=flag("delay", self.delay),
+            seed=count("seed", self.seed, 0, 2**128 - 1),
+        )
+        if self.delay and self.growth != "linear":
+            raise ValueError(f"delay: it needs growth='linear', {self.growth!r} came")
+
+    def start(self, objective: Any, x0: Array) -> Array:
+        """The center and the r fluctuations, shape (1 + r, *x)."""
+        u = x0.dtype.type(0.5 * self.learning_rate) * objective.gradient(x0)
+        fluctuations = [u] if self.rank == 1 else self._split(objective, x0, u)
+        return np.stack([x0 - u, *fluctuations])
+
+    def rates(self, objective: Any, time: float, state: Array) -> tuple[Array, float]:
+        eta = self.learning_rate
+        energy = FreeEnergy(objective, eta, self.closure)
+        d_center, d_fluctuations = energy.gradient(state[0], state[1:])
+        velocity = state.dtype.type(eta) * np.concatenate([-d_center[None], d_fluctuations])
+        if self.growth == "exact":
+            for u, u_dot in zip(state[1:], velocity[1:], strict=True):
+                u_dot += _exact_growth_correction(objective, u, u_dot)
+        ascent = sum(
+            inner(objective, d, u_dot)
+            for d, u_dot in zip(d_fluctuations, velocity[1:], strict=True)
+        )
+        return velocity, ascent - eta * inner(objective, d_center, d_center)
+
+    def constrain(self, objective: Any, state: Array) -> Array:
+        if self.fluctuation_floor not in (0.0, "rounding"):
+            floor = float(self.fluctuation_floor)
+            for u in state[1:]:
+                size = norm(objective, u)
+                if 0.0 < size < floor:
+                    u *= u.dtype.type(floor / size)
+        return state
+
+    def disturb(self, objective: Any, step: int, state: Array, iterations: int) -> Array:
+        """The state with the rounding that so many of gradient descent's iterations would have left in u."""
+        if self.fluctuation_floor != "rounding" or not self._is_rounded(objective, state):
+            return state
+        share = state.dtype.type((iterations / (12 * self.rank)) ** 0.5)
+        # A coordinate that does not move, as that of a dead neuron, is not rounded.
+        scale = share * np.spacing(np.abs(state[0])) * np.any(state[1:] != 0.0, axis=0)
+        disturbed = state.copy()
+        for r, u in enumerate(disturbed[1:]):
+            noise = scale * spread_normal(objective, self.seed, self.rank * step + r, u)
+            u += _along(objective, noise, u) if self.growth == "exact" else noise
+        return disturbed
+
+    def _is_rounded(self, objective: Any, state: Array) -> bool:
+        """Whether a fluctuation is so small beside w that the rounding of w can be seen in it."""
+        share = float(np.finfo(state.dtype).eps) ** 0.5
+        return peak(objective, state[1:]) <= share * peak(objective, state[0])
+
+    def center(self, step: int, state: Array) -> Array:
+        return state[0]
+
+    def fluctuation(self, step: int, state: Array) -> Array:
+        return state[1] if self.rank == 1 else state[1:]
+
+    def mirrored(self, state: Array) -> Array:
+        return np.concatenate([state[:1], -state[1:]])
+
+    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
+        energy = FreeEnergy(objective, self.learning_rate, self.closure)
+        return energy.mean_loss(state[0], state[1:])
+
+    def _split(self, objective: Any, x0: Array, u: Array) -> list[Array]:
+        """u along the top eigenvectors of the Hessian at x0, and what remains: mutually orthogonal, of sum u."""
+        if self.rank > x0.size:
+            raise ValueError(f"rank: {self.rank} came, x0 has only {x0.size} coordinates")
+        _, vectors = top_eigenpairs(objective, x0, k=self.rank - 1)
+        parts = [u.dtype.type(inner(objective, v, u)) * v for v in vectors]
+        return [*parts, u - sum(parts)]
+
+
+def _check_floor(floor: object) -> float | str:
+    if isinstance(floor, str):
+        if floor != "rounding":
+            condition = "'rounding' or a finite number of at least 0"
+            raise refusal("fluctuation_floor", condition, floor)
+        return floor
+    return real("fluctuation_floor", floor, least=0)
+
+
+def _along(objective: Any, noise: Array, u: Array) -> Array:
+    """The part of the noise along u: ρ would else be a mean over all directions, of which most do not grow."""
+    q = u / u.dtype.type(peak(objective, u) or 1.0)
+    part: Array = u.dtype.type(inner(objective, noise, q) / (inner(objective, q, q) or 1.0)) * q
+    return part
+
+
+def _exact_growth_correction(objective: Any, u: Array, linear: Array) -> Array:
+    """(log|ρ| − (ρ − 1)) u: from the linear law's growth along u, ρ − 1, to gradient descent's, log|ρ| (at least −2)."""
+    scale = u.dtype.type(peak(objective, u))
+    if scale == 0.0:
+        return np.zeros_like(u)
+    q = u / scale  # u may be so small that |u|² underflows
+    growth = inner(objective, q, linear / scale) / inner(objective, q, q)
+    exact = math.log(max(abs(1.0 + growth), math.exp(-2.0)))
+    correction: Array = u.dtype.type(exact - growth) * u
+    return correction

@@ -1,0 +1,58 @@
+"""The gradient flow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from solvers._support.arguments import flag, settle
+from solvers.flow import ContinuousFlow, WithoutFluctuation, check_learning_rate
+from solvers.integrators import Adaptive, Integrator
+from solvers.objective import Array, inner
+
+
+@dataclass(frozen=True)
+class GradientFlow(WithoutFluctuation, ContinuousFlow):
+    """The gradient flow ẇ = −η ∇E(w), with time counted in iterations of gradient descent.
+
+    It has no fluctuation; its free energy is E, with dE/dt = −η |∇E|² = −|ẇ|²/η. Nothing holds its sharpness at 2/η:
+    where gradient descent is at the edge of stability this flow is stiff, and a fixed explicit step that suits the others is
+    unstable on it. So its default integrator controls its step.
+
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0.
+    delay : bool
+        Whether the velocity is taken half an iteration before, ẇ(t) = −η∇E(w(t − ½)). Below the edge of stability the flow's
+        error against gradient descent, of order η, becomes one of order η². Has its own scheme in time, for dt = 1/m
+        (default ¼); dt = 1 is gradient descent. It has no energy balance.
+
+    Raises
+    ------
+    ValueError
+        For a learning rate that is not a finite number above zero.
+    """
+
+    learning_rate: float
+    delay: bool = False
+
+    particlewise: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            learning_rate=check_learning_rate(self.learning_rate),
+            delay=flag("delay", self.delay),
+        )
+
+    @property
+    def default_integrator(self) -> Integrator:
+        return Adaptive(rtol=1e-6, atol=1e-6)
+
+    def start(self, objective: Any, x0: Array) -> Array:
+        return x0
+
+    def rates(self, objective: Any, time: float, state: Array) -> tuple[Array, float]:
+        velocity = state.dtype.type(-self.learning_rate) * objective.gradient(state)
+        return velocity, -inner(objective, velocity, velocity) / self.learning_rate

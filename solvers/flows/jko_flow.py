@@ -1,0 +1,126 @@
+"""Minimising movements as a flow, beside gradient descent and its other models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from solvers._support.arguments import settle
+from solvers.flow import SteppedFlow
+from solvers.free_energy import FreeEnergy
+from solvers.integrators import SchemeError
+from solvers.jko.particles.steps import JKO, JKOStep
+from solvers.jko.proximal_result import JKOError
+from solvers.measures.entropy import estimator
+from solvers.objective import Array
+
+
+@dataclass(frozen=True)
+class JKOFlow(SteppedFlow):
+    """Minimising movements of N particles of equal weight, by `JKO`; one step of dt = τ iterations after the other.
+
+    Without ``saddle`` the implicit counterpart of `GradientFlow` from x_0, at a temperature of mean-field Langevin without its
+    noise; with it that of `FreeEnergyFlow` from the same start, w_0 = x_0 − u_0, u_0 = (η/2)∇E(x_0). On an objective of
+    single points these are one particle. Of order one in τ, and stable beyond the explicit schemes' τ.
+
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0.
+    temperature : float
+        T ≥ 0, with saddle=False.
+    saddle : bool
+
+    Raises
+    ------
+    ValueError
+        For arguments outside what is listed.
+
+    Notes
+    -----
+    Diagnostics, the largest of the steps since the last observation: `certificate_excess`, by how much an energy inequality
+    fails (rounding at most); `optimality_residual`; `plan_changed`, 1 where a plan was not the identity; `inner_iterations`;
+    `rejected_steps`, those that were halved. A step that cannot be solved ends the run with status "failed".
+
+    References
+    ----------
+    Jordan, Kinderlehrer, Otto 1998. Chodron de Courcel, arXiv:2606.05326.
+    """
+
+    learning_rate: float
+    temperature: float = 0.0
+    saddle: bool = False
+    needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
+    diagnostic_names: ClassVar[tuple[str, ...]] = (
+        "certificate_excess",
+        "optimality_residual",
+        "plan_changed",
+        "inner_iterations",
+        "rejected_steps",
+    )
+    order: ClassVar[int] = 1
+    default_dt: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        scheme = self._scheme(1.0)
+        settle(
+            self,
+            learning_rate=scheme.learning_rate,
+            temperature=scheme.temperature,
+            saddle=scheme.saddle,
+        )
+
+    def start(self, objective: Any, x0: Array) -> Array:
+        """The particles, or with saddle=True the weights and the fluctuations, (2, *x)."""
+        if not self.saddle:
+            return x0
+        u = x0.dtype.type(0.5 * self.learning_rate) * objective.gradient(x0)
+        return np.stack([x0 - u, u])
+
+    def advance(self, objective: Any, state: Array, dt: float) -> Array:
+        return self._step(objective, state, dt).state
+
+    def advance_reporting(
+        self, objective: Any, state: Array, dt: float
+    ) -> tuple[Array, dict[str, float]]:
+        step = self._step(objective, state, dt)
+        numbers = (
+            max(certificate.excess for certificate in step.certificates),
+            step.residual,
+            not step.plan_is_identity,
+            step.inner_iterations,
+            step.rejected,
+        )
+        return step.state, dict(zip(self.diagnostic_names, map(float, numbers), strict=True))
+
+    def center(self, step: int, state: Array) -> Array:
+        return state[0] if self.saddle else state
+
+    def fluctuation(self, step: int, state: Array) -> Array:
+        return state[1] if self.saddle else np.zeros_like(state)
+
+    def mirrored(self, state: Array) -> Array:
+        return np.stack([state[0], -state[1]]) if self.saddle else state
+
+    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
+        if self.saddle:
+            return FreeEnergy(objective, self.learning_rate).mean_loss(state[0], state[1])
+        return float(objective.value(state))
+
+    def free_energy(self, objective: Any, step: int, state: Array) -> float:
+        """F; at a temperature E + T Ent, by the estimator that a step from there takes."""
+        if self.temperature == 0:
+            return super().free_energy(objective, step, state)
+        entropy = self.temperature * estimator(state).value(state)
+        return self.predicted_loss(objective, step, state) + entropy
+
+    def _step(self, objective: Any, state: Array, dt: float) -> JKOStep:
+        try:
+            return self._scheme(dt).step(objective, state)
+        except JKOError as error:
+            raise SchemeError(str(error)) from None
+
+    def _scheme(self, step_size: float) -> JKO:
+        return JKO(step_size, self.learning_rate, self.temperature, self.saddle)

@@ -1,0 +1,113 @@
+"""The phase-space PDE as a flow, beside gradient descent and its other models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from solvers._support.arguments import settle
+from solvers.flow import SteppedFlow
+from solvers.objective import Array
+from solvers.phase_space.density import PhaseSpaceDensity
+from solvers.phase_space.pde import PhaseSpacePDE
+
+_HEADER = 7  # particles, rows, columns, the first edge and the spacing of θ, those of u
+
+
+@dataclass(frozen=True)
+class PhaseSpaceFlow(SteppedFlow):
+    """The kinetic equation by `PhaseSpacePDE`, started from N particles (N, 1) as gradient descent is.
+
+    Risk, fluctuation, free energy and dissipation are those of the grid's law. Center and fluctuation, (N, 1), are N equal
+    particles of that law, its quantiles (see `PhaseSpaceDensity.particles`): particle i is not neuron i of gradient descent, so
+    that Wasserstein distances to it mean something and distances particle by particle do not.
+
+    Parameters
+    ----------
+    learning_rate, temperature, cells, max_cells
+        As of `PhaseSpacePDE`.
+
+    Raises
+    ------
+    ValueError
+        For arguments outside what is listed, particles of more than one coordinate.
+
+    Notes
+    -----
+    Diagnostics, the largest of the iterations since the last observation: `substeps` in time, `outflow` (mass that met the
+    boundary of the domain and was held there), `growths` of the domain, `mass_error`. The state is one array: how many
+    particles, how many cells, where they lie, their masses; `density` reads it.
+
+    References
+    ----------
+    Chodron de Courcel, arXiv:2606.05326.
+    """
+
+    learning_rate: float
+    temperature: float = 0.0
+    cells: tuple[int, int] = (128, 128)
+    max_cells: int = 2**22
+    diagnostic_names: ClassVar[tuple[str, ...]] = ("substeps", "outflow", "growths", "mass_error")
+    order: ClassVar[int] = 2
+    default_dt: ClassVar[float] = 1.0
+    labelled: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "temperature", "cells", "max_cells"):
+            settle(self, **{name: getattr(self._pde, name)})
+
+    @property
+    def balanced(self) -> bool:
+        return True
+
+    @cached_property
+    def _pde(self) -> PhaseSpacePDE:
+        return PhaseSpacePDE(
+            self.learning_rate, self.temperature, self.cells, max_cells=self.max_cells
+        )
+
+    def density(self, state: Array) -> PhaseSpaceDensity:
+        """The law of centers and fluctuations that a state holds."""
+        _, rows, columns, theta, theta_step, u, u_step = state[:_HEADER]
+        return PhaseSpaceDensity(
+            theta + theta_step * np.arange(rows + 1),
+            u + u_step * np.arange(columns + 1),
+            state[_HEADER:].astype(np.float64).reshape(int(rows), int(columns)),
+        )
+
+    def start(self, objective: Any, x0: Array) -> Array:
+        """The particles' law on the grid."""
+        return _packed(self._pde.start(objective, x0), len(x0))
+
+    def advance(self, objective: Any, state: Array, dt: float) -> Array:
+        return self.advance_reporting(objective, state, dt)[0]
+
+    def advance_reporting(
+        self, objective: Any, state: Array, dt: float
+    ) -> tuple[Array, dict[str, float]]:
+        density, report = self._pde.advance(objective, self.density(state), dt)
+        names = (*self.diagnostic_names, "dissipated")
+        numbers = {name: float(getattr(report, name)) for name in names}
+        return _packed(density, int(state[0])), numbers
+
+    def center(self, step: int, state: Array) -> Array:
+        return self.density(state).particles(int(state[0]))[0]
+
+    def fluctuation(self, step: int, state: Array) -> Array:
+        return self.density(state).particles(int(state[0]))[1]
+
+    def fluctuation_trace(self, objective: Any, step: int, state: Array) -> float:
+        return self.density(state).fluctuation_trace
+
+    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
+        return self.density(state).mean_loss(objective)
+
+
+def _packed(density: PhaseSpaceDensity, particles: int) -> Array:
+    grid = density.grid
+    (theta_step, u_step), shape = grid.spacings, grid.shape
+    header = [particles, *shape, grid.theta_edges[0], theta_step, grid.u_edges[0], u_step]
+    return np.concatenate([header, density.masses.ravel()])

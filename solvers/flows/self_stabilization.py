@@ -1,0 +1,135 @@
+"""Self-stabilisation: the cubic model of gradient descent near the edge of stability."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers._support.arguments import count, finite_array, settle
+from solvers.flow import ContinuousFlow, check_learning_rate
+from solvers.flows.central_flow import turns_of
+from solvers.objective import Array, check_objective, inner, with_own_results
+from solvers.spectrum.eigenpairs import top_eigenpairs
+
+
+@dataclass(frozen=True, eq=False)
+class SelfStabilization(ContinuousFlow):
+    """The reduced model of k oscillating modes, with third derivatives frozen at a point x̄:
+
+        ȧ = η U a,    U̇ = −η (Ψ[∇h] + ½ Ψ Ψ*[a aᵀ]),    U = V*∇²E V − (2/η) I,    Ψ[z] = ∇³E(x̄)[V, V]·z,
+
+    in iterations, for the amplitudes a (k) along the top eigenvectors V of ∇²E(x̄). ∇h is the part of ∇E(x̄) across V, and Ψ
+    acts on that part of space. Here the center moves with it, ẇ = −η (∇h + ½ Ψ*[a aᵀ]) and U = U(x̄) + Ψ[w − x̄], so that the
+    model is descent in w and ascent in u = V a on the free energy
+
+        F(w, u) = E(x̄) + ⟨∇h, w − x̄⟩ + ½ ⟨a, U a⟩.
+
+    With one mode, α = −Ψ[∇h] and β = ΨΨ*, the flow conserves ½U² + ¼βa² − ½α log a²; in units where α = β = 1, ½y² + ¼a² − ½
+    log a². Built by `from_objective`; a run may start at x̄ or near it, with the oscillation u_0 = V V*(η/2)∇E(x_0).
+
+    References
+    ----------
+    Damian, Nichani, Lee, arXiv:2209.15594.
+    """
+
+    learning_rate: float
+    point: Array = field(repr=False)  #: x̄
+    loss: float = field(repr=False)  #: E(x̄)
+    drift: Array = field(repr=False)  #: ∇h (*x)
+    vectors: Array = field(repr=False)  #: V (k, *x)
+    excess: NDArray[np.float64] = field(repr=False)  #: U(x̄) (k, k)
+    turns: Array = field(repr=False)  #: Ψ, the part of ∇³E(x̄)[v_i, v_j] across V, (k, k, *x)
+
+    def __post_init__(self) -> None:
+        settle(self, learning_rate=check_learning_rate(self.learning_rate))
+
+    @classmethod
+    def from_objective(
+        cls, objective: Any, x: Array, learning_rate: float, modes: int = 1
+    ) -> SelfStabilization:
+        """The model of gradient descent on an objective near x, with so many top eigenvectors.
+
+        Raises
+        ------
+        ValueError
+            For modes outside 1 … x.size − 1, an objective without hvp, or eigenpairs that were not found.
+        """
+        x = finite_array("x", x).copy()
+        learning_rate = check_learning_rate(learning_rate)
+        modes = count("modes", modes)
+        if modes >= x.size:
+            raise ValueError(f"modes must be below x.size = {x.size}, got {modes}")
+        gradient = check_objective(objective, x, ("value", "gradient", "hvp"), cls.__name__)
+        objective = with_own_results(objective)
+        pairs = top_eigenpairs(objective, x, modes)
+        if not pairs.converged:
+            raise ValueError("x: the top eigenpairs of the Hessian there were not found")
+        v = pairs.vectors
+        turns = np.array(
+            [[_across(objective, v, t) for t in row] for row in turns_of(objective, x, v)]
+        )
+        return cls(
+            learning_rate=learning_rate,
+            point=x,
+            loss=float(objective.value(x)),
+            drift=_across(objective, v, gradient),
+            vectors=v,
+            excess=np.diag(pairs.values - 2.0 / learning_rate),
+            turns=turns,
+        )
+
+    def start(self, objective: Any, x0: Array) -> Array:
+        """(w, u), shape (2, *x)."""
+        if x0.shape != self.point.shape:
+            raise ValueError(f"x0: shape {x0.shape} came, the model's is {self.point.shape}")
+        u = x0.dtype.type(0.5 * self.learning_rate) * objective.gradient(x0)
+        u = u - _across(objective, self.vectors, u)
+        return np.stack([x0 - u, u])
+
+    def rates(self, objective: Any, time: float, state: Array) -> tuple[Array, float]:
+        eta = self.learning_rate
+        a, excess = self.amplitudes(objective, state[1]), self.excess_curvature(objective, state[0])
+        d_center = self.drift + 0.5 * np.tensordot(np.outer(a, a), self.turns, axes=2)
+        d_amplitudes = excess @ a
+        d_u = np.tensordot(d_amplitudes, self.vectors, axes=1)
+        velocity = (eta * np.stack([-d_center, d_u])).astype(state.dtype)
+        ascent = float(d_amplitudes @ d_amplitudes)
+        return velocity, eta * (ascent - inner(objective, d_center, d_center))
+
+    def amplitudes(self, objective: Any, fluctuation: Array) -> NDArray[np.float64]:
+        """a (k) of u (*x)."""
+        return np.array([inner(objective, v, fluctuation) for v in self.vectors])
+
+    def excess_curvature(self, objective: Any, center: Array) -> NDArray[np.float64]:
+        """U (k, k) at w (*x)."""
+        offset = center - self.point
+        moved = [[inner(objective, turn, offset) for turn in row] for row in self.turns]
+        return self.excess + np.array(moved)
+
+    def center(self, step: int, state: Array) -> Array:
+        return state[0]
+
+    def fluctuation(self, step: int, state: Array) -> Array:
+        return state[1]
+
+    def mirrored(self, state: Array) -> Array:
+        return np.concatenate([state[:1], -state[1:]])
+
+    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
+        """F + tr Σ/η of the model."""
+        a = self.amplitudes(objective, state[1])
+        curvature = self.excess_curvature(objective, state[0]) + 2.0 / self.learning_rate * np.eye(
+            len(a)
+        )
+        descent = inner(objective, self.drift, state[0] - self.point)
+        return self.loss + descent + 0.5 * float(a @ curvature @ a)
+
+
+def _across(objective: Any, vectors: Array, z: Array) -> Array:
+    """z without its part along orthonormal vectors."""
+    for v in vectors:
+        z = z - z.dtype.type(inner(objective, v, z)) * v
+    return z

@@ -1,0 +1,162 @@
+"""The flow along a manifold of minimisers that lowers the sharpness."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from solvers._support.arguments import choice, settle
+from solvers.flow import ContinuousFlow, WithoutFluctuation, check_learning_rate
+from solvers.integrators import Adaptive, Euler, Integrator, SchemeError
+from solvers.objective import Array, inner, norm, third
+from solvers.spectrum.eigenpairs import Eigenpairs, top_eigenpairs
+
+LAWS = ("normalized", "sqrt_loss")
+# Curvatures below this fraction of the sharpness count as directions along the manifold.
+_FLAT = 1e-4
+
+
+@dataclass(frozen=True)
+class SharpnessFlow(WithoutFluctuation, ContinuousFlow):
+    """The limit, as η → 0 in time η²k, of two maps that oscillate across a manifold of minimisers of E:
+
+        law="normalized":   Ẋ = −¼ P ∇log S(X)    of `NormalizedGradientDescent`
+        law="sqrt_loss":    Ẋ = −⅛ P ∇S(X)        of `SqrtLossGradientDescent`
+
+    with S the sharpness, P the projection on the manifold's tangent space, the kernel of the Hessian. Here t counts
+    iterations: the velocity is η²Ẋ. Its free energy is what it descends, ¼ log S or ⅛ S, with dF/dt = −|ẋ|²/η². It has no
+    fluctuation.
+
+    A start off the manifold is taken there by the gradient flow, as the maps do in their first phase; after every step Newton's
+    method takes it back. ∇S = ∇³E[v, v] for the top eigenvector v.
+
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0 of the map.
+    law : {"normalized", "sqrt_loss"}
+
+    Raises
+    ------
+    ValueError
+        For a value outside what is listed, or a start from which the gradient flow does not reach a minimiser.
+
+    Notes
+    -----
+    The default scheme is Euler's with dt = 1, whose error is of order η², below the maps' own of order η. The flow is slow: an
+    integer dt > 1, which ``solve`` takes with `RK4`, covers many iterations at once.
+
+    References
+    ----------
+    Arora, Li, Panigrahi, arXiv:2205.09745.
+    """
+
+    learning_rate: float
+    law: str = "normalized"
+    needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            learning_rate=check_learning_rate(self.learning_rate),
+            law=choice("law", self.law, LAWS),
+        )
+
+    @property
+    def default_integrator(self) -> Integrator:
+        return Euler()
+
+    def start(self, objective: Any, x0: Array) -> Array:
+        """The minimiser that the gradient flow reaches from x0, shape (*x)."""
+        return _on_manifold(objective, _gradient_flow_limit(objective, x0), rounds=20)
+
+    def rates(self, objective: Any, time: float, state: Array) -> tuple[Array, float]:
+        top = _top(objective, state)
+        slope = third(objective, state, top.vectors[0])
+        scale = self.learning_rate**2 * (
+            0.25 / top.values[0] if self.law == "normalized" else 0.125
+        )
+        velocity = state.dtype.type(-scale) * (
+            slope - _across(objective, state, slope, top.values[0])
+        )
+        return velocity, -inner(objective, velocity, velocity) / self.learning_rate**2
+
+    def constrain(self, objective: Any, state: Array) -> Array:
+        return _on_manifold(objective, state, rounds=1)
+
+    def free_energy(self, objective: Any, step: int, state: Array) -> float:
+        """¼ log S or ⅛ S."""
+        sharpness = float(_top(objective, state).values[0])
+        return 0.25 * math.log(sharpness) if self.law == "normalized" else 0.125 * sharpness
+
+
+def _top(objective: Any, x: Array) -> Eigenpairs:
+    pairs = top_eigenpairs(objective, x, tol=1e-9)
+    if not pairs.converged or not pairs.values[0] > 0.0:
+        raise SchemeError("the Hessian has no positive eigenvalue there")
+    return pairs
+
+
+def _across(objective: Any, x: Array, z: Array, sharpness: float) -> Array:
+    """The part of z across the manifold, in the range of the Hessian H: H y for the y that minimises |Hy − z|² + δ²|y|².
+
+    The damping δ leaves out curvatures below it, by (λ/δ)², and keeps those above to (δ/λ)².
+    """
+    image: Array = objective.hvp(x, _solved(objective, x, z, sharpness))
+    return image
+
+
+def _solved(objective: Any, x: Array, z: Array, sharpness: float) -> Array:
+    from scipy.sparse.linalg import LinearOperator, lsmr
+
+    def product(v: Array) -> Array:
+        image: Array = objective.hvp(x, v.reshape(x.shape).astype(x.dtype)).ravel()
+        return image
+
+    hessian = LinearOperator((x.size, x.size), matvec=product, rmatvec=product, dtype=x.dtype)
+    tolerance = 10.0 * np.finfo(x.dtype).eps
+    solution = lsmr(
+        hessian, z.ravel(), damp=_FLAT * sharpness, atol=tolerance, btol=tolerance, conlim=0.0
+    )[0]
+    result: Array = solution.reshape(x.shape).astype(x.dtype)
+    return result
+
+
+def _on_manifold(objective: Any, x: Array, rounds: int) -> Array:
+    """Newton's method for ∇E = 0, across the manifold only; it stops early where it no longer helps."""
+    gradient = objective.gradient(x)
+    for _ in range(rounds):
+        if not np.any(gradient):
+            break
+        candidate = x - _solved(objective, x, gradient, float(_top(objective, x).values[0]))
+        following = objective.gradient(candidate)
+        if not norm(objective, following) < norm(objective, gradient):
+            break
+        x, gradient = candidate, following
+    return x
+
+
+def _gradient_flow_limit(objective: Any, x: Array) -> Array:
+    """Where ẋ = −∇E(x) comes to rest, near enough for Newton's method."""
+    shape, initial = x.shape, norm(objective, objective.gradient(x))
+    if initial == 0.0:
+        return x
+
+    def velocity(t: float, y: Array) -> Array:
+        downhill: Array = -objective.gradient(y.reshape(shape)).ravel()
+        return downhill
+
+    scheme = Adaptive(rtol=1e-8, atol=1e-10, max_steps=10_000)
+    try:
+        time = 1.0 / float(_top(objective, x).values[0])
+        for _ in range(60):
+            x = scheme.advance(velocity, 0.0, x.ravel(), time).reshape(shape)
+            if norm(objective, objective.gradient(x)) <= 1e-6 * initial:
+                return x
+            time *= 2.0
+    except ArithmeticError as error:
+        raise ValueError(f"x0: the gradient flow from it reaches no minimiser: {error}") from None
+    raise ValueError("x0: the gradient flow from it reaches no minimiser")

@@ -1,0 +1,65 @@
+"""Anderson's acceleration of a fixed-point iteration x ← g(x)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from solvers.measures.line import Float64
+
+#: How far the residual may rise above its least before the history is dropped.
+_RISE = 1e4
+#: Singular values of the differences that count, relative to the largest: histories soon are nearly dependent.
+_RANK = 1e-6
+
+
+class Anderson:
+    """The next point of a fixed-point iteration, from the last few.
+
+    With r_k = g(x_k) − x_k, the point is g(x_k) − Σ_j γ_j Δg_j with γ minimising |r_k − Σ_j γ_j Δr_j| in a weighted norm, Δ being
+    differences of successive iterates. Where the residual rises 10⁴-fold above the least seen, or is not a number, it goes back
+    to the point of the least and iterates plainly for a while, for twice as long every time.
+
+    Parameters
+    ----------
+    memory : int
+        Of differences.
+
+    References
+    ----------
+    Anderson 1965; Walker & Ni 2011.
+    """
+
+    def __init__(self, memory: int = 8) -> None:
+        self._memory = memory
+        self._least, self._best = np.inf, np.empty(0)
+        self._plain, self._patience = 0, 4
+        self._forget()
+
+    def _forget(self) -> None:
+        self._last: tuple[Float64, Float64] | None = None
+        self._residuals: list[Float64] = []
+        self._images: list[Float64] = []
+
+    def following(self, x: Float64, image: Float64, weights: Float64) -> Float64:
+        """The point after x, where g(x) = image; weights of the entries, ≥ 0."""
+        residual, root = image - x, np.sqrt(weights)
+        size = float(np.linalg.norm(root * residual))
+        if size < self._least or len(self._best) == 0:
+            self._least, self._best = size, image
+        elif not size <= _RISE * self._least and self._last is not None:
+            self._forget()
+            self._plain, self._patience = self._patience, 2 * self._patience
+            return self._best
+        if self._plain > 0:
+            self._plain -= 1
+            return image
+        if self._last is not None:
+            self._residuals = [*self._residuals, residual - self._last[0]][-self._memory :]
+            self._images = [*self._images, image - self._last[1]][-self._memory :]
+        self._last = residual, image
+        if not self._residuals:
+            return image
+        columns = np.stack(self._residuals, axis=1) * root[:, None]
+        share = np.linalg.lstsq(columns, root * residual, rcond=_RANK)[0]
+        result: Float64 = image - np.stack(self._images, axis=1) @ share
+        return result

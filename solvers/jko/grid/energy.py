@@ -1,0 +1,159 @@
+"""An energy on the cells of a grid: its value, the part that depends on one cell at a time, and its proximal map."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import wrightomega, xlogy
+
+from solvers.jko.grid.convolution import Convolution
+from solvers.measures.energies import (
+    Energy,
+    Entropy,
+    Functional,
+    Interaction,
+    Potential,
+    PowerEntropy,
+)
+from solvers.measures.line import Float64
+from solvers.measures.representations import Grid
+
+#: For the multiplier of the mass.
+_NEWTON_STEPS, _NEWTON_TOLERANCE = 100, 1e-13
+
+
+class GridEnergy:
+    """E[m] of masses m, shaped like those of the grid, of cells of volume |c| centered at x_c:
+
+        E = Σ_c m_c V(x_c) + T Σ_c m_c log(m_c/|c|) + k/(q − 1) Σ_c |c| (m_c/|c|)^q + nonlocal terms
+
+    Raises
+    ------
+    ValueError
+        For a term that is none of `solvers.energies`, powers q of two sizes, an interaction that is not even or, in the plane, on
+        cells that differ in size.
+    """
+
+    def __init__(self, energy: Energy, grid: Grid) -> None:
+        self.potential = np.zeros(grid.masses.shape)
+        self.temperature = 0.0
+        self.exponent, self.coefficient = 1.0, 0.0
+        self._log_volumes = np.log(grid.volumes)
+        self._points = grid.points
+        self._functionals: list[Functional] = []
+        self._interactions: list[Convolution] = []
+        for term in energy.terms:
+            if isinstance(term, Potential):
+                self.potential += _finite(term.field.values(self._points)).reshape(
+                    grid.masses.shape
+                )
+            elif isinstance(term, Entropy):
+                self.temperature += term.temperature
+            elif isinstance(term, PowerEntropy):
+                self._add_power(term)
+            elif isinstance(term, Interaction):
+                self._interactions.append(Convolution(term, grid))
+            elif isinstance(term, Functional):
+                self._functionals.append(term)
+            else:
+                raise ValueError(
+                    f"energy: a {type(term).__name__} came, which no grid scheme knows"
+                )
+
+    @property
+    def is_nonlocal(self) -> bool:
+        """Whether there are terms beyond a sum over cells."""
+        return bool(self._interactions or self._functionals)
+
+    def value(self, masses: Float64) -> float:
+        """E."""
+        total = float(np.sum(masses * self.potential))
+        if self.temperature > 0:
+            logs = xlogy(masses, masses) - masses * self._log_volumes
+            total += self.temperature * float(np.sum(logs))
+        if self.coefficient > 0:
+            powers = masses**self.exponent * np.exp((1 - self.exponent) * self._log_volumes)
+            total += self.coefficient / (self.exponent - 1) * float(np.sum(powers))
+        for interaction in self._interactions:
+            total += 0.5 * float(np.sum(masses * interaction(masses)))
+        for functional in self._functionals:
+            total += float(functional.of_masses(self._points, masses.ravel()))
+        return total
+
+    def variation(self, masses: Float64) -> Float64:
+        """E'[m] up to a constant, shaped like masses; where m = 0 and T > 0 it is −∞."""
+        total = self.potential + self.nonlocal_variation(masses)
+        with np.errstate(divide="ignore"):
+            log_density = np.log(masses) - self._log_volumes
+        if self.temperature > 0:
+            total = total + self.temperature * log_density
+        if self.coefficient > 0:
+            power = self.exponent - 1.0
+            with np.errstate(over="ignore"):
+                total += self.coefficient * self.exponent / power * np.exp(power * log_density)
+        return total
+
+    def nonlocal_variation(self, masses: Float64) -> Float64:
+        """W*μ and the functionals' first variations, shaped like masses."""
+        total = np.zeros_like(masses)
+        for interaction in self._interactions:
+            total += interaction(masses)
+        for functional in self._functionals:
+            variation = np.asarray(functional.first_variation(self._points, masses.ravel()))
+            if variation.shape != (masses.size,):
+                raise ValueError(
+                    f"first_variation: it returned shape {variation.shape}, ({masses.size},) is needed"
+                )
+            total += variation.reshape(masses.shape)
+        return total
+
+    def log_prox(self, log_s: Float64, scale: float) -> Float64:
+        """log of argmin Σ_c m log(m/s) + σ(the local part of E, without the potential) over masses of sum one; σ = scale.
+
+        In u = log m, with the multiplier λ of the mass, cell by cell
+
+            (1 + σT) u + σ k q/(q − 1) (e^u/|c|)^(q−1) = log s + σT log|c| + λ,
+
+        which the Wright omega function solves, ω + log ω = z; λ by Newton's method, on a concave function if q > 1.
+        """
+        strength = 1.0 + scale * self.temperature
+        free = (log_s + scale * self.temperature * self._log_volumes) / strength
+        free -= log_total(free)
+        if self.coefficient == 0:
+            return free
+        power = self.exponent - 1.0
+        slope = math.log(scale * self.coefficient * self.exponent / strength)
+        multiplier = 0.0
+        for _ in range(_NEWTON_STEPS):
+            shifted = free + multiplier
+            omega = wrightomega(slope + power * (shifted - self._log_volumes))
+            u = shifted - omega / power
+            log_mass = log_total(u)
+            if abs(log_mass) <= _NEWTON_TOLERANCE:
+                break
+            multiplier -= log_mass / float(np.sum(np.exp(u - log_mass) / (1.0 + omega)))
+        result: Float64 = u - log_mass
+        return result
+
+    def _add_power(self, term: PowerEntropy) -> None:
+        if self.coefficient > 0 and term.exponent != self.exponent:
+            raise ValueError(
+                f"energy: powers {self.exponent:g} and {term.exponent:g} of the density came, one is allowed"
+            )
+        self.exponent = term.exponent
+        self.coefficient += term.coefficient
+
+
+def log_total(logs: Float64) -> float:
+    """log Σ exp, without overflow."""
+    top = float(logs.max())
+    return top + float(np.log(np.sum(np.exp(logs - top))))
+
+
+def _finite(values: Float64) -> Float64:
+    if not np.all(np.isfinite(values)):
+        raise ValueError(
+            "function: a potential that is finite at the centers of the cells is needed"
+        )
+    return values

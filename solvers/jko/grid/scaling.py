@@ -1,0 +1,195 @@
+"""Entropic transport on a grid by scaling: the Gaussian kernel in the log domain, and the iterations of a minimising movement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from solvers.jko.grid.anderson import Anderson
+from solvers.jko.grid.energy import GridEnergy, log_total
+from solvers.measures.line import Float64
+from solvers.measures.representations import Grid
+
+#: A sum below this share of its largest possible term has lost terms to underflow, and is taken again in the log domain.
+_WEAK = 1e-250
+#: Terms that are summed at a time.
+_BLOCK = 2**18
+#: Of the iteration for a measure's own potential, whose error at least halves.
+_SELF_TOLERANCE, _SELF_ITERATIONS = 1e-14, 100
+#: In the start of the iterations: E' of a power of the density is unbounded in tails that carry nothing.
+_LONGEST_PUSH = 500.0
+
+
+class GaussianKernel:
+    """K_cd = exp(−|x_c − x_d|²/ε) between the centers of cells: one matrix per axis, applied to logarithms of any size."""
+
+    def __init__(self, grid: Grid, regularization: float) -> None:
+        self.shape = grid.masses.shape
+        self._logs = [-(np.subtract.outer(x, x) ** 2) / regularization for x in grid.centers]
+        self._matrices = [np.exp(log) for log in self._logs]
+
+    def __call__(self, log_values: Float64) -> Float64:
+        """log Σ_d K_cd exp(l_d), shaped like l; −∞ is the logarithm of 0."""
+        if len(self.shape) == 1:
+            return self._along(0, log_values[:, None])[:, 0]
+        return self._along(1, self._along(0, log_values).T).T
+
+    def _along(self, axis: int, logs: Float64) -> Float64:
+        """The matrix of an axis times each column."""
+        top = logs.max(axis=0)
+        top[top == -np.inf] = 0.0
+        sums = self._matrices[axis] @ np.exp(logs - top)
+        with np.errstate(divide="ignore"):
+            result = np.log(sums) + top
+        row, column = np.nonzero(sums < _WEAK)
+        for part in np.array_split(np.arange(len(row)), 1 + len(row) * len(logs) // _BLOCK):
+            terms = self._logs[axis][row[part]] + logs.T[column[part]]
+            result[row[part], column[part]] = _log_sum(terms)
+        return result
+
+
+def _log_sum(terms: Float64) -> Float64:
+    """log Σ exp over the last axis."""
+    top = terms.max(axis=1)
+    top[top == -np.inf] = 0.0
+    with np.errstate(divide="ignore"):
+        result: Float64 = np.log(np.exp(terms - top[:, None]).sum(axis=1)) + top
+    return result
+
+
+def self_potential(kernel: GaussianKernel, log_masses: Float64, start: Float64) -> Float64:
+    """log d with d · K d = m, by d ← √(d m / K d), whose error at least halves; −∞ where m = 0."""
+    masses, occupied = np.exp(log_masses), log_masses > -np.inf
+    log_d = np.where(occupied, start, -np.inf)
+    for _ in range(_SELF_ITERATIONS):
+        mismatch = np.zeros_like(masses)
+        np.subtract(log_masses, log_d + kernel(log_d), out=mismatch, where=occupied)
+        log_d = log_d + 0.5 * mismatch
+        if np.sum(masses * np.abs(mismatch)) <= _SELF_TOLERANCE:
+            break
+    return log_d
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """The end of the iterations.
+
+    log_masses of μ. divergence : S_ε(μ, ν); without debiasing OT_ε(μ, ν) − OT_ε(ν, ν). residual : L1 norm by which the
+    equations of the minimiser are violated.
+    """
+
+    log_masses: Float64
+    divergence: float
+    residual: float
+    iterations: int
+    converged: bool
+
+
+class ProximalScaling:
+    """μ that minimises E[μ] + S_ε(μ, ν)/(2 pace) over the measures on the grid of ν.
+
+    The entropic plan between μ and ν is diag(a) K diag(b), that between μ and itself diag(d) K diag(d), and in S_ε the former
+    costs ε(log a, μ) + ε(log b, ν), the latter takes off ε(log d, μ). So, with σ = 2 pace/ε,
+
+        d · Kd = μ,    b · Kᵀa = ν,    a = μ/Kb,    μ = argmin_m σE(m) + KL(m | d · Kb)
+
+    They are iterated for log b, log d and the nonlocal part of E' together. Without debiasing d is the volume of the cells.
+    """
+
+    def __init__(
+        self, energy: GridEnergy, grid: Grid, regularization: float, pace: float, debias: bool
+    ) -> None:
+        self._energy, self._debias, self._regularization = energy, debias, regularization
+        self._scale = 2.0 * pace / regularization
+        self._kernel = GaussianKernel(grid, regularization)
+        self._nu, self._log_volumes = grid.masses, np.log(grid.volumes)
+        self._occupied = grid.masses > 0
+        with np.errstate(divide="ignore"):
+            self._log_nu = np.log(grid.masses)
+        self._log_d_nu = self_potential(self._kernel, self._log_nu, 0.5 * self._log_nu)
+
+    def solve(self, tolerance: float, max_iterations: int) -> Scaled:
+        """From μ = ν, slightly blurred, until the residual is at most the tolerance."""
+        x, accelerate = self._start(), Anderson()
+        least, best = np.inf, x
+        for iteration in range(1, max_iterations + 1):  # noqa: B007
+            # A step of Anderson's may be far too long.
+            with np.errstate(over="ignore", invalid="ignore"):
+                image, residual, weights = self._iterate(x)
+            if residual < least:
+                least, best = residual, x
+            if residual <= tolerance:
+                break
+            x = accelerate.following(x, image, weights)
+        return self._end(best, least, iteration, least <= tolerance)
+
+    def _start(self) -> Float64:
+        """log b = log d + ½σE' of ν, of which σE' would move mass by −pace ∇E', too far in a long step; d of a blurred ν."""
+        blurred = self._kernel(self._log_nu)
+        blurred -= log_total(blurred)
+        nu = self._nu[self._occupied]
+        push = 0.5 * self._scale * self._energy.variation(self._nu)[self._occupied]
+        push = np.clip(push - nu @ push, -_LONGEST_PUSH, _LONGEST_PUSH)
+        parts = [self._log_d_nu[self._occupied] + push]
+        if self._debias:
+            parts.append(self_potential(self._kernel, blurred, 0.5 * blurred).ravel())
+        if self._energy.is_nonlocal:
+            parts.append(self._scale * self._energy.nonlocal_variation(self._nu).ravel())
+        return np.concatenate(parts)
+
+    def _unpack(self, x: Float64) -> tuple[Float64, Float64, Float64]:
+        """Log b, log d and the scaled nonlocal part, each shaped like the grid."""
+        shape, occupied = self._nu.shape, np.count_nonzero(self._occupied)
+        log_b = np.full(shape, -np.inf)
+        log_b[self._occupied] = x[:occupied]
+        rest = x[occupied:].reshape(-1, *shape)
+        log_d = rest[0] if self._debias else self._log_volumes
+        nonlocal_part = rest[-1] if self._energy.is_nonlocal else np.zeros(shape)
+        return log_b, log_d, nonlocal_part
+
+    def _iterate(self, x: Float64) -> tuple[Float64, float, Float64]:
+        """The image of x, the L1 residual of the equations at x, and the weights of the entries."""
+        log_b, log_d, pull = self._unpack(x)
+        log_kb = self._kernel(log_b)
+        local = log_kb + log_d - self._scale * self._energy.potential - pull
+        log_mu = self._energy.log_prox(local, self._scale)
+        mu = np.exp(log_mu)
+        following = self._log_nu - self._kernel(log_mu - log_kb)
+        parts, weights = [following[self._occupied]], [self._nu[self._occupied]]
+        change = log_b[self._occupied] - parts[0]
+        residual = float(np.sum(weights[0] * np.abs(np.expm1(change))))
+        if self._debias:
+            log_self = log_d + self._kernel(log_d)
+            mismatch = log_mu - log_self
+            residual += float(np.sum(np.abs(np.exp(log_self) - mu)))
+            parts.append((log_d + 0.5 * mismatch).ravel())
+            weights.append(mu.ravel())
+        if self._energy.is_nonlocal:
+            target = self._scale * self._energy.nonlocal_variation(mu)
+            residual += float(np.sum(mu * np.abs(target - pull)))
+            parts.append(target.ravel())
+            weights.append(mu.ravel())
+        return np.concatenate(parts), residual, np.concatenate(weights)
+
+    def _end(self, x: Float64, residual: float, iterations: int, converged: bool) -> Scaled:
+        """μ = a · Kb with b = ν/Kᵀa, which carries the mass of ν to rounding whatever the residual, and its divergence."""
+        log_b, log_d, pull = self._unpack(x)
+        log_kb = self._kernel(log_b)
+        local = log_kb + log_d - self._scale * self._energy.potential - pull
+        log_a = self._energy.log_prox(local, self._scale) - log_kb
+        log_b = self._log_nu - self._kernel(log_a)
+        log_mu = log_a + self._kernel(log_b)
+        if self._debias:
+            log_d = self_potential(self._kernel, log_mu, log_d)
+            reference = self._log_d_nu
+        else:
+            reference = 2.0 * self._log_d_nu - self._log_volumes
+        divergence = _mean(np.exp(log_mu), log_a, log_d) + _mean(self._nu, log_b, reference)
+        return Scaled(log_mu, self._regularization * divergence, residual, iterations, converged)
+
+
+def _mean(masses: Float64, values: Float64, reference: Float64) -> float:
+    """Σ m (v − r) over what has mass."""
+    occupied = masses > 0
+    return float(np.sum(masses[occupied] * (values[occupied] - reference[occupied])))

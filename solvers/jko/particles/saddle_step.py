@@ -1,0 +1,226 @@
+"""One implicit descent–ascent step of particles on the kinetic free energy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers.free_energy import FreeEnergy
+from solvers.jko.particles.energy import ParticleEnergy
+from solvers.jko.particles.newton_krylov import newton_krylov
+from solvers.jko.particles.plans import Plan, optimal_plan
+from solvers.jko.particles.step_result import (
+    Certificate,
+    Move,
+    Scheme,
+    StepError,
+    certify,
+    check_alternations,
+    tolerance,
+)
+from solvers.objective import Array
+from solvers.spectrum.eigenpairs import top_eigenpairs
+
+Float64 = NDArray[np.float64]
+
+# How far the difference of the gradients at w ± u is known, relative to a curvature 2/η (see `endpoint_gradients`): in units of
+# the rounding of w, or of ε^(2/3) |u| where the Hessian product takes its place.
+_DIFFERENCE_ROUNDINGS = 4.0
+# Relative, of the sharpness that decides whether the ascent step has a solution.
+_SHARPNESS_TOL = 1e-4
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The largest rate ηS − 2 at which a fluctuation grows, S the top eigenvalue of ½(H₊ + H₋), and its eigenvector."""
+
+    rate: float
+    vector: Array
+
+    def check(self, step_size: float) -> None:
+        """StepError where the ascent step of that size is not strictly concave."""
+        if step_size * self.rate >= 1.0:
+            raise StepError(
+                f"the ascent step of size {step_size:.3g} has no solution, τ(ηS − 2) = {step_size * self.rate:.3g} is not below 1"
+            )
+
+
+def largest_growth(
+    energy: ParticleEnergy, learning_rate: float, positions: Float64, near: Growth | None = None
+) -> Growth:
+    """At (w, u), positions (N, 2D); `near` is that of a state near by. A rate that Lanczos does not find is NaN."""
+    w, u = np.split(positions, 2, axis=1)
+    mean = _MeanHessian(energy, w, u)
+    start = near.vector if near is not None and near.vector.shape == w.shape else None
+    values, vectors = top_eigenpairs(mean, w, tol=_SHARPNESS_TOL, start=start)
+    return Growth(learning_rate * float(values[0]) - 2.0, vectors[0])
+
+
+def saddle_step(
+    scheme: Scheme,
+    energy: ParticleEnergy,
+    before: ParticleEnergy,
+    old: Float64,
+    guess: Float64 | None,
+    step_size: float,
+    growth: Growth,
+) -> tuple[Move, Growth]:
+    """(w, u) with w = w̄ − τη ∂_w F, u = ū + τη ∂_u F there, and the growth there; `growth` is that of old.
+
+    StepError, or FloatingPointError where the energy or its gradient is not finite.
+    """
+    growth.check(step_size)
+    x, plan = old, Plan(energy.weights)
+    if guess is not None:
+        x = guess
+        plan = optimal_plan(x, old, energy.weights, before.weights, scheme.max_plan_iterations)
+    inner = outer = 0
+    seen: set[bytes] = set()
+    while True:
+        outer += 1
+        anchor = plan.project(old)
+        seen.add(anchor.tobytes())
+        equations = _Equations.near(scheme, energy, anchor, step_size)
+        x, iterations = equations.solve(x, scheme.max_iterations)
+        x, inner = energy.rounded(x), inner + iterations
+        plan = optimal_plan(x, old, energy.weights, before.weights, scheme.max_plan_iterations)
+        source = plan.project(old)
+        unsolved = _Equations(energy, scheme.learning_rate, source, step_size, equations.tolerances)
+        size = unsolved.size(x)
+        if size <= 1.0:
+            break
+        if np.array_equal(source, anchor):
+            raise StepError(f"the residual remains {size:.1e} times what is tolerated")
+        if source.tobytes() in seen:  # nothing falls in a saddle step, unlike in a minimising one
+            raise StepError("plans and positions go round in a cycle")
+        check_alternations(outer, scheme.max_plans)
+    reached = largest_growth(energy, scheme.learning_rate, x, growth)
+    reached.check(step_size)
+    certificates = _certificates(energy, scheme.learning_rate, step_size, x, source)
+    (w, u), (old_w, old_u) = np.split(x, 2, axis=1), np.split(old, 2, axis=1)
+    value = FreeEnergy(energy, scheme.learning_rate).value(w, u)
+    parts = plan.cost(w, old_w), plan.cost(u, old_u)
+    residual = energy.norm(unsolved.residual(x))
+    return Move(step_size, x, plan, value, parts, residual, certificates, inner, outer), reached
+
+
+@dataclass(frozen=True)
+class _Equations:
+    """(w − w̄)/τ + η ∂_w F = 0, (u − ū)/τ − η ∂_u F = 0 for x = (w, u), anchor being (w̄, ū).
+
+    The unknown z is in units of what is tolerated, as the residual: x = anchor + τ · tolerances · z/√p. Then a fluctuation of
+    1e-9 is solved for as carefully as the weights are.
+    """
+
+    energy: ParticleEnergy
+    learning_rate: float
+    anchor: Float64
+    step_size: float
+    tolerances: Float64  # (2D,)
+
+    @classmethod
+    def near(
+        cls, scheme: Scheme, energy: ParticleEnergy, anchor: Float64, step_size: float
+    ) -> _Equations:
+        w, u = np.split(anchor, 2, axis=1)
+        eta, eps = scheme.learning_rate, energy.eps
+        d_w, d_u = FreeEnergy(energy, eta).gradient(w, u)
+        if not np.isfinite(d_w.sum() + d_u.sum()):
+            raise FloatingPointError("the gradient is not finite")
+        of_w, of_u = (
+            tolerance(scheme.tol, eta * energy.norm(d), energy.norm(y), step_size, eps)
+            for d, y in ((d_w, w), (d_u, u))
+        )
+        known = min(eps * energy.norm(w), eps ** (2 / 3) * energy.norm(u))
+        of_u += _DIFFERENCE_ROUNDINGS * 2.0 * known
+        tolerances = np.repeat([of_w, of_u], w.shape[1])
+        return cls(energy, eta, anchor, step_size, tolerances)
+
+    def solve(self, x: Float64, max_iterations: int) -> tuple[Float64, int]:
+        """The solution next to x, and Newton's iterations; whether it is one, the residual says."""
+        z = (self._root * (x - self.anchor) / self._unit).ravel()
+        z, _, iterations = newton_krylov(
+            self._scaled_residual, self._product, z, symmetric=False, max_iterations=max_iterations
+        )
+        return self._positions(z), iterations
+
+    def residual(self, x: Float64) -> Float64:
+        """Left sides of the equations, (M, 2D), in length per iteration."""
+        w, u = np.split(x, 2, axis=1)
+        d_w, d_u = FreeEnergy(self.energy, self.learning_rate).gradient(w, u)
+        left: Float64 = (x - self.anchor) / self.step_size
+        left += self.learning_rate * np.concatenate([d_w, -d_u], axis=1)
+        if not np.all(np.isfinite(left)):
+            raise FloatingPointError("the gradient is not finite")
+        return left
+
+    def size(self, x: Float64) -> float:
+        """The residual over what is tolerated, the two parts together."""
+        return self.energy.norm(self.residual(x) / self.tolerances)
+
+    def _scaled_residual(self, z: Float64) -> Float64:
+        return (self._root * self.residual(self._positions(z)) / self.tolerances).ravel()
+
+    def _product(self, z: Float64, v: Float64) -> Float64:
+        w, u = np.split(self._positions(z), 2, axis=1)
+        a, b = np.split(self._unit * v.reshape(self.anchor.shape) / self._root, 2, axis=1)
+        plus, minus = self.energy.hvp(w + u, a + b), self.energy.hvp(w - u, a - b)
+        half = 0.5 * self.learning_rate
+        in_w = a / self.step_size + half * (plus + minus)
+        in_u = b / self.step_size - half * (plus - minus) + 2.0 * b
+        product = np.concatenate([in_w, in_u], axis=1)
+        return (self._root * product / self.tolerances).ravel()
+
+    def _positions(self, z: Float64) -> Float64:
+        return self.anchor + self._unit * z.reshape(self.anchor.shape) / self._root
+
+    @property
+    def _unit(self) -> Float64:
+        return self.step_size * self.tolerances
+
+    @property
+    def _root(self) -> Float64:
+        return np.sqrt(self.energy.weights)[:, None]
+
+
+@dataclass(frozen=True)
+class _MeanHessian:
+    """½(H₊ + H₋) at w ± u in the coordinates √p v, where it is symmetric for the dot product."""
+
+    energy: ParticleEnergy
+    w: Float64
+    u: Float64
+
+    def hvp(self, x: Any, v: Float64) -> Float64:
+        root = np.sqrt(self.energy.weights)[:, None]
+        direction = v / root
+        image = self.energy.hvp(self.w + self.u, direction) + self.energy.hvp(
+            self.w - self.u, direction
+        )
+        mean: Float64 = 0.5 * root * image
+        return mean
+
+
+def _certificates(
+    energy: ParticleEnergy, learning_rate: float, step_size: float, x: Float64, source: Float64
+) -> tuple[Certificate, Certificate]:
+    """Neither part would rather have stayed: against w̄ for the weights, against ū for the fluctuations."""
+    (w, u), (old_w, old_u) = np.split(x, 2, axis=1), np.split(source, 2, axis=1)
+    weight = 1.0 / (2.0 * learning_rate * step_size)
+    free_energy = FreeEnergy(energy, learning_rate)
+
+    def parts(w: Float64, u: Float64) -> tuple[float, float]:
+        return free_energy.mean_loss(w, u), -energy.inner(u, u) / learning_rate
+
+    here, still, quiet = parts(w, u), parts(old_w, u), parts(w, old_u)
+    moved_w, moved_u = (weight * energy.inner(d, d) for d in (w - old_w, u - old_u))
+    # At a minimum of value zero what rounding takes from w ± u is all there is: its square, at a curvature of order 2/η.
+    rounded = np.minimum(np.abs(u), energy.eps * np.abs(w))
+    lost = 2.0 / learning_rate * energy.inner(rounded, rounded)
+    return (
+        certify("descent", [*here, moved_w], still, energy.eps, lost),
+        certify("ascent", [*quiet, moved_u], here, energy.eps, lost),
+    )

@@ -1,0 +1,89 @@
+"""A whole step of a minimising movement, by sub-steps where it must."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers.jko.particles.energy import ParticleEnergy
+from solvers.jko.particles.minimising_step import minimising_step
+from solvers.jko.particles.saddle_step import Growth, largest_growth, saddle_step
+from solvers.jko.particles.step_result import Move, Scheme, StepError
+
+Float64 = NDArray[np.float64]
+
+
+class SteppingScheme(Scheme, Protocol):
+    """The settings of `JKO` that the division into sub-steps looks at."""
+
+    @property
+    def step_size(self) -> float: ...
+    @property
+    def saddle(self) -> bool: ...
+    @property
+    def max_halvings(self) -> int: ...
+
+
+@dataclass
+class Walk:
+    """Moves that cover a step: each of its halves by halves of its own where it cannot be done at once.
+
+    energy, before : with the weights of the new particles and of the old ones. positions : the old ones, then the newest.
+    halved : why a sub-step was first halved. stopped : why the rest is not covered. Empty if that did not happen.
+    """
+
+    scheme: SteppingScheme
+    energy: ParticleEnergy
+    before: ParticleEnergy
+    positions: Float64
+    guess: Float64 | None
+    moves: list[Move] = field(default_factory=list)
+    rejected: int = 0
+    halved: str = ""
+    stopped: str = ""
+    _growth: Growth | None = None
+
+    @property
+    def covered(self) -> float:
+        """Time covered so far."""
+        return math.fsum(move.step_size for move in self.moves)
+
+    @property
+    def growth_unknown(self) -> bool:
+        """Whether Lanczos did not find the sharpness that a saddle step is checked by."""
+        return self._growth is not None and math.isnan(self._growth.rate)
+
+    def cover(self) -> None:
+        """Until the step is covered, or one of its smallest sub-steps failed."""
+        whole = self.scheme.step_size
+        pending = [whole]
+        while pending:
+            size = pending.pop()
+            try:
+                self._advance(size)
+            except (StepError, FloatingPointError) as failure:
+                self.rejected += 1
+                self.halved = self.halved or str(failure)
+                if np.array_equal(self.energy.weights, self.before.weights):
+                    self.guess = None  # it may be what failed, and the old positions do as well
+                if size <= whole / 2.0**self.scheme.max_halvings:
+                    self.stopped = str(failure)
+                    return
+                pending += [0.5 * size, 0.5 * size]
+
+    def _advance(self, size: float) -> None:
+        arguments = (self.scheme, self.energy, self.before, self.positions, self.guess, size)
+        if self.scheme.saddle:
+            if self._growth is None:
+                self._growth = largest_growth(
+                    self.before, self.scheme.learning_rate, self.positions
+                )
+            move, self._growth = saddle_step(*arguments, self._growth)
+        else:
+            move = minimising_step(*arguments)
+        self.moves.append(move)
+        self.positions, self.before, self.guess = move.positions, self.energy, None

@@ -1,0 +1,1 @@
+"""Minimising movements on the line, by quantiles."""

@@ -1,0 +1,261 @@
+"""Energies of measures whose Wasserstein gradient flow is wanted, to be added up:
+
+    ∂_t μ = ∇·(μ ∇E'[μ]),    E = ∫ V dμ + ½ ∬ W(x − y) dμ dμ + T ∫ ρ log ρ + c/(m − 1) ∫ ρ^m + any functional
+          = ∇·(μ ∇V) + ∇·(μ ∇W*μ) + T Δρ + c Δρ^m + …
+
+`GridJKO` takes all of them, `QuantileJKO` all but `Functional`. `Potential`, `Interaction` and their sums are also objectives on
+particles: ``value(x, weights)``, ``gradient(x, weights, at)`` and ``hvp(x, v, weights)`` with x (N, D) and weights (N,), the
+Wasserstein gradient ∇E'[μ] not multiplied by the weight. A density has no meaning there, so the others refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from solvers._support.arguments import function as checked_function
+from solvers._support.arguments import instance, probabilities, real
+from solvers.measures.line import Float64
+from solvers.measures.representations import check_positions
+from solvers.measures.scalar_field import ScalarField
+
+#: Pairs of particles in a block: a few MiB per array.
+_BLOCK = 2**18
+
+
+class Energy:
+    """A functional of measures. ``a + b`` is the sum."""
+
+    @property
+    def terms(self) -> tuple[Energy, ...]:
+        """What it is a sum of."""
+        return (self,)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._shown().items())
+        return f"{type(self).__name__}({shown})"
+
+    def _shown(self) -> dict[str, object]:
+        """What a repr shows."""
+        return vars(self)
+
+    def __add__(self, other: object) -> Energy:
+        if not isinstance(other, Energy):
+            return NotImplemented
+        return Sum(*self.terms, *other.terms)
+
+    def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
+        """E[Σ_i p_i δ_{x_i}]."""
+        raise self._refusal()
+
+    def gradient(
+        self, x: ArrayLike, weights: ArrayLike | None = None, at: ArrayLike | None = None
+    ) -> Float64:
+        """∇E'[μ] at points (M, D), by default at the particles themselves."""
+        raise self._refusal()
+
+    def hvp(self, x: ArrayLike, v: ArrayLike, weights: ArrayLike | None = None) -> Float64:
+        """The derivative of gradient(x) when every particle moves along v (N, D)."""
+        raise self._refusal()
+
+    def _refusal(self) -> ValueError:
+        return ValueError(f"energy: {type(self).__name__} is not defined on particles")
+
+
+class Sum(Energy):
+    """Σ_k E_k."""
+
+    def __init__(self, *terms: Energy) -> None:
+        if not terms:
+            raise ValueError("terms must be one energy or more, got none")
+        self._terms = tuple(
+            instance("terms", term, Energy, "for instance Potential(function)") for term in terms
+        )
+
+    @property
+    def terms(self) -> tuple[Energy, ...]:
+        return self._terms
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, self.terms))
+
+    def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
+        return sum(term.value(x, weights) for term in self.terms)
+
+    def gradient(
+        self, x: ArrayLike, weights: ArrayLike | None = None, at: ArrayLike | None = None
+    ) -> Float64:
+        return np.asarray(sum(term.gradient(x, weights, at) for term in self.terms))
+
+    def hvp(self, x: ArrayLike, v: ArrayLike, weights: ArrayLike | None = None) -> Float64:
+        return np.asarray(sum(term.hvp(x, v, weights) for term in self.terms))
+
+
+class _OfFunction(Energy):
+    """An energy given by a function on space."""
+
+    def __init__(
+        self,
+        function: Callable[[Float64], ArrayLike],
+        gradient: Callable[[Float64], ArrayLike] | None = None,
+        hessian: Callable[[Float64], ArrayLike] | None = None,
+    ) -> None:
+        self.field = ScalarField(function, gradient, hessian)
+        self._given = {"function": function, "gradient": gradient, "hessian": hessian}
+
+    def _shown(self) -> dict[str, object]:
+        return {name: given for name, given in self._given.items() if given is not None}
+
+
+class Potential(_OfFunction):
+    """∫ V dμ, of the flow ∂_t μ = ∇·(μ ∇V).
+
+    Parameters
+    ----------
+    function : (M, D) points -> (M,)
+        V.
+    gradient, hessian : (M, D) -> (M, D) and (M, D, D), optional
+        Of V; central differences in their place. `GridJKO` uses neither.
+    """
+
+    def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
+        x, p = _measure(x, weights)
+        return float(p @ self.field.values(x))
+
+    def gradient(
+        self, x: ArrayLike, weights: ArrayLike | None = None, at: ArrayLike | None = None
+    ) -> Float64:
+        x, _ = _measure(x, weights)
+        return self.field.gradients(x if at is None else _like("at", at, x))
+
+    def hvp(self, x: ArrayLike, v: ArrayLike, weights: ArrayLike | None = None) -> Float64:
+        x, _ = _measure(x, weights)
+        return np.einsum("nij,nj->ni", self.field.hessians(x), _like("v", v, x, all_of_them=True))
+
+
+class Interaction(_OfFunction):
+    """½ ∬ W(x − y) dμ(x) dμ(y), of the flow ∂_t μ = ∇·(μ ∇W*μ).
+
+    Parameters
+    ----------
+    function : (M, D) differences x − y -> (M,)
+        W, which must be even. It may be singular at 0; its mean over a cell then stands for W(0) on a grid.
+    gradient, hessian : (M, D) -> (M, D) and (M, D, D), optional
+        Of W; central differences in their place. A particle exerts no force on itself, whatever they say at 0.
+
+    Raises
+    ------
+    ValueError
+        When evaluated, where W is seen not to be even.
+    """
+
+    def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
+        x, p = _measure(x, weights)
+        self.check_even(x[:1] - x[-1:])
+        blocks = [
+            p[k] @ (self.field.values(pairs).reshape(len(k), -1) @ p) for k, pairs in _pairs(x, x)
+        ]
+        return 0.5 * float(sum(blocks))
+
+    def gradient(
+        self, x: ArrayLike, weights: ArrayLike | None = None, at: ArrayLike | None = None
+    ) -> Float64:
+        x, p = _measure(x, weights)
+        to = x if at is None else _like("at", at, x)
+        blocks = []
+        for k, pairs in _pairs(to, x):
+            forces = np.where((pairs == 0).all(axis=1)[:, None], 0.0, self.field.gradients(pairs))
+            blocks.append(np.einsum("kni,n->ki", forces.reshape(len(k), *x.shape), p))
+        return np.concatenate(blocks)
+
+    def hvp(self, x: ArrayLike, v: ArrayLike, weights: ArrayLike | None = None) -> Float64:
+        x, p = _measure(x, weights)
+        v = _like("v", v, x, all_of_them=True)
+        blocks = []
+        for (k, pairs), (_, relative) in zip(_pairs(x, x), _pairs(v, v), strict=True):
+            curvature = self.field.hessians(pairs)
+            images = np.einsum("kij,kj->ki", curvature, relative)
+            images = np.where((relative == 0).all(axis=1)[:, None], 0.0, images)
+            blocks.append(np.einsum("kni,n->ki", images.reshape(len(k), *x.shape), p))
+        return np.concatenate(blocks)
+
+    def check_even(self, differences: Float64) -> None:
+        """A ValueError where W(r) and W(−r) differ beyond rounding."""
+        there, back = self.field.values(differences), self.field.values(-differences)
+        if not np.allclose(there, back, rtol=1e-9, atol=1e-12, equal_nan=True):
+            raise ValueError("function: an even one is needed, W(x − y) = W(y − x)")
+
+
+class Entropy(Energy):
+    """T ∫ ρ log ρ, of the heat flow ∂_t ρ = T Δρ.
+
+    Raises
+    ------
+    ValueError
+        For a temperature that is not a finite number above 0.
+    """
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        self.temperature = real("temperature", temperature, above=0)
+
+
+class PowerEntropy(Energy):
+    """c/(m − 1) ∫ ρ^m, of the flow ∂_t ρ = c Δρ^m: the porous medium for m > 1, fast diffusion for m < 1.
+
+    Raises
+    ------
+    ValueError
+        For an exponent or a coefficient that is not a finite number above 0, or the exponent 1, which is `Entropy`.
+    """
+
+    def __init__(self, exponent: float, coefficient: float = 1.0) -> None:
+        self.exponent = real("exponent", exponent, above=0)
+        self.coefficient = real("coefficient", coefficient, above=0)
+        if self.exponent == 1.0:
+            raise ValueError(
+                "exponent: 1 came, a number above 0 but 1 is needed; Entropy is its limit"
+            )
+
+
+class Functional(Energy):
+    """Any functional of measures on a grid, such as the risk of a two-layer network.
+
+    Parameters
+    ----------
+    value : (points (M, D), masses (M,)) -> float
+        E.
+    first_variation : (points (M, D), masses (M,)) -> (M,)
+        E'[μ] at the points, up to a constant.
+    """
+
+    def __init__(
+        self,
+        value: Callable[[Float64, Float64], float],
+        first_variation: Callable[[Float64, Float64], ArrayLike],
+    ) -> None:
+        self.of_masses = checked_function("value", value)
+        self.first_variation = checked_function("first_variation", first_variation)
+
+
+def _measure(x: ArrayLike, weights: ArrayLike | None) -> tuple[Float64, Float64]:
+    x = check_positions("x", x)
+    return x, probabilities("weights", weights, (len(x),))
+
+
+def _like(name: str, value: ArrayLike, x: Float64, all_of_them: bool = False) -> Float64:
+    """Points of the same dimension as x (N, D), (M, D), or as many of them."""
+    points = check_positions(name, value)
+    if points.shape[1] != x.shape[1] or (all_of_them and len(points) != len(x)):
+        needed = f"{x.shape}" if all_of_them else f"(M, {x.shape[1]})"
+        raise ValueError(f"{name} must have shape {needed}, as of x, got shape {points.shape}")
+    return points
+
+
+def _pairs(x: Float64, y: Float64) -> Iterator[tuple[NDArray[np.intp], Float64]]:
+    """Blocks of rows k of x, with the differences x_k − y_j (len(k)·len(y), D)."""
+    rows = max(1, _BLOCK // len(y))
+    for start in range(0, len(x), rows):
+        k = np.arange(start, min(start + rows, len(x)), dtype=np.intp)
+        yield k, (x[k, None] - y).reshape(-1, x.shape[1])

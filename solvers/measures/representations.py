@@ -1,0 +1,325 @@
+"""Probability measures as the transport schemes hold them: by particles, by cells of a grid, by quantiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from solvers._support.arguments import array, count, finite_array, probabilities, refusal
+from solvers._support.arguments import function as checked_function
+from solvers._support.memory import fitting
+from solvers._support.reprs import compact_repr
+from solvers.measures.line import Float64, Pieces, integral, quantile
+
+_MOST_NODES = 1000  # of a quadrature: the next computes them for minutes
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Particles:
+    """Σ_i p_i δ_{x_i}.
+
+    Parameters
+    ----------
+    positions : (N, D), or (N,) on the line
+    weights : (N,), optional
+        p ≥ 0 of sum one; by default 1/N each.
+
+    Raises
+    ------
+    ValueError
+        For empty or non-finite positions, weights that are no probabilities.
+    """
+
+    positions: Float64
+    weights: Float64
+
+    __repr__ = compact_repr
+
+    def __init__(self, positions: ArrayLike, weights: ArrayLike | None = None) -> None:
+        x = check_positions("positions", positions)
+        object.__setattr__(self, "positions", x)
+        object.__setattr__(self, "weights", probabilities("weights", weights, (len(x),)))
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+        return self.positions.shape[1]
+
+    def mean(self) -> Float64:
+        """(D,)."""
+        return self.weights @ self.positions
+
+    def covariance(self) -> Float64:
+        """(D, D)."""
+        centered = self.positions - self.mean()
+        return (self.weights * centered.T) @ centered
+
+    def pieces(self) -> Pieces:
+        """The measure on the line, by its pieces; a ValueError in other dimensions."""
+        _check_line(self.dimension)
+        order = np.argsort(self.positions[:, 0], kind="stable")
+        x = self.positions[order, 0]
+        return Pieces.of(self.weights[order], x, x)
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Grid:
+    """A density that is constant in every cell of a grid on an interval or a rectangle.
+
+    Parameters
+    ----------
+    edges : (n1 + 1,), or a tuple of one such array per axis, at most two
+        Increasing; cell i of an axis lies between edges i and i + 1.
+    masses : (n1,) or (n1, n2)
+        Of the cells: cell-averaged density times volume, ≥ 0, of sum one.
+
+    Raises
+    ------
+    ValueError
+        For edges that do not increase, masses that are no probabilities, more than two axes.
+    """
+
+    edges: tuple[Float64, ...]
+    masses: Float64
+
+    __repr__ = compact_repr
+
+    def __init__(self, edges: ArrayLike | tuple[ArrayLike, ...], masses: ArrayLike) -> None:
+        axes = _check_edges(edges)
+        shape = tuple(len(axis) - 1 for axis in axes)
+        object.__setattr__(self, "edges", axes)
+        object.__setattr__(self, "masses", probabilities("masses", masses, shape))
+
+    @classmethod
+    def from_density(
+        cls,
+        edges: ArrayLike | tuple[ArrayLike, ...],
+        function: Callable[[Float64], ArrayLike],
+        nodes: int = 8,
+    ) -> Grid:
+        """Cell averages of a density by Gauss quadrature, scaled to mass one.
+
+        Parameters
+        ----------
+        edges : as of the grid
+        function : (M, D) points -> (M,)
+            The density up to a factor.
+        nodes : int
+            Of the quadrature, per cell and axis: exact for polynomials up to degree 2·nodes − 1.
+
+        Raises
+        ------
+        ValueError
+            As the grid does; for a density that is negative, not finite or zero at every node, or of another shape.
+        """
+        axes = _check_edges(edges)
+        nodes = count("nodes", nodes, 1, _MOST_NODES)
+        checked_function("function", function)
+        s, w = unit_gauss(nodes)
+        points = [(axis[:-1, None] + s * np.diff(axis)[:, None]).ravel() for axis in axes]
+        weights = [(w * np.diff(axis)[:, None]).ravel() for axis in axes]
+        mesh = np.stack(np.meshgrid(*points, indexing="ij"), axis=-1)
+        density = array("function", function(mesh.reshape(-1, len(axes)))).astype(np.float64)
+        if density.shape != (mesh.size // len(axes),):
+            raise ValueError(
+                f"function: shape {density.shape} came for {mesh.size // len(axes)} points, one value each is needed"
+            )
+        if not (np.all(np.isfinite(density)) and np.all(density >= 0) and np.any(density > 0)):
+            raise ValueError("function: a density that is finite, ≥ 0 and not zero is needed")
+        masses = density.reshape(mesh.shape[:-1])
+        for k, weight in enumerate(weights):
+            split = (*masses.shape[:k], -1, nodes, *masses.shape[k + 1 :])
+            along = np.expand_dims(weight, tuple(range(1, masses.ndim - k)))
+            masses = (masses * along).reshape(split).sum(axis=k + 1)
+        return cls(axes, masses / masses.sum())
+
+    @property
+    def dimension(self) -> int:
+        """1 or 2."""
+        return len(self.edges)
+
+    @property
+    def centers(self) -> tuple[Float64, ...]:
+        """Of the cells, along each axis."""
+        return tuple(0.5 * (axis[1:] + axis[:-1]) for axis in self.edges)
+
+    @property
+    def points(self) -> Float64:
+        """Centers of the cells, (n1, D) or (n1 n2, D), the last axis running fastest."""
+        mesh = np.meshgrid(*self.centers, indexing="ij")
+        return np.stack(mesh, axis=-1).reshape(-1, self.dimension)
+
+    @property
+    def volumes(self) -> Float64:
+        """Of the cells, shaped like masses."""
+        widths = [np.diff(axis) for axis in self.edges]
+        return widths[0] if self.dimension == 1 else np.multiply.outer(*widths)
+
+    @property
+    def density(self) -> Float64:
+        """ρ, shaped like masses."""
+        return self.masses / self.volumes
+
+    def mean(self) -> Float64:
+        """(D,)."""
+        return self.masses.ravel() @ self.points
+
+    def covariance(self) -> Float64:
+        """(D, D), that of the cells' own width included."""
+        centered = self.points - self.mean()
+        of_centers = (self.masses.ravel() * centered.T) @ centered
+        return of_centers + np.diag(self.cell_variances())
+
+    def cell_variances(self) -> Float64:
+        """E[h²/12] along each axis, h the width of the cell a point is in: W2² from the density to its masses at the centers."""
+        others = [tuple(j for j in range(self.dimension) if j != k) for k in range(self.dimension)]
+        squares = zip(self.edges, others, strict=True)
+        return np.array(
+            [self.masses.sum(axis=rest) @ np.diff(axis) ** 2 / 12 for axis, rest in squares]
+        )
+
+    def pieces(self) -> Pieces:
+        """The measure on the line, by its pieces; a ValueError in other dimensions."""
+        _check_line(self.dimension)
+        return Pieces.of(self.masses, self.edges[0][:-1], self.edges[0][1:])
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Quantiles:
+    """A measure on the line by its quantile function: q(i/n) = values[i], linear in between.
+
+    Each of the n cells [values[i], values[i + 1]] has mass 1/n, spread evenly; a cell of no width is an atom.
+
+    Parameters
+    ----------
+    values : (n + 1,)
+        Non-decreasing.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two values, values that decrease or are not finite.
+    """
+
+    values: Float64
+
+    __repr__ = compact_repr
+
+    def __init__(self, values: ArrayLike) -> None:
+        q = finite_array("values", values).astype(np.float64)
+        if q.ndim != 1 or len(q) < 2:
+            raise ValueError(f"values: shape {q.shape} came, (n + 1,) with n ≥ 1 is needed")
+        if np.any(np.diff(q) < 0):
+            i = int(np.argmin(np.diff(q)))
+            raise ValueError(
+                f"values: they must not decrease, {q[i]:.6g} is followed by {q[i + 1]:.6g}"
+            )
+        object.__setattr__(self, "values", q)
+
+    @classmethod
+    def of(cls, measure: Measure, cells: int) -> Quantiles:
+        """The quantiles i/n of another measure on the line, 0 < i < n = cells; the two ends give the outer cells their means.
+
+        So the length of a tail does not count, only its mass: the variance errs by less than O(1/n) (by 3e-4 of it for a Gaussian
+        and n = 500).
+
+        Raises
+        ------
+        ValueError
+            For a measure that is not on the line, or cells below one.
+        """
+        n = count("cells", cells)
+        fitting("cells", n, n)
+        if not isinstance(measure, Measure):
+            raise refusal("measure", "a Particles, Grid or Quantiles", measure)
+        whole = measure.pieces()
+        if n == 1:
+            return cls(quantile(whole, [0.0, 1.0]))
+        inner = quantile(whole, np.arange(1, n) / n)
+        below, above, total = integral(whole, [1 / n, 1 - 1 / n, 1.0])
+        first, last = 2 * n * below - inner[0], 2 * n * (total - above) - inner[-1]
+        return cls([min(first, inner[0]), *inner, max(last, inner[-1])])
+
+    @property
+    def dimension(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def density(self) -> Float64:
+        """1/(n width) of the cells, (n,); infinite at atoms."""
+        widths = np.diff(self.values)
+        with np.errstate(divide="ignore"):
+            return 1.0 / (len(widths) * widths)
+
+    def mean(self) -> Float64:
+        """(1,)."""
+        return np.array([np.mean(0.5 * (self.values[1:] + self.values[:-1]))])
+
+    def covariance(self) -> Float64:
+        """(1, 1)."""
+        left, right = self.values[:-1] - self.mean(), self.values[1:] - self.mean()
+        return np.array([[np.mean(left**2 + left * right + right**2) / 3]])
+
+    def pieces(self) -> Pieces:
+        """The measure by its cells."""
+        n = len(self.values) - 1
+        return Pieces.of(np.full(n, 1.0 / n), self.values[:-1], self.values[1:])
+
+
+Measure = Particles | Grid | Quantiles
+
+
+def unit_gauss(nodes: int) -> tuple[Float64, Float64]:
+    """Nodes and weights of Gauss–Legendre quadrature on [0, 1]."""
+    x, w = np.polynomial.legendre.leggauss(nodes)
+    return 0.5 * (x + 1.0), 0.5 * w
+
+
+def check_positions(name: str, value: ArrayLike) -> Float64:
+    """Finite positions as (n, D), n, D ≥ 1; (n,) is taken for (n, 1)."""
+    x = np.array(array(name, value), dtype=np.float64)
+    x = x[:, None] if x.ndim == 1 else x
+    if x.ndim != 2 or x.size == 0:
+        raise ValueError(f"{name}: shape {x.shape} came, (n, D) with n, D ≥ 1 is needed")
+    finite_array(name, x)
+    return x
+
+
+def _check_edges(edges: ArrayLike | tuple[ArrayLike, ...]) -> tuple[Float64, ...]:
+    """One increasing array per axis, of one axis or two."""
+    several = isinstance(edges, tuple | list) and len(edges) > 0 and _has_axes(edges[0])
+    axes = tuple(
+        array("edges", axis).astype(np.float64)
+        for axis in (edges if several else (edges,))  # type: ignore[union-attr]
+    )
+    for k, axis in enumerate(axes):
+        if axis.ndim != 1 or len(axis) < 2:
+            raise ValueError(
+                f"edges: axis {k} has shape {axis.shape}, (n + 1,) with n ≥ 1 is needed"
+            )
+        if not (np.all(np.isfinite(axis)) and np.all(np.diff(axis) > 0)):
+            raise ValueError(f"edges: axis {k} must be finite and increase")
+    if len(axes) > 2:
+        cells = float(np.prod([len(axis) - 1.0 for axis in axes]))
+        raise ValueError(
+            f"edges: {len(axes)} axes came, 1 or 2 are allowed: this {len(axes)}-dimensional grid has {cells:.3g} cells, "
+            f"{8 * cells / 2**30:.3g} GiB for the masses alone; use Particles in its place"
+        )
+    return axes
+
+
+def _has_axes(value: object) -> bool:
+    return not isinstance(value, str | bytes) and (
+        isinstance(value, Sequence) or getattr(value, "ndim", 0) > 0
+    )
+
+
+def _check_line(dimension: int) -> None:
+    if dimension != 1:
+        raise ValueError(
+            f"measure: dimension {dimension} came, quantiles need a measure on the line"
+        )

@@ -1,0 +1,198 @@
+"""Top of the Hessian's spectrum from Hessian-vector products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers._support.arguments import array, count, flag, methods, real
+from solvers._support.reprs import compact_repr
+from solvers._support.threads import one_blas_thread
+from solvers.objective import Array, is_spread, norm
+from solvers.spectrum.lanczos import RitzPairs, lanczos
+
+# Below this size the whole matrix is cheaper than a Krylov space.
+_DENSE_SIZE = 24
+# A spectrum without a gap at its top ends as "not converged" rather than never.
+_MAX_PRODUCTS = 2000
+# What of a warm start is random, without which nothing tells that a larger eigenvalue has come up: less makes the vector itself
+# converge no sooner, and costs more products until that is certain.
+_RANDOM_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Eigenpairs:
+    """Eigenvalues (k,) in decreasing order, eigenvectors (k, *x) of unit norm, residual norms |Hv − λv| (k,).
+
+    Unpacks to (values, vectors). Pairs that did not converge, or of which it is not certain that no larger one is missing, are
+    NaN, and `converged` is False.
+    """
+
+    values: NDArray[np.float64]
+    vectors: Array
+    residuals: NDArray[np.float64]
+    converged: bool
+
+    __repr__ = compact_repr
+
+    def __iter__(self) -> Iterator[Array]:
+        return iter((self.values, self.vectors))
+
+
+def top_eigenpairs(
+    objective: Any,
+    x: Array,
+    k: int = 1,
+    tol: float = 1e-6,
+    start: Array | None = None,
+    above: float | None = None,
+    certify: bool = True,
+) -> Eigenpairs:
+    """The k algebraically largest eigenvalues of the Hessian of `objective` at x, and their eigenvectors.
+
+    Eigenvalues come as often as their multiplicity says. By a block Lanczos method on ``objective.hvp`` that goes on until it is
+    certain that no larger one is missing, apart from a chance of one in some hundred by its (always the same) random vectors; up
+    to x.size = 24 or 3k by the whole matrix. The largest eigenvalue is the sharpness.
+
+    Parameters
+    ----------
+    objective : Objective
+        Its hvp must be self-adjoint for its ``inner``, a multiple of the dot product.
+    x : array
+    k : int
+        From 1 to x.size.
+    tol : float
+        Relative: |Hv − λv| ≤ tol |λ|, and no eigenvalue that is missing exceeds λ_k by more than tol |λ_k|. Eigenvalues are then
+        good to about tol² |λ| over the relative gap.
+    start : array (s, *x) or (*x), optional
+        Warm start, as the eigenvectors at a nearby x.
+    above : float, optional
+        Only eigenvalues above this are wanted, which may be far fewer products. Pairs that are not above it are no more than
+        estimates, and have no part in `converged`.
+    certify : bool
+        False spares the products that exclude that a larger one is missing: for a start whose vectors are known to lead to all.
+
+    Returns
+    -------
+    Eigenpairs
+        Vectors have unit norm in the objective's inner product.
+
+    Raises
+    ------
+    ValueError
+        For arguments outside what is listed, or a start whose shape does not fit.
+    """
+    methods("objective", objective, ["hvp"], "top_eigenpairs")
+    x = array("x", x)
+    if x.size == 0:
+        raise ValueError(f"x must be an array of at least one entry, got shape {x.shape}")
+    tol = real("tol", tol, above=0, below=1)
+    bound = -np.inf if above is None else real("above", above)
+    certify = flag("certify", certify)
+    if is_spread(objective):  # Lanczos' vectors are kept whole, by every process the same
+        whole = None if start is None else objective.gather(start)
+        found = top_eigenpairs(
+            _Together(objective), objective.gather(x), k, tol, whole, above, certify
+        )
+        return replace(found, vectors=objective.own(found.vectors))
+    k = count("k", k, 1, x.size)
+    starts = _starts(x, k, start, certify)
+    try:
+        with one_blas_thread():  # the eigenvectors' last digits, and with them the run's, then do not depend on their number
+            if x.size <= max(_DENSE_SIZE, 3 * len(starts)):
+                pairs = _dense(objective, x, k)
+            else:
+                pairs = lanczos(
+                    lambda v: _product(objective, x, v),
+                    starts,
+                    k,
+                    tol,
+                    _MAX_PRODUCTS,
+                    bound,
+                    certify,
+                )
+    except FloatingPointError:  # as in a run that is about to diverge
+        return _no_pairs(x, k)
+    kept = k if pairs.complete else pairs.found
+    values = pairs.values[:kept]
+    vectors = pairs.vectors[:kept].reshape(-1, *x.shape).astype(x.dtype)
+    for v in vectors:
+        v /= x.dtype.type(norm(objective, v))
+    none = _no_pairs(x, k - kept)
+    return Eigenpairs(
+        np.append(values, none.values),
+        np.append(vectors, none.vectors, axis=0),
+        np.append(_residuals(objective, x, values, vectors, pairs), none.values),
+        pairs.complete,
+    )
+
+
+def _no_pairs(x: Array, k: int) -> Eigenpairs:
+    nan = np.full(k, np.nan)
+    return Eigenpairs(nan, np.full((k, *x.shape), np.nan, x.dtype), nan, False)
+
+
+def _residuals(
+    objective: Any, x: Array, values: Array, vectors: Array, pairs: RitzPairs
+) -> NDArray[np.float64]:
+    """Those that the method claims, exact up to rounding; of pairs where that is not small measured, a product each."""
+    residuals = np.array(pairs.residuals[: len(values)])
+    if x.dtype != np.float64:
+        for i in range(pairs.found):
+            difference = objective.hvp(x, vectors[i]) - x.dtype.type(values[i]) * vectors[i]
+            residuals[i] = norm(objective, difference)
+    return residuals
+
+
+class _Together:
+    """A spread objective on whole arrays."""
+
+    def __init__(self, objective: Any) -> None:
+        self._objective = objective
+
+    def hvp(self, x: Array, v: Array) -> Array:
+        own = self._objective.own
+        product: Array = self._objective.gather(self._objective.hvp(own(x), own(v)))
+        return product
+
+    def inner(self, u: Array, v: Array) -> float:
+        own = self._objective.own
+        return float(self._objective.inner(own(u), own(v)))
+
+
+def _starts(x: Array, k: int, start: Array | None, certify: bool) -> NDArray[np.float64]:
+    """At least k vectors of standard normal numbers, to which those of the start are added, far larger, or which they replace."""
+    given = np.empty((0, *x.shape)) if start is None else array("start", start)
+    if given.shape[given.ndim - x.ndim :] != x.shape or given.ndim - x.ndim not in (0, 1):
+        raise ValueError(f"start must have the shape (s, *{x.shape}), got {given.shape}")
+    warm = given.reshape(-1, x.size).astype(np.float64)
+    rows = max(k, len(warm))
+    starts: NDArray[np.float64] = np.random.default_rng(0).standard_normal((rows, x.size))
+    for row, vector in zip(starts, warm, strict=False):
+        size = float(np.linalg.norm(vector))
+        if 0 < size < np.inf:
+            scaled = np.sqrt(x.size) / (_RANDOM_SHARE * size) * vector
+            row[:] = row + scaled if certify else scaled
+    return starts
+
+
+def _product(objective: Any, x: Array, v: Array) -> NDArray[np.float64]:
+    """Hv as a flat float64 vector; FloatingPointError where it is not finite."""
+    product = objective.hvp(x, v.reshape(x.shape).astype(x.dtype)).ravel().astype(np.float64)
+    if not np.all(np.isfinite(product)):
+        raise FloatingPointError("the Hessian is not finite")
+    flat: NDArray[np.float64] = product
+    return flat
+
+
+def _dense(objective: Any, x: Array, k: int) -> RitzPairs:
+    columns = [_product(objective, x, e) for e in np.eye(x.size)]
+    matrix = np.array(columns, dtype=np.float64)
+    values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
+    top, rows = values[::-1][:k], vectors.T[::-1][:k]
+    residuals = np.linalg.norm(rows @ matrix.T - top[:, None] * rows, axis=1)
+    return RitzPairs(top, rows, residuals, k, True)

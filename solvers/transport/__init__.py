@@ -1,0 +1,14 @@
+"""Optimal transport between measures: exact, sliced, entropic. The only package that imports POT."""
+
+from solvers.transport.result import TransportError, TransportResult
+from solvers.transport.wasserstein import MAX_BYTES, METHODS, coupled_distance, estimate, w2
+
+__all__ = [
+    "MAX_BYTES",
+    "METHODS",
+    "TransportError",
+    "TransportResult",
+    "coupled_distance",
+    "estimate",
+    "w2",
+]

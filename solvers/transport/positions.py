@@ -1,0 +1,41 @@
+"""Positions of points, so scaled and moved that arithmetic with their squares loses nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from solvers.measures.line import Float64
+
+
+def near_the_origin(x: Float64, y: Float64) -> tuple[Float64, Float64, int]:
+    """Both (n, D), (m, D) seen from a point amidst x, over a power of two about as large as the largest, and its exponent.
+
+    Products and squares then have the digits of the distances between points, wherever these are, and do not over- or underflow.
+    """
+    x, y = x.copy(), y.copy()
+    exponent = _scale(x, y)
+    center = np.median(x, axis=0)
+    x -= center
+    y -= center
+    return x, y, exponent + _scale(x, y)
+
+
+def root_mean_square(x: Float64) -> float:
+    """√((1/n) Σ_i |x_i|²) of (n, D)."""
+    exponent = _exponent(x)
+    squares = np.ldexp(x, -exponent)
+    squares *= squares
+    return float(np.ldexp(np.sqrt(np.sum(squares) / len(x)), exponent))
+
+
+def _scale(x: Float64, y: Float64) -> int:
+    """In place."""
+    exponent = max(_exponent(x), _exponent(y))
+    for positions in (x, y):
+        np.ldexp(positions, -exponent, out=positions)
+    return exponent
+
+
+def _exponent(x: Float64) -> int:
+    """Of the least power of two above all coordinates."""
+    return int(np.frexp(max(np.max(x), -np.min(x)))[1])

@@ -1,0 +1,420 @@
+"""Particles spread over processes, against the same in one process: bit for bit, so there is no tolerance.
+
+The processes are threads in lockstep; `test_distributed_runs.py` has real ones.
+"""
+
+import contextlib
+import dataclasses
+import inspect
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+import solvers
+from meanfield import Risk, TwoLayerNetwork, _evaluation
+from meanfield.distributed import GatheredRisk, SpreadRisk
+from meanfield.tasks import Task
+from solvers.flow import Flow
+from solvers.objective import norm, peak
+from solvers.stepping import is_particlewise
+from solvers.time_loop import Observation
+from tests.helpers.lockstep import in_lockstep
+
+ETA = 0.4
+
+
+@pytest.fixture(autouse=True)
+def _observations_without_a_lock(monkeypatch):
+    """Up to Python 3.11 a cached property is computed under a lock of its class: in MPI's processes each has its own."""
+    for attribute in vars(Observation).values():
+        if hasattr(attribute, "lock"):
+            monkeypatch.setattr(attribute, "lock", contextlib.nullcontext())
+
+
+def problem(n_particles, d=2, c=1, dtype="float64", train_output=True, n=7, loss="squared"):
+    """A risk, particles and a direction."""
+    rng = np.random.default_rng(n_particles)
+    net = TwoLayerNetwork(d, c, train_output=train_output)
+    targets = rng.standard_normal((n, c))
+    if loss == "softmax":
+        targets = np.eye(c)[rng.integers(0, c, n)]
+    task = Task(rng.standard_normal((n, d)), targets, "random")
+    risk = Risk(net, task, loss, weight_decay=0.01, dtype=dtype)
+    x = net.initialize(n_particles, dtype=dtype)
+    return risk, x, rng.standard_normal(x.shape).astype(dtype)
+
+
+def bits(value):
+    value = np.asarray(value)
+    return value.dtype, value.shape, value.tobytes()
+
+
+# --- the tree of sums ---
+
+
+@pytest.mark.parametrize(
+    ("n", "n_groups"),
+    [
+        (1, 1),
+        (2, 2),
+        (5, 4),
+        (17, 4),
+        (100, 4),
+        (128, 4),
+        (129, 5),
+        (400, 8),
+        (2048, 8),
+        (2049, 9),
+        (3841, 16),
+        (100_000, 16),
+    ],
+)
+def test_groups_cut_the_particles_evenly_and_blocks_depend_on_their_size(n, n_groups):
+    groups = _evaluation.group_bounds(n)
+    sizes = np.diff(groups)
+    assert groups[0] == 0 and groups[-1] == n and len(sizes) == n_groups
+    assert sizes.min() >= 1 and np.ptp(sizes) <= 1
+    bounds, first_blocks = _evaluation._blocks(groups, 128)
+    assert [bounds[b] for b in first_blocks] == list(groups)
+    shapes = {}
+    for g, size in enumerate(sizes):
+        blocks = bounds[first_blocks[g] : first_blocks[g + 1] + 1] - groups[g]
+        assert shapes.setdefault(size, bits(blocks)) == bits(blocks)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_inner_product_is_the_mean_of_the_products(dtype):
+    """Pairwise sums of n products err by at most about log2(n) ε of their absolute sum; the products are rounded once."""
+    u, v = np.random.default_rng(0).standard_normal((2, 1000, 3)).astype(dtype)
+    risk, _, _ = problem(3, dtype=dtype)
+    products = (u.astype(float) * v).ravel()
+    expected = math.fsum(products) / 1000
+    bound = math.fsum(abs(products)) / 1000
+    assert abs(risk.inner(u, v) - expected) <= 16 * np.finfo(dtype).eps * bound
+
+
+def test_a_group_of_minus_zero_adds_as_one_of_zero():
+    sums = np.array([[-0.0], [-0.0]])
+    assert bits(_evaluation.mean_of(sums, 2)) == bits(_evaluation.mean_of(sums + 0.0, 2))
+
+
+# --- objectives ---
+
+
+def evaluations(risk, x, v):
+    return {
+        "value": risk.value(x),
+        "gradient": risk.gradient(x),
+        "hvp": risk.hvp(x, v),
+        "third": risk.third(x, v),
+        "inner": risk.inner(x, v),
+        "outputs": risk.outputs(x),
+    }
+
+
+CASES = [
+    dict(n_particles=5),
+    dict(n_particles=17, n=1),
+    dict(n_particles=17, dtype="float32"),
+    dict(n_particles=40, c=3, loss="softmax"),
+    dict(n_particles=40, d=1, train_output=False),
+    dict(n_particles=40, d=1, train_output=False, dtype="float32"),
+    dict(n_particles=700, d=40, c=2, n=300),
+]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_evaluations_are_those_of_one_process(case, size):
+    risk, x, v = problem(**case)
+    expected = {name: bits(value) for name, value in evaluations(risk, x, v).items()}
+
+    def spread(processes):
+        shares = SpreadRisk(risk, len(x), processes)
+        assert len(shares.own(x)) < len(x) or size == 1
+        found = evaluations(shares, shares.own(x), shares.own(v))
+        rowwise = ("gradient", "hvp", "third")
+        return {k: bits(shares.gather(y) if k in rowwise else y) for k, y in found.items()}
+
+    def gathered(processes):
+        found = evaluations(GatheredRisk(risk, processes), x, v)
+        return {name: bits(value) for name, value in found.items()}
+
+    for work in (spread, gathered):
+        assert in_lockstep(size, work) == [expected] * size
+
+
+@pytest.mark.parametrize("n_particles", [2, 40])  # 2: one of three processes has none
+def test_gathered_particles_may_have_weights_and_gradients_be_elsewhere(n_particles):
+    risk, x, v = problem(n_particles)
+    p = np.linspace(1, 2, n_particles) / np.linspace(1, 2, n_particles).sum()
+    at = risk.network.initialize(3, seed=5)
+
+    def work(risk):
+        return [
+            bits(value)
+            for value in (
+                risk.value(x, p),
+                risk.gradient(x, p),
+                risk.gradient(x, p, at=at),
+                risk.gradient(x, at=at),
+                risk.hvp(x, v, p),
+                risk.third(x, v, p),
+            )
+        ]
+
+    assert in_lockstep(3, lambda processes: work(GatheredRisk(risk, processes))) == [work(risk)] * 3
+
+
+def test_arrays_with_axes_before_the_particles_are_cut_and_gathered():
+    risk, x, v = problem(17)
+    whole = np.stack([np.stack([x, v]), np.stack([v, x])])
+
+    def work(processes):
+        shares = SpreadRisk(risk, len(x), processes)
+        own = shares.own(whole)
+        assert own.shape == (2, 2, shares.rows.stop - shares.rows.start, x.shape[1])
+        return bits(shares.gather(own))
+
+    assert in_lockstep(3, work) == [bits(whole)] * 3
+
+
+def test_norm_and_peak_are_those_of_all_particles():
+    risk, x, _ = problem(17)
+    x[0] *= 1e-200  # squares of one process's particles alone would underflow
+    tiny, poisoned = 1e-180 * x, np.where(np.arange(17)[:, None] == 3, np.nan, x)
+
+    def work(processes):
+        shares = SpreadRisk(risk, len(x), processes)
+        own = shares.own
+        assert math.isnan(peak(shares, own(poisoned)))
+        return [bits(norm(shares, own(x))), bits(norm(shares, own(tiny))), peak(shares, own(x))]
+
+    expected = [bits(norm(risk, x)), bits(norm(risk, tiny)), peak(risk, x)]
+    assert in_lockstep(3, work) == [expected] * 3
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("n_particles", [5, 17])  # the whole Hessian, and Lanczos' method
+def test_eigenpairs_are_those_of_one_process(n_particles, k):
+    risk, x, _ = problem(n_particles)
+    expected = solvers.top_eigenpairs(risk, x, k)
+    again = solvers.top_eigenpairs(risk, 0.99 * x, k, start=expected.vectors)
+
+    def work(processes):
+        shares = SpreadRisk(risk, len(x), processes)
+        first = solvers.top_eigenpairs(shares, shares.own(x), k)
+        second = solvers.top_eigenpairs(shares, shares.own(0.99 * x), k, start=first.vectors)
+        return [
+            (bits(p.values), bits(shares.gather(p.vectors)), bits(p.residuals), p.converged)
+            for p in (first, second)
+        ]
+
+    one = [(bits(p.values), bits(p.vectors), bits(p.residuals), True) for p in (expected, again)]
+    assert in_lockstep(3, work) == [one] * 3
+
+
+# --- flows ---
+
+PARTICLEWISE = [
+    (solvers.GradientDescent(ETA), {}),
+    (solvers.NormalizedGradientDescent(ETA), {}),
+    (solvers.SqrtLossGradientDescent(ETA), {}),
+    (solvers.GradientFlow(ETA), {"dt": 0.5}),
+    (solvers.GradientFlow(ETA), {"integrator": solvers.Euler()}),
+    (solvers.GradientFlow(ETA), {"integrator": solvers.Midpoint()}),
+    (solvers.GradientFlow(ETA, delay=True), {}),
+    (solvers.FreeEnergyFlow(ETA), {}),
+    (solvers.FreeEnergyFlow(ETA, "taylor"), {}),
+    (solvers.FreeEnergyFlow(ETA, growth="exact"), {}),
+    (solvers.FreeEnergyFlow(ETA, rank=3, fluctuation_floor="rounding"), {}),
+    (solvers.FreeEnergyFlow(ETA, fluctuation_floor=0.3), {}),
+    (solvers.FreeEnergyFlow(ETA, delay=True), {}),
+    (solvers.EdgeFlow(ETA), {}),
+]
+TOGETHER = [
+    (solvers.GradientFlow(ETA), {}),
+    (solvers.FreeEnergyFlow(ETA), {"integrator": solvers.Adaptive()}),
+    (solvers.RodFlow(ETA), {}),
+    (solvers.CentralFlow(ETA), {}),
+    (solvers.Langevin(ETA, 0.01), {}),
+    (solvers.JKOFlow(ETA), {}),
+]
+
+
+def measured(solution, gather=lambda x: x):
+    """Everything of a solution, in bits."""
+    arrays = [gather(solution.centers), gather(solution.fluctuations)]
+    if solution.iterates is not None:
+        arrays.append(gather(solution.iterates))
+    arrays += [solution.fluctuation_trace, solution.losses, solution.predicted_losses]
+    arrays += [solution.free_energies, solution.dissipated]
+    return [bits(array) for array in arrays], solution.status, solution.message
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("flow", "options"), PARTICLEWISE, ids=repr)
+def test_flows_on_shares_are_those_of_one_process(flow, options, dtype):
+    risk, x, _ = problem(19, c=2, dtype=dtype)
+    assert is_particlewise(flow, **options)
+    expected = measured(solvers.solve(flow, risk, x, steps=4, **options))
+
+    def work(processes):
+        shares = SpreadRisk(risk, len(x), processes)
+        solution = solvers.solve(flow, shares, shares.own(x), steps=4, **options)
+        return measured(solution, shares.gather)
+
+    assert in_lockstep(3, work) == [expected] * 3
+    assert expected[1] == "complete"
+
+
+@pytest.mark.parametrize(("flow", "options"), TOGETHER, ids=repr)
+def test_the_other_flows_run_on_gathered_particles(flow, options):
+    risk, x, _ = problem(19)
+    assert not is_particlewise(flow, **options)
+    expected = measured(solvers.solve(flow, risk, x, steps=2, **options))
+
+    def work(processes):
+        return measured(solvers.solve(flow, GatheredRisk(risk, processes), x, steps=2, **options))
+
+    def refused(processes):
+        shares = SpreadRisk(risk, len(x), processes)
+        with pytest.raises(ValueError, match="spread over processes, .* needs them together"):
+            solvers.solve(flow, shares, shares.own(x), steps=2, **options)
+
+    assert in_lockstep(2, work) == [expected] * 2
+    in_lockstep(2, refused)
+
+
+def test_every_flow_that_is_said_to_go_particle_by_particle_is_tested():
+    flows = {
+        flow
+        for _, flow in inspect.getmembers(solvers, inspect.isclass)
+        if issubclass(flow, Flow) and flow.particlewise
+    }
+    assert flows == {type(flow) for flow, _ in PARTICLEWISE}
+
+
+def test_a_state_that_overflows_on_one_process_ends_the_run_on_all():
+    risk, x, _ = problem(16, train_output=False)
+    x[-1] = 1e307  # saturated: weight decay alone acts on it, by a factor 1 − ηλ = −2 a step
+    flow = solvers.GradientDescent(300.0)
+    expected = measured(solvers.solve(flow, risk, x, steps=9))
+    assert expected[1:] == ("diverged", "diverged at step 3: the state is not finite")
+
+    def work(processes):
+        shares = SpreadRisk(risk, len(x), processes)
+        return measured(solvers.solve(flow, shares, shares.own(x), steps=9), shares.gather)
+
+    assert in_lockstep(3, work) == [expected] * 3
+
+
+# --- what is refused ---
+
+
+def test_more_processes_than_groups_are_refused():
+    for n_particles, size in ((2, 3), (1000, 17)):
+        risk, _, _ = problem(n_particles)
+        with pytest.raises(ValueError, match=f"n_particles: {n_particles} came for {size}"):
+            in_lockstep(size, lambda p, r=risk, n=n_particles: SpreadRisk(r, n, p))
+
+
+def test_bad_arguments_of_a_share():
+    risk, x, _ = problem(10)
+
+    def work(processes):
+        shares = SpreadRisk(risk, 10, processes)
+        for bad, message in [
+            (lambda: shares.value(x), "x: 10 particles came, this process has 5 of the 10"),
+            (lambda: shares.own(x[1:]), r"whole: shape \(9, 4\) came, \(…, 10, D\) is needed"),
+            (lambda: shares.value(shares.own(x), np.full(5, 0.2)), "weights: .* equal ones"),
+        ]:
+            with pytest.raises(ValueError, match=message):
+                bad()
+
+    in_lockstep(2, work)
+
+
+def test_processes_that_do_not_hold_the_same_particles_are_found_out():
+    risk, x, _ = problem(10)
+
+    def work(processes, evaluate):
+        other = x + (processes.rank == 1) * 1e-15
+        with pytest.raises(RuntimeError, match="do not hold the same particles"):
+            evaluate(GatheredRisk(risk, processes), SpreadRisk(risk, 10, processes), other)
+
+    for evaluate in (
+        lambda gathered, spread, other: gathered.gradient(other),
+        lambda gathered, spread, other: gathered.hvp(x, other),
+        lambda gathered, spread, other: spread.own(other),
+    ):
+        in_lockstep(2, lambda processes, e=evaluate: work(processes, e))
+
+
+@pytest.mark.parametrize("size", [2, 16])
+def test_shares_are_whole_groups_and_cover_all_particles(size):
+    for n in range(3841, 3860):
+        risk, _, _ = problem(n)
+        rows = in_lockstep(size, lambda p, r=risk, n=n: SpreadRisk(r, n, p).rows)
+        assert rows[0].start == 0 and rows[-1].stop == n
+        assert all(one.stop == two.start for one, two in itertools.pairwise(rows))
+        assert {row.start for row in rows} <= set(_evaluation.group_bounds(n))
+        most = -(-16 // size) * -(-n // 16)
+        assert max(row.stop - row.start for row in rows) <= most
+
+
+@dataclasses.dataclass(frozen=True)
+class Mine(solvers.GradientDescent):
+    """A flow of somebody's own."""
+
+    half: float = 0.5
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "change"),
+    [
+        (solvers.GradientDescent(ETA), solvers.GradientDescent(0.3), {}),
+        (solvers.GradientDescent(ETA), solvers.FreeEnergyFlow(ETA), {}),
+        (solvers.FreeEnergyFlow(ETA), solvers.FreeEnergyFlow(ETA, growth="exact"), {}),
+        (Mine(ETA), Mine(ETA, half=0.25), {}),
+        (solvers.GradientDescent(ETA), solvers.GradientDescent(ETA), {"steps": 3}),
+        (solvers.GradientDescent(ETA), solvers.GradientDescent(ETA), {"steps": -1}),
+        (solvers.GradientDescent(ETA), solvers.GradientDescent(ETA), {"save_every": 2}),
+        (solvers.EdgeFlow(ETA), solvers.EdgeFlow(ETA), {"dt": 0.5}),
+        (solvers.EdgeFlow(ETA), solvers.EdgeFlow(ETA), {"integrator": solvers.Euler()}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["spread", "gathered"])
+def test_processes_that_call_solve_differently_are_refused(kind, first, second, change):
+    """Their shares would move by different rules, or one would wait for the others for ever."""
+    risk, x, _ = problem(40)
+
+    def work(processes):
+        spread = kind == "spread"
+        shared = SpreadRisk(risk, 40, processes) if spread else GatheredRisk(risk, processes)
+        own = shared.own(x) if spread else x
+        flow, more = (second, change) if processes.rank == 1 else (first, {})
+        with pytest.raises(ValueError, match="arguments of solve must be the same"):
+            solvers.solve(flow, shared, own, **{"steps": 2, **more})
+        solution = solvers.solve(first, shared, own, steps=1)
+        return solution.losses.tolist()
+
+    one, *others = in_lockstep(3, work)
+    assert others == [one] * 2 == [solvers.solve(first, risk, x, steps=1).losses.tolist()] * 2
+
+
+def test_a_flow_that_shows_its_address_only_is_the_same_on_all():
+    class Plain(solvers.GradientDescent):
+        __repr__ = object.__repr__
+
+    risk, x, _ = problem(40)
+
+    def work(processes):
+        shared = SpreadRisk(risk, 40, processes)
+        return solvers.solve(Plain(ETA), shared, shared.own(x), steps=2).losses.tolist()
+
+    one = solvers.solve(Plain(ETA), risk, x, steps=2).losses.tolist()
+    assert in_lockstep(3, work) == [one] * 3

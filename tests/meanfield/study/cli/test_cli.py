@@ -1,0 +1,333 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+import meanfield
+from meanfield.study.analysis.result import Result
+from meanfield.study.analysis.summary import tables
+from meanfield.study.cli.app import app
+from meanfield.study.storage.layout import OutputError
+from meanfield.study.storage.writer import read_run
+from tests.helpers.clocks import stopwatch
+from tests.helpers.studies import study
+
+
+def meanfield_command(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def settings(small, *more):
+    return [part for setting in (*small, *more) for part in ("--set", setting)]
+
+
+def assert_refused(result, *messages, code=2):
+    """A message on stderr, nothing on stdout, no traceback."""
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    for message in messages:
+        assert message in result.stderr
+
+
+# --- run -----------------------------------------------------------------------------------------
+
+
+def test_run_is_told_its_threads(tmp_path, small):
+    out = ("--out", tmp_path, "--no-figures", "--quiet")
+    assert meanfield_command("run", *settings(small), "--threads", 1, *out).exit_code == 0
+    with Result.open(tmp_path / "run.h5") as result:
+        assert json.loads(result.attributes["machine_json"])["threads"] == 1
+    for command in (("run", *out), ("resume", tmp_path)):
+        assert_refused(meanfield_command(*command, "--threads", 0), "threads: 0 came, 1 to")
+    assert_refused(
+        meanfield_command("width", "--widths", "8,16", "--out", tmp_path / "width", "--threads", 0),
+        "threads: 0 came, 1 to",
+    )
+
+
+def test_run_writes_the_file_the_figures_and_a_table(tmp_path, small):
+    out = tmp_path / "deep/out"
+    result = meanfield_command("run", "--out", out, *settings(small))
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""  # no progress where there is no terminal
+    for words in ("gradient_descent", "η·sharpness", "tr Σ", "W2 to GD", str(out / "run.h5")):
+        assert words in result.stdout
+    assert sorted(os.listdir(out)) == ["figures", "run.h5"]
+    assert (out / "figures/overview.png").stat().st_size > 10_000
+
+
+def test_run_prints_json_for_machines(tmp_path, small):
+    arguments = ["run", "--out", tmp_path, "--json", "--no-figures", *settings(small)]
+    report = json.loads(meanfield_command(*arguments).stdout)
+    assert report["status"] == "complete" and report["figures"] == []
+    with h5py.File(report["file"]) as file:
+        for process in report["processes"]:
+            data = file[process["process"]]["observables"]
+            assert process["train_loss"] == data["train_loss"][-1]
+            assert process["eta_sharpness"] == 0.5 * data["sharpness"][-1]
+    descent, flow = report["processes"][0], report["processes"][1]
+    assert descent["w2"] is None and flow["w2"] > 0
+
+
+def test_tables_have_as_many_columns_as_the_terminal_has_room_for():
+    rows = [{"process": f"flow{i}", "x": i / 3, "y": None, "z": 12345.0} for i in range(9)]
+    titles = {"x": "value", "y": "missing", "z": "steps"}
+    (everything,) = tables(rows, titles)
+    assert len(everything.columns) == 10 and everything.row_count == 3
+    blocks = list(tables(rows, titles, width=80))
+    assert [len(block.columns) - 1 for block in blocks] == [4, 4, 1]
+    console = Console(width=80, record=True, quiet=True)
+    assert all(console.measure(block).maximum <= 80 for block in blocks)
+    assert list(blocks[1].columns[1].cells) == ["1.333", "–", "12345"]
+    assert len(list(tables(rows, titles, width=1))) == 9
+
+
+def test_quiet_prints_nothing(tmp_path, small, monkeypatch):
+    figures = [tmp_path / "figures/loss.png"]  # where they are would be printed
+    monkeypatch.setattr("meanfield.study.cli._running.draw", lambda *drawn: figures)
+    result = meanfield_command("run", "--out", tmp_path, "--quiet", *settings(small))
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_a_folder_that_is_not_empty_is_only_used_by_force(tmp_path, small):
+    (tmp_path / "notes.txt").write_text("mine")
+    arguments = ["run", "--out", tmp_path, "--no-figures", *settings(small)]
+    assert_refused(meanfield_command(*arguments), "not empty", "--force")
+    assert os.listdir(tmp_path) == ["notes.txt"]
+    assert meanfield_command(*arguments, "--force").exit_code == 0
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_is_no_folder(tmp_path, small):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    assert_refused(meanfield_command("run", "--out", path, *settings(small)), "a folder is needed")
+
+
+def test_several_wrong_settings_are_one_message(tmp_path):
+    config = tmp_path / "study.toml"
+    config.write_text("learning_rate = -1\n[network]\nwidht = 5\n")
+    out = tmp_path / "out"
+    result = meanfield_command("run", config, "--out", out, "--set", "steps=-1")
+    assert_refused(result, "learning_rate: -1 came", "did you mean 'width'", "steps: -1 came")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("network.width=0", "network.width: 0 came"),
+        ("learning_rate=0", "learning_rate: 0 came"),
+        ("learning_rate=nan", "learning_rate: nan came"),
+        ("risk.loss=softmax", "softmax"),
+        ("nonsense", "section.key=value"),
+    ],
+)
+def test_wrong_settings_are_refused(tmp_path, setting, message):
+    result = meanfield_command("run", "--out", tmp_path / "out", "--set", setting)
+    assert_refused(result, message)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"inputs": [[1.0, np.nan]], "targets": [1.0]}, "inputs: nan at index (0, 1)"),
+        ({"inputs": np.ones((3, 2)), "targets": np.ones(4)}, "3 and 4 rows"),
+        ({"inputs": np.ones((3, 2))}, "no array 'targets'"),
+    ],
+)
+def test_data_that_cannot_be_used_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "data.npz", **arrays)
+    config = tmp_path / "study.toml"
+    config.write_text("[task]\nname = 'npz'\npath = 'data.npz'\n")
+    assert_refused(meanfield_command("run", config, "--out", tmp_path / "out"), message)
+    assert_refused(meanfield_command("validate", config), message)
+
+
+def test_a_missing_config_is_refused(tmp_path):
+    assert_refused(meanfield_command("run", tmp_path / "none.toml"), "no such file")
+
+
+def test_a_divergence_exits_with_1_and_leaves_a_file(tmp_path, small):
+    more = ("learning_rate=1e9", "steps=60", "output.sharpness_every=100")
+    result = meanfield_command("run", "--out", tmp_path, "--json", *settings(small, *more))
+    assert result.exit_code == 1
+    assert "gradient_descent: diverged at step" in result.stderr
+    assert json.loads(result.stdout)["status"] == "diverged"
+    assert meanfield_command("info", tmp_path / "run.h5").exit_code == 0
+
+
+def test_an_energy_past_the_largest_float_does_not_reach_json(tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(
+        """
+        learning_rate = 1e9
+        steps = 9
+        landscape = {name = "quartic"}
+        processes.gradient_flow.integrator = "euler"
+        """
+    )
+    path = tmp_path / "out/run.h5"
+    ran = meanfield_command("run", config, "--out", path.parent, "--no-figures", "--json")
+    assert ran.exit_code == 1 and json.loads(ran.stdout)["status"] == "diverged"
+    info = json.loads(meanfield_command("info", path, "--json").stdout)
+    assert np.isfinite(info["processes"][0]["balance_residual"])
+    assert read_run(path).processes["gradient_flow"].observables["free_energy"][-1] == -np.inf
+
+
+def test_a_full_disk_exits_with_1(tmp_path, small, monkeypatch):
+    def no_room(folder, layout):
+        raise OutputError(f"{folder}: no room")
+
+    monkeypatch.setattr("meanfield.study.engine.run.require_space", no_room)
+    result = meanfield_command("run", "--out", tmp_path / "out", *settings(small))
+    assert_refused(result, "no room", code=1)
+
+
+# --- info, plot, validate ------------------------------------------------------------------------
+
+
+def test_info_says_what_the_run_was(small_run):
+    result = meanfield_command("info", small_run)
+    assert result.exit_code == 0
+    for words in ("status: complete", "learning_rate: 0.5", "free_energy_flow", "width = 8"):
+        assert words in result.stdout
+    report = json.loads(meanfield_command("info", small_run, "--json").stdout)
+    assert [process["time"] for process in report["processes"]] == [6.0, 6.0, 6.0]
+    assert "width = 8" in report["config"]
+
+
+def test_plot_draws_what_is_asked_for(small_run, tmp_path):
+    result = meanfield_command("plot", small_run, "--out", tmp_path, "--format", "svg,pdf")
+    assert result.exit_code == 0, result.output
+    names = {path.stem for path in tmp_path.iterdir()}
+    assert names == {
+        "loss",
+        "sharpness",
+        "oscillation",
+        "distance",
+        "free_energy",
+        "measure",
+        "measure_plane",
+        "phase_portrait",
+        "particle_clouds",
+        "overview",
+    }
+    assert {path.suffix for path in tmp_path.iterdir()} == {".svg", ".pdf"}
+    assert (tmp_path / "loss.svg").read_text().lstrip().startswith("<?xml")
+    assert_refused(meanfield_command("plot", small_run, "--format", "gif"), "'gif' came")
+
+
+def test_plot_animates_a_process(small_run, tmp_path):
+    result = meanfield_command(
+        "plot", small_run.parent, "--out", tmp_path, "--animate", "gradient_flow"
+    )
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'gradient_flow.gif'}\n")
+    assert (tmp_path / "gradient_flow.gif").read_bytes().startswith(b"GIF89a")
+    assert_refused(meanfield_command("plot", small_run, "--animate", "jko"), "process: 'jko' came")
+    refused = meanfield_command("plot", small_run, "--animate", "gradient_flow", "--format", "png")
+    assert_refused(refused, "format: 'png' came, one of gif, mp4")
+
+
+def test_plot_draws_a_width_study(tmp_path, monkeypatch):
+    (tmp_path / "study.h5").touch()
+    monkeypatch.setattr("meanfield.study.report.source.read_study", lambda path: study())
+    result = meanfield_command("plot", tmp_path, "--format", "svg")
+    assert result.exit_code == 0, result.output
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert drawn == {f"width_{name}.svg" for name in ("coupled", "measures", "functions", "slopes")}
+
+
+def test_what_a_file_says_is_text_and_no_markup(small_run, tmp_path):
+    path = tmp_path / "run.h5"
+    shutil.copy(small_run, path)
+    with h5py.File(path, "r+") as file:
+        file["gradient_descent"].attrs["status"] = "[/x] :smile:"
+    result = meanfield_command("info", path)
+    assert result.exit_code == 0 and "[/x] :smile:" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["info", "plot", "compare"])
+def test_the_folder_of_a_run_will_do(small_run, command):
+    of_folder, of_file = (
+        meanfield_command(command, path) for path in (small_run.parent, small_run)
+    )
+    assert of_folder.exit_code == 0, of_folder.output
+    assert of_folder.stdout == of_file.stdout
+
+
+@pytest.mark.parametrize("command", ["info", "plot", "compare"])
+def test_files_that_are_no_run_are_refused(tmp_path, command):
+    rubbish, foreign = tmp_path / "rubbish.h5", tmp_path / "foreign.h5"
+    rubbish.write_bytes(b"not HDF5")
+    with h5py.File(foreign, "w") as file:
+        file["x"] = 1.0
+    assert_refused(meanfield_command(command, tmp_path / "none.h5"), "there is no such file")
+    assert_refused(
+        meanfield_command(command, tmp_path), "there is neither run.h5 nor run.h5.partial in it"
+    )
+    assert_refused(meanfield_command(command, rubbish), "not an HDF5 file")
+    assert_refused(meanfield_command(command, foreign), "its schema is None")
+
+
+def test_validate(tmp_path):
+    config = tmp_path / "study.toml"
+    config.write_text("[processes.gradient_flow]\ndt = 0.25\n")
+    result = meanfield_command("validate", config)
+    assert (result.exit_code, result.stdout) == (0, f"{config}: valid\n")
+    assert json.loads(meanfield_command("validate", config, "--json").stdout)["valid"] is True
+    config.write_text("steps = -1\nx = 1\n")
+    result = meanfield_command("validate", config, "--json")
+    assert result.exit_code == 2
+    report = json.loads(result.stdout)
+    assert report["valid"] is False and len(report["errors"]) == 2
+
+
+# --- the command itself --------------------------------------------------------------------------
+
+
+def test_version_and_help():
+    assert meanfield_command("--version").stdout == f"meanfield {meanfield.__version__}\n"
+    for command in ("run", "info", "plot", "compare", "validate"):
+        assert command in meanfield_command("--help").stdout
+        assert meanfield_command(command, "--help").exit_code == 0
+    assert meanfield_command("rnu").exit_code == 2
+
+
+HELP = """
+import sys
+from meanfield.study.cli.app import app
+try:
+    app(["--help"])
+except SystemExit:
+    pass
+heavy = {"numpy", "numba", "scipy", "ot", "matplotlib", "h5py", "pydantic", "solvers"}
+print("heavy:", *sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_help_imports_nothing_heavy():
+    command = [sys.executable, "-c", HELP]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "heavy:"
+
+
+@pytest.mark.slow
+@pytest.mark.essential
+def test_help_answers_within_half_a_second():
+    command = [sys.executable, "-c", HELP]
+    times = []
+    for _ in range(5):
+        with stopwatch() as watch:
+            subprocess.run(command, capture_output=True, check=True)
+        times.append(watch.seconds)
+    assert min(times) < 0.5

@@ -1,0 +1,247 @@
+import re
+import tomllib
+
+import pytest
+
+from meanfield.landscapes import LANDSCAPES, Valley
+from meanfield.study.config.run_config import ConfigError, load, load_text
+from meanfield.study.config.toml import format_toml, parse_value
+from meanfield.study.engine.build import EXPANSIONS, FLOWS
+
+
+def errors(tmp_path, text):
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    return error.value.lines
+
+
+def test_every_landscape_and_every_flow_can_be_asked_for_by_its_name():
+    for name in LANDSCAPES:
+        assert isinstance(
+            load(None, (f"landscape.name={name}",)).landscape.build(), LANDSCAPES[name]
+        )
+    needed = {"langevin": "temperature=0.1"}
+    for name in (*FLOWS, *EXPANSIONS):
+        options = f"{{{needed.get(name, '')}}}"
+        (process,) = load(None, (f"processes={{{name}={options}}}",)).processes.values()
+        assert process.flow == name
+
+
+def test_parameters_of_a_landscape_reach_it():
+    study = load(None, ("landscape={name='valley', zeta=0.7, epsilon=0.005}",))
+    assert study.landscape.build() == Valley(zeta=0.7, epsilon=0.005)
+
+
+def test_the_default_is_the_study_of_the_digits():
+    study = load()
+    assert (study.task.name, study.task.n, study.network.width) == ("digits", 300, 400)
+    assert (study.learning_rate, study.steps, study.risk.loss) == (1.0, 400, "squared")
+    assert list(study.processes) == ["gradient_descent", "gradient_flow", "free_energy_flow"]
+
+
+def test_all_errors_come_at_once_one_line_each(tmp_path):
+    lines = errors(
+        tmp_path,
+        """
+        learning_rate = 0
+        stpes = 3
+        [network]
+        widht = 5
+        width = 0
+        [task]
+        n = "many"
+        [risk]
+        loss = "softmx"
+        [processes.mine]
+        flow = "free_energy_flow"
+        closre = "taylor"
+        rank = 1.5
+        """,
+    )
+    assert len(lines) == 8
+    assert {line.split(":")[0] for line in lines} == {
+        "learning_rate",
+        "stpes",
+        "network.widht",
+        "network.width",
+        "task.n",
+        "risk.loss",
+        "processes.mine.closre",
+        "processes.mine.rank",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("stpes = 3", r"stpes: unknown key \(did you mean 'steps'\?\); seed, "),
+        ("[network]\nwidht = 3", r"network.widht: unknown key \(did you mean 'width'\?\); width, "),
+        ("[task]\ntarge = 3", r"task.targe: unknown key \(did you mean 'target'\?\); name, n, "),
+        (
+            "[processes.gradient_flow]\nintegrater = 'rk4'",
+            r"processes.gradient_flow.integrater: unknown key \(did you mean 'integrator'\?\)",
+        ),
+        ("[task]\nname = 'digit'", r"task.name: 'digit' came, .* \(did you mean 'digits'\?\)"),
+        (
+            "[processes.gradient_floe]",
+            r"processes.gradient_floe.flow: 'gradient_floe' came.*mean 'gradient_flow'",
+        ),
+        ("[risk]\nloss = 'sqared'", r"risk.loss: 'sqared' came, .* \(did you mean 'squared'\?\)"),
+        ("[task]\nname = 'npz'", "task.path: missing"),
+        ("learning_rate = -1.0", "learning_rate: -1.0 came, greater than 0 is needed"),
+        ("learning_rate = inf", "learning_rate: inf came, a finite number is needed"),
+        ("learning_rate = nan", "learning_rate: nan came"),
+        ("steps = true", "steps: True came, an integer is needed"),
+        ("steps = 10.0", "steps: 10.0 came, an integer is needed"),
+        ("seed = '1'", "seed: '1' came, an integer is needed"),
+        ("[network]\nwidth = 0", "network.width: 0 came"),
+        ("[task]\nn = 1798", "task.n: 1798 came"),
+        ("task = 3", "task: 3 came, a table is needed"),
+        ("processes = 3", "processes: 3 came, a table is needed"),
+        ("[processes]", "processes: {} came, at least one process is needed"),
+        ("[processes.'a b']\nflow = 'gradient_flow'", "processes.a b: the name must be of letters"),
+        ("[processes.comparison]\nflow = 'gradient_flow'", "processes.comparison: the name"),
+        ("[processes.gradient_flow]\ndt = 0.3", "processes.gradient_flow.dt: 0.3 came"),
+        ("[processes.gradient_flow]\nrtol = 1e-3", "processes.gradient_flow.rtol, atol: only"),
+        (
+            "[processes.gradient_flow]\nintegrator = 'adaptive'\ndt = 0.5",
+            "processes.gradient_flow.dt: not used",
+        ),
+        ("[processes.gradient_descent]\ndt = 0.5", "processes.gradient_descent.dt: unknown key"),
+        ("[processes.rod_flow]\nintegrator = 'rk4'", "processes.rod_flow.integrator: unknown key"),
+        ("[processes.central_flow]\ndt = 0.3", "processes.central_flow.dt: 0.3 came"),
+        ("[processes.central_flow]\nmax_modes = 0", "processes.central_flow.max_modes: 0 came"),
+        (
+            "[processes.sharpness_flow]\nlaw = 'normalised'",
+            r"processes.sharpness_flow.law: 'normalised' came, .* \(did you mean 'normalized'\?\)",
+        ),
+        (
+            "[processes.edge_flwo]",
+            r"processes.edge_flwo.flow: 'edge_flwo' came.*mean 'edge_flow'",
+        ),
+        (
+            "[processes.gradient_flow]\ndelay = true\nintegrator = 'rk4'",
+            "processes.gradient_flow.integrator: not used with delay",
+        ),
+        (
+            "[processes.free_energy_flow]\nfluctuation_floor = 'roundng'",
+            "processes.free_energy_flow.fluctuation_floor: 'roundng' came, 'rounding' or",
+        ),
+        (
+            "[processes.free_energy_flow]\nfluctuation_floor = -1.0",
+            "processes.free_energy_flow.fluctuation_floor: -1.0 came, 'rounding' or",
+        ),
+        (
+            "[processes.sqrt_loss_gradient_descent]\nminimum = inf",
+            "processes.sqrt_loss_gradient_descent.minimum: inf came, a finite number is needed",
+        ),
+        ("[landscape]\nname = 'vally'", r"landscape.name: 'vally' came, .* mean 'valley'\?\)"),
+        ("[landscape]\nzeta = 1.0", "landscape.name: missing, it has no default"),
+        ("landscape = 3", "landscape: 3 came, a table is needed"),
+        (
+            "[landscape]\nname = 'valley'\nzta = 2.0",
+            r"landscape.zta: unknown key \(did you mean 'zeta'\?\); .*epsilon",
+        ),
+        ("[landscape]\nname = 'valley'\nzeta = 'a'", "landscape.zeta: 'a' came, a number is"),
+        ("[landscape]\nname = 'valley'\nzeta = nan", "landscape.zeta: nan came, a finite number"),
+        (
+            "[landscape]\nname = 'valley'\nstart = [1.0]",
+            "landscape.start: 1 numbers came, 2 are needed",
+        ),
+        ("[landscape]\nname = 'valley'\nstart = 1.0", "landscape.start: 1.0 came, an array is"),
+        (
+            "[landscape]\nname = 'valley'\nstart = [0.0, inf]",
+            "landscape.start.1: inf came, a finite number is needed",
+        ),
+        ("[landscape]\nname = 'valley'\ndtype = 'float16'", "landscape.dtype: 'float16' came"),
+        (
+            "[landscape]\nname = 'linear_neurons'\nwidth = 1.5",
+            "landscape.width: 1.5 came, an integer is needed",
+        ),
+        (
+            "[landscape]\nname = 'river_valley'\ncodimension = 7",
+            "landscape.codimension must be an integer from 1 to 2, got 7",
+        ),
+        (
+            "[landscape]\nname = 'valley'\n[task]\nn = 5\n[risk]\n",
+            "landscape: risk, task came too; a study has either a landscape or a network on a task",
+        ),
+        ("[task]\nname = 'cifar10'\ntarget = 'signs'", r"task.target: 'signs' came.*mean 'sign'"),
+    ],
+)
+def test_an_error_says_what_came_and_what_is_allowed(tmp_path, text, line):
+    (found,) = errors(tmp_path, text)
+    assert re.match(line, found), found
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"steps = ", "not TOML"), (b"\xff\xfe", "the text must be UTF-8"), (None, "no such file")],
+)
+def test_what_is_no_toml_is_refused(tmp_path, content, message):
+    path = tmp_path / "study.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        load(path)
+
+
+def test_overrides_win_over_the_file_and_keep_the_other_processes(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text("steps = 5\n[network]\nwidth = 7\n")
+    study = load(path, ("network.width=9", "risk.loss=logistic", "processes.gradient_flow.dt=0.5"))
+    assert (study.steps, study.network.width, study.risk.loss) == (5, 9, "logistic")
+    assert study.processes["gradient_flow"].dt == 0.5
+    assert len(study.processes) == 3
+
+
+@pytest.mark.parametrize("override", ["steps", "=3", "a..b=3", "network.width.x=3"])
+def test_overrides_that_name_no_setting_are_refused(override):
+    with pytest.raises(ConfigError):
+        load(None, ("network.width=5", override))
+
+
+@pytest.mark.parametrize("name", ["npz", "cifar10"])
+def test_a_relative_path_of_data_starts_at_the_file(tmp_path, name):
+    path = tmp_path / "study.toml"
+    path.write_text(f"[task]\nname = '{name}'\npath = 'data.npz'\n")
+    assert load(path).task.path == str(tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("task.name=npz", 'task.path="a \\"quoted\\" \\\\ path é \\t"'),
+        ("task.name=teacher_student", "task.noise=1e-12", "learning_rate=0.1"),
+        ("processes.fast={flow='free_energy_flow', integrator='adaptive', rtol=1e-5}",),
+        ("processes.mine={flow='free_energy_flow', fluctuation_floor='rounding', delay=true}",),
+        ("landscape={name='valley', zeta=0.7, start=[0.0, 7]}", "landscape.dtype=float32"),
+        ("landscape={name='matrix_factorization', target=[[5, 0.5], [0.0, 4.8]]}",),
+        ("task={name='cifar10', classes=['cat', 5], target='sign'}",),
+    ],
+)
+def test_the_resolved_toml_gives_the_same_study(overrides):
+    study = load(None, overrides)
+    assert load_text(study.to_toml()) == study
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"a": 1, "b": {"c": 1e16, "d": {"e": "x\x7f\n"}, "f": True}},
+        {"tables": {"only": {"x": 0.1}}, "last": {"y": -3}},
+        {"a": [1, 2.5, [True, "x"]], "b": []},
+    ],
+)
+def test_format_toml_is_read_back(table):
+    assert tomllib.loads(format_toml(table)) == table
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("3", 3), ("0.5", 0.5), ("true", True), ("softmax", "softmax"), ("", "")]
+)
+def test_parse_value(text, value):
+    assert parse_value(text) == value and type(parse_value(text)) is type(value)

@@ -1,0 +1,248 @@
+"""Signals and the time allowed: what a run does about them, and how the command ends."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import solvers
+from meanfield.study.cli._running import seconds
+from meanfield.study.config.run_config import load
+from meanfield.study.engine import signals as interrupt
+from meanfield.study.engine.checkpointing import Schedule
+from meanfield.study.engine.resume import resume
+from meanfield.study.engine.run import run
+from meanfield.study.engine.signals import Stopped, interruptible
+from meanfield.study.engine.work import Options
+from meanfield.study.storage.checkpoint import NAMES, Checkpoints
+from meanfield.study.storage.writer import read_run
+from tests.helpers.clocks import HANGS, stopwatch, wait_until
+from tests.helpers.same_runs import assert_same
+from tests.meanfield.study.cli.test_cli import assert_refused, meanfield_command, settings
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(interrupt, "GRACE", 0.1)
+
+
+# --- the handlers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_the_first_signal_waits_and_the_second_does_not(name):
+    signum = getattr(signal, name)
+    before = signal.getsignal(signum)
+    with interruptible() as interruption:
+        interruption.begin()
+        interruption.check()
+        signal.raise_signal(signum)
+        with pytest.raises(Stopped):
+            interruption.check()
+        with pytest.raises(Stopped):
+            signal.raise_signal(signum)
+        with interruption.shielded():
+            signal.raise_signal(signum)  # what must not be broken off is not
+        assert interruption.reason == name
+    assert signal.getsignal(signum) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_step_that_takes_long_is_abandoned(impatient):
+    with interruptible() as interruption:
+        interruption.begin()
+        with interruption.shielded():
+            signal.raise_signal(signal.SIGTERM)
+            end = time.monotonic() + 0.3
+            while time.monotonic() < end:
+                pass
+        with stopwatch() as watch, pytest.raises(Stopped):
+            for _ in range(10**9):
+                pass
+        assert watch.seconds < 1
+        with pytest.raises(Stopped):  # somebody swallowed it: it comes again
+            time.sleep(10)
+        interruption.finish()
+        time.sleep(2 * interrupt.AGAIN)  # a run that is being closed is left in peace
+
+
+def test_the_end_of_the_time_allowed(impatient):
+    with interruptible(max_runtime=HANGS) as interruption:
+        interruption.begin()
+        interruption.check()
+    with interruptible(max_runtime=0.2) as interruption:
+        with pytest.raises(Stopped):
+            interruption.begin()
+            time.sleep(10)
+        assert interruption.reason == "--max-runtime"
+
+
+def test_a_signal_asks_for_a_checkpoint():
+    with interruptible() as interruption:
+        interruption.begin()
+        signal.raise_signal(signal.SIGUSR1)
+        assert interruption.checkpoint_asked
+        interruption.check()
+
+
+def test_outside_the_main_thread_there_are_no_signals_but_there_is_the_time():
+    found = []
+
+    def work():
+        with interruptible(max_runtime=1e-3) as interruption:
+            interruption.begin()
+            time.sleep(0.01)
+            try:
+                interruption.check()
+            except Stopped:
+                found.append(interruption.reason)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == ["--max-runtime"]
+
+
+# --- runs ----------------------------------------------------------------------------------------
+
+
+def steps_of_checkpoints(folder, small, schedule, signum=None):
+    """After every step of gradient descent, the step of the newest checkpoint."""
+    found = []
+
+    def progress(what, done, total):
+        if what == "gradient_descent":
+            position = Checkpoints(folder).load().position
+            found.append(None if position is None else position.state.step)
+            if signum is not None and done == 3:
+                signal.raise_signal(signum)
+
+    run(load(None, small), folder, options=Options(schedule, progress=progress))
+    return found
+
+
+def test_checkpoints_come_when_they_are_due(tmp_path, small):
+    """Seen before the one that is due after the same step."""
+    never = Schedule(seconds=1e9)
+    assert steps_of_checkpoints(tmp_path / "a", small, never) == [None] * 7
+    every = Schedule(seconds=1e9, steps=2)
+    assert steps_of_checkpoints(tmp_path / "b", small, every) == [None, None, None, 2, 2, 4, 4]
+    always = Schedule(seconds=1e-9)
+    assert steps_of_checkpoints(tmp_path / "c", small, always) == [None, 0, 1, 2, 3, 4, 5]
+    asked = steps_of_checkpoints(tmp_path / "d", small, never, signal.SIGUSR1)
+    assert asked == [None, None, None, None, 3, 3, 3]
+    for schedule in ({"seconds": 0.0}, {"steps": 0}):
+        with pytest.raises(ValueError, match="came"):
+            Schedule(**schedule)
+
+
+def test_a_run_is_stopped_in_the_midst_of_a_long_step(
+    tmp_path, small, small_run, monkeypatch, impatient
+):
+    """The state before the step is kept, and so is every row before it."""
+    step = solvers.GradientDescent.step
+
+    def slow(flow, objective, at, state):
+        if at == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(10**7):
+                state = step(flow, objective, at, state)
+        return step(flow, objective, at, state)
+
+    with stopwatch() as watch, monkeypatch.context() as patch:
+        patch.setattr(solvers.GradientDescent, "step", slow)
+        record = read_run(run(load(None, small), tmp_path))
+    assert watch.seconds < 10
+    descent = record.processes["gradient_descent"]
+    assert descent.message == "interrupted after step 3"
+    np.testing.assert_array_equal(descent.observables["time"], np.arange(4))
+    assert_same(resume(tmp_path), small_run)
+
+
+def test_a_run_is_stopped_in_the_midst_of_a_measurement(
+    tmp_path, small, small_run, monkeypatch, impatient
+):
+    find = solvers.top_eigenpairs
+
+    def slow(objective, x, **options):
+        if calls.append(x) or len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(HANGS)
+        return find(objective, x, **options)
+
+    calls = []
+    with monkeypatch.context() as patch:
+        patch.setattr(solvers, "top_eigenpairs", slow)
+        record = read_run(run(load(None, small), tmp_path))
+    descent = record.processes["gradient_descent"]
+    assert descent.message == "interrupted after step 2"
+    np.testing.assert_array_equal(descent.observables["time"], np.arange(3))
+    assert_same(resume(tmp_path), small_run)
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_a_run_ends_before_the_queue_ends_it(tmp_path, small):
+    """And goes on, as often as it takes."""
+    more = ["--no-figures", "--max-runtime"]
+    long = settings(small, "steps=100000", "output.sharpness_every=1000")
+    result = meanfield_command("run", "--out", tmp_path, *long, *more, "0.5")
+    assert result.exit_code == 75, result.output
+    assert f"stopped by --max-runtime; `meanfield resume {tmp_path}` goes on" in result.stderr
+    done = len(read_run(tmp_path / "run.h5").processes["gradient_descent"].observables["time"])
+
+    def rows_after_one_more():
+        result = meanfield_command("resume", tmp_path, *more, "1s")
+        assert result.exit_code == 75
+        return len(read_run(tmp_path / "run.h5").processes["gradient_descent"].observables["time"])
+
+    wait_until(lambda: rows_after_one_more() > done)  # on a busy machine once may not do
+    assert_refused(meanfield_command("run", "--out", tmp_path, *long), "meanfield resume")
+
+
+def test_resume_ends_as_run_does(tmp_path, small, small_run, monkeypatch):
+    def stop(self, what, done, total):
+        if (what, done) == ("gradient_flow", 2):
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("meanfield.study.engine.progress.ProgressBars.__call__", stop)
+        result = meanfield_command("run", "--out", tmp_path, "--no-figures", *settings(small))
+    assert result.exit_code == 143
+    assert "gradient_flow: interrupted after step 2" in result.stderr
+    assert set(NAMES) <= set(os.listdir(tmp_path))
+    result = meanfield_command("resume", tmp_path, "--no-figures")
+    assert result.exit_code == 0, result.output
+    assert "gradient_flow" in result.stdout and result.stderr == ""
+    assert_same(tmp_path / "run.h5", small_run)
+    result = meanfield_command("resume", tmp_path)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "this run has ended" in result.stderr
+
+
+def test_what_cannot_be_resumed_is_refused(tmp_path):
+    assert_refused(meanfield_command("resume", tmp_path / "none"), "there is no such folder")
+    assert_refused(meanfield_command("resume", tmp_path), "there is no run in it")
+    (tmp_path / NAMES[0]).write_bytes(b"meanfield checkpoint\nrubbish")
+    assert_refused(meanfield_command("resume", tmp_path), "checkpoint-0: damaged")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90", 90), ("0.5", 0.5), ("1h30m", 5400), ("2h", 7200), ("90s", 90), ("1m1s", 61)],
+)
+def test_times(text, expected):
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "inf", "nan", "1d", "m", "1h 2m", "30m1h"])
+def test_times_that_are_none(tmp_path, text):
+    with pytest.raises(ValueError, match="a time above 0 is needed"):
+        seconds(text)
+    result = meanfield_command("run", "--out", tmp_path / "out", f"--max-runtime={text}")
+    assert_refused(result, "--max-runtime")
+    assert not (tmp_path / "out").exists()
