@@ -102,11 +102,11 @@ def profile(settings: Sequence[str] = ()) -> dict[str, Any]:
     """Run the default study with these settings, figures and all: seconds, shares and calls by name, what was not found."""
     from meanfield.study.config.run_config import load
 
-    study = load(None, tuple(settings))
+    config = load(None, tuple(settings))
     runner, reader = import_module("meanfield.study.engine.run"), import_module(_WRITER)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder, _timers(clock) as missing:
-        path = runner.run(study, Path(folder) / "run")
+        path = runner.run(config, Path(folder) / "run")
         figures = import_module("meanfield.study.figures")
         record = reader.read_run(path)
         _draw(figures, record, path.parent / "figures")

@@ -18,7 +18,7 @@ import numpy as np
 
 from meanfield.landscapes import MatrixFactorization
 from meanfield.study.analysis.comparison import PERTURBED_TITLE, compare, is_within
-from meanfield.study.config.run_config import Study, load_text
+from meanfield.study.config.run_config import RunConfig, load_text
 from meanfield.study.engine.run import run
 from meanfield.study.figures import save_comparison
 from meanfield.study.storage.writer import read_run
@@ -90,7 +90,7 @@ NOTES = (
 )
 
 
-def study_of(problem: str, seed: int, steps: int | None = None) -> Study:
+def study_of(problem: str, seed: int, steps: int | None = None) -> RunConfig:
     """From the start of a number; of fewer steps, where they are given."""
     text = PROBLEMS[problem]
     if problem in STARTS:

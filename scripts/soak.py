@@ -93,11 +93,11 @@ def crash(
 def is_flat(folder: Path, steps: int) -> bool:
     """Whether a run of so many steps takes the memory that it took at a tenth, and its file the size that was predicted."""
     from meanfield.study.config.run_config import load_text
+    from meanfield.study.engine.prepared_run import run_layout
     from meanfield.study.engine.run import run
-    from meanfield.study.engine.work import run_layout
 
-    study = load_text(STUDY.format(steps=steps, every=max(1, steps // 100)))
-    predicted = run_layout(study).estimated_bytes()
+    config = load_text(STUDY.format(steps=steps, every=max(1, steps // 100)))
+    predicted = run_layout(config).estimated_bytes()
     resident: dict[int, int] = {}
 
     def look(what: str, done: int, total: int) -> None:
@@ -105,7 +105,7 @@ def is_flat(folder: Path, steps: int) -> bool:
             resident[done] = memory()
 
     began = time.monotonic()
-    path = run(study, folder, progress=look)
+    path = run(config, folder, progress=look)
     seconds, size = time.monotonic() - began, path.stat().st_size
     later = [amount for done, amount in resident.items() if done >= steps // 10]
     growth = max(later) / later[0] - 1

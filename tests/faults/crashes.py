@@ -19,9 +19,9 @@ from pathlib import Path
 
 from meanfield.study.config.run_config import load_text
 from meanfield.study.engine.checkpointing import Schedule
+from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
-from meanfield.study.engine.work import Options
 from meanfield.study.storage import run_folder
 from meanfield.study.storage import writer as snapshots
 from meanfield.study.storage.files.guarded import GuardedFile

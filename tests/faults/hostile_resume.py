@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from meanfield.study.config.run_config import load_text
+from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.run import run
-from meanfield.study.engine.work import Options
 from meanfield.study.storage.checkpoint import MAGIC, NAMES
 from meanfield.study.storage.files.journal import Changes, journal_path
 from tests.faults.hostile_bytes import INTEGERS, damage

@@ -27,12 +27,12 @@ from meanfield.study.config.run_config import load, load_text
 from meanfield.study.engine import resume
 from meanfield.study.engine.build import check
 from meanfield.study.engine.memory import data_memory
+from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.resume import _differing, _work
-from meanfield.study.engine.work import Options
 from meanfield.study.report.source import read_source
 from meanfield.study.storage import reader
 from meanfield.study.storage.checkpoint import NAMES, Checkpoints
-from meanfield.study.storage.files.sandbox import limit_work, try_out
+from meanfield.study.storage.files.sandbox import limit_work, read_in_child
 from meanfield.study.storage.layout import RunFileError
 from meanfield.study.storage.recovery import take_back
 from meanfield.study.storage.writer import read_run
@@ -88,7 +88,7 @@ def use_journal(rng: Rng, path: Path) -> str:
     partial = path / "run.h5.partial"
     try:
         with mock.patch.object(reader, "BIRTH", 0.0):  # the waiting is the same for any file
-            try_out(partial, read_source)
+            read_in_child(partial, read_source)
             seen = _result(partial)
     except ValueError:
         if rng.random() >= 0.2:
@@ -124,7 +124,7 @@ def _recover_in_fork(folder: Any, start: Any) -> None:
 
 def use_hdf5(rng: Rng, path: Path) -> str:
     """Read it in every way there is; what was seen is returned, that secrets may be found in it."""
-    try_out(path, read_source)  # as the commands do
+    read_in_child(path, read_source)  # as the commands do
     errors, seen = [], []
     for read in (_record, _result):
         try:

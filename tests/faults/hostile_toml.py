@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import numpy as np
 from pydantic import BaseModel
 
-from meanfield.study.config.run_config import Study, load
+from meanfield.study.config.run_config import RunConfig, load
 from meanfield.study.config.toml import format_toml
 from tests.faults.hostile_bytes import INTEGERS, damage
 
@@ -84,8 +84,8 @@ def overrides(rng: Rng) -> list[str]:
 
 def settings(rng: Rng) -> dict[str, Any]:
     """A study whose every key is now and then left out, bent, or joined by a stranger."""
-    names = [name for name in Study.model_fields if rng.random() < 0.5]
-    table = {name: _field(rng, Study.model_fields[name].annotation) for name in names}
+    names = [name for name in RunConfig.model_fields if rng.random() < 0.5]
+    table = {name: _field(rng, RunConfig.model_fields[name].annotation) for name in names}
     if rng.random() < 0.7:
         table.pop(
             "landscape" if "task" in table or "network" in table or "risk" in table else "task",

@@ -14,9 +14,9 @@ import pytest
 import meanfield
 from meanfield.study.config.run_config import load
 from meanfield.study.engine.checkpointing import Schedule
+from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
-from meanfield.study.engine.work import Options
 from meanfield.study.storage.checkpoint import NAMES, Checkpoints
 from meanfield.study.storage.layout import OutputError
 from meanfield.study.storage.run_folder import FolderInUseError, RunFolder
@@ -121,7 +121,7 @@ from meanfield.study.config.run_config import load
 from meanfield.study.engine.checkpointing import Schedule
 from meanfield.study.storage.layout import OutputError
 from meanfield.study.engine.run import run
-from meanfield.study.engine.work import Options
+from meanfield.study.engine.prepared_run import Options
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:
     run(load(None, tuple(sys.argv[3:])), sys.argv[1], options=Options(Schedule(steps=1)))

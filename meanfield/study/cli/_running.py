@@ -14,8 +14,8 @@ import typer
 from meanfield.study.cli._shared import FAILED, draw, print_json, print_summary, report, say
 
 if TYPE_CHECKING:
-    from meanfield.study.engine.ranks import Team
-    from meanfield.study.engine.work import Options
+    from meanfield.study.engine.prepared_run import Options
+    from meanfield.study.engine.ranks import Ranks
     from meanfield.study.storage.layout import RunRecord
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
@@ -80,7 +80,7 @@ def options(
     """Options of a run, as they were given."""
     from meanfield.study.engine.checkpointing import Schedule
     from meanfield.study.engine.memory import parse_bytes
-    from meanfield.study.engine.work import Options
+    from meanfield.study.engine.prepared_run import Options
 
     schedule = Schedule(checkpoint_seconds, checkpoint_every)
     runtime = None if max_runtime is None else seconds(max_runtime)
@@ -97,9 +97,9 @@ def limit_threads(threads: int | None) -> None:
 
 
 def carry_out(
-    work: Callable[..., Path],
+    job: Callable[..., Path],
     options: Options,
-    team: Team,
+    ranks: Ranks,
     no_figures: bool,
     as_json: bool,
     quiet: bool,
@@ -107,9 +107,9 @@ def carry_out(
     """Run something with its progress shown, draw and print what it left; Exit with the code that says how it ended."""
     from meanfield.study.engine.progress import ProgressBars
 
-    with ProgressBars(quiet or not team.is_first) as progress:
-        path = work(options=replace(options, progress=progress))
-    if not team.is_first:
+    with ProgressBars(quiet or not ranks.is_first) as progress:
+        path = job(options=replace(options, progress=progress))
+    if not ranks.is_first:
         raise typer.Exit
     _finish(path, no_figures, as_json, quiet)
 

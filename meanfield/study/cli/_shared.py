@@ -71,10 +71,10 @@ def say(text: str) -> None:
 def tried(path: Path) -> Path:
     """The path of a file that can be read without harm; the command ends where it cannot."""
     from meanfield.study.report.source import read_source
-    from meanfield.study.storage.files.sandbox import try_out
+    from meanfield.study.storage.files.sandbox import read_in_child
 
     with user_errors():
-        try_out(path, read_source)
+        read_in_child(path, read_source)
     return path
 
 

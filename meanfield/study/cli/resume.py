@@ -28,7 +28,7 @@ from meanfield.study.cli._shared import (
 )
 
 if TYPE_CHECKING:
-    from meanfield.study.engine.work import Options
+    from meanfield.study.engine.prepared_run import Options
 
 
 @app.command()
@@ -56,19 +56,19 @@ def resume(
         arguments = checkpoint_seconds, checkpoint_every, max_runtime, memory_limit
         if folder.is_dir() and "study" in kind_of(folder):
             _resume_study(folder, options(*arguments), threads, no_figures, as_json, quiet)
-        from meanfield.study.engine.ranks import find_team
+        from meanfield.study.engine.ranks import find_ranks
         from meanfield.study.engine.resume import ended
         from meanfield.study.engine.resume import resume as resume_run
 
-        team = find_team("resume")
-        with team.together():
+        ranks = find_ranks("resume")
+        with ranks.together():
             limit_threads(threads)
             chosen = options(*arguments)
-        if (path := team.of_first(lambda: ended(folder))) is not None:
+        if (path := ranks.of_first(lambda: ended(folder))) is not None:
             say(f"{path}: this run has ended, there is nothing to go on with")
             raise typer.Exit
-        work = partial(resume_run, folder, team=team)
-        carry_out(work, chosen, team, no_figures, as_json, quiet)
+        job = partial(resume_run, folder, ranks=ranks)
+        carry_out(job, chosen, ranks, no_figures, as_json, quiet)
 
 
 def _resume_study(

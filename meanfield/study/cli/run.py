@@ -44,13 +44,13 @@ def run(
     """Run several processes on one task or landscape from one start and compare them."""
     with user_errors():
         from meanfield.study.config.run_config import load
-        from meanfield.study.engine.ranks import find_team
+        from meanfield.study.engine.ranks import find_ranks
         from meanfield.study.engine.run import run as run_study
 
-        team = find_team()
-        with team.together():
+        ranks = find_ranks()
+        with ranks.together():
             limit_threads(threads)
-            study = load(config, tuple(overrides or ()))
+            settings = load(config, tuple(overrides or ()))
             chosen = options(checkpoint_seconds, checkpoint_every, max_runtime, memory_limit)
-        work = partial(run_study, study, out, force, team=team)
-        carry_out(work, chosen, team, no_figures, as_json, quiet)
+        job = partial(run_study, settings, out, force, ranks=ranks)
+        carry_out(job, chosen, ranks, no_figures, as_json, quiet)

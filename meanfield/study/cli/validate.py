@@ -23,9 +23,9 @@ def validate(
         from meanfield.study.engine.build import check
         from meanfield.study.engine.memory import memory_notice, parse_bytes
 
-        study = load(config)
-        problem = check(study, None if memory_limit is None else parse_bytes(memory_limit))
-        notice = memory_notice(study, len(problem.parameter_names))
+        settings = load(config)
+        problem = check(settings, None if memory_limit is None else parse_bytes(memory_limit))
+        notice = memory_notice(settings, len(problem.parameter_names))
     except (ValueError, MemoryError, OSError) as error:
         if not as_json:
             fail(error, WRONG_INPUT)

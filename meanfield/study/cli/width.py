@@ -30,7 +30,7 @@ from meanfield.study.engine.mpi_launcher import launched_rank
 from meanfield.study.engine.signals import EXIT_CODES
 
 if TYPE_CHECKING:
-    from meanfield.study.engine.work import Options
+    from meanfield.study.engine.prepared_run import Options
     from meanfield.study.storage.study_record import StudyRecord
     from meanfield.study.width.plan import WidthPlan
     from meanfield.study.width.study import Execution, Outcome
@@ -134,7 +134,7 @@ def _plan(
         if widths is None and not options:
             return there
         kept = {**there.width.model_dump(), **options}
-        return make_plan(there.study, **{**kept, "widths": _numbers(widths) or kept["widths"]})
+        return make_plan(there.config, **{**kept, "widths": _numbers(widths) or kept["widths"]})
     if widths is None:
         raise ValueError("--widths: none came, e.g. 64,256,1024 is needed")
     return make_plan(load(config, tuple(overrides)), _numbers(widths), **options)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from meanfield.study.config.sections import (
 )
 from meanfield.study.config.toml import decoded, format_toml, parse, parse_value
 
-__all__ = ["ConfigError", "Process", "Study", "load", "load_text"]
+__all__ = ["ConfigError", "Process", "RunConfig", "load", "load_text"]
 
 _NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{LONGEST_NAME - 1}}}")
 MAX_BYTES = MAX_CONFIG  # of a TOML file
@@ -49,7 +49,7 @@ def _process_name(name: str) -> str:
     return name
 
 
-class Study(Section):
+class RunConfig(Section):
     """Several processes from one start; `steps` counts those of gradient descent, 0 measures the start alone.
 
     They minimise the risk of a network on a task or, where there is one, a landscape.
@@ -68,7 +68,7 @@ class Study(Section):
     ]
 
     @model_validator(mode="after")
-    def _one_problem(self) -> Study:
+    def _one_problem(self) -> RunConfig:
         surplus = sorted(NETWORK_SECTIONS & self.model_fields_set)
         if self.landscape is not None and surplus:
             raise ValueError(
@@ -77,7 +77,7 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
-    def _fits_into_a_file(self) -> Study:
+    def _fits_into_a_file(self) -> RunConfig:
         if (length := len(self.to_toml())) > MAX_CONFIG:
             raise ValueError(
                 f"the settings must be of at most {MAX_CONFIG} characters with all defaults, got {length}"
@@ -90,7 +90,7 @@ class Study(Section):
         return format_toml(self.model_dump(exclude_none=True, exclude=unused))
 
 
-def load(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> Study:
+def load(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
     """A study from a TOML file, or the default study, with overrides ``"section.key=value"``.
 
     Raises
@@ -99,13 +99,13 @@ def load(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> Stu
         The file cannot be read, or any key or value is not allowed; every error is reported.
     """
     if path is None:
-        return _study({}, overrides)
+        return _config({}, overrides)
     path = Path(path)
     settings = _parsed(path)
     task = settings.get("task")
     if isinstance(task, dict) and isinstance(task.get("path"), str):
         task["path"] = str(path.parent.absolute() / task["path"])
-    return _study(settings, overrides)
+    return _config(settings, overrides)
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -129,21 +129,21 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not TOML: {error}") from error
 
 
-def load_text(text: str) -> Study:
+def load_text(text: str) -> RunConfig:
     """A study from the text of a TOML; see `load`."""
-    return _study(parse(text), ())
+    return _config(parse(text), ())
 
 
-def _study(settings: dict[str, Any], overrides: tuple[str, ...]) -> Study:
+def _config(settings: dict[str, Any], overrides: tuple[str, ...]) -> RunConfig:
     settings.setdefault("processes", {flow: {} for flow in DEFAULT_PROCESSES})
     for override in overrides:
         _override(settings, override)
     _require_shallow(settings)
     _name_the_variants(settings)
     try:
-        return Study.model_validate(settings)
+        return RunConfig.model_validate(settings)
     except ValidationError as error:
-        raise ConfigError(*describe(error, Study)) from None
+        raise ConfigError(*describe(error, RunConfig)) from None
 
 
 def _require_shallow(settings: dict[str, Any]) -> None:

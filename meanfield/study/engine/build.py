@@ -15,7 +15,7 @@ import solvers
 from meanfield import tasks
 from meanfield.networks import TwoLayerNetwork
 from meanfield.risk import Risk
-from meanfield.study.config.run_config import Process, Study
+from meanfield.study.config.run_config import Process, RunConfig
 from meanfield.study.config.sections import LandscapeSection
 from meanfield.study.engine.memory import require_data_memory, require_memory
 from meanfield.study.storage.layout import Floats, ProcessLayout
@@ -138,7 +138,7 @@ class LandscapeProblem(Problem):
         return math.nan
 
 
-def build_problem(study: Study, memory_limit: int | None = None) -> Problem:
+def build_problem(config: RunConfig, memory_limit: int | None = None) -> Problem:
     """The problem of a study.
 
     Raises
@@ -148,32 +148,32 @@ def build_problem(study: Study, memory_limit: int | None = None) -> Problem:
     MemoryLimitError
         Its run would need more memory than the limit in bytes, by default what is available.
     """
-    section = study.landscape
+    section = config.landscape
     problem = (
-        _network_problem(study, memory_limit) if section is None else _landscape_problem(section)
+        _network_problem(config, memory_limit) if section is None else _landscape_problem(section)
     )
-    if study.output.eigenvalues > problem.start.size:
+    if config.output.eigenvalues > problem.start.size:
         raise ValueError(
-            f"output.eigenvalues: {study.output.eigenvalues} came, "
+            f"output.eigenvalues: {config.output.eigenvalues} came, "
             f"the Hessian has {problem.start.size} of them"
         )
     return problem
 
 
-def _network_problem(study: Study, memory_limit: int | None) -> Problem:
+def _network_problem(config: RunConfig, memory_limit: int | None) -> Problem:
     """The task gives the network its dimensions."""
-    require_data_memory(study, memory_limit)
-    task = TASKS[study.task.name](**study.task.model_dump(exclude={"name"}))
+    require_data_memory(config, memory_limit)
+    task = TASKS[config.task.name](**config.task.model_dump(exclude={"name"}))
     network = TwoLayerNetwork(
         task.input_dim,
         task.output_dim,
-        activation=study.network.activation,
-        bias=study.network.bias,
-        train_output=study.network.train_output,
+        activation=config.network.activation,
+        bias=config.network.bias,
+        train_output=config.network.train_output,
     )
-    require_memory(study, network.parameter_count, memory_limit)
-    risk = Risk(network, task, **study.risk.model_dump())
-    start = network.initialize(study.network.width, seed=study.seed, dtype=study.risk.dtype)
+    require_memory(config, network.parameter_count, memory_limit)
+    risk = Risk(network, task, **config.risk.model_dump())
+    start = network.initialize(config.network.width, seed=config.seed, dtype=config.risk.dtype)
     return NetworkProblem(risk, start)
 
 
@@ -183,7 +183,7 @@ def _landscape_problem(section: LandscapeSection) -> Problem:
     return LandscapeProblem(landscape, np.array(start, dtype=section.dtype))
 
 
-def build_flows(study: Study, problem: Problem) -> dict[str, solvers.Flow]:
+def build_flows(config: RunConfig, problem: Problem) -> dict[str, solvers.Flow]:
     """The flow of every process, gradient descent first.
 
     Raises
@@ -192,10 +192,10 @@ def build_flows(study: Study, problem: Problem) -> dict[str, solvers.Flow]:
         Options that do not fit together.
     """
     flows = {}
-    for name, process in study.processes.items():
+    for name, process in config.processes.items():
         with _errors_of(name):
-            flows[name] = _build_flow(process, study.learning_rate, problem)
-    order = sorted(flows, key=lambda name: study.processes[name].flow != "gradient_descent")
+            flows[name] = _build_flow(process, config.learning_rate, problem)
+    order = sorted(flows, key=lambda name: config.processes[name].flow != "gradient_descent")
     return {name: flows[name] for name in order}
 
 
@@ -208,7 +208,7 @@ def _build_flow(process: Process, learning_rate: float, problem: Problem) -> sol
 
 
 def process_layouts(
-    study: Study, problem: Problem, flows: Mapping[str, solvers.Flow]
+    config: RunConfig, problem: Problem, flows: Mapping[str, solvers.Flow]
 ) -> dict[str, ProcessLayout]:
     """What every process is going to write; how many fluctuations a flow has is read off its start.
 
@@ -221,12 +221,12 @@ def process_layouts(
     for name, flow in flows.items():
         with _errors_of(name), np.errstate(over="ignore", invalid="ignore"):
             stepper(
-                flow, problem.objective, steps=study.steps, **time_stepping(study.processes[name])
+                flow, problem.objective, steps=config.steps, **time_stepping(config.processes[name])
             )
             state = flow.start(problem.objective, problem.start)
             fluctuation = flow.fluctuation(0, state)
             layouts[name] = ProcessLayout(
-                flow=study.processes[name].flow,
+                flow=config.processes[name].flow,
                 modes=len(fluctuation) if fluctuation.ndim > problem.start.ndim else None,
                 has_iterates=flow.iterate(0, state) is not None,
                 diagnostics=flow.diagnostic_names,
@@ -252,8 +252,8 @@ def time_stepping(process: Process) -> dict[str, Any]:
     return arguments
 
 
-def check(study: Study, memory_limit: int | None = None) -> Problem:
+def check(config: RunConfig, memory_limit: int | None = None) -> Problem:
     """Build everything a run of the study needs, and nothing more."""
-    problem = build_problem(study, memory_limit)
-    process_layouts(study, problem, build_flows(study, problem))
+    problem = build_problem(config, memory_limit)
+    process_layouts(config, problem, build_flows(config, problem))
     return problem

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meanfield.study.engine.ranks import Team
+from meanfield.study.engine.ranks import Ranks
 from meanfield.study.engine.signals import EXIT_CODES, Interruption, Stopped
 from meanfield.study.storage.checkpoint import Checkpoint, Checkpoints
 from meanfield.study.storage.writer import RunWriter
@@ -30,7 +30,7 @@ class Schedule:
             raise ValueError(f"checkpoint_every: {self.steps} came, at least 1 is needed")
 
 
-class Keeper:
+class Checkpointer:
     """What a run hands over between two steps: here it is stopped, and here its checkpoints are written.
 
     The processes of a team call it together and decide together; the first one writes.
@@ -45,7 +45,7 @@ class Keeper:
         Without one there are no checkpoints.
     interruption : Interruption
         What this process was told.
-    team : Team
+    ranks : Ranks
 
     Attributes
     ----------
@@ -62,13 +62,13 @@ class Keeper:
         checkpoints: Checkpoints,
         schedule: Schedule | None,
         interruption: Interruption,
-        team: Team,
+        ranks: Ranks,
     ) -> None:
         self.now = now
         self.objective: Any = None
         self.interruption = interruption
         self._writer, self._checkpoints, self._schedule = writer, checkpoints, schedule
-        self._team = team
+        self._team = ranks
         self._last = time.monotonic()
 
     def update(self, **changes: Any) -> None:

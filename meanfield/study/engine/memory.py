@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from meanfield.study.config.run_config import Process, Study
+from meanfield.study.config.run_config import Process, RunConfig
 from meanfield.study.engine.center_distances import EXACT_W2_PARTICLES
 from solvers._support.memory import available_memory
 from solvers.transport import cost as transport_cost
@@ -29,35 +29,35 @@ class MemoryLimitError(ValueError):
     """A run would need more memory than there is."""
 
 
-def data_memory(study: Study) -> int:
+def data_memory(config: RunConfig) -> int:
     """About how many bytes data that are drawn take meanwhile; those that are read have the size that they have."""
-    task = study.task
+    task = config.task
     if task.name != "teacher_student":
         return 0
     inputs, teacher = task.n * task.input_dim, task.teacher_width * (task.input_dim + 1)
     return 8 * (_INPUT_ARRAYS * inputs + _TARGET_ARRAYS * task.n + _TEACHER_ARRAYS * teacher)
 
 
-def required_memory(study: Study, parameters: int) -> dict[str, int]:
+def required_memory(config: RunConfig, parameters: int) -> dict[str, int]:
     """About how many bytes every process needs beyond what the program takes, particles having so many parameters.
 
     They run one after the other. An estimate, mostly a little high: within a factor of two of what was measured.
     """
-    n, k = study.network.width, study.output.eigenvalues
+    n, k = config.network.width, config.output.eigenvalues
     floats = n * parameters
-    particles = floats * np.dtype(study.risk.dtype).itemsize
+    particles = floats * np.dtype(config.risk.dtype).itemsize
     spectrum = (2 * max(2 * k + 1, 8) + _SPECTRUM_ARRAYS) * floats * 8
-    kept = 2 * _SNAPSHOT_ARRAYS * floats * np.dtype(study.output.snapshot_dtype).itemsize
+    kept = 2 * _SNAPSHOT_ARRAYS * floats * np.dtype(config.output.snapshot_dtype).itemsize
     few = min(n, EXACT_W2_PARTICLES)
     pairs = transport_cost.exact(few, few, parameters, lazy=False).bytes
     return {
-        name: data_memory(study)
+        name: data_memory(config)
         + max(spectrum + kept + _step_arrays(process) * particles + _cells(process), pairs)
-        for name, process in study.processes.items()
+        for name, process in config.processes.items()
     }
 
 
-def require_data_memory(study: Study, limit: int | None = None) -> None:
+def require_data_memory(config: RunConfig, limit: int | None = None) -> None:
     """See that `data_memory` is within a limit, by default what is available.
 
     Raises
@@ -66,10 +66,10 @@ def require_data_memory(study: Study, limit: int | None = None) -> None:
         It is not.
     """
     less = "a smaller task.n, task.input_dim or task.teacher_width"
-    _require("task", data_memory(study), less, limit)
+    _require("task", data_memory(config), less, limit)
 
 
-def require_memory(study: Study, parameters: int, limit: int | None = None) -> dict[str, int]:
+def require_memory(config: RunConfig, parameters: int, limit: int | None = None) -> dict[str, int]:
     """`required_memory`, if it is within a limit, by default what is available.
 
     Raises
@@ -77,7 +77,7 @@ def require_memory(study: Study, parameters: int, limit: int | None = None) -> d
     MemoryLimitError
         It is not.
     """
-    required = required_memory(study, parameters)
+    required = required_memory(config, parameters)
     name, most = max(required.items(), key=lambda item: item[1])
     less = "a smaller network.width or output.eigenvalues, or risk.dtype = 'float32',"
     _require(f"processes.{name}", most, less, limit)
@@ -94,11 +94,11 @@ def _require(what: str, amount: int, less: str, limit: int | None) -> None:
         )
 
 
-def memory_notice(study: Study, parameters: int) -> str:
+def memory_notice(config: RunConfig, parameters: int) -> str:
     """What is to be said before a run with particles of so many parameters; nothing if it is small."""
-    if study.landscape is not None:
+    if config.landscape is not None:
         return ""
-    required = required_memory(study, parameters)
+    required = required_memory(config, parameters)
     name, most = max(required.items(), key=lambda item: item[1])
     if most < WORTH_SAYING:
         return ""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 
 import solvers
-from meanfield.study.config.run_config import Study
+from meanfield.study.config.run_config import RunConfig
 from meanfield.study.storage.layout import PERTURBED, REFERENCE_FLOW, Floats, ProcessLayout
 
 STREAM = 0x726F756E64  # keeps the signs apart from all else that a seed draws
@@ -34,7 +34,7 @@ def one_rounding_away(x: Floats, seed: int) -> Floats:
 
 
 def perturbed_layout(
-    study: Study, flows: Mapping[str, solvers.Flow], start: Floats
+    config: RunConfig, flows: Mapping[str, solvers.Flow], start: Floats
 ) -> dict[str, ProcessLayout]:
     """Name and layout of the second gradient descent; nothing where there is none.
 
@@ -42,8 +42,8 @@ def perturbed_layout(
     number in the start that rounding can change. It needs less memory than the first one: no spectrum, no snapshots.
     """
     reference, *others = flows
-    flow = study.processes[reference].flow
-    wanted = study.output.rounding_spread and flow == REFERENCE_FLOW and bool(others)
-    if not wanted or np.array_equal(one_rounding_away(start, study.seed), start):
+    flow = config.processes[reference].flow
+    wanted = config.output.rounding_spread and flow == REFERENCE_FLOW and bool(others)
+    if not wanted or np.array_equal(one_rounding_away(start, config.seed), start):
         return {}
     return {f"{reference}/{PERTURBED}": ProcessLayout(flow, is_perturbed=True)}

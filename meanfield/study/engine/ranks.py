@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Team:
+class Ranks:
     """One process, which does everything itself."""
 
     is_first = True  #: whether this process writes and speaks
@@ -57,7 +57,7 @@ class Team:
         return problem
 
 
-class JobTeam(Team):
+class JobRanks(Ranks):
     """The processes of an MPI job."""
 
     def __init__(self, processes: Processes) -> None:
@@ -175,7 +175,7 @@ class SilentWriter(RunWriter):
         return np.array(self._times.get(process, []))
 
 
-def find_team(command: str = "run") -> Team:
+def find_ranks(command: str = "run") -> Ranks:
     """The processes that an MPI launcher started, or this one alone.
 
     Parameters
@@ -189,7 +189,7 @@ def find_team(command: str = "run") -> Team:
         A launcher started processes that cannot reach each other through mpi4py, or that are to do different things.
     """
     if launched_rank() is None:
-        return Team()
+        return Ranks()
     from meanfield._kernels.threads import use_cores
     from meanfield.distributed import Processes
 
@@ -204,9 +204,9 @@ def find_team(command: str = "run") -> Team:
             "is the launcher that of another MPI?"
         )
     use_cores(processes.cores())
-    team = JobTeam(processes)
-    team.require_same(lambda: {"command": command})
-    return team
+    ranks = JobRanks(processes)
+    ranks.require_same(lambda: {"command": command})
+    return ranks
 
 
 def end_before_joining(code: int) -> None:
@@ -216,7 +216,7 @@ def end_before_joining(code: int) -> None:
     """
     if launched_rank() is not None and "mpi4py.MPI" not in sys.modules:
         with suppress(ValueError):
-            find_team(f"nothing (it ended with exit code {code})")
+            find_ranks(f"nothing (it ended with exit code {code})")
 
 
 def _portable(error: Exception) -> Exception:

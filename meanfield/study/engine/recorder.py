@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 import solvers
 from meanfield.study.engine.build import time_stepping
 from meanfield.study.engine.center_distances import Distances
-from meanfield.study.engine.checkpointing import Keeper
+from meanfield.study.engine.checkpointing import Checkpointer
 from meanfield.study.engine.meter import Meter
 from meanfield.study.engine.perturbed import one_rounding_away
-from meanfield.study.engine.ranks import Team
-from meanfield.study.engine.work import Progress, Work
+from meanfield.study.engine.prepared_run import PreparedRun, Progress
+from meanfield.study.engine.ranks import Ranks
 from meanfield.study.storage.checkpoint import CheckpointError, Position
 from meanfield.study.storage.layout import COMPARISONS, REFERENCE_FLOW, Status
 from meanfield.study.storage.writer import RunWriter
@@ -29,24 +29,24 @@ class Recorder:
 
     def __init__(
         self,
-        work: Work,
+        prepared: PreparedRun,
         writer: RunWriter,
-        keeper: Keeper,
+        checkpointer: Checkpointer,
         progress: Progress | None,
-        team: Team,
+        ranks: Ranks,
     ) -> None:
-        self.study, self.flows = work.study, work.flows
-        self.whole = self.problem = work.problem  # the latter as the flow under way has it
-        self.writer, self.keeper, self.team = writer, keeper, team
+        self.config, self.flows = prepared.config, prepared.flows
+        self.whole = self.problem = prepared.problem  # the latter as the flow under way has it
+        self.writer, self.checkpointer, self.ranks = writer, checkpointer, ranks
         self.progress = progress or (lambda what, done, total: None)
 
     def run(self, name: str, flow: solvers.Flow) -> Status:
         """Run one process to its end, from where it stands; a process that has ended is left as it is."""
-        if name in self.keeper.now.ended:
-            return self.keeper.now.ended[name][0]
-        steps, stepping = self.study.steps, time_stepping(self.study.processes[name])
-        self.problem = self.team.problem_for(self.whole, flow, **stepping)
-        self.keeper.objective = objective = self.problem.objective
+        if name in self.checkpointer.now.ended:
+            return self.checkpointer.now.ended[name][0]
+        steps, stepping = self.config.steps, time_stepping(self.config.processes[name])
+        self.problem = self.ranks.problem_for(self.whole, flow, **stepping)
+        self.checkpointer.objective = objective = self.problem.objective
         position = self._own_position()
         if position is None:
             meter = Meter(objective)
@@ -72,22 +72,22 @@ class Recorder:
             **stepping,
         )
         status = cast(Status, solution.status)
-        with self.keeper.interruption.shielded():
+        with self.checkpointer.interruption.shielded():
             last = solution.centers[-1], solution.fluctuations[-1]
             self._finish(name, status, solution.message or message, solution.times[-1], last)
-            ended = {**self.keeper.now.ended, name: (status, solution.message or message)}
-            self.keeper.update(ended=ended, process="", position=None)
-        self.keeper.pause()
+            ended = {**self.checkpointer.now.ended, name: (status, solution.message or message)}
+            self.checkpointer.update(ended=ended, process="", position=None)
+        self.checkpointer.pause()
         return status
 
     def run_perturbed(self, name: str) -> None:
         """Run the reference again from one rounding away, measuring its distance to the run before and little else."""
-        if name in self.keeper.now.ended:
+        if name in self.checkpointer.now.ended:
             return
         reference, flow = next(iter(self.flows.items()))
-        start = one_rounding_away(self.whole.start, self.study.seed)
-        self.problem = self.team.problem_for(self.whole.started_from(start), flow)
-        self.keeper.objective = objective = self.problem.objective
+        start = one_rounding_away(self.whole.start, self.config.seed)
+        self.problem = self.ranks.problem_for(self.whole.started_from(start), flow)
+        self.checkpointer.objective = objective = self.problem.objective
         position = self._own_position()
         if position is None:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -101,28 +101,28 @@ class Recorder:
             flow,
             objective,
             position.state,
-            steps=self.study.steps - first,
-            save_every=max(1, self.study.steps),
+            steps=self.config.steps - first,
+            save_every=max(1, self.config.steps),
             progress=lambda done, total: self._report(name, first + done),
             observe=self._perturbed_observer(name, reference, position, known),
         )
-        with self.keeper.interruption.shielded():
+        with self.checkpointer.interruption.shielded():
             status = cast(Status, solution.status), solution.message or position.message
             self.writer.finish(name, *status)
-            ended = {**self.keeper.now.ended, name: status}
-            self.keeper.update(ended=ended, process="", position=None)
-        self.keeper.pause()
+            ended = {**self.checkpointer.now.ended, name: status}
+            self.checkpointer.update(ended=ended, process="", position=None)
+        self.checkpointer.pause()
 
     def _perturbed_observer(
         self, name: str, reference: str, position: Position, known: int
     ) -> Callable[[solvers.Observation], None]:
         """Measures and writes a row at every step after the one that is known."""
         every, steps, particles = (
-            self.study.output.snapshot_every,
-            self.study.steps,
+            self.config.output.snapshot_every,
+            self.config.steps,
             self.problem.particles,
         )
-        with self.keeper.interruption.shielded():
+        with self.checkpointer.interruption.shielded():
             times = self.writer.snapshot_times(reference)
 
         def observe(obs: solvers.Observation) -> None:
@@ -135,10 +135,10 @@ class Recorder:
             if _is_due(obs.step, every, steps):
                 center = particles(obs.center)  # of all: collective
                 row |= self._distance_to(reference, times, obs.time, center)
-            with self.keeper.interruption.shielded():
+            with self.checkpointer.interruption.shielded():
                 self.writer.observe(name, obs.time, row)
                 here = replace(position, state=obs.state)
-                self.keeper.update(process=name, position=here)
+                self.checkpointer.update(process=name, position=here)
 
         return observe
 
@@ -147,9 +147,9 @@ class Recorder:
     ) -> dict[str, float]:
         """Of a center to the reference's, in the precision in which that is kept; none where that is not."""
         found = np.flatnonzero(times == time)
-        if not (self.team.is_first and len(found)):
+        if not (self.ranks.is_first and len(found)):
             return {}
-        with self.keeper.interruption.shielded():
+        with self.checkpointer.interruption.shielded():
             x = self.writer.position(reference, int(found[0]))
         with np.errstate(over="ignore", invalid="ignore"):
             distance = solvers.transport.coupled_distance(x, center.astype(x.dtype))
@@ -157,23 +157,23 @@ class Recorder:
 
     def _report(self, name: str, done: int) -> None:
         """Between two steps of a process."""
-        with self.keeper.interruption.shielded():
-            self.progress(name, done, self.study.steps)
-        self.keeper.pause(done)
+        with self.checkpointer.interruption.shielded():
+            self.progress(name, done, self.config.steps)
+        self.checkpointer.pause(done)
 
     def _own_position(self) -> Position | None:
         """Where the process goes on from, which the checkpoint has of all particles: this process's share of it."""
-        position, objective = self.keeper.now.position, self.problem.objective
+        position, objective = self.checkpointer.now.position, self.problem.objective
         if position is not None and is_spread(objective):
             position = position.mapped(objective.own)
-            self.keeper.update(position=position)
+            self.checkpointer.update(position=position)
         return position
 
     def _observer(
         self, name: str, meter: Meter, message: str, position: Position | None
     ) -> Callable[[solvers.Observation], None]:
         """Measures and writes a row at every step after `position`."""
-        output, steps, particles = self.study.output, self.study.steps, self.problem.particles
+        output, steps, particles = self.config.output, self.config.steps, self.problem.particles
         vectors = None if position is None else position.vectors
         known = -1 if position is None else position.state.step
 
@@ -187,20 +187,20 @@ class Recorder:
                     spectrum, vectors = self._spectrum(obs, vectors)
                     row |= spectrum | {"grad_norm_sq": obs.gradient_norm_sq} | obs.diagnostics
                 row["wall_time"] = meter.wall_time
-                with self.keeper.interruption.shielded():
+                with self.checkpointer.interruption.shielded():
                     self.writer.observe(name, obs.time, row)
                     if _is_due(obs.step, output.snapshot_every, steps):
                         snapshot = particles(obs.center), particles(obs.fluctuation)
                         self.writer.snapshot(name, obs.time, *snapshot)
                     here = Position(obs.state, message, vectors, readings, row["wall_time"])
-                    self.keeper.update(process=name, position=here)
+                    self.checkpointer.update(process=name, position=here)
 
         return observe
 
     def stop(self) -> None:
         """Write a checkpoint; then keep where the process stands as its last snapshot, for those who read the file."""
-        self.keeper.save()
-        name, position = self.keeper.now.process, self.keeper.now.position
+        self.checkpointer.save()
+        name, position = self.checkpointer.now.process, self.checkpointer.now.position
         if position is None:
             return
         message = f"interrupted after step {position.state.step}"
@@ -234,7 +234,7 @@ class Recorder:
 
     def _spectrum(self, obs: solvers.Observation, start: Any) -> tuple[dict[str, Any], Any]:
         """Top of the Hessian's spectrum, from the eigenvectors of the time before."""
-        k = self.study.output.eigenvalues
+        k = self.config.output.eigenvalues
         pairs = solvers.top_eigenpairs(obs.objective, obs.center, k=k, start=start)
         row = {
             "sharpness": pairs.values[0],
@@ -248,13 +248,13 @@ class Recorder:
     def compare(self) -> None:
         """Distances of the other processes to gradient descent, if it is one of them; the first of a team computes them."""
         reference, *others = self.flows
-        if self.study.processes[reference].flow != REFERENCE_FLOW or not others:
+        if self.config.processes[reference].flow != REFERENCE_FLOW or not others:
             return
-        with self.keeper.interruption.shielded():
+        with self.checkpointer.interruption.shielded():
             all_times = {name: self.writer.snapshot_times(name) for name in self.flows}
         times = all_times[reference]
-        between = Distances(self.whole, self.study.seed)
-        done, values = self.keeper.now.compared, self.keeper.now.distances
+        between = Distances(self.whole, self.config.seed)
+        done, values = self.checkpointer.now.compared, self.checkpointer.now.distances
         if values is None:
             values = np.full((len(others), len(COMPARISONS), len(times)), np.nan)
         elif values.shape[2] != len(times):
@@ -263,16 +263,16 @@ class Recorder:
             )
         for index in range(done, len(others) * len(times)):
             i, row = divmod(index, len(times))
-            if self.team.is_first:
+            if self.ranks.is_first:
                 found = self._compare(between, (reference, others[i]), all_times, row)
                 values[i, :, row] = [found.get(key, np.nan) for key in COMPARISONS]
-            self.keeper.update(compared=index + 1, distances=values)
-            with self.keeper.interruption.shielded():
+            self.checkpointer.update(compared=index + 1, distances=values)
+            with self.checkpointer.interruption.shielded():
                 self.progress("comparison", index + 1, len(others) * len(times))
-            self.keeper.pause()
+            self.checkpointer.pause()
         named = [dict(zip(COMPARISONS, each, strict=True)) for each in values]
         about = {"w2_note": between.w2_note}
-        with self.keeper.interruption.shielded():
+        with self.checkpointer.interruption.shielded():
             self.writer.compare(reference, times, dict(zip(others, named, strict=True)), about)
 
     def _compare(
@@ -288,7 +288,7 @@ class Recorder:
         if own_row == len(own_times) or own_times[own_row] != times[row]:
             return {}
         last = not np.isin(times[row + 1 :], own_times).any()
-        with self.keeper.interruption.shielded():
+        with self.checkpointer.interruption.shielded():
             x, y = self.writer.position(names[0], row), self.writer.position(names[1], own_row)
         return between.between(x, y, self.flows[names[1]].labelled, with_w2=last)
 

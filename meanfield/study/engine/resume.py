@@ -15,11 +15,17 @@ from typing import Any
 import numpy as np
 
 from meanfield.study.config.run_config import load_text
-from meanfield.study.engine.ranks import Team, find_team
+from meanfield.study.engine.prepared_run import (
+    Options,
+    PreparedRun,
+    current_versions,
+    file_attributes,
+    settings,
+)
+from meanfield.study.engine.ranks import Ranks, find_ranks
 from meanfield.study.engine.run import carry_out
-from meanfield.study.engine.work import Options, Work, current_versions, file_attributes, settings
 from meanfield.study.storage.checkpoint import Checkpoint, CheckpointError, Checkpoints
-from meanfield.study.storage.files.sandbox import try_out
+from meanfield.study.storage.files.sandbox import read_in_child
 from meanfield.study.storage.layout import COMPARISONS, FILE_NAME, Floats, RunFileError
 from meanfield.study.storage.run_folder import RunFolder
 from meanfield.study.storage.writer import read_run
@@ -32,7 +38,7 @@ RECOVERY_SECONDS = 120.0  # to open a file and cut its last rows; a damaged one 
 def resume(
     folder: str | Path,
     options: Options | None = None,
-    team: Team | None = None,
+    ranks: Ranks | None = None,
     *,
     start: Floats | None = None,
     attributes: Mapping[str, Any] | None = None,
@@ -48,7 +54,7 @@ def resume(
     options : Options, optional
         When checkpoints are written and so on; they may be others than before. It is said there if the same bits cannot be
         promised.
-    team : Team, optional
+    ranks : Ranks, optional
         As for `meanfield.study.engine.run.run`; there may be more or fewer processes than before.
     start : (N, D) array, optional
         What the run was given, if it was.
@@ -70,33 +76,33 @@ def resume(
     OutputError
         The file cannot be written.
     """
-    team, folder = team or find_team("resume"), Path(folder)
+    ranks, folder = ranks or find_ranks("resume"), Path(folder)
     options = options or Options()
-    if (path := team.of_first(lambda: ended(folder))) is not None:
+    if (path := ranks.of_first(lambda: ended(folder))) is not None:
         return path
     with ExitStack() as stack:
         checkpoints = Checkpoints(folder)
         held = None
-        with team.together():
-            if team.is_first:
+        with ranks.together():
+            if ranks.is_first:
                 held = stack.enter_context(RunFolder(folder, DYING_SECONDS))
-        here = team.of_first(lambda: _where_it_stands(held, checkpoints))
+        here = ranks.of_first(lambda: _where_it_stands(held, checkpoints))
         if here is None:
             return folder / FILE_NAME
-        with team.together(), one_blas_thread():
-            work = _work(here, folder, options, start)
-            team.require_shares(work.problem)
-        team.require_same(lambda: settings(work.study, options))
+        with ranks.together(), one_blas_thread():
+            prepared = _work(here, folder, options, start)
+            ranks.require_shares(prepared.problem)
+        ranks.require_same(lambda: settings(prepared.config, options))
         if here.versions != current_versions():
             options.notice(
                 f"warning: {folder}: begun with other versions ({_differing(here.versions)}); "
                 "the last digits may differ from those of a run without interruption"
             )
-        with team.together():
+        with ranks.together():
             if held is not None and here.rows:
                 _recover(held, here)
-        described = file_attributes(work.study) | dict(attributes or {})
-        carry_out(work, held, here, checkpoints, options, team, described)
+        described = file_attributes(prepared.config) | dict(attributes or {})
+        carry_out(prepared, held, here, checkpoints, options, ranks, described)
     return folder / FILE_NAME
 
 
@@ -109,7 +115,7 @@ def ended(folder: Path) -> Path | None:
     path = folder / FILE_NAME
     if not path.is_file():
         raise ValueError(f"{folder}: there is no run in it that could go on")
-    try_out(path, read_run)
+    read_in_child(path, read_run)
     if (status := read_run(path).attributes["status"]) in ("interrupted", "running"):
         raise ValueError(
             f"{path}: must have a checkpoint beside it to go on from, got none; the run is {status}, "
@@ -131,13 +137,15 @@ def _has_ended(folder: RunFolder, start: Checkpoint) -> bool:
     """Whether the process died after it had given the file its name, but before it removed the checkpoints."""
     if folder.partial.exists() or not folder.final.exists():
         return False
-    try_out(folder.final, read_run)
+    read_in_child(folder.final, read_run)
     attributes = read_run(folder.final).attributes
     stopped = attributes["status"] == "interrupted" or attributes["message"] != ""
     return attributes.get("created") == start.created and not stopped
 
 
-def _work(here: Checkpoint, folder: Path, options: Options, start: Floats | None = None) -> Work:
+def _work(
+    here: Checkpoint, folder: Path, options: Options, start: Floats | None = None
+) -> PreparedRun:
     """The study of a checkpoint.
 
     Raises
@@ -145,21 +153,21 @@ def _work(here: Checkpoint, folder: Path, options: Options, start: Floats | None
     CheckpointError
         They do not go together.
     """
-    work = Work.of(load_text(here.config), options, start)
-    if work.digest() != here.problem:
+    prepared = PreparedRun.of(load_text(here.config), options, start)
+    if prepared.digest() != here.problem:
         raise CheckpointError(
             f"{folder}: the data or the start of its study are not those that the run began with"
         )
-    if here.rows and work.perturbed not in here.rows:  # an older version began it
-        work = work.without_perturbed()
-    if not _fits(here, work):
+    if here.rows and prepared.perturbed not in here.rows:  # an older version began it
+        prepared = prepared.without_perturbed()
+    if not _fits(here, prepared):
         raise CheckpointError(f"{folder}: the checkpoint does not fit its study")
-    return work
+    return prepared
 
 
-def _fits(start: Checkpoint, work: Work) -> bool:
-    names, steps = list(work.layout.processes), work.study.steps
-    others = len(work.flows) - 1
+def _fits(start: Checkpoint, prepared: PreparedRun) -> bool:
+    names, steps = list(prepared.layout.processes), prepared.config.steps
+    others = len(prepared.flows) - 1
     count = len(start.ended)
     if start.rows and list(start.rows) != names:
         return False
@@ -176,10 +184,10 @@ def _fits(start: Checkpoint, work: Work) -> bool:
     if not (names[count : count + 1] == [start.process] and 0 <= state.step <= steps):
         return False
     try:
-        center = work.flow(start.process).center(state.step, state.values)
+        center = prepared.flow(start.process).center(state.step, state.values)
     except (ValueError, IndexError, ArithmeticError):
         return False
-    shape, history, vectors = work.problem.start.shape, state.history, start.position.vectors
+    shape, history, vectors = prepared.problem.start.shape, state.history, start.position.vectors
     return (
         center.shape == shape
         and bool(np.all(np.isfinite(state.values)))

@@ -8,12 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from meanfield.study.config.run_config import Study
-from meanfield.study.engine.checkpointing import Keeper
-from meanfield.study.engine.ranks import SilentWriter, Team, find_team
+from meanfield.study.config.run_config import RunConfig
+from meanfield.study.engine.checkpointing import Checkpointer
+from meanfield.study.engine.prepared_run import (
+    Options,
+    PreparedRun,
+    Progress,
+    file_attributes,
+    settings,
+)
+from meanfield.study.engine.ranks import Ranks, SilentWriter, find_ranks
 from meanfield.study.engine.recorder import Recorder
 from meanfield.study.engine.signals import Interruption, Stopped, interruptible
-from meanfield.study.engine.work import Options, Progress, Work, file_attributes, settings
 from meanfield.study.storage.checkpoint import NAMES as CHECKPOINT_NAMES
 from meanfield.study.storage.checkpoint import Checkpoint, Checkpoints
 from meanfield.study.storage.layout import FILE_NAME, Floats, OutputError, Status, require_space
@@ -27,7 +33,7 @@ LEFT_OVER = (".partial.journal", ".new")
 
 
 def run(
-    study: Study,
+    config: RunConfig,
     out: str | Path,
     force: bool = False,
     progress: Progress | None = None,
@@ -35,7 +41,7 @@ def run(
     start: Floats | None = None,
     attributes: Mapping[str, Any] | None = None,
     options: Options | None = None,
-    team: Team | None = None,
+    ranks: Ranks | None = None,
 ) -> Path:
     """Run the processes of a study and write ``run.h5`` in a folder.
 
@@ -47,7 +53,7 @@ def run(
 
     Parameters
     ----------
-    study : Study
+    config : RunConfig
     out : path
         A folder; it is made if it does not exist.
     force : bool
@@ -61,7 +67,7 @@ def run(
         More attributes of the file; likewise.
     options : Options, optional
         When checkpoints are written and so on.
-    team : Team, optional
+    ranks : Ranks, optional
         The operating system's processes that run the study, by default those that an MPI launcher started: each has its share
         of the particles, the first one writes. Without a launcher it is this one alone.
 
@@ -77,38 +83,38 @@ def run(
     OutputError
         The file cannot be written.
     """
-    team, folder = team or find_team(), Path(out)
+    ranks, folder = ranks or find_ranks(), Path(out)
     options = options or Options()
     if progress is not None:
         options = replace(options, progress=progress)
-    team.require_same(lambda: settings(study, options))
-    with team.together(), one_blas_thread():
-        work = Work.of(study, options, start)
-        team.require_shares(work.problem)
-    team.require_same(work.fingerprints)
-    described = file_attributes(study) | dict(attributes or {})
-    begin = Checkpoint(study.to_toml(), work.digest(), now(), described["versions_json"])
+    ranks.require_same(lambda: settings(config, options))
+    with ranks.together(), one_blas_thread():
+        prepared = PreparedRun.of(config, options, start)
+        ranks.require_shares(prepared.problem)
+    ranks.require_same(prepared.fingerprints)
+    described = file_attributes(config) | dict(attributes or {})
+    begin = Checkpoint(config.to_toml(), prepared.digest(), now(), described["versions_json"])
     with ExitStack() as stack:
         held, checkpoints = None, Checkpoints(folder)
-        with team.together():
-            if team.is_first:
+        with ranks.together():
+            if ranks.is_first:
                 _prepare(folder, force)
-                require_space(folder, work.layout)
+                require_space(folder, prepared.layout)
                 held = stack.enter_context(RunFolder(folder))
                 checkpoints.remove()
                 if options.schedule is not None:
                     checkpoints.save(begin)
-        carry_out(work, held, begin, checkpoints, options, team, described)
+        carry_out(prepared, held, begin, checkpoints, options, ranks, described)
     return folder / FILE_NAME
 
 
 def carry_out(
-    work: Work,
+    prepared: PreparedRun,
     folder: RunFolder | None,
     start: Checkpoint,
     checkpoints: Checkpoints,
     options: Options,
-    team: Team,
+    ranks: Ranks,
     attributes: Mapping[str, Any],
 ) -> None:
     """Go on from a checkpoint to the end; of one with rows, `folder` holds the file that has just these rows.
@@ -116,21 +122,23 @@ def carry_out(
     Only the first process of a team has a folder, and only its clock counts.
     """
     described = {**attributes, "created": start.created, "versions_json": start.versions}
-    runtime = options.max_runtime if team.is_first else None
+    runtime = options.max_runtime if ranks.is_first else None
     with (
-        team.on_error_end_all(),
+        ranks.on_error_end_all(),
         one_blas_thread(),  # see `README.md`, Determinism
         interruptible(runtime) as interruption,
-        _writer(work, folder, start, described, options, team, interruption) as writer,
+        _writer(prepared, folder, start, described, options, ranks, interruption) as writer,
     ):
-        keeper = Keeper(start, writer, checkpoints, options.schedule, interruption, team)
-        recorder = Recorder(work, writer, keeper, options.progress, team)
+        checkpointer = Checkpointer(
+            start, writer, checkpoints, options.schedule, interruption, ranks
+        )
+        recorder = Recorder(prepared, writer, checkpointer, options.progress, ranks)
         try:
-            if team.size == 1:  # the others would wait for ever for one that leaves a step
+            if ranks.size == 1:  # the others would wait for ever for one that leaves a step
                 interruption.begin()
-            statuses = [recorder.run(name, flow) for name, flow in work.flows.items()]
-            if work.perturbed is not None:
-                recorder.run_perturbed(work.perturbed)
+            statuses = [recorder.run(name, flow) for name, flow in prepared.flows.items()]
+            if prepared.perturbed is not None:
+                recorder.run_perturbed(prepared.perturbed)
             recorder.compare()
             writer.status = _worst(statuses)
         except Stopped:
@@ -139,17 +147,17 @@ def carry_out(
             writer.status, writer.message = "interrupted", f"stopped by {interruption.reason}"
         finally:
             interruption.finish()  # the file is closed in peace
-    if team.is_first and writer.status != "interrupted":
+    if ranks.is_first and writer.status != "interrupted":
         checkpoints.remove()
 
 
 def _writer(
-    work: Work,
+    prepared: PreparedRun,
     folder: RunFolder | None,
     start: Checkpoint,
     attributes: Mapping[str, Any],
     options: Options,
-    team: Team,
+    ranks: Ranks,
     interruption: Interruption,
 ) -> RunWriter:
     """The file of the first process; the others have none, and learn which snapshots are in it."""
@@ -158,7 +166,7 @@ def _writer(
         resumable = options.schedule is not None
         writer = RunWriter(
             folder,
-            work.layout,
+            prepared.layout,
             start.config,
             attributes,
             rows,
@@ -167,8 +175,8 @@ def _writer(
         )
     if rows is None:
         return writer or SilentWriter()
-    times = team.of_first(
-        lambda: {name: writer.snapshot_times(name) for name in work.flows} if writer else {}
+    times = ranks.of_first(
+        lambda: {name: writer.snapshot_times(name) for name in prepared.flows} if writer else {}
     )
     return writer or SilentWriter(times)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from meanfield.study.engine.memory import require_memory
-from meanfield.study.engine.work import run_layout
+from meanfield.study.engine.prepared_run import run_layout
 from meanfield.study.storage.layout import OutputError
 from meanfield.study.width.distances import Inputs, times_of
 from meanfield.study.width.plan import Run, WidthPlan
@@ -50,7 +50,7 @@ def transport_cost(plan: WidthPlan) -> Cost:
     most, seconds = 0, 0.0
     limits = {"exact": options.exact_points, "sinkhorn": options.sinkhorn_points}
     for n in options.widths:
-        count = len(plan.pairs) * options.seeds + len(plan.study.processes) * options.floor_draws
+        count = len(plan.pairs) * options.seeds + len(plan.config.processes) * options.floor_draws
         if not plan.has_others(n):
             continue
         one = transport.estimate(n, n, dimension, "sliced", projections=options.projections)

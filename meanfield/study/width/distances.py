@@ -69,8 +69,8 @@ class Measured:
 
 def times_of(plan: WidthPlan) -> NDArray[np.float64]:
     """When snapshots are taken."""
-    study = plan.study
-    return np.array(snapshot_times(study.steps, study.output.snapshot_every), dtype=float)
+    config = plan.config
+    return np.array(snapshot_times(config.steps, config.output.snapshot_every), dtype=float)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Inputs:
 def measure_reference(plan: WidthPlan, folder: Path, report: Report) -> None:
     """Keep, of each process of the reference at each time, the outputs (k, c) and the trace of the covariance."""
     inputs, times, found = Inputs(plan), times_of(plan), dict[str, NDArray[Any]]()
-    processes = list(plan.study.processes)
+    processes = list(plan.config.processes)
     with Positions(plan.reference.path(folder)) as reference:
         for i, name in enumerate(filter(reference.is_complete, processes)):
             for j, time in enumerate(times):
@@ -201,11 +201,11 @@ def transports(
 
     The Sinkhorn divergence is regularized by the whole reference, of covariance trace `spread`: alike for all widths.
     """
-    n, options, seed = len(x), plan.width, plan.study.seed
+    n, options, seed = len(x), plan.width, plan.config.seed
     found = {
         "sliced_w2": transport.w2(x, y, method="sliced", projections=options.projections, seed=seed)
     }
-    if time == plan.study.steps or n <= options.frequent_points:
+    if time == plan.config.steps or n <= options.frequent_points:
         if n <= options.exact_points:
             found["w2"] = transport.w2(x, y, max_bytes=sys.maxsize)  # `exact_points` is the limit
         if n <= options.sinkhorn_points:

@@ -31,7 +31,7 @@ def held_out(plan: WidthPlan, task: tasks.Task) -> HeldOut:
     other part, test or training. Teacher and student: further draws from N(0, I/d). Arrays of a file: there are no others, so
     the training inputs.
     """
-    section, limit = plan.study.task, plan.width.held_out
+    section, limit = plan.config.task, plan.width.held_out
     if section.name in ("digits", "noisy_digits"):
         return _digits(section.n, section.seed, task, limit)
     if section.name == "cifar10":

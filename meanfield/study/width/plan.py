@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from meanfield.study.config.errors import describe
-from meanfield.study.config.run_config import ConfigError, Study, load_text
+from meanfield.study.config.run_config import ConfigError, RunConfig, load_text
 from meanfield.study.config.sections import Count, Section
 from meanfield.study.config.toml import decoded, format_toml, parse
 from meanfield.study.engine.build import FLOWS, build_problem
@@ -89,7 +89,7 @@ class WidthPlan:
     *independent* starts it draws particles of its own, again the first N of one draw per seed.
     """
 
-    study: Study
+    config: RunConfig
     width: WidthSection
 
     @property
@@ -115,7 +115,7 @@ class WidthPlan:
     @property
     def pairs(self) -> list[Pair]:
         """Every process with itself, and gradient descent with the free-energy flows, whose limit is the kinetic equation."""
-        flows = {name: process.flow for name, process in self.study.processes.items()}
+        flows = {name: process.flow for name, process in self.config.processes.items()}
         pairs = [Pair(name, name) for name in flows]
         return pairs + [
             Pair(p, q) for p in flows for q in flows if (flows[p], flows[q]) == (GD, FREE_ENERGY)
@@ -123,33 +123,33 @@ class WidthPlan:
 
     def is_coupled(self, pair: Pair) -> bool:
         """Whether particle i means the same in both; the noise of Langevin's particles is not shared by the widths."""
-        flows = (self.study.processes[name].flow for name in pair)
+        flows = (self.config.processes[name].flow for name in pair)
         return self.is_nested and all(
             flow != "langevin" and getattr(FLOWS.get(flow), "labelled", True) for flow in flows
         )
 
-    def study_of(self, run: Run) -> Study:
+    def study_of(self, run: Run) -> RunConfig:
         """The settings of one run; seeds that the processes have of their own are moved with the run's."""
         shift = 0 if run.seed is None else 1 + run.seed
-        study = self.study
+        config = self.config
         processes = {
             name: process.model_copy(update={"seed": process.seed + shift})
             if hasattr(process, "seed")
             else process
-            for name, process in study.processes.items()
+            for name, process in config.processes.items()
         }
-        network = study.network.model_copy(update={"width": run.width})
-        changes = {"seed": study.seed + shift, "network": network, "processes": processes}
-        return self.settings_of_a_run(study.model_copy(update=changes))
+        network = config.network.model_copy(update={"width": run.width})
+        changes = {"seed": config.seed + shift, "network": network, "processes": processes}
+        return self.settings_of_a_run(config.model_copy(update=changes))
 
     @staticmethod
-    def settings_of_a_run(study: Study) -> Study:
+    def settings_of_a_run(config: RunConfig) -> RunConfig:
         """Without the rounding spread: each process is compared with itself at other widths, not with gradient descent.
 
         Files of older versions do not say so; they have none either.
         """
-        output = study.output.model_copy(update={"rounding_spread": False})
-        return study.model_copy(update={"output": output})
+        output = config.output.model_copy(update={"rounding_spread": False})
+        return config.model_copy(update={"output": output})
 
     def order(self, seed: int) -> NDArray[np.intp]:
         """π_s, a permutation of the reference's particles, (M,)."""
@@ -169,11 +169,11 @@ class WidthPlan:
         if not self.is_nested:
             return {"width_study": "independent start"}
         about = f"nested start: particles chosen by seed {run.seed} of {self.width.reference_width}"
-        return {"width_study": f"{about} drawn with seed {self.study.seed}"}
+        return {"width_study": f"{about} drawn with seed {self.config.seed}"}
 
     def rng(self, stream: str, key: int = 0) -> np.random.Generator:
         """One of `STREAMS`, independent of each other and of the start's draw."""
-        spawned = np.random.SeedSequence(self.study.seed, spawn_key=(STREAMS[stream], key))
+        spawned = np.random.SeedSequence(self.config.seed, spawn_key=(STREAMS[stream], key))
         return np.random.default_rng(spawned)
 
     def share(self, index: int, tasks: int) -> list[Run]:
@@ -195,12 +195,12 @@ class WidthPlan:
 
     def to_toml(self) -> str:
         """The settings in full, ``study.toml``; `read_plan` reads them."""
-        return self.study.to_toml() + format_toml({"width": self.width.model_dump()})
+        return self.config.to_toml() + format_toml({"width": self.width.model_dump()})
 
     @property
     def digest(self) -> str:
         """A hash of all that a distance depends on: everything but which widths and seeds there are."""
-        text = self.study.to_toml() + repr(self.width.model_dump(exclude=set(GROWING)))
+        text = self.config.to_toml() + repr(self.width.model_dump(exclude=set(GROWING)))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def differences(self, other: WidthPlan) -> list[str]:
@@ -216,7 +216,7 @@ class WidthPlan:
 
 
 def make_plan(
-    study: Study,
+    config: RunConfig,
     widths: tuple[int, ...],
     seeds: int = 8,
     reference_width: int | None = None,
@@ -230,7 +230,7 @@ def make_plan(
     ConfigError
         Widths out of order or wider than the reference, no seed, an unknown start; a landscape, which has no width.
     """
-    if study.landscape is not None:
+    if config.landscape is not None:
         raise ConfigError("landscape: it has no width; a width study needs a network on a task")
     if reference_width is None:
         reference_width = WIDER * max(widths, default=1)
@@ -239,7 +239,7 @@ def make_plan(
         section = WidthSection.model_validate({**settings, "start": start, **options})
     except ValidationError as error:
         raise ConfigError(*describe(error, WidthSection)) from None
-    return WidthPlan(study, section)
+    return WidthPlan(config, section)
 
 
 def read_plan(folder: Path) -> WidthPlan | None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from meanfield.study.analysis.result import Result
 from meanfield.study.config.run_config import load_text
-from meanfield.study.engine.ranks import Team
+from meanfield.study.engine.prepared_run import Options, current_versions
+from meanfield.study.engine.ranks import Ranks
 from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run as run_processes
-from meanfield.study.engine.work import Options, current_versions
 from meanfield.study.storage.checkpoint import NAMES as CHECKPOINT_NAMES
 from meanfield.study.storage.checkpoint import Checkpoints, NewerCheckpointError
 from meanfield.study.storage.files.lock import turn
@@ -47,39 +47,45 @@ def execute(
         It cannot be written.
     """
     path = run.path(folder)
-    with _work_folder(path) as work:
+    with _work_folder(path) as unfinished:
         if path.exists() and fault(plan, folder, run) is None:
-            Checkpoints(work).remove()
+            Checkpoints(unfinished).remove()
             return
-        names, done = list(plan.study.processes), dict[str, float]()
+        names, done = list(plan.config.processes), dict[str, float]()
 
         def progress(what: str, step: int, total: int) -> None:
             if what in names:
                 done[what] = step / total
                 report(sum(done.values()) / len(names))
 
-        written = _written(plan, run, work, replace(options, progress=progress))
+        written = _written(plan, run, unfinished, replace(options, progress=progress))
         with Result.open(written) as result:
             if result.status == "interrupted":
                 raise RunError("interrupted")
         os.replace(written, path)
 
 
-def _written(plan: WidthPlan, run: Run, work: Path, options: Options) -> Path:
+def _written(plan: WidthPlan, run: Run, unfinished: Path, options: Options) -> Path:
     """The file of a run, from its last checkpoint on if there is one to go on from."""
-    study, start, attributes = plan.study_of(run), plan.start_of(run), plan.attributes_of(run)
-    alone = Team()  # whatever started the parent
+    config, start, attributes = plan.study_of(run), plan.start_of(run), plan.attributes_of(run)
+    alone = Ranks()  # whatever started the parent
     try:
-        left = Checkpoints(work).load()
-        now = study.to_toml(), current_versions()
+        left = Checkpoints(unfinished).load()
+        now = config.to_toml(), current_versions()
         if left is not None and (left.config, left.versions) == now:
-            return resume(work, options, alone, start=start, attributes=attributes)
+            return resume(unfinished, options, alone, start=start, attributes=attributes)
     except NewerCheckpointError:
         raise
     except ValueError:
         pass  # damaged, or of other data: it is done again, as one of other settings or versions
     return run_processes(
-        study, work, force=True, start=start, attributes=attributes, options=options, team=alone
+        config,
+        unfinished,
+        force=True,
+        start=start,
+        attributes=attributes,
+        options=options,
+        ranks=alone,
     )
 
 
@@ -94,18 +100,18 @@ def fault(plan: WidthPlan, folder: Path, run: Run) -> str | None:
     path = run.path(folder)
     if not path.exists():
         raise FileNotFoundError(path)
-    study = plan.study_of(run)
+    config = plan.study_of(run)
     try:
         with Result.open(path) as result:
             if result.status in ("running", "interrupted"):
                 return f"it is of a run that was {result.status}"
             about = plan.attributes_of(run)
             found = {key: result.attributes.get(key) for key in about}
-            if found != about or plan.settings_of_a_run(load_text(result.config)) != study:
+            if found != about or plan.settings_of_a_run(load_text(result.config)) != config:
                 return "it is of another run"
             for name, process in result.items():
                 times = process.snapshots.times
-                if process.status == "complete" and study.steps not in times:
+                if process.status == "complete" and config.steps not in times:
                     return f"{name} is complete, but has no last snapshot"
                 if len(times):
                     process.snapshots[-1]  # what was broken off shows here
@@ -118,8 +124,8 @@ def clear(folder: Path, run: Run) -> None:
     """Remove what is left beside the file of a run that is done, unless another process is at it."""
     path = run.path(folder)
     if _work_path(path).exists():
-        with suppress(RunError), _work_folder(path) as work:
-            Checkpoints(work).remove()
+        with suppress(RunError), _work_folder(path) as unfinished:
+            Checkpoints(unfinished).remove()
 
 
 def _work_path(path: Path) -> Path:
@@ -129,13 +135,13 @@ def _work_path(path: Path) -> Path:
 @contextmanager
 def _work_folder(path: Path) -> Iterator[Path]:
     """A folder beside the file-to-be that no other process works in; removed at the end, unless a checkpoint is in it."""
-    work = _work_path(path)
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("wb") as lock, turn(lock, exclusive=True) as mine:
+    unfinished = _work_path(path)
+    unfinished.mkdir(parents=True, exist_ok=True)
+    with (unfinished / "lock").open("wb") as lock, turn(lock, exclusive=True) as mine:
         if not mine:
             raise RunError("another process is at it")
         try:
-            yield work
+            yield unfinished
         finally:
-            if not any((work / name).exists() for name in CHECKPOINT_NAMES):
-                shutil.rmtree(work, ignore_errors=True)
+            if not any((unfinished / name).exists() for name in CHECKPOINT_NAMES):
+                shutil.rmtree(unfinished, ignore_errors=True)

@@ -12,8 +12,8 @@ import numpy as np
 
 from meanfield.study.analysis.result import Result
 from meanfield.study.engine.build import check
+from meanfield.study.engine.prepared_run import Options, file_attributes
 from meanfield.study.engine.signals import Interruption, Stopped, interruptible
-from meanfield.study.engine.work import Options, file_attributes
 from meanfield.study.storage.files.atomic import write_atomically
 from meanfield.study.storage.files.lock import turn
 from meanfield.study.storage.layout import OutputError
@@ -233,9 +233,9 @@ class _Bar:
 
     def report(self, name: str, fraction: float) -> None:
         self._done[name] = fraction
-        work = sum(self._costs[name] * done for name, done in self._done.items())
+        prepared = sum(self._costs[name] * done for name, done in self._done.items())
         finished = sum(done == 1.0 for done in self._done.values())
-        share = work / sum(self._costs.values())
+        share = prepared / sum(self._costs.values())
         self._progress(Progress(self._stage, share, finished, len(self._costs)))
 
 
@@ -316,7 +316,7 @@ def _collect(kept: Measured, compared: list[Run]) -> StudyRecord:
     record = StudyRecord(
         path=folder / STUDY_NAME,
         attributes=_attributes(plan) | about,
-        config=plan.study.to_toml(),
+        config=plan.config.to_toml(),
         widths=widths,
         seeds=np.arange(plan.width.seeds),
         times=times,
@@ -342,4 +342,4 @@ def _slopes(plan: WidthPlan, distances: dict[str, np.ndarray]) -> dict[str, np.n
 
 def _attributes(plan: WidthPlan) -> dict[str, str | int | float]:
     about = {"start": plan.width.start, "reference_width": plan.width.reference_width}
-    return {**about, **file_attributes(plan.study)}
+    return {**about, **file_attributes(plan.config)}

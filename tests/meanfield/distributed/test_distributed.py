@@ -142,8 +142,8 @@ def test_evaluations_are_those_of_one_process(case, size):
         found = evaluations(GatheredRisk(risk, processes), x, v)
         return {name: bits(value) for name, value in found.items()}
 
-    for work in (spread, gathered):
-        assert in_lockstep(size, work) == [expected] * size
+    for prepared in (spread, gathered):
+        assert in_lockstep(size, prepared) == [expected] * size
 
 
 @pytest.mark.parametrize("n_particles", [2, 40])  # 2: one of three processes has none
@@ -152,7 +152,7 @@ def test_gathered_particles_may_have_weights_and_gradients_be_elsewhere(n_partic
     p = np.linspace(1, 2, n_particles) / np.linspace(1, 2, n_particles).sum()
     at = risk.network.initialize(3, seed=5)
 
-    def work(risk):
+    def prepared(risk):
         return [
             bits(value)
             for value in (
@@ -165,20 +165,23 @@ def test_gathered_particles_may_have_weights_and_gradients_be_elsewhere(n_partic
             )
         ]
 
-    assert in_lockstep(3, lambda processes: work(GatheredRisk(risk, processes))) == [work(risk)] * 3
+    assert (
+        in_lockstep(3, lambda processes: prepared(GatheredRisk(risk, processes)))
+        == [prepared(risk)] * 3
+    )
 
 
 def test_arrays_with_axes_before_the_particles_are_cut_and_gathered():
     risk, x, v = problem(17)
     whole = np.stack([np.stack([x, v]), np.stack([v, x])])
 
-    def work(processes):
+    def prepared(processes):
         shares = SpreadRisk(risk, len(x), processes)
         own = shares.own(whole)
         assert own.shape == (2, 2, shares.rows.stop - shares.rows.start, x.shape[1])
         return bits(shares.gather(own))
 
-    assert in_lockstep(3, work) == [bits(whole)] * 3
+    assert in_lockstep(3, prepared) == [bits(whole)] * 3
 
 
 def test_norm_and_peak_are_those_of_all_particles():
@@ -186,14 +189,14 @@ def test_norm_and_peak_are_those_of_all_particles():
     x[0] *= 1e-200  # squares of one process's particles alone would underflow
     tiny, poisoned = 1e-180 * x, np.where(np.arange(17)[:, None] == 3, np.nan, x)
 
-    def work(processes):
+    def prepared(processes):
         shares = SpreadRisk(risk, len(x), processes)
         own = shares.own
         assert math.isnan(peak(shares, own(poisoned)))
         return [bits(norm(shares, own(x))), bits(norm(shares, own(tiny))), peak(shares, own(x))]
 
     expected = [bits(norm(risk, x)), bits(norm(risk, tiny)), peak(risk, x)]
-    assert in_lockstep(3, work) == [expected] * 3
+    assert in_lockstep(3, prepared) == [expected] * 3
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -203,7 +206,7 @@ def test_eigenpairs_are_those_of_one_process(n_particles, k):
     expected = solvers.top_eigenpairs(risk, x, k)
     again = solvers.top_eigenpairs(risk, 0.99 * x, k, start=expected.vectors)
 
-    def work(processes):
+    def prepared(processes):
         shares = SpreadRisk(risk, len(x), processes)
         first = solvers.top_eigenpairs(shares, shares.own(x), k)
         second = solvers.top_eigenpairs(shares, shares.own(0.99 * x), k, start=first.vectors)
@@ -213,7 +216,7 @@ def test_eigenpairs_are_those_of_one_process(n_particles, k):
         ]
 
     one = [(bits(p.values), bits(p.vectors), bits(p.residuals), True) for p in (expected, again)]
-    assert in_lockstep(3, work) == [one] * 3
+    assert in_lockstep(3, prepared) == [one] * 3
 
 
 # --- flows ---
@@ -261,12 +264,12 @@ def test_flows_on_shares_are_those_of_one_process(flow, options, dtype):
     assert is_particlewise(flow, **options)
     expected = measured(solvers.solve(flow, risk, x, steps=4, **options))
 
-    def work(processes):
+    def prepared(processes):
         shares = SpreadRisk(risk, len(x), processes)
         solution = solvers.solve(flow, shares, shares.own(x), steps=4, **options)
         return measured(solution, shares.gather)
 
-    assert in_lockstep(3, work) == [expected] * 3
+    assert in_lockstep(3, prepared) == [expected] * 3
     assert expected[1] == "complete"
 
 
@@ -276,7 +279,7 @@ def test_the_other_flows_run_on_gathered_particles(flow, options):
     assert not is_particlewise(flow, **options)
     expected = measured(solvers.solve(flow, risk, x, steps=2, **options))
 
-    def work(processes):
+    def prepared(processes):
         return measured(solvers.solve(flow, GatheredRisk(risk, processes), x, steps=2, **options))
 
     def refused(processes):
@@ -284,7 +287,7 @@ def test_the_other_flows_run_on_gathered_particles(flow, options):
         with pytest.raises(ValueError, match="spread over processes, .* needs them together"):
             solvers.solve(flow, shares, shares.own(x), steps=2, **options)
 
-    assert in_lockstep(2, work) == [expected] * 2
+    assert in_lockstep(2, prepared) == [expected] * 2
     in_lockstep(2, refused)
 
 
@@ -304,11 +307,11 @@ def test_a_state_that_overflows_on_one_process_ends_the_run_on_all():
     expected = measured(solvers.solve(flow, risk, x, steps=9))
     assert expected[1:] == ("diverged", "diverged at step 3: the state is not finite")
 
-    def work(processes):
+    def prepared(processes):
         shares = SpreadRisk(risk, len(x), processes)
         return measured(solvers.solve(flow, shares, shares.own(x), steps=9), shares.gather)
 
-    assert in_lockstep(3, work) == [expected] * 3
+    assert in_lockstep(3, prepared) == [expected] * 3
 
 
 # --- what is refused ---
@@ -324,7 +327,7 @@ def test_more_processes_than_groups_are_refused():
 def test_bad_arguments_of_a_share():
     risk, x, _ = problem(10)
 
-    def work(processes):
+    def prepared(processes):
         shares = SpreadRisk(risk, 10, processes)
         for bad, message in [
             (lambda: shares.value(x), "x: 10 particles came, this process has 5 of the 10"),
@@ -334,13 +337,13 @@ def test_bad_arguments_of_a_share():
             with pytest.raises(ValueError, match=message):
                 bad()
 
-    in_lockstep(2, work)
+    in_lockstep(2, prepared)
 
 
 def test_processes_that_do_not_hold_the_same_particles_are_found_out():
     risk, x, _ = problem(10)
 
-    def work(processes, evaluate):
+    def prepared(processes, evaluate):
         other = x + (processes.rank == 1) * 1e-15
         with pytest.raises(RuntimeError, match="do not hold the same particles"):
             evaluate(GatheredRisk(risk, processes), SpreadRisk(risk, 10, processes), other)
@@ -350,7 +353,7 @@ def test_processes_that_do_not_hold_the_same_particles_are_found_out():
         lambda gathered, spread, other: gathered.hvp(x, other),
         lambda gathered, spread, other: spread.own(other),
     ):
-        in_lockstep(2, lambda processes, e=evaluate: work(processes, e))
+        in_lockstep(2, lambda processes, e=evaluate: prepared(processes, e))
 
 
 @pytest.mark.parametrize("size", [2, 16])
@@ -392,7 +395,7 @@ def test_processes_that_call_solve_differently_are_refused(kind, first, second, 
     """Their shares would move by different rules, or one would wait for the others for ever."""
     risk, x, _ = problem(40)
 
-    def work(processes):
+    def prepared(processes):
         spread = kind == "spread"
         shared = SpreadRisk(risk, 40, processes) if spread else GatheredRisk(risk, processes)
         own = shared.own(x) if spread else x
@@ -402,7 +405,7 @@ def test_processes_that_call_solve_differently_are_refused(kind, first, second, 
         solution = solvers.solve(first, shared, own, steps=1)
         return solution.losses.tolist()
 
-    one, *others = in_lockstep(3, work)
+    one, *others = in_lockstep(3, prepared)
     assert others == [one] * 2 == [solvers.solve(first, risk, x, steps=1).losses.tolist()] * 2
 
 
@@ -412,9 +415,9 @@ def test_a_flow_that_shows_its_address_only_is_the_same_on_all():
 
     risk, x, _ = problem(40)
 
-    def work(processes):
+    def prepared(processes):
         shared = SpreadRisk(risk, 40, processes)
         return solvers.solve(Plain(ETA), shared, shared.own(x), steps=2).losses.tolist()
 
     one = solvers.solve(Plain(ETA), risk, x, steps=2).losses.tolist()
-    assert in_lockstep(3, work) == [one] * 3
+    assert in_lockstep(3, prepared) == [one] * 3

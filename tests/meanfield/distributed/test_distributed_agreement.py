@@ -29,13 +29,13 @@ class Comm:
 def messages(*abouts):
     """What every process raises, each saying one of these about itself; None where it raises nothing."""
 
-    def work(processes):
+    def prepared(processes):
         try:
             require_same(Comm(processes), abouts[processes.rank])
         except ValueError as error:
             return str(error)
 
-    return in_lockstep(len(abouts), work)
+    return in_lockstep(len(abouts), prepared)
 
 
 REMEDY = "start every process with the same configuration, data and packages"
@@ -89,11 +89,11 @@ JOB = """
 import json, sys
 from pathlib import Path
 import numpy as np
-import meanfield.study.engine.work as works
+import meanfield.study.engine.prepared_run as works
 from meanfield.study.config.run_config import load
 from meanfield.study.engine.mpi_launcher import launched_rank
 from meanfield.study.engine.run import run
-from meanfield.study.engine.work import Options
+from meanfield.study.engine.prepared_run import Options
 
 folder, base, changes = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
 second, said = launched_rank() == 1, []

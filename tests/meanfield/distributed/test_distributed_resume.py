@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from meanfield.study.engine import ranks as teams
-from meanfield.study.engine.checkpointing import Keeper, Schedule
+from meanfield.study.engine import ranks as ranks_module
+from meanfield.study.engine.checkpointing import Checkpointer, Schedule
 from meanfield.study.engine.signals import Interruption, Stopped
 from meanfield.study.storage.checkpoint import NAMES, Checkpoint, Checkpoints
 from tests.helpers.clocks import wait_until
@@ -140,16 +140,18 @@ class Nothing:
         self.saved += 1
 
 
-def keeper(team, schedule, interruption=None):
+def checkpointer(ranks, schedule, interruption=None):
     nothing = Nothing()
     about = Checkpoint("", "", "", "")
-    return Keeper(about, nothing, nothing, schedule, interruption or Interruption(), team), nothing
+    return Checkpointer(
+        about, nothing, nothing, schedule, interruption or Interruption(), ranks
+    ), nothing
 
 
 def test_a_signal_to_one_process_stops_all_after_the_same_step():
-    def work(team, rank):
+    def prepared(ranks, rank):
         interruption = Interruption()
-        kept, _ = keeper(team, Schedule(), interruption)
+        kept, _ = checkpointer(ranks, Schedule(), interruption)
         for step in range(10):
             if (rank, step) == (1, 3):
                 interruption.reason = "SIGTERM"
@@ -158,25 +160,25 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step():
             except Stopped:
                 return step, interruption.reason
 
-    assert in_team(3, work) == [(3, "SIGTERM")] * 3
+    assert in_team(3, prepared) == [(3, "SIGTERM")] * 3
 
 
 def test_only_the_first_process_writes_checkpoints_and_any_may_be_asked_for_one():
-    def work(team, rank):
+    def prepared(ranks, rank):
         interruption = Interruption()
-        kept, nothing = keeper(team, Schedule(steps=4), interruption)
+        kept, nothing = checkpointer(ranks, Schedule(steps=4), interruption)
         for step in range(10):  # due at 4 and 8
             interruption.checkpoint_asked |= (rank, step) == (2, 5)
             kept.pause(step)
         return nothing.saved
 
-    assert in_team(3, work) == [3, 0, 0]
+    assert in_team(3, prepared) == [3, 0, 0]
 
 
 def test_without_a_schedule_there_are_no_checkpoints():
     interruption = Interruption()
     interruption.checkpoint_asked = True
-    kept, nothing = keeper(teams.Team(), None, interruption)
+    kept, nothing = checkpointer(ranks_module.Ranks(), None, interruption)
     kept.pause(1)
     kept.save()
     assert nothing.saved == 0

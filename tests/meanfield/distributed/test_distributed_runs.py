@@ -308,10 +308,10 @@ def test_what_happens_to_one_process_ends_the_others(tmp_path, cause):
 
 SHARES = """
 import os; os.environ.pop("NUMBA_NUM_THREADS", None)
-from meanfield.study.engine.ranks import find_team
+from meanfield.study.engine.ranks import find_ranks
 from meanfield.distributed import Processes
 from meanfield._kernels.threads import most_threads, use_threads
-find_team()
+find_ranks()
 shared = most_threads()
 use_threads(1)
 processes = Processes.world()

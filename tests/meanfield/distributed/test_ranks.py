@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from meanfield.study.config.run_config import load
-from meanfield.study.engine import ranks as teams
+from meanfield.study.engine import ranks as ranks_module
 from meanfield.study.engine.build import build_problem
 from meanfield.study.engine.mpi_launcher import is_first, launched_rank, launched_size
 from meanfield.study.storage.layout import OutputError
@@ -47,7 +47,7 @@ def test_without_mpi4py_a_launched_process_says_so(monkeypatch):
     monkeypatch.setenv("PMI_RANK", "1")
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     with pytest.raises(ValueError, match=r"launcher started this process.*meanfield-eos\[mpi\]"):
-        teams.find_team()
+        ranks_module.find_ranks()
 
 
 def test_a_launcher_of_another_mpi_is_found_out(monkeypatch):
@@ -60,7 +60,7 @@ def test_a_launcher_of_another_mpi_is_found_out(monkeypatch):
 
     monkeypatch.setattr("meanfield.distributed.Processes.world", Alone)
     with pytest.raises(ValueError, match="started 2 processes, but mpi4py's MPI library finds 1"):
-        teams.find_team()
+        ranks_module.find_ranks()
 
 
 def test_a_plain_run_knows_nothing_of_mpi(tmp_path):
@@ -73,7 +73,7 @@ def test_a_plain_run_knows_nothing_of_mpi(tmp_path):
 
 
 class Job:
-    """What `JobTeam` needs of processes in lockstep: objects go around too, and the end of all is an exception."""
+    """What `JobRanks` needs of processes in lockstep: objects go around too, and the end of all is an exception."""
 
     def __init__(self, processes):
         self.comm = self
@@ -90,21 +90,23 @@ class Job:
         raise RuntimeError(f"abort {code} from {self.rank}")
 
 
-def in_team(size, work):
-    return in_lockstep(size, lambda processes: work(teams.JobTeam(Job(processes)), processes.rank))
+def in_team(size, prepared):
+    return in_lockstep(
+        size, lambda processes: prepared(ranks_module.JobRanks(Job(processes)), processes.rank)
+    )
 
 
 @pytest.mark.parametrize("error", [ValueError, OutputError])
 @pytest.mark.parametrize(("failing", "message"), [({0}, "^bad$"), ({1}, "^process 1: bad$")])
 def test_an_error_of_one_process_is_one_of_all(error, failing, message):
-    def work(team, rank):
-        with team.together():
+    def prepared(ranks, rank):
+        with ranks.together():
             pass
-        with pytest.raises(error, match=message), team.together():
+        with pytest.raises(error, match=message), ranks.together():
             if rank in failing:
                 raise error("bad")
 
-    in_team(3, work)
+    in_team(3, prepared)
 
 
 @pytest.mark.parametrize(
@@ -116,53 +118,53 @@ def test_an_error_of_one_process_is_one_of_all(error, failing, message):
     ],
 )
 def test_an_exception_ends_the_job_with_the_number_of_the_process(capsys, error, code, message):
-    def work(team, rank):
-        with team.on_error_end_all():
+    def prepared(ranks, rank):
+        with ranks.on_error_end_all():
             if rank == 1:
                 raise error
 
     with pytest.raises(RuntimeError, match=f"abort {code} from 1"):
-        in_team(2, work)
+        in_team(2, prepared)
     stderr = capsys.readouterr().err
     assert message in stderr
     assert ("Traceback" in stderr) == isinstance(error, KeyError)
 
 
 def test_what_the_first_process_makes_all_have():
-    def work(team, rank):
-        made = team.of_first(lambda: f"by {rank}")
+    def prepared(ranks, rank):
+        made = ranks.of_first(lambda: f"by {rank}")
         with pytest.raises(ValueError, match="^bad$"):
-            team.of_first(lambda: int("bad") if rank else _fail())
+            ranks.of_first(lambda: int("bad") if rank else _fail())
         return made
 
     def _fail():
         raise ValueError("bad")
 
-    assert in_team(3, work) == ["by 0"] * 3
+    assert in_team(3, prepared) == ["by 0"] * 3
 
 
 def test_a_study_without_shares_for_all_is_refused():
     narrow = build_problem(load(None, (*SMALL, "network.width=2")))
     valley = build_problem(load(None, ("landscape={name='valley'}",)))
 
-    def work(team, rank):
+    def prepared(ranks, rank):
         with pytest.raises(ValueError, match=r"network.width: 2 came for 3 processes"):
-            team.require_shares(narrow)
+            ranks.require_shares(narrow)
         with pytest.raises(ValueError, match=r"landscape: .* no particles .* 3 processes"):
-            team.require_shares(valley)
+            ranks.require_shares(valley)
 
-    in_team(3, work)
+    in_team(3, prepared)
 
 
 def test_who_does_not_write_knows_when_snapshots_were_taken():
     x = np.zeros((2, 3))
-    with teams.SilentWriter() as writer:
+    with ranks_module.SilentWriter() as writer:
         writer.observe("p", 0.0, {})
         assert len(writer.snapshot_times("p")) == 0
         for t in (0.0, 4.0):
             writer.snapshot("p", t, x, x)
         writer.finish("p", "complete")
         np.testing.assert_array_equal(writer.snapshot_times("p"), [0, 4])
-    with teams.SilentWriter({"p": writer.snapshot_times("p")}) as writer:
+    with ranks_module.SilentWriter({"p": writer.snapshot_times("p")}) as writer:
         writer.snapshot("p", 6.0, x, x)
         np.testing.assert_array_equal(writer.snapshot_times("p"), [0, 4, 6])

@@ -29,7 +29,7 @@ def of_four(monkeypatch):
     monkeypatch.setattr(numba, "set_num_threads", lambda count: told.__setitem__(0, count))
 
 
-def at_work(n_blocks, work, comers=1, blas=False):
+def at_work(n_blocks, prepared, comers=1, blas=False):
     """The threads that came, the blocks they did, and the threads that BLAS had; none begins before so many have come."""
     names, blocks, of_blas = set(), [], set()
     all_there = threading.Barrier(comers)
@@ -42,7 +42,7 @@ def at_work(n_blocks, work, comers=1, blas=False):
             blocks.append(block)
         of_blas.update(library.num_threads for library in threads._blas_libraries())
 
-    threads.run_blocks(compute, n_blocks, work, blas)
+    threads.run_blocks(compute, n_blocks, prepared, blas)
     return names, sorted(blocks), of_blas
 
 

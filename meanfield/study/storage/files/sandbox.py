@@ -17,7 +17,7 @@ SECONDS = 2  # of work, more for large files; a small one takes hundredths
 BYTES_PER_SECOND = 10**8
 
 
-def try_out(path: Path, read: Callable[[Path], object]) -> None:
+def read_in_child(path: Path, read: Callable[[Path], object]) -> None:
     """Read a file, or what is in a folder, in a child process whose time is limited.
 
     On Windows, which has no fork, nothing is done.

@@ -16,10 +16,10 @@ import pytest
 
 from meanfield.study.cli._streams import _escaped
 from meanfield.study.config.run_config import load
+from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
 from meanfield.study.engine.signals import interruptible
-from meanfield.study.engine.work import Options
 from meanfield.study.storage.checkpoint import NAMES
 from meanfield.study.storage.writer import read_run
 from tests.helpers.clocks import HANGS

@@ -18,8 +18,8 @@ from meanfield.study.cli.app import app
 from meanfield.study.config.run_config import load, load_text
 from meanfield.study.engine.build import build_problem
 from meanfield.study.engine.perturbed import one_rounding_away
+from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.run import run
-from meanfield.study.engine.work import Options
 from meanfield.study.figures.catalogue import run_figures
 from meanfield.study.storage.layout import RunFileError
 from meanfield.study.storage.writer import read_run

@@ -12,9 +12,9 @@ import pytest
 
 from meanfield.study.config.run_config import load, load_text
 from meanfield.study.engine.build import EXPANSIONS, FLOWS
+from meanfield.study.engine.prepared_run import Options, current_versions
 from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
-from meanfield.study.engine.work import Options, current_versions
 from meanfield.study.storage.checkpoint import NAMES, CheckpointError, Checkpoints
 from meanfield.study.storage.files.journal import Changes, journal_path
 from meanfield.study.storage.layout import RunFileError
@@ -190,7 +190,7 @@ def test_what_an_older_version_began_goes_on_without_its_rounding_spread(
     tmp_path, small, recover_here, monkeypatch
 ):
     with monkeypatch.context() as older:
-        older.setattr("meanfield.study.engine.work.perturbed_layout", lambda *arguments: {})
+        older.setattr("meanfield.study.engine.prepared_run.perturbed_layout", lambda *arguments: {})
         run(load(None, small), tmp_path, progress=stop_at("gradient_flow", 2))
     assert PERTURBED not in Checkpoints(tmp_path).load().rows
     record = read_run(resume(tmp_path))

@@ -13,10 +13,10 @@ from meanfield.study.cli._running import seconds
 from meanfield.study.config.run_config import load
 from meanfield.study.engine import signals as interrupt
 from meanfield.study.engine.checkpointing import Schedule
+from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
 from meanfield.study.engine.signals import Stopped, interruptible
-from meanfield.study.engine.work import Options
 from meanfield.study.storage.checkpoint import NAMES, Checkpoints
 from meanfield.study.storage.writer import read_run
 from tests.helpers.clocks import HANGS, stopwatch, wait_until
@@ -91,7 +91,7 @@ def test_a_signal_asks_for_a_checkpoint():
 def test_outside_the_main_thread_there_are_no_signals_but_there_is_the_time():
     found = []
 
-    def work():
+    def prepared():
         with interruptible(max_runtime=1e-3) as interruption:
             interruption.begin()
             time.sleep(0.01)
@@ -100,7 +100,7 @@ def test_outside_the_main_thread_there_are_no_signals_but_there_is_the_time():
             except Stopped:
                 found.append(interruption.reason)
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=prepared)
     thread.start()
     thread.join()
     assert found == ["--max-runtime"]

@@ -16,9 +16,9 @@ import pytest
 
 import meanfield
 from meanfield.study.config.run_config import load
+from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
-from meanfield.study.engine.work import Options
 from meanfield.study.storage import reader
 from meanfield.study.storage import writer as snapshots
 from meanfield.study.storage.checkpoint import NAMES

@@ -10,8 +10,8 @@ import pytest
 
 from meanfield.study.config.run_config import load
 from meanfield.study.engine.checkpointing import Schedule
+from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.run import run
-from meanfield.study.engine.work import Options
 from meanfield.study.storage import writer as snapshots
 from meanfield.study.storage.checkpoint import NAMES
 from meanfield.study.storage.kind import kind_of

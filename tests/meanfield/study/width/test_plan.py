@@ -42,7 +42,7 @@ def test_independent_starts_share_no_particle(tiny):
 def test_the_order_is_not_that_of_the_draw(tiny):
     """The permutation of seed 0 must not come from the very bits that drew the particles."""
     plan = tiny()
-    same = np.random.default_rng(plan.study.seed).permutation(64)
+    same = np.random.default_rng(plan.config.seed).permutation(64)
     assert not np.array_equal(plan.order(0), same)
 
 
@@ -105,7 +105,7 @@ def test_a_plan_is_read_back(tiny, tmp_path):
     assert read_plan(tmp_path) is None
     (tmp_path / "study.toml").write_text(plan.to_toml(), encoding="utf-8")
     assert read_plan(tmp_path) == plan
-    for text in (plan.study.to_toml(), "width = 3\n", "not TOML", "[width]\nseeds = 2\n"):
+    for text in (plan.config.to_toml(), "width = 3\n", "not TOML", "[width]\nseeds = 2\n"):
         (tmp_path / "study.toml").write_text(text, encoding="utf-8")
         with pytest.raises(ConfigError):
             read_plan(tmp_path)

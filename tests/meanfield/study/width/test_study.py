@@ -13,7 +13,7 @@ import pytest
 from meanfield.study.analysis.result import Result
 from meanfield.study.engine.checkpointing import Schedule
 from meanfield.study.engine.memory import MemoryLimitError
-from meanfield.study.engine.work import Options
+from meanfield.study.engine.prepared_run import Options
 from meanfield.study.width import read_study, runs
 from meanfield.study.width import study as width_study
 from meanfield.study.width.plan import Run

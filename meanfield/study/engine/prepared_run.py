@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import solvers
 from meanfield._digest import digest, fingerprint
 from meanfield._version import __version__
-from meanfield.study.config.run_config import Study
+from meanfield.study.config.run_config import RunConfig
 from meanfield.study.engine.build import Problem, build_flows, build_problem, process_layouts
 from meanfield.study.engine.checkpointing import Schedule
 from meanfield.study.engine.machine import machine
@@ -48,20 +48,22 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Work:
+class PreparedRun:
     """A study with everything built that its run needs.
 
     `layout` has the processes in the order in which they run: those of `flows`, then gradient descent from one rounding away
     where there is that.
     """
 
-    study: Study
+    config: RunConfig
     problem: Problem
     flows: Mapping[str, solvers.Flow]
     layout: RunLayout
 
     @classmethod
-    def of(cls, study: Study, options: Options | None = None, start: Floats | None = None) -> Work:
+    def of(
+        cls, config: RunConfig, options: Options | None = None, start: Floats | None = None
+    ) -> PreparedRun:
         """From another start than the study's own, if one is given.
 
         Raises
@@ -70,19 +72,19 @@ class Work:
             The study's data, options or start do not fit together, or do not fit the memory.
         """
         options = options or Options()
-        problem = build_problem(study, options.memory_limit)
+        problem = build_problem(config, options.memory_limit)
         if start is not None:
             problem = problem.started_from(start)
-        options.notice(memory_notice(study, len(problem.parameter_names)))
-        flows = build_flows(study, problem)
-        return cls(study, problem, flows, _layout(study, problem, flows))
+        options.notice(memory_notice(config, len(problem.parameter_names)))
+        flows = build_flows(config, problem)
+        return cls(config, problem, flows, _layout(config, problem, flows))
 
     @property
     def perturbed(self) -> str | None:
         """The name of gradient descent from one rounding away; None if it does not run."""
         return next((name for name in self.layout.processes if name not in self.flows), None)
 
-    def without_perturbed(self) -> Work:
+    def without_perturbed(self) -> PreparedRun:
         """The same without it, as of a run that an older version began."""
         processes = {name: self.layout.processes[name] for name in self.flows}
         return replace(self, layout=replace(self.layout, processes=processes))
@@ -105,20 +107,20 @@ class Work:
         return {"start": self.problem.start, **data}
 
 
-def run_layout(study: Study) -> RunLayout:
+def run_layout(config: RunConfig) -> RunLayout:
     """What the file of a run is going to hold."""
-    problem = build_problem(study)
-    return _layout(study, problem, build_flows(study, problem))
+    problem = build_problem(config)
+    return _layout(config, problem, build_flows(config, problem))
 
 
-def _layout(study: Study, problem: Problem, flows: Mapping[str, solvers.Flow]) -> RunLayout:
-    output = study.output
-    processes = process_layouts(study, problem, flows)
+def _layout(config: RunConfig, problem: Problem, flows: Mapping[str, solvers.Flow]) -> RunLayout:
+    output = config.output
+    processes = process_layouts(config, problem, flows)
     return RunLayout(
-        processes=processes | perturbed_layout(study, flows, problem.start),
+        processes=processes | perturbed_layout(config, flows, problem.start),
         particles=len(problem.particles(problem.start)),
         parameter_names=problem.parameter_names,
-        steps=study.steps,
+        steps=config.steps,
         snapshot_every=output.snapshot_every,
         eigenvalues=output.eigenvalues,
         dtype=output.snapshot_dtype,
@@ -126,7 +128,7 @@ def _layout(study: Study, problem: Problem, flows: Mapping[str, solvers.Flow]) -
     )
 
 
-def settings(study: Study, options: Options) -> dict[str, object]:
+def settings(config: RunConfig, options: Options) -> dict[str, object]:
     """What a run depends on before its data are read, by key: configuration, checkpoints, versions of the packages."""
     found: dict[str, object] = {}
 
@@ -137,17 +139,17 @@ def settings(study: Study, options: Options) -> dict[str, object]:
             else:
                 found[prefix + key] = value
 
-    walk(study.model_dump(exclude_none=True), "")
+    walk(config.model_dump(exclude_none=True), "")
     found.pop("task.path", None)  # machines may keep the same data in different folders
     versions = {f"version of {name}": v for name, v in json.loads(current_versions()).items()}
     return found | {"checkpoints": options.schedule} | versions
 
 
-def file_attributes(study: Study) -> dict[str, Any]:
+def file_attributes(config: RunConfig) -> dict[str, Any]:
     """What a file says about the study beside its settings: seed, learning rate, versions, machine."""
     return {
-        "seed": study.seed,
-        "learning_rate": study.learning_rate,
+        "seed": config.seed,
+        "learning_rate": config.learning_rate,
         "versions_json": current_versions(),
         "machine_json": json.dumps(machine(), sort_keys=True),
     }
