@@ -5,20 +5,12 @@ import pytest
 
 import meanfield
 import solvers
+from tests.helpers.torch_modules import build, direction
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
 N = 7
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """The networks are tiny: threads that wait for each other take longer than the work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Attention(nn.Module):
@@ -94,11 +86,6 @@ IMAGE_MODULES = {
 }
 
 
-def build(make, *arguments):
-    torch.manual_seed(0)
-    return make(*arguments).double().eval()
-
-
 def images(n=N):
     return np.random.default_rng(1).standard_normal((n, 3, 8, 8))
 
@@ -122,11 +109,6 @@ def image_objective(name, chunk_size=None, **arguments):
     classes = np.arange(N) % 3
     module = build(IMAGE_MODULES[name])
     return meanfield.TorchObjective(module, "softmax", images(), classes, chunk_size, **arguments)
-
-
-def direction(objective, seed=4):
-    u = np.random.default_rng(seed).standard_normal(objective.dimension)
-    return (u / np.linalg.norm(u)).astype(objective.dtype)
 
 
 def everything(objective, x=None):

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 import meanfield
+from tests.helpers.torch_modules import build, direction
 from tests.meanfield.torch_objective.test_torch_objective import (
     IMAGE_MODULES,
     Attention,
     N,
-    build,
-    direction,
     everything,
     image_objective,
     images,
