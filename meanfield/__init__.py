@@ -10,6 +10,7 @@ from meanfield._version import __version__ as __version__
 __all__ = [
     "Result",
     "Risk",
+    "RunConfig",
     "TorchObjective",
     "TwoLayerNetwork",
     "check_objective",
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from meanfield.derivative_check import check_objective
     from meanfield.networks import TwoLayerNetwork
     from meanfield.risk import Risk
-    from meanfield.study.analysis.result import Result
+    from meanfield.study.config.run_config import RunConfig
+    from meanfield.study.result import Result
     from meanfield.torch_objective.objective import TorchObjective
 
 _HOME = {
-    "Result": "meanfield.study.analysis.result",
+    "Result": "meanfield.study.result",
     "Risk": "meanfield.risk",
+    "RunConfig": "meanfield.study.config.run_config",
     "TorchObjective": "meanfield.torch_objective.objective",
     "TwoLayerNetwork": "meanfield.networks",
     "check_objective": "meanfield.derivative_check",

@@ -238,6 +238,10 @@ CALLS = {
     "Risk.gradient": (RISK.gradient, {"x": np.ones((2, 3)), "weights": [0.5, 0.5], "at": None}),
     "Risk.hvp": (RISK.hvp, {"x": np.ones((2, 3)), "v": np.ones((2, 3)), "weights": None}),
     "Risk.inner": (RISK.inner, {"u": np.ones((2, 3)), "v": np.ones((2, 3))}),
+    "meanfield.RunConfig": (
+        meanfield.RunConfig,
+        {"learning_rate": 0.5, "steps": 3, "seed": 0, "network": {}, "processes": {"rod_flow": {}}},
+    ),
     "Result.open": (meanfield.Result.open, {"path": "no such run"}),
 }
 

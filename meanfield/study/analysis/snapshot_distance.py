@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import solvers
-from meanfield.study.analysis.result import Result
+from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.config.toml import parse
 from meanfield.study.storage.layout import REFERENCE_FLOW, Floats
 from solvers.transport.wasserstein import TransportError, TransportResult
@@ -69,7 +69,7 @@ def read_cloud(path: Path, process: str | None = None, time: float | None = None
     ValueError
         Not the file of a run; no such process, or no snapshot at that time.
     """
-    with Result.open(path) as run:
+    with StoredRun.open(path) as run:
         name = _choose(run, process)
         snapshots = run[name].snapshots
         if not len(snapshots):
@@ -202,7 +202,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     yield f"sampling floor (two halves of one cloud): {', '.join(floors)}"
 
 
-def _choose(run: Result, process: str | None) -> str:
+def _choose(run: StoredRun, process: str | None) -> str:
     names = list(run)
     if process is not None:
         if process not in names:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+import numpy as np
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from meanfield.study.config.errors import ConfigError, describe
 from meanfield.study.config.limits import LONGEST_NAME, MAX_CONFIG, OWN_NAMES
@@ -24,6 +25,8 @@ from meanfield.study.config.sections import (
     Task,
 )
 from meanfield.study.config.toml import decoded, format_toml, parse, parse_value
+from solvers._support.arguments import the_path
+from solvers._support.reprs import described
 
 __all__ = ["ConfigError", "Process", "RunConfig", "load", "load_text"]
 
@@ -50,9 +53,25 @@ def _process_name(name: str) -> str:
 
 
 class RunConfig(Section):
-    """Several processes from one start; `steps` counts those of gradient descent, 0 measures the start alone.
+    """What a run is: several processes from one start, of a network on a task or on a landscape.
 
-    They minimise the risk of a network on a task or, where there is one, a landscape.
+    The same keys as those of a TOML file, tables as dictionaries::
+
+        RunConfig(
+            learning_rate=1.0,
+            steps=400,
+            task={"name": "digits", "n": 300},
+            network={"width": 400},
+            processes={"gradient_descent": {}, "free_energy_flow": {"delay": True}},
+        )
+
+    All keys have defaults; ``meanfield config --defaults`` lists them. `steps` counts those of gradient descent, 0 measures the
+    start alone. A configuration cannot be changed: `replace` makes another one.
+
+    Raises
+    ------
+    ConfigError
+        A key or value is not allowed; every error is reported, one line each.
     """
 
     seed: Seed = 0
@@ -66,6 +85,50 @@ class RunConfig(Section):
     processes: Annotated[
         dict[Annotated[str, AfterValidator(_process_name)], Process], Field(min_length=1)
     ]
+
+    def __init__(self, /, **settings: Any) -> None:
+        settings = _prepared(settings)
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise ConfigError(*describe(error, RunConfig)) from None
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """The configuration in a TOML file, in which paths are relative to its folder.
+
+        Raises
+        ------
+        ConfigError
+            The file cannot be read, or a key or value is not allowed.
+        """
+        return cls(**_read(the_path("path", path)))
+
+    @classmethod
+    def default(cls) -> Self:
+        """That of ``meanfield run`` without a file: gradient descent and two of its models on real digits."""
+        return cls()
+
+    def replace(self, **changes: Any) -> Self:
+        """Another configuration, with other values of some keys: ``replace(steps=800, **{"network.width": 64})``.
+
+        A key is the path of a value or of a table, which is then replaced as a whole. None stands for the default. Where a
+        landscape is given, it takes the place of task, network and risk, and the reverse.
+
+        Raises
+        ------
+        ConfigError
+            A key or value is not allowed.
+        """
+        settings = self.model_dump(exclude_unset=True)
+        problem = {key for key in changes if key in (*NETWORK_SECTIONS, "landscape")}
+        if problem == {"landscape"} and changes["landscape"] is not None:
+            settings = {key: settings[key] for key in settings if key not in NETWORK_SECTIONS}
+        elif problem and "landscape" not in problem:
+            settings.pop("landscape", None)
+        for key, value in changes.items():
+            _set(settings, key, value, "replace")
+        return type(self)(**settings)
 
     @model_validator(mode="after")
     def _one_problem(self) -> RunConfig:
@@ -89,6 +152,21 @@ class RunConfig(Section):
         unused = set() if self.landscape is None else NETWORK_SECTIONS
         return format_toml(self.model_dump(exclude_none=True, exclude=unused))
 
+    def __repr__(self) -> str:
+        problem = (
+            {"landscape": self.landscape.name}
+            if self.landscape
+            else {
+                "task": self.task.name,
+                "width": self.network.width,
+            }
+        )
+        numbers = {key: getattr(self, key) for key in ("learning_rate", "steps", "seed")}
+        shown = {**numbers, **problem, "processes": list(self.processes)}
+        return described(type(self).__name__, shown.items())
+
+    __str__ = __repr__
+
 
 def load(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
     """A study from a TOML file, or the default study, with overrides ``"section.key=value"``.
@@ -98,14 +176,16 @@ def load(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> Run
     ConfigError
         The file cannot be read, or any key or value is not allowed; every error is reported.
     """
-    if path is None:
-        return _config({}, overrides)
-    path = Path(path)
+    return _config({} if path is None else _read(Path(path)), overrides)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The tables of a file; a path in it starts at its folder."""
     settings = _parsed(path)
     task = settings.get("task")
     if isinstance(task, dict) and isinstance(task.get("path"), str):
         task["path"] = str(path.parent.absolute() / task["path"])
-    return _config(settings, overrides)
+    return settings
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -135,15 +215,44 @@ def load_text(text: str) -> RunConfig:
 
 
 def _config(settings: dict[str, Any], overrides: tuple[str, ...]) -> RunConfig:
-    settings.setdefault("processes", {flow: {} for flow in DEFAULT_PROCESSES})
+    settings.setdefault("processes", _default_processes())
     for override in overrides:
-        _override(settings, override)
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set: {override!r} came, section.key=value is needed")
+        _set(settings, key, parse_value(value.strip()), "--set")
+    return RunConfig(**settings)
+
+
+def _default_processes() -> dict[str, Any]:
+    return {flow: {} for flow in DEFAULT_PROCESSES}
+
+
+def _prepared(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as plain values of their own, with the defaults that choose a variant: the task is digits, a flow has its name."""
     _require_shallow(settings)
-    _name_the_variants(settings)
-    try:
-        return RunConfig.model_validate(settings)
-    except ValidationError as error:
-        raise ConfigError(*describe(error, RunConfig)) from None
+    settings = _plain(settings)
+    settings.setdefault("processes", _default_processes())
+    if isinstance(task := settings.get("task"), dict):
+        task.setdefault("name", "digits")
+    processes = settings["processes"]
+    for name, process in processes.items() if isinstance(processes, dict) else ():
+        if isinstance(process, dict):
+            process.setdefault("flow", name)
+    return settings
+
+
+def _plain(value: Any) -> Any:
+    """What TOML has for a value from Python: NumPy's numbers and arrays, tuples and paths too; all else as it is."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_unset=True)
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return str(value) if isinstance(value, Path) else value
 
 
 def _require_shallow(settings: dict[str, Any]) -> None:
@@ -154,32 +263,23 @@ def _require_shallow(settings: dict[str, Any]) -> None:
             value
             for table in level
             for value in (table.values() if isinstance(table, dict) else table)
-            if isinstance(value, dict | list)
+            if isinstance(value, dict | list | tuple)
         ]
     if level:
         raise ConfigError(f"tables and arrays in each other came, {MAX_DEPTH} deep is allowed")
 
 
-def _override(settings: dict[str, Any], override: str) -> None:
-    """Set ``a.b=value`` in nested tables; the value is TOML, or a string where it is not."""
-    key, equals, value = override.partition("=")
+def _set(settings: dict[str, Any], key: str, value: Any, what: str) -> None:
+    """Set ``a.b`` in nested tables, to a value that somebody gave to `what`."""
     *sections, last = [part.strip() for part in key.split(".")]
-    if not equals or not all([*sections, last]) or len(sections) > MAX_DEPTH:
-        raise ConfigError(f"--set: {override!r} came, section.key=value is needed")
+    if not all([*sections, last]) or len(sections) > MAX_DEPTH:
+        raise ConfigError(f"{what}: {key!r} came, the path of a key as section.key is needed")
     table: Any = settings
     for section in sections:
         table = table.setdefault(section, {})
         if not isinstance(table, dict):
-            raise ConfigError(f"--set: {override!r} came, {section!r} is not a section")
-    table[last] = parse_value(value.strip())
-
-
-def _name_the_variants(settings: dict[str, Any]) -> None:
-    """The two defaults that choose a variant: the task is digits, a process's flow its name."""
-    task = settings.get("task")
-    if isinstance(task, dict):
-        task.setdefault("name", "digits")
-    processes = settings["processes"]
-    for name, process in processes.items() if isinstance(processes, dict) else ():
-        if isinstance(process, dict):
-            process.setdefault("flow", name)
+            raise ConfigError(f"{what}: {key!r} came, {section!r} is not a section")
+    if value is None:
+        table.pop(last, None)
+    else:
+        table[last] = value

@@ -2,7 +2,7 @@
 
 from meanfield.study.figures import _matplotlib  # noqa: F401
 from meanfield.study.figures.animation import ANIMATIONS, save_animation
-from meanfield.study.figures.catalogue import run_figures
+from meanfield.study.figures.catalogue import all_figures, run_figures
 from meanfield.study.figures.inline import svg
 from meanfield.study.figures.save import (
     FORMATS,
@@ -20,6 +20,7 @@ __all__ = [
     "STEPS",
     "STYLE",
     "Drawn",
+    "all_figures",
     "run_figures",
     "save_animation",
     "save_comparison",

@@ -11,7 +11,7 @@ from matplotlib.animation import AbstractMovieWriter, FFMpegWriter, PillowWriter
 from matplotlib.figure import Figure
 
 from meanfield.study.analysis.process_views import Process
-from meanfield.study.analysis.result import Result
+from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.figures.measure import CELLS, density, most_moved
 from meanfield.study.figures.palette import looks
 from meanfield.study.figures.particles import MASS, Points, evenly, range_of, sample
@@ -71,7 +71,7 @@ def save_animation(
     """
     out = Path(out)
     writer = _writer(out.suffix.removeprefix("."), fps)
-    with Result.open(path) as result:
+    with StoredRun.open(path) as result:
         if process not in result:
             raise ValueError(f"process: {process!r} came, one of {', '.join(result)} is allowed")
         if not len(result[process].snapshots):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from meanfield.study.analysis.result import Result
+from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.figures.curves import (
     draw_distance,
     draw_energy,
@@ -99,7 +99,7 @@ ENERGY = Curves(
 )
 
 
-def run_figures(run: Result | RunRecord | str | Path) -> Iterator[Drawn]:
+def run_figures(run: StoredRun | RunRecord | str | Path) -> Iterator[Drawn]:
     """Draw, one by one, every figure the run has data for.
 
     Parameters
@@ -117,15 +117,22 @@ def run_figures(run: Result | RunRecord | str | Path) -> Iterator[Drawn]:
     return _run_figures(as_record(run))
 
 
-def as_record(run: Result | RunRecord | str | Path) -> RunRecord:
+def all_figures(run: StoredRun | RunRecord | str | Path) -> Iterator[Drawn]:
+    """Those of `run_figures`, the overview of them, and the comparison."""
+    record = as_record(run)
+    for drawings in (_run_figures, overview, comparison):
+        yield from drawings(record)
+
+
+def as_record(run: StoredRun | RunRecord | str | Path) -> RunRecord:
     """A run as plain arrays, however it came."""
     if isinstance(run, RunRecord):
         return run
-    if isinstance(run, Result):
+    if isinstance(run, StoredRun):
         return run.record()
     if not isinstance(run, str | Path):
         raise refusal("run", "a meanfield.Result, or the path of a run", run)
-    with Result.open(run) as opened:
+    with StoredRun.open(run) as opened:
         return opened.record()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.analysis.process_views import Process, Snapshot
-from meanfield.study.analysis.result import Result
+from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.figures.style import BEYOND, HUGE, Series
 from meanfield.study.storage.layout import Floats, ProcessRecord, RunRecord
 
@@ -28,7 +28,7 @@ def snapshots_of(run: RunRecord) -> Iterator[dict[str, Process]]:
     if not run.path.is_file():
         yield {}
         return
-    with Result.open(run.path) as result:
+    with StoredRun.open(run.path) as result:
         yield {
             name: result[name]
             for name, process in run.processes.items()

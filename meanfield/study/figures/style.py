@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ DOT = 2.8  # points
 HANDLE, LETTER, LINE = 0.5, 0.06, 0.15  # inches, of a legend's entry
 LONGEST_LINE = 48  # letters, of a legend or a title
 FEW_LINES = 4  # of a legend, for which a figure has room as it is
+NOTEBOOK_DPI = 120
 WIDTH = 4.4  # inches: its letters can still be read on a telephone
 
 STYLE: Any = {
@@ -63,9 +65,19 @@ def styled() -> Iterator[None]:
         yield
 
 
+class InlineFigure(Figure):
+    """A figure that a notebook shows, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with styled():
+            self.savefig(buffer, format="png", dpi=NOTEBOOK_DPI)
+        return buffer.getvalue()
+
+
 def new_figure(height: float = 3.4, width: float = WIDTH) -> Figure:
     """An empty figure of a size in inches."""
-    return Figure(figsize=(width, height), layout="constrained")
+    return InlineFigure(figsize=(width, height), layout="constrained")
 
 
 def single(draw: Drawing, run: RunRecord, height: float = 3.4) -> Figure:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from meanfield.study.analysis.result import Result
+from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.config.run_config import load_text
 from meanfield.study.engine.prepared_run import Options, current_versions
 from meanfield.study.engine.ranks import Ranks
@@ -59,7 +59,7 @@ def execute(
                 report(sum(done.values()) / len(names))
 
         written = _written(plan, run, unfinished, replace(options, progress=progress))
-        with Result.open(written) as result:
+        with StoredRun.open(written) as result:
             if result.status == "interrupted":
                 raise RunError("interrupted")
         os.replace(written, path)
@@ -102,7 +102,7 @@ def fault(plan: WidthPlan, folder: Path, run: Run) -> str | None:
         raise FileNotFoundError(path)
     config = plan.study_of(run)
     try:
-        with Result.open(path) as result:
+        with StoredRun.open(path) as result:
             if result.status in ("running", "interrupted"):
                 return f"it is of a run that was {result.status}"
             about = plan.attributes_of(run)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from meanfield.study.analysis.result import Result
+from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.engine.build import check
 from meanfield.study.engine.prepared_run import Options, file_attributes
 from meanfield.study.engine.signals import Interruption, Stopped, interruptible
@@ -299,7 +299,7 @@ def _collect(kept: Measured, compared: list[Run]) -> StudyRecord:
     created = []
     for run in compared:
         place = int(np.searchsorted(widths, run.width)), run.seed
-        with Result.open(run.path(folder)) as result:
+        with StoredRun.open(run.path(folder)) as result:
             statuses[place] = result.status
             created.append(str(result.attributes["created"]))
         for name, values in (kept.load(run.name, run, plan.reference) or {}).items():
@@ -309,7 +309,7 @@ def _collect(kept: Measured, compared: list[Run]) -> StudyRecord:
         for name, values in (kept.load(floor_name(width), plan.reference) or {}).items():
             floors[name][:, i] = values
     inputs = Inputs(plan).held_out
-    with Result.open(plan.reference.path(folder)) as reference:
+    with StoredRun.open(plan.reference.path(folder)) as reference:
         about = {"held_out": inputs.note, "reference_status": reference.status}
         created.append(str(reference.attributes["created"]))
     about["created"] = min(created, key=datetime.fromisoformat)  # when the first run started

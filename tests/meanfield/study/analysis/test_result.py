@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -216,8 +217,8 @@ def test_without_xarray_and_pandas_the_extra_is_named(small_run, monkeypatch):
 def test_the_package_is_as_light_as_before():
     code = (
         "import sys, meanfield; dir(meanfield); assert 'Result' in dir(meanfield);"
-        "assert not {'h5py', 'meanfield.study.analysis.result'} & set(sys.modules);"
-        "meanfield.Result; assert 'meanfield.study.analysis.result' in sys.modules;"
+        "assert not {'h5py', 'meanfield.study.result'} & set(sys.modules);"
+        "meanfield.Result; assert 'meanfield.study.result' in sys.modules;"
         "assert not {'solvers.flow', 'scipy', 'xarray', 'pandas', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=HANGS)
@@ -306,3 +307,27 @@ def test_an_empty_folder_and_a_file_that_may_not_be_read(tmp_path):
         (tmp_path / "run.h5").touch(mode=0)
         with pytest.raises(RunFileError, match="cannot be opened: Permission denied"):
             meanfield.Result.open(tmp_path)
+
+
+# --- figures and report --------------------------------------------------------------------------
+
+
+def test_figures_are_drawn_by_name_and_shown_in_a_notebook(small_run):
+    with meanfield.Result.open(small_run) as result:
+        assert {"loss", "sharpness", "distance", "overview", "compare"} <= set(result.figures)
+        figure = result.figures["loss"]
+        assert figure is result.figures["loss"]
+        assert figure.axes[0].get_lines()
+        assert figure._repr_png_().startswith(b"\x89PNG")
+        with pytest.raises(KeyError, match="name must be one of loss.*got 'los'"):
+            result.figures["los"]
+
+
+def test_the_report_is_a_page_beside_the_file_or_elsewhere(small_run, tmp_path):
+    (tmp_path / "run").mkdir()
+    path = shutil.copy(small_run, tmp_path / "run" / "run.h5")
+    with meanfield.Result.open(path) as result:
+        assert result.report() == tmp_path / "run" / "report.html"
+        assert result.report(tmp_path / "mine.html").read_text().startswith("<!DOCTYPE html>")
+        with pytest.raises(ValueError, match=r"\.html"):
+            result.report(tmp_path / "run" / "run.h5")

@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import meanfield
-from meanfield.study.analysis.result import Result
+from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.analysis.summary import tables
 from meanfield.study.cli.app import app
 from meanfield.study.storage.layout import OutputError
@@ -43,7 +43,7 @@ def assert_refused(result, *messages, code=2):
 def test_run_is_told_its_threads(tmp_path, small):
     out = ("--out", tmp_path, "--no-figures", "--quiet")
     assert meanfield_command("run", *settings(small), "--threads", 1, *out).exit_code == 0
-    with Result.open(tmp_path / "run.h5") as result:
+    with StoredRun.open(tmp_path / "run.h5") as result:
         assert json.loads(result.attributes["machine_json"])["threads"] == 1
     for command in (("run", *out), ("resume", tmp_path)):
         assert_refused(meanfield_command(*command, "--threads", 0), "threads: 0 came, 1 to")

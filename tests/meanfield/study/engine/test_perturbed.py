@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from meanfield.study.analysis.comparison import PERTURBED_TITLE, compare, spread_notes
-from meanfield.study.analysis.result import Result
+from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.analysis.summary import summarize
 from meanfield.study.cli.app import app
 from meanfield.study.config.run_config import load, load_text
@@ -215,7 +215,7 @@ def test_the_command_and_the_result_say_the_same(chaotic):
     found = json.loads(
         CliRunner().invoke(app, ["compare", str(chaotic.path), "--json", "--no-figure"]).stdout
     )
-    with Result.open(chaotic.path) as result:
+    with StoredRun.open(chaotic.path) as result:
         rows = result.compare()
     assert [rows[0], rows[2]] == found["processes"] and rows[1] == found["rounding_spread"]
     assert rows == compare(chaotic)
@@ -228,7 +228,7 @@ def test_the_command_and_the_result_say_the_same(chaotic):
 
 def test_xarray_opens_it(chaotic):
     pytest.importorskip("xarray")
-    with Result.open(chaotic.path) as result:
+    with StoredRun.open(chaotic.path) as result:
         dataset = result.to_xarray()[f"{NAME}/observables"]
         np.testing.assert_array_equal(
             dataset["center_distance"], chaotic.perturbed.observables["center_distance"]
@@ -247,7 +247,7 @@ def test_without_it_as_in_files_of_older_versions(chaotic, tmp_path):
     rows = compare(old)
     assert [row["process"] for row in rows] == [GD, "gradient_flow"] and spread_notes(rows) == []
     assert rows[1]["max_distance_within"] is None
-    with Result.open(path) as result:
+    with StoredRun.open(path) as result:
         assert result.compare() == rows
     printed = CliRunner().invoke(app, ["compare", str(path), "--json", "--no-figure"])
     assert json.loads(printed.stdout)["rounding_spread"] is None

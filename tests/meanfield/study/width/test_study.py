@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from meanfield.study.analysis.result import Result
+from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.engine.checkpointing import Schedule
 from meanfield.study.engine.memory import MemoryLimitError
 from meanfield.study.engine.prepared_run import Options
@@ -65,7 +65,7 @@ def executed(monkeypatch, at_home):
 
 
 def test_the_files_of_single_runs_are_runs(tiny_study):
-    with Result.open(tiny_study / "runs" / "width-00016-seed-001.h5") as result:
+    with StoredRun.open(tiny_study / "runs" / "width-00016-seed-001.h5") as result:
         assert result.status == "complete" and len(result) == 3
         assert "width = 16" in result.config and result.attributes["seed"] == 2
         assert result.attributes["width_study"].startswith(

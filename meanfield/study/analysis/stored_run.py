@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from meanfield.study.analysis.comparison import compare
 from meanfield.study.analysis.process_views import EXTRA, AllObservables, Process, look_up
@@ -31,31 +31,15 @@ COLUMNS = {
 NUMBERS = ("time", "train_loss", "eta_sharpness", "center_distance")
 
 
-class Result(Mapping[str, Process]):
-    """A run, finished or still going on: a mapping from names to processes.
-
-    It shows the file as it was when it was opened; `refresh` shows how far it is now. Observables are read on first use, every
-    snapshot when it is asked for. It keeps the file open but does not lock it; `close` or a ``with`` block lets go of it.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    attributes : dict
-        The file's: learning_rate, seed, created, versions_json and others.
-    config : str
-        The resolved configuration, TOML.
-    comparison_times : ndarray (s,)
-    comparison : dict
-        ``comparison[process][distance]`` (s,): distances to gradient descent, NaN where there is none.
-    """
+class StoredRun(Mapping[str, Process]):
+    """The file of a run as a mapping from names to processes; see `meanfield.study.result.Result`, which people use."""
 
     def __init__(self, reader: RunReader) -> None:
         self._reader = reader
         self.refresh()
 
     @classmethod
-    def open(cls, path: str | Path) -> Result:
+    def open(cls, path: str | Path) -> Self:
         """Open ``run.h5``, ``run.h5.partial`` (a run that is going on), or the newer of them in a folder.
 
         Raises
@@ -70,7 +54,7 @@ class Result(Mapping[str, Process]):
             reader.close()
             raise
 
-    def refresh(self) -> Result:
+    def refresh(self) -> Self:
         """Look again how far a run is; returns itself. Processes taken from it before stay as they were."""
         header = self._reader.header()
         self.attributes, self.config = header.attributes, header.config
@@ -84,7 +68,7 @@ class Result(Mapping[str, Process]):
         """Let go of the file; what was read stays."""
         self._reader.close()
 
-    def __enter__(self) -> Result:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
