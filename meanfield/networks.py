@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from meanfield.activations import ACTIVATIONS
 from solvers._support.arguments import (
     array,
     choice,
@@ -17,9 +18,6 @@ from solvers._support.arguments import (
     settle,
 )
 from solvers._support.memory import fitting
-
-#: Activations by name: tanh; relu; gelu z Φ(z); erf; sigmoid 1/(1 + e^−z); softplus log(1 + e^z); sin; quadratic z².
-ACTIVATIONS = ("tanh", "relu", "gelu", "erf", "sigmoid", "softplus", "sin", "quadratic")
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,8 @@ class TwoLayerNetwork:
     input_dim, output_dim : int
         d and c, at least 1.
     activation : str
-        σ, one of ``ACTIVATIONS``. At the kink of relu the derivative is taken as 0, its higher derivatives as 0 everywhere.
+        σ, one of `meanfield.activations.ACTIVATIONS`. At the kink of relu the derivative is taken as 0, its higher derivatives
+        as 0 everywhere.
     bias : bool
         Whether particles have the coordinate b.
     train_output : bool

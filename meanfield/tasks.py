@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from meanfield.activations import Activation
 from meanfield.data_files import cifar10 as _cifar10
 from meanfield.data_files.npz import read_arrays
-from solvers._support.arguments import (
-    array,
-    choice,
-    count,
-    flag,
-    instance,
-    real,
-    refusal,
-    the_path,
-)
+from solvers._support.annotations import Ge, Interval, checked
+from solvers._support.arguments import array, instance, refusal
 from solvers._support.memory import fitting
+from solvers._support.registry import Registry
 
+DIGITS = 1797  # images in the file
+# Types of parameters: a function's own checks and the keys of a configuration's table are derived from them.
 Target = Literal["parity", "classes"]
+Count = Annotated[int, Ge(1)]
+Digits = Annotated[int, Interval(ge=1, le=DIGITS)]
+Seed = Annotated[int, Ge(0)]
+Fraction = Annotated[float, Interval(ge=0, le=1)]
+# beyond, sums of squares leave the range of numbers
+MeanSquare = Annotated[float, Interval(ge=1e-300, le=1e300)]
 
 DIGITS_MEAN_SQUARE = 1 / 16  # |x|² is then 4 on average for the 64 pixels
 CIFAR10_MEAN_SQUARE = 1 / 768  # |x|² is 4 on average too, for 3·32·32 numbers
@@ -101,11 +103,12 @@ class Task:
         return self.output_dim >= 2 and bool(binary and np.all(self.targets.sum(axis=1) == 1))
 
 
+@checked
 def digits(
-    n: int = 300,
+    n: Digits = 300,
     target: Target = "parity",
-    mean_square: float = DIGITS_MEAN_SQUARE,
-    seed: int = 0,
+    mean_square: MeanSquare = DIGITS_MEAN_SQUARE,
+    seed: Seed = 0,
 ) -> Task:
     """Handwritten digits: n of 1,797 images of 8x8 pixels, in random order.
 
@@ -137,12 +140,6 @@ def digits(
     """
     with np.load(_data_file("digits.npz"), allow_pickle=False) as archive:
         images, labels = archive["images"], archive["labels"]
-    n = count("n", n)
-    if n > len(images):
-        raise ValueError(f"n: {n} came, there are {len(images)} digits")
-    choice("target", target, ("parity", "classes"))
-    mean_square = _mean_square(mean_square)
-    seed = count("seed", seed, 0)
     chosen = np.random.default_rng(seed).permutation(len(images))[:n]
     images, labels = images[chosen], labels[chosen]
     pixels = images.reshape(n, -1).astype(np.float64)
@@ -152,13 +149,14 @@ def digits(
     return Task(pixels, targets, name=f"digits ({target}, n={n})")
 
 
+@checked
 def cifar10(
     path: str | os.PathLike[str] | None = None,
-    n: int = 500,
-    classes: Sequence[str | int] | None = None,
+    n: Count = 500,
+    classes: Sequence[int | str] | None = None,
     target: Literal["one_hot", "sign"] = "one_hot",
-    mean_square: float = CIFAR10_MEAN_SQUARE,
-    seed: int = 0,
+    mean_square: MeanSquare = CIFAR10_MEAN_SQUARE,
+    seed: Seed = 0,
     train: bool = True,
 ) -> Task:
     """CIFAR-10: n colour images of 32x32 pixels in random order, from the official files, which are not part of the package.
@@ -196,11 +194,6 @@ def cifar10(
     ----------
     A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
     """
-    n, seed = count("n", n), count("seed", seed, 0)
-    choice("target", target, ("one_hot", "sign"))
-    mean_square = _mean_square(mean_square)
-    train = flag("train", train)
-    path = None if path is None else the_path("path", path)
     indices = _cifar10.class_indices(classes)
     if target == "sign" and len(indices) != 2:
         raise ValueError(f"target: 'sign' came, it needs exactly two classes, not {len(indices)}")
@@ -212,8 +205,9 @@ def cifar10(
     return Task(inputs, targets, name=f"CIFAR-10 ({names}, n={n}{'' if train else ', test'})")
 
 
+@checked
 def noisy_digits(
-    n: int = 300, target: Target = "parity", fraction: float = 0.1, seed: int = 0
+    n: Digits = 300, target: Target = "parity", fraction: Fraction = 0.1, seed: Seed = 0
 ) -> Task:
     """Digits with a fraction of wrong labels: `label_noise` of `digits`.
 
@@ -222,7 +216,8 @@ def noisy_digits(
     return label_noise(digits(n, target, seed=seed), fraction, seed)
 
 
-def label_noise(task: Task, fraction: float, seed: int = 0) -> Task:
+@checked
+def label_noise(task: Task, fraction: Fraction, seed: Seed = 0) -> Task:
     """Make ``round(fraction · n)`` labels wrong, chosen at random without replacement.
 
     A ±1 target changes sign; a one-hot class becomes another one, each with equal probability.
@@ -242,8 +237,6 @@ def label_noise(task: Task, fraction: float, seed: int = 0) -> Task:
         `fraction` is out of range, or the targets are neither ±1 nor one-hot.
     """
     instance("task", task, Task, "for instance tasks.digits()")
-    fraction = real("fraction", fraction, least=0, most=1)
-    seed = count("seed", seed, 0)
     rng = np.random.default_rng(seed)
     wrong = rng.choice(task.n, size=round(fraction * task.n), replace=False)
     targets = task.targets.copy()
@@ -258,13 +251,14 @@ def label_noise(task: Task, fraction: float, seed: int = 0) -> Task:
     return replace(task, targets=targets, name=f"{task.name}, {fraction:.0%} wrong labels")
 
 
+@checked
 def teacher_student(
-    n: int = 200,
-    input_dim: int = 10,
-    teacher_width: int = 4,
-    activation: str = "tanh",
-    noise: float = 0.0,
-    seed: int = 0,
+    n: Count = 200,
+    input_dim: Count = 10,
+    teacher_width: Count = 4,
+    activation: Activation = "tanh",
+    noise: Annotated[float, Ge(0)] = 0.0,
+    seed: Seed = 0,
 ) -> Task:
     """Targets from a narrow two-layer network with random weights, the teacher.
 
@@ -298,10 +292,7 @@ def teacher_student(
     """
     from meanfield.networks import TwoLayerNetwork
 
-    sizes = {"n": n, "input_dim": input_dim, "teacher_width": teacher_width}
-    n, input_dim, teacher_width = (count(name, size) for name, size in sizes.items())
-    noise = real("noise", noise, least=0)
-    rng = np.random.default_rng(count("seed", seed, 0))
+    rng = np.random.default_rng(seed)
     fitting("n", n, n, input_dim)
     fitting("teacher_width", teacher_width, teacher_width, input_dim + 1)
     teacher = TwoLayerNetwork(input_dim, 1, activation=activation, bias=False)
@@ -313,7 +304,8 @@ def teacher_student(
     return Task(inputs, targets, name=f"teacher and student (d={input_dim}, M={teacher_width})")
 
 
-def from_npz(path: str | Path) -> Task:
+@checked
+def from_npz(path: str | os.PathLike[str]) -> Task:
     """Samples from the arrays ``inputs`` (n, d) and ``targets`` (n, c) or (n,) of an .npz file.
 
     Raises
@@ -323,7 +315,7 @@ def from_npz(path: str | Path) -> Task:
         objects (nothing is ever unpickled), it unpacks to more than 64 MiB and more than 100 times
         what it takes in the file, or `Task` refuses the arrays.
     """
-    path = the_path("path", path)
+    path = Path(path)
     try:
         arrays = read_arrays(path, ("inputs", "targets"))
     except FileNotFoundError as error:
@@ -336,9 +328,41 @@ def from_npz(path: str | Path) -> Task:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _mean_square(mean_square: object) -> float:
-    # beyond, sums of squares leave the range of numbers
-    return real("mean_square", mean_square, least=1e-300, most=1e300)
+#: The tasks by the name that a configuration gives them; the keys of ``[task]`` are the parameters of the function.
+TASKS: Registry[Callable[..., Task]] = Registry(
+    "task",
+    "meanfield.tasks",
+    {
+        "digits": digits,
+        "noisy_digits": noisy_digits,
+        "cifar10": cifar10,
+        "teacher_student": teacher_student,
+        "npz": from_npz,
+    },
+)
+
+
+def register(name: str, function: Callable[..., Task]) -> Callable[..., Task]:
+    """Make a task known under a name, for ``[task] name = "..."`` of a configuration; returns the function.
+
+    The function's parameters are the other keys of the table: annotations say which values are allowed (bool, int, float, str, a
+    path, a Literal of names, sequences of these, any of them or None; bounds as in ``Annotated[int, Ge(1)]`` of annotated_types),
+    defaults are the keys' defaults. It returns a `Task`, the same for the same arguments, or a run could not be resumed.
+    An installed distribution registers its tasks by entry points of the group ``meanfield.tasks``.
+
+    Raises
+    ------
+    ValueError
+        The name is taken, or not one of at most 100 letters, digits and underscores, a letter first.
+
+    Examples
+    --------
+    >>> def line(n: int = 10, slope: float = 1.0) -> Task:
+    ...     x = np.linspace(-1, 1, n)
+    ...     return Task(x[:, None], slope * x, name="line")
+    >>> tasks.register("line", line)
+    """
+    return TASKS.register(name, function)
 
 
 def _samples(name: str, values: ArrayLike, one_column: bool = False) -> NDArray[np.float64]:

@@ -28,10 +28,14 @@ import numpy as np
 from .coefficients import EXPONENT_LIMIT, HALF_DIGITS, HALF_PI, LN2, POLYNOMIALS, Real
 from .jit import COMPILED, call_address, callback, carray, inlined, named, part, wide_vectors
 
-# The index of a name is the integer by which callers select the activation.
-ACTIVATIONS = ("tanh", "relu", "gelu", "erf", "sigmoid", "softplus", "sin", "quadratic")
-
 Function = Callable[..., Any]
+FORMULAS: dict[str, Callable[[Real], Function]] = {}  # of all `meanfield.activations.ACTIVATIONS`
+
+
+def formula(build: Callable[[Real], Function]) -> Callable[[Real], Function]:
+    """Enter a function, called ``_<activation>``, that gives z → (σ, σ', σ'', σ‴) for one precision."""
+    FORMULAS[build.__name__.removeprefix("_")] = build
+    return build
 
 
 def sine_limit(real: Real) -> float:
@@ -43,10 +47,7 @@ def jet(name: str, real: Real, far: bool = False) -> Function:
     """An inlined function z → (σ, σ', σ'', σ‴). `far` asks for the sine that is accurate beyond ``sine_limit``, and slow."""
     if name == "sin" and far:
         return _library_sine(real)
-    return {
-        "tanh": _tanh, "relu": _relu, "gelu": _gelu, "erf": _erf,
-        "sigmoid": _sigmoid, "softplus": _softplus, "sin": _sine, "quadratic": _quadratic,
-    }[name](real)  # fmt: skip
+    return FORMULAS[name](real)
 
 
 @functools.cache
@@ -176,6 +177,7 @@ def _exponential_ratio(real: Real, wide: bool) -> Function:
     return far if wide else near
 
 
+@formula
 def _tanh(real: Real) -> Function:
     ratio = _exponential_ratio(real, wide=False)
     limit = real(20 if real is np.float64 else 10)  # tanh is 1 to the last digit
@@ -206,6 +208,7 @@ def _decay(real: Real) -> Function:
     return decay
 
 
+@formula
 def _sigmoid(real: Real) -> Function:
     decay = _decay(real)
     zero, one, two, six = real(0), real(1), real(2), real(6)
@@ -221,6 +224,7 @@ def _sigmoid(real: Real) -> Function:
     return sigmoid
 
 
+@formula
 def _softplus(real: Real) -> Function:
     decay, artanh = _decay(real), _polynomial("artanh", real)
     zero, one, two = real(0), real(1), real(2)
@@ -242,6 +246,7 @@ def _softplus(real: Real) -> Function:
     return softplus
 
 
+@formula
 def _relu(real: Real) -> Function:
     zero, one = real(0), real(1)
 
@@ -282,6 +287,7 @@ def _gauss(real: Real, half: bool) -> Function:
     return gauss
 
 
+@formula
 def _erf(real: Real) -> Function:
     gauss, near_zero = _gauss(real, half=False), _polynomial("erf", real)
     half, one, two, four = real(0.5), real(1), real(2), real(4)
@@ -301,6 +307,7 @@ def _erf(real: Real) -> Function:
     return erf
 
 
+@formula
 def _gelu(real: Real) -> Function:
     gauss, near_zero = _gauss(real, half=True), _polynomial("erf", real)
     zero, half, one, two, four = real(0), real(0.5), real(1), real(2), real(4)
@@ -326,7 +333,8 @@ def _gelu(real: Real) -> Function:
     return gelu
 
 
-def _sine(real: Real) -> Function:
+@formula
+def _sin(real: Real) -> Function:
     sine, cosine = _polynomial("sin", real), _polynomial("cos", real)
     to_bits, from_bits, _, magic = _bits(real)
     per_unit = real(2 / math.pi)
@@ -362,6 +370,7 @@ def _library_sine(real: Real) -> Function:
     return sin
 
 
+@formula
 def _quadratic(real: Real) -> Function:
     zero, two = real(0), real(2)
 

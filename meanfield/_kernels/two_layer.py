@@ -33,8 +33,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.activations import ACTIVATIONS
+
 from . import activations, neurons, products, tiles, wide
-from .activations import ACTIVATIONS
 from .atomic import take
 from .jit import driver
 from .threads import Counter, run_blocks

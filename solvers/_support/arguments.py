@@ -70,15 +70,18 @@ def real(
     raise refusal(name, " ".join(["a finite number", " and ".join(conditions)]).strip(), value)
 
 
-def count(name: str, value: object, least: int = 1, most: int | None = None) -> int:
+def count(name: str, value: object, least: int | None = 1, most: int | None = None) -> int:
     """An integer within bounds, as an int; arrays without axes are numbers."""
     scalar = _scalar(value)
     if isinstance(scalar, Integral):
         number = operator.index(scalar)
-        if number >= least and (most is None or number <= most):
+        if (least is None or number >= least) and (most is None or number <= most):
             return number
-    bound = f"of at least {least}" if most is None else f"from {least} to {most}"
-    raise refusal(name, f"an integer {bound}", value)
+    bounds = {"of at least": least, "of at most": most}
+    conditions = [f"{word} {bound}" for word, bound in bounds.items() if bound is not None]
+    if len(conditions) == 2:
+        conditions = [f"from {least} to {most}"]
+    raise refusal(name, " ".join(["an integer", *conditions]), value)
 
 
 def flag(name: str, value: object) -> bool:

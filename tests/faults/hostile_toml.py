@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import types
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
+from meanfield.study.config.derived import Chosen
 from meanfield.study.config.run_config import RunConfig, load
 from meanfield.study.config.toml import format_toml
 from tests.faults.hostile_bytes import INTEGERS, damage
@@ -85,7 +87,7 @@ def overrides(rng: Rng) -> list[str]:
 def settings(rng: Rng) -> dict[str, Any]:
     """A study whose every key is now and then left out, bent, or joined by a stranger."""
     names = [name for name in RunConfig.model_fields if rng.random() < 0.5]
-    table = {name: _field(rng, RunConfig.model_fields[name].annotation) for name in names}
+    table = {name: _field(rng, _whole(RunConfig.model_fields[name])) for name in names}
     if rng.random() < 0.7:
         table.pop(
             "landscape" if "task" in table or "network" in table or "risk" in table else "task",
@@ -129,6 +131,9 @@ def _field(rng: Rng, annotation: Any) -> Any:
     if origin is tuple:
         return [_field(rng, arguments[0]) for _ in range(rng.integers(1, 4))]
     if origin is not None:  # Annotated
+        for chosen in (about for about in arguments[1:] if isinstance(about, Chosen)):
+            sections = list(chosen.sections.values())
+            return _section(rng, sections[rng.integers(len(sections))])
         return _field(rng, arguments[0])
     if annotation is bool:
         return bool(rng.integers(2))
@@ -144,8 +149,13 @@ def _section(rng: Rng, model: type[BaseModel]) -> dict[str, Any]:
     for name, field in model.model_fields.items():
         literal = get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
         if literal or field.is_required() or rng.random() < 0.4:
-            table[name] = _field(rng, field.annotation)
+            table[name] = _field(rng, _whole(field))
     return _with_strangers(rng, table)
+
+
+def _whole(field: FieldInfo) -> Any:
+    """The annotation of a field, of which pydantic keeps type and metadata apart."""
+    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 
 def _processes(rng: Rng, annotation: Any) -> dict[str, Any]:

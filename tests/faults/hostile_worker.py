@@ -178,7 +178,7 @@ class _First:
 
 def _compile(use: Any, path: Path) -> None:
     """Everything that a study may want compiled."""
-    from meanfield.networks import ACTIVATIONS
+    from meanfield.activations import ACTIVATIONS
 
     for activation in ACTIVATIONS:
         for dtype in ("float64", "float32"):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from meanfield import TwoLayerNetwork
-from meanfield.networks import ACTIVATIONS
+from meanfield.activations import ACTIVATIONS
 
 
 def test_a_narrower_draw_is_the_head_of_a_wider_one():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from meanfield import Risk, TwoLayerNetwork
-from meanfield.networks import ACTIVATIONS
+from meanfield.activations import ACTIVATIONS
 from meanfield.tasks import Task
 from tests.meanfield.kernels.test_kernels import TORCH_ACTIVATIONS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import solvers
 from meanfield.study.analysis.stored_run import StoredRun
+from meanfield.study.config.run_config import load_text
 from meanfield.study.config.toml import parse
 from meanfield.study.storage.layout import REFERENCE_FLOW, Floats
 from solvers.transport.wasserstein import TransportError, TransportResult
@@ -83,12 +84,21 @@ def read_cloud(path: Path, process: str | None = None, time: float | None = None
 
 def differences(a: Cloud, b: Cloud) -> list[str]:
     """What keeps two clouds from being of one problem: task, network (but its width), risk, landscape; else nothing."""
-    first, second = (dict(_settings(cloud.config)) for cloud in (a, b))
-    return [
-        f"{key} is {first.get(key, 'not set')} and {second.get(key, 'not set')}"
-        for key in dict.fromkeys([*first, *second])
-        if first.get(key) != second.get(key)
-    ]
+    (first, first_default), (second, second_default) = map(_settings, (a.config, b.config))
+    found = []
+    for key in dict.fromkeys([*first, *second]):
+        # an older version did not write the keys that it did not have
+        one, other = (
+            first.get(key, first_default.get(key)),
+            second.get(key, second_default.get(key)),
+        )
+        if one != other:
+            found.append(
+                "{} is {} and {}".format(
+                    key, *("not set" if v is None else v for v in (one, other))
+                )
+            )
+    return found
 
 
 def distance(
@@ -214,16 +224,26 @@ def _choose(run: StoredRun, process: str | None) -> str:
     return default[0]
 
 
-def _settings(config: str) -> Iterator[tuple[str, Any]]:
-    """("section.key", value) of all that makes the problem; nothing of what is no TOML."""
+def _settings(config: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The value by "section.key" of all that makes the problem, and the defaults of the same tables; none of what is no TOML."""
     try:
         tables = parse(config)
     except ValueError:
-        return
-    for section in PROBLEM:
-        for key, value in tables.get(section, {}).items():
-            if (section, key) not in FREE:
-                yield f"{section}.{key}", value
+        return {}, {}
+    try:
+        whole = parse(load_text(config).to_toml())
+    except ValueError:
+        whole = {}
+    return _flat(tables), _flat({section: whole.get(section, {}) for section in tables})
+
+
+def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        f"{section}.{key}": value
+        for section in PROBLEM
+        for key, value in tables.get(section, {}).items()
+        if (section, key) not in FREE
+    }
 
 
 def _subsamples(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+from meanfield.study.config.derived import Chosen
 
 # Pydantic's words, where a person who writes TOML needs others.
 NEEDED = {
@@ -33,13 +36,15 @@ class ConfigError(ValueError):
         self.lines = lines
 
 
-def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """One line for each error of pydantic's: which key, what came, what is allowed."""
-    return [_line(details, model) for details in error.errors(include_url=False)]
+def describe(
+    error: ValidationError, model: type[BaseModel], given: dict[str, Any] | None = None
+) -> list[str]:
+    """One line for each error of pydantic's: which key, what came, what is allowed; `given` is what was validated."""
+    return [_line(details, model, given) for details in error.errors(include_url=False)]
 
 
-def _line(details: ErrorDetails, model: type[BaseModel]) -> str:
-    keys, section = _resolve(details["loc"], model)
+def _line(details: ErrorDetails, model: type[BaseModel], given: dict[str, Any] | None) -> str:
+    keys, section = _resolve(details["loc"], model, given)
     kind, came, context = details["type"], details["input"], details.get("ctx", {})
     key = ".".join(name if len(name) <= MOST else f"{name[:MOST]}…" for name in keys)
     if kind == "extra_forbidden":
@@ -65,7 +70,7 @@ def _line(details: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _resolve(
-    loc: tuple[int | str, ...], model: type[BaseModel]
+    loc: tuple[int | str, ...], model: type[BaseModel], given: Any
 ) -> tuple[list[str], type[BaseModel]]:
     """The TOML's own keys in pydantic's location, and the section the last of them is looked up in.
 
@@ -78,6 +83,7 @@ def _resolve(
     while parts:
         part = parts.pop(0)
         keys.append(part)
+        given = given.get(part) if isinstance(given, dict) else None
         if annotation is not None:  # a name inside a mapping of sections
             annotation, variants = None, _variants(annotation)
         else:
@@ -87,12 +93,25 @@ def _resolve(
             if get_origin(field.annotation) is dict:
                 annotation = get_args(field.annotation)[1]
                 continue
+            chosen = _chosen(field.metadata) or _chosen(get_args(field.annotation))
+            if chosen is not None:
+                section = chosen.section(given) or section
+                continue
             variants = _variants(field.annotation)
         if len(variants) == 1:
             section = next(iter(variants.values()))
         elif variants and parts:
             section = variants.get(parts.pop(0), section)
     return keys, section
+
+
+def _chosen(members: Iterable[Any]) -> Chosen | None:
+    """How the section of a field is chosen, from what its annotation is made of."""
+    for member in members:
+        found = member if isinstance(member, Chosen) else _chosen(get_args(member))
+        if found is not None:
+            return found
+    return None
 
 
 def _variants(annotation: Any) -> dict[str, type[BaseModel]]:

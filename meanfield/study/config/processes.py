@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, model_validator
 
-from meanfield.study.config.sections import Count, Finite, NonNegative, Positive, Section, Seed
+from meanfield.study.config.derived import Section
+from meanfield.study.config.sections import Count, Finite, NonNegative, Positive, Seed
 
 
 def _floor(value: Any) -> float | str:

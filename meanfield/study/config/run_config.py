@@ -9,17 +9,18 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
+from meanfield import tasks
+from meanfield.study.config.derived import Section, path_keys
 from meanfield.study.config.errors import ConfigError, describe
 from meanfield.study.config.limits import LONGEST_NAME, MAX_CONFIG, OWN_NAMES
 from meanfield.study.config.processes import Process
 from meanfield.study.config.sections import (
-    DigitsTask,
+    TASK_SECTIONS,
     Landscape,
     NetworkSection,
     OutputSection,
     Positive,
     RiskSection,
-    Section,
     Seed,
     Steps,
     Task,
@@ -36,6 +37,7 @@ MAX_DEPTH = 8  # of tables and arrays in each other; a study has 3
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _INFO = "; `meanfield info {}` shows a run or a width study, and its configuration"
 NETWORK_SECTIONS = {"task", "network", "risk"}
+DEFAULT_TASK = "digits"
 DEFAULT_PROCESSES = ("gradient_descent", "gradient_flow", "free_energy_flow")
 
 
@@ -77,7 +79,7 @@ class RunConfig(Section):
     seed: Seed = 0
     learning_rate: Positive = 1.0
     steps: Steps = 400
-    task: Task = DigitsTask()
+    task: Task = TASK_SECTIONS[DEFAULT_TASK](name=DEFAULT_TASK)
     network: NetworkSection = NetworkSection()
     risk: RiskSection = RiskSection()
     landscape: Landscape | None = None
@@ -91,7 +93,7 @@ class RunConfig(Section):
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            raise ConfigError(*describe(error, RunConfig)) from None
+            raise ConfigError(*describe(error, RunConfig, settings)) from None
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:
@@ -182,10 +184,19 @@ def load(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> Run
 def _read(path: Path) -> dict[str, Any]:
     """The tables of a file; a path in it starts at its folder."""
     settings = _parsed(path)
-    task = settings.get("task")
-    if isinstance(task, dict) and isinstance(task.get("path"), str):
-        task["path"] = str(path.parent.absolute() / task["path"])
+    _anchor_paths(settings.get("task"), path.parent)
     return settings
+
+
+def _anchor_paths(task: Any, folder: Path) -> None:
+    """Let the relative paths of a file's task start at its folder; overrides, which come later, start at the current one."""
+    if not isinstance(task, dict):
+        return
+    name = task.get("name", DEFAULT_TASK)
+    known = isinstance(name, str) and name in tasks.TASKS
+    for key in path_keys(tasks.TASKS[name]) if known else ["path"]:
+        if isinstance(task.get(key), str):
+            task[key] = str(folder.absolute() / task[key])
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -234,7 +245,7 @@ def _prepared(settings: dict[str, Any]) -> dict[str, Any]:
     settings = _plain(settings)
     settings.setdefault("processes", _default_processes())
     if isinstance(task := settings.get("task"), dict):
-        task.setdefault("name", "digits")
+        task.setdefault("name", DEFAULT_TASK)
     processes = settings["processes"]
     for name, process in processes.items() if isinstance(processes, dict) else ():
         if isinstance(process, dict):

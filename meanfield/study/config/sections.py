@@ -2,97 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, create_model, model_validator
+from pydantic import model_validator
 
+from meanfield import tasks
+from meanfield.activations import Activation
 from meanfield.landscapes import LANDSCAPES
-from meanfield.networks import ACTIVATIONS
-from meanfield.tasks import CIFAR10_MEAN_SQUARE
+from meanfield.losses import LOSSES
+from meanfield.study.config.derived import Chosen, Section, Sections
 
 Count = Annotated[int, pydantic.Field(ge=1, lt=2**63)]  # integers of a file have 64 bits
 Steps = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
 Seed = Annotated[int, pydantic.Field(ge=0, lt=2**64)]
-# it may be resumed from another folder
-DataPath = Annotated[str, pydantic.AfterValidator(lambda path: str(Path(path).absolute()))]
 Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, pydantic.Field(allow_inf_nan=False)]
-Fraction = Annotated[float, pydantic.Field(ge=0, le=1)]
 Vector = Annotated[tuple[Finite, ...], pydantic.Field(strict=False)]  # an array, in TOML
-Matrix = Annotated[tuple[Vector, ...], pydantic.Field(strict=False)]
-SCALARS: dict[type, Any] = {int: int, float: Finite}
 Dtype = Literal["float64", "float32"]
 if TYPE_CHECKING:
-    Activation = str
+    LossName = str
 else:
-    Activation = Literal[ACTIVATIONS]
-
-
-class Section(BaseModel):
-    """A table of the TOML: every key known, every value of the very type asked for."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    LossName = Literal[tuple(LOSSES)]
 
 
 # --- a network on a task -------------------------------------------------------------------------
 
 
-class DigitsTask(Section):
-    """The 8x8 digits, see `meanfield.tasks.digits`."""
-
-    name: Literal["digits"] = "digits"
-    n: Annotated[int, pydantic.Field(ge=1, le=1797)] = 300
-    target: Literal["parity", "classes"] = "parity"
-    seed: Seed = 0
-
-
-class NoisyDigitsTask(Section):
-    """Digits with wrong labels, see `meanfield.tasks.noisy_digits`."""
-
-    name: Literal["noisy_digits"]
-    n: Annotated[int, pydantic.Field(ge=1, le=1797)] = 300
-    target: Literal["parity", "classes"] = "parity"
-    fraction: Fraction = 0.1
-    seed: Seed = 0
-
-
-class Cifar10Task(Section):
-    """Small images of ten classes, see `meanfield.tasks.cifar10`; a relative path as for `NpzTask`."""
-
-    name: Literal["cifar10"]
-    path: DataPath | None = None
-    n: Count = 500
-    classes: Annotated[tuple[int | str, ...], pydantic.Field(strict=False)] | None = None
-    target: Literal["one_hot", "sign"] = "one_hot"
-    mean_square: Positive = CIFAR10_MEAN_SQUARE
-    seed: Seed = 0
-    train: bool = True
-
-
-class TeacherStudentTask(Section):
-    """Targets of a random narrow network, see `meanfield.tasks.teacher_student`."""
-
-    name: Literal["teacher_student"]
-    n: Count = 200
-    input_dim: Count = 10
-    teacher_width: Count = 4
-    activation: Activation = "tanh"
-    noise: NonNegative = 0.0
-    seed: Seed = 0
-
-
-class NpzTask(Section):
-    """Arrays of an .npz file, see `meanfield.tasks.from_npz`.
+class TaskSection(Section):
+    """The data; the other keys are the parameters of the function of `meanfield.tasks` that the name stands for.
 
     A relative path in a TOML file starts at the file's folder, another one at the current folder.
     """
 
-    name: Literal["npz"]
-    path: DataPath
+    name: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The other keys."""
+        return self.model_dump(exclude={"name"})
+
+    def build(self) -> tasks.Task:
+        """The data."""
+        return tasks.TASKS[self.name](**self.arguments)
+
+
+TASK_SECTIONS = Sections(tasks.TASKS, TaskSection)
 
 
 class NetworkSection(Section):
@@ -107,7 +63,7 @@ class NetworkSection(Section):
 class RiskSection(Section):
     """The risk, see `meanfield.Risk`."""
 
-    loss: Literal["squared", "logistic", "softmax"] = "squared"
+    loss: LossName = "squared"
     weight_decay: NonNegative = 0.0
     dtype: Dtype = "float64"
 
@@ -135,25 +91,7 @@ class LandscapeSection(Section):
         return self
 
 
-def _landscape_section(name: str, landscape: type) -> type[LandscapeSection]:
-    """The table of one landscape: its constructor's parameters, numbers or matrices, with their defaults."""
-    hints = get_type_hints(landscape)
-    parameters: dict[str, Any] = {
-        field.name: (SCALARS.get(hints[field.name], Matrix), _default(field))
-        for field in fields(landscape)
-        if field.init
-    }
-    parameters["name"] = (Literal[name], ...)
-    return create_model(
-        f"{landscape.__name__}Section",
-        __base__=LandscapeSection,
-        __doc__=landscape.__doc__,
-        **parameters,
-    )
-
-
-def _default(field: Field[Any]) -> Any:
-    return ... if field.default is MISSING else field.default
+LANDSCAPE_SECTIONS = Sections(LANDSCAPES, LandscapeSection)
 
 
 class OutputSection(Section):
@@ -170,14 +108,5 @@ class OutputSection(Section):
     rounding_spread: bool = True
 
 
-Task = Annotated[
-    DigitsTask | NoisyDigitsTask | Cifar10Task | TeacherStudentTask | NpzTask,
-    pydantic.Field(discriminator="name"),
-]
-if TYPE_CHECKING:
-    Landscape = LandscapeSection
-else:
-    Landscape = Annotated[
-        Union[tuple(_landscape_section(*item) for item in LANDSCAPES.items())],  # noqa: UP007
-        pydantic.Field(discriminator="name"),
-    ]
+Task = Annotated[TaskSection, Chosen("name", TASK_SECTIONS)]
+Landscape = Annotated[LandscapeSection, Chosen("name", LANDSCAPE_SECTIONS)]

@@ -12,7 +12,6 @@ from typing import Any, Self
 import numpy as np
 
 import solvers
-from meanfield import tasks
 from meanfield.networks import TwoLayerNetwork
 from meanfield.risk import Risk
 from meanfield.study.config.run_config import Process, RunConfig
@@ -21,13 +20,6 @@ from meanfield.study.engine.memory import require_data_memory, require_memory
 from meanfield.study.storage.layout import Floats, ProcessLayout
 from solvers.stepping import stepper
 
-TASKS: dict[str, Callable[..., tasks.Task]] = {
-    "digits": tasks.digits,
-    "noisy_digits": tasks.noisy_digits,
-    "cifar10": tasks.cifar10,
-    "teacher_student": tasks.teacher_student,
-    "npz": tasks.from_npz,
-}
 FLOWS: dict[str, Callable[..., solvers.Flow]] = {
     "gradient_descent": solvers.GradientDescent,
     "normalized_gradient_descent": solvers.NormalizedGradientDescent,
@@ -163,7 +155,7 @@ def build_problem(config: RunConfig, memory_limit: int | None = None) -> Problem
 def _network_problem(config: RunConfig, memory_limit: int | None) -> Problem:
     """The task gives the network its dimensions."""
     require_data_memory(config, memory_limit)
-    task = TASKS[config.task.name](**config.task.model_dump(exclude={"name"}))
+    task = config.task.build()
     network = TwoLayerNetwork(
         task.input_dim,
         task.output_dim,

@@ -31,11 +31,10 @@ class MemoryLimitError(ValueError):
 
 def data_memory(config: RunConfig) -> int:
     """About how many bytes data that are drawn take meanwhile; those that are read have the size that they have."""
-    task = config.task
-    if task.name != "teacher_student":
+    if config.task.name != "teacher_student":
         return 0
-    inputs, teacher = task.n * task.input_dim, task.teacher_width * (task.input_dim + 1)
-    return 8 * (_INPUT_ARRAYS * inputs + _TARGET_ARRAYS * task.n + _TEACHER_ARRAYS * teacher)
+    n, d, width = (config.task.arguments[key] for key in ("n", "input_dim", "teacher_width"))
+    return 8 * (_INPUT_ARRAYS * n * d + _TARGET_ARRAYS * n + _TEACHER_ARRAYS * width * (d + 1))
 
 
 def required_memory(config: RunConfig, parameters: int) -> dict[str, int]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meanfield import tasks
 from meanfield.data_files import cifar10 as _cifar10
-from meanfield.study.config.sections import Cifar10Task
 from meanfield.study.storage.study_record import NO_OTHERS
 from meanfield.study.width.plan import WidthPlan
-
-DIGITS = 1797
 
 
 class HeldOut(NamedTuple):
@@ -31,12 +29,13 @@ def held_out(plan: WidthPlan, task: tasks.Task) -> HeldOut:
     other part, test or training. Teacher and student: further draws from N(0, I/d). Arrays of a file: there are no others, so
     the training inputs.
     """
-    section, limit = plan.config.task, plan.width.held_out
-    if section.name in ("digits", "noisy_digits"):
-        return _digits(section.n, section.seed, task, limit)
-    if section.name == "cifar10":
-        return _cifar(section, limit)
-    if section.name == "teacher_student":
+    name, arguments = plan.config.task.name, plan.config.task.arguments
+    limit = plan.width.held_out
+    if name in ("digits", "noisy_digits"):
+        return _digits(arguments["n"], arguments["seed"], task, limit)
+    if name == "cifar10":
+        return _cifar(arguments, limit)
+    if name == "teacher_student":
         inputs = plan.rng("held_out").standard_normal((limit, task.input_dim))
         return HeldOut(inputs / np.sqrt(task.input_dim), f"{limit} fresh inputs", True)
     return _training(task, limit)
@@ -48,21 +47,20 @@ def _training(task: tasks.Task, limit: int) -> HeldOut:
 
 
 def _digits(n: int, seed: int, task: tasks.Task, limit: int) -> HeldOut:
-    everything = tasks.digits(DIGITS, seed=seed).inputs  # in the same order
-    if n == DIGITS:
+    everything = tasks.digits(tasks.DIGITS, seed=seed).inputs  # in the same order
+    if n == tasks.DIGITS:
         return _training(task, limit)
     factor = np.linalg.norm(task.inputs) / np.linalg.norm(everything[:n])
     inputs = factor * everything[n : n + limit]
-    return HeldOut(inputs, f"{len(inputs)} of the other {DIGITS - n} digits", True)
+    return HeldOut(inputs, f"{len(inputs)} of the other {tasks.DIGITS - n} digits", True)
 
 
-def _cifar(section: Cifar10Task, limit: int) -> HeldOut:
-    indices = _cifar10.class_indices(section.classes)
-    chosen = section.path, section.n, indices, section.seed
-    trained, _ = _cifar10.sample(*chosen, train=section.train)
-    _, labels = _cifar10.load(section.path, not section.train)
+def _cifar(about: Mapping[str, Any], limit: int) -> HeldOut:
+    path, seed, train = about["path"], about["seed"], about["train"]
+    indices = _cifar10.class_indices(about["classes"])
+    trained, _ = _cifar10.sample(path, about["n"], indices, seed, train=train)
+    _, labels = _cifar10.load(path, not train)
     count = min(limit, int(np.isin(labels, indices).sum()))
-    images, _ = _cifar10.sample(section.path, count, indices, section.seed, train=not section.train)
-    inputs = _cifar10.standardize(images, section.mean_square, like=trained)
-    part = "test" if section.train else "training"
-    return HeldOut(inputs, f"{count} images of the {part} part", True)
+    images, _ = _cifar10.sample(path, count, indices, seed, train=not train)
+    inputs = _cifar10.standardize(images, about["mean_square"], like=trained)
+    return HeldOut(inputs, f"{count} images of the {'test' if train else 'training'} part", True)

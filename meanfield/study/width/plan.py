@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
+from meanfield.study.config.derived import Section
 from meanfield.study.config.errors import describe
 from meanfield.study.config.run_config import ConfigError, RunConfig, load_text
-from meanfield.study.config.sections import Count, Section
+from meanfield.study.config.sections import Count
 from meanfield.study.config.toml import decoded, format_toml, parse
 from meanfield.study.engine.build import FLOWS, build_problem
 from meanfield.study.storage.layout import FILE_NAME, Floats

@@ -5,7 +5,7 @@ import pytest
 
 from meanfield._kernels import activations
 from meanfield._kernels.jit import COMPILED, part
-from meanfield.networks import ACTIVATIONS
+from meanfield.activations import ACTIVATIONS
 from tests.meanfield.kernels.test_kernels import TORCH_ACTIVATIONS
 
 mpmath = pytest.importorskip("mpmath")
@@ -123,3 +123,7 @@ def test_infinities_and_nan(name, dtype):
         if name not in ("sin", "quadratic"):
             assert np.all(np.isfinite(rows[1:, ::3]))
             assert np.all(np.isfinite(rows[1:, 1::3]))
+
+
+def test_every_name_has_a_formula_and_every_formula_a_name():
+    assert set(activations.FORMULAS) == set(ACTIVATIONS)

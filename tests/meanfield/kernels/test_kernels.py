@@ -7,7 +7,7 @@ import pytest
 
 from meanfield import _evaluation
 from meanfield._kernels import two_layer
-from meanfield.networks import ACTIVATIONS
+from meanfield.activations import ACTIVATIONS
 
 torch = pytest.importorskip("torch")
 

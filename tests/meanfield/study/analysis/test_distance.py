@@ -180,6 +180,12 @@ def test_what_makes_two_clouds_alike():
         "network.bias is True and not set",
         "landscape.name is not set and Valley",
     ]
+    # 0.1.0 had no task.mean_square, whose default is 1/16
+    old, new = "[task]\nname = 'digits'\n", "[task]\nname = 'digits'\nmean_square = {}\n"
+    assert differences(cloud([[0.0]], old), cloud([[0.0]], new.format(0.0625))) == []
+    assert differences(cloud([[0.0]], new.format(0.5)), cloud([[0.0]], old)) == [
+        "task.mean_square is 0.5 and 0.0625"
+    ]
 
 
 def test_too_many_particles_are_refused_with_the_ways_out(small_run):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from meanfield.study.config.run_config import ConfigError, load, load_text
-from meanfield.study.config.sections import NpzTask
+from meanfield.study.config.sections import TASK_SECTIONS
 from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
 from meanfield.study.storage.writer import read_run
@@ -88,8 +88,8 @@ def test_the_path_of_a_file_starts_at_the_file(data, monkeypatch, tmp_path):
     (data.parent / "study.toml").write_text("[task]\nname='npz'\npath='data.npz'\n")
     monkeypatch.chdir(tmp_path)
     assert load("here/study.toml").task.path == str(data)
-    assert NpzTask(name="npz", path="here/data.npz").path == str(data)
-    assert NpzTask(name="npz", path=str(data)).path == str(data)
+    for path in ("here/data.npz", str(data)):
+        assert TASK_SECTIONS["npz"](name="npz", path=path).path == str(data)
 
 
 def test_a_run_goes_on_from_another_folder(data, small, tmp_path, monkeypatch):

@@ -1,0 +1,121 @@
+"""Arguments that are checked by the annotations of their parameters.
+
+A range stands once, in the signature, as a type that pydantic understands too: ``Annotated[int, Ge(1), Le(1797)]``. What checks a
+function's own arguments and what reads a configuration both derive their conditions from it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from annotated_types import Ge, GroupedMetadata, Gt, Interval, Le, Lt
+
+from solvers._support.arguments import choice, count, flag, real, the_path
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+__all__ = ["Ge", "Gt", "Interval", "Le", "Lt", "check", "checked", "is_path", "parameters", "split"]
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """A function whose arguments are checked by their annotations before it is called, see `check`."""
+
+    @functools.wraps(function)
+    def checking(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            bound = _signature(function).bind(*args, **kwargs)
+        except TypeError:
+            return function(*args, **kwargs)  # raises it with the function's name
+        hints = _hints(function)
+        for name, value in bound.arguments.items():
+            bound.arguments[name] = check(name, value, hints.get(name, Any))
+        return function(*bound.args, **bound.kwargs)
+
+    return checking
+
+
+def check(name: str, value: object, annotation: Any) -> Any:
+    """An argument as its annotation asks for it, or a ValueError that names it.
+
+    Of ``bool``, ``int`` and ``float`` with bounds, a ``Literal`` of names, a path, and any of these or None; all else passes.
+    """
+    kind, bounds = split(annotation)
+    members = get_args(kind)
+    if get_origin(kind) is Literal:
+        return choice(name, value, members)
+    if kind is bool:
+        return flag(name, value)
+    if kind is int:
+        return count(name, value, bounds.get("ge"), bounds.get("le"))
+    if kind is float:
+        names = {"gt": "above", "ge": "least", "lt": "below", "le": "most"}
+        return real(name, value, **{names[key]: bound for key, bound in bounds.items()})
+    if NoneType in members and value is None:
+        return None
+    if is_path(kind):
+        return the_path(name, value)
+    if get_origin(kind) in (Union, UnionType):
+        rest = [member for member in members if member is not NoneType]
+        return check(name, value, rest[0]) if len(rest) == 1 else value
+    return value
+
+
+def split(annotation: Any) -> tuple[Any, dict[str, Any]]:
+    """A type without its bounds, and those by the names ``gt``, ``ge``, ``lt``, ``le``."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, {}
+    kind, *metadata = get_args(annotation)
+    bounds = {}
+    for bound in _flat(metadata):
+        for key in ("gt", "ge", "lt", "le"):
+            if hasattr(bound, key):
+                bounds[key] = getattr(bound, key)
+    return kind, bounds
+
+
+def is_path(kind: Any) -> bool:
+    """Whether a type is a path's, or one of several that a path may have."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    bare = (get_origin(one) or one for one in kinds)
+    return any(isinstance(one, type) and issubclass(one, os.PathLike) for one in bare)
+
+
+def parameters(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
+    """The annotation of each parameter of a function and its default, which is ``inspect.Parameter.empty`` where it has none."""
+    hints = _hints(function)
+    return {
+        name: (hints.get(name, Any), parameter.default)
+        for name, parameter in _signature(function).parameters.items()
+    }
+
+
+_signature = functools.cache(inspect.signature)
+
+
+@functools.cache
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    return get_type_hints(function, include_extras=True)
+
+
+def _flat(metadata: Iterable[Any]) -> Iterable[Any]:
+    for item in metadata:
+        if isinstance(item, GroupedMetadata):
+            yield from _flat(item)
+        else:
+            yield item

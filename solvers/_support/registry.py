@@ -1,0 +1,96 @@
+"""Named things of one kind: the package's own, and those of other distributions or of the program that uses it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from solvers._support.arguments import function as require_function
+from solvers._support.arguments import refusal
+
+T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Functions or classes by name.
+
+    A name is looked up among the package's own, then among those registered in Python, then among the entry points of installed
+    distributions, whose modules are imported when a name of theirs is asked for. A name never is a path: text that comes from
+    a file can choose among what is installed, nothing else.
+
+    Parameters
+    ----------
+    kind : str
+        What they are, for messages: "task".
+    group : str
+        The group of entry points, "meanfield.tasks".
+    own : mapping
+        The package's own.
+    """
+
+    def __init__(self, kind: str, group: str, own: Mapping[str, T]) -> None:
+        self._kind, self._group = kind, group
+        self._known = dict(own)
+        self._loaded: dict[str, T] = {}
+
+    def register(self, name: str, thing: T) -> T:
+        """Add one; to register the same one again has no effect.
+
+        Raises
+        ------
+        ValueError
+            The name is not one of at most 100 letters, digits and underscores, a letter first, or is taken.
+        """
+        if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+            raise refusal(
+                "name", "at most 100 letters, digits and underscores, a letter first", name
+            )
+        require_function(self._kind, thing)
+        if self._known.get(name, thing) is not thing:
+            raise refusal("name", f"one that no other {self._kind} has", name)
+        self._known[name] = thing
+        return thing
+
+    @cached_property
+    def _entries(self) -> dict[str, EntryPoint]:
+        """Of the installed distributions; the first where two have one name."""
+        found: dict[str, EntryPoint] = {}
+        for entry in entry_points(group=self._group):
+            if _NAME.fullmatch(entry.name):
+                found.setdefault(entry.name, entry)
+        return found
+
+    def __getitem__(self, name: str) -> T:
+        if name in self._known:
+            return self._known[name]
+        if name not in self._loaded:
+            self._loaded[name] = self._load(self._entries[name])
+        return self._loaded[name]
+
+    def _load(self, entry: EntryPoint) -> T:
+        where = f"{self._kind} {entry.name!r} of the installed distribution {_distribution(entry)}"
+        try:
+            thing: Any = entry.load()
+        except Exception as error:  # a module that is not the package's own may raise anything
+            raise ValueError(f"{where} cannot be imported: {error}") from error
+        if not callable(thing):
+            raise ValueError(f"{where} must be a function or a class, got {type(thing).__name__}")
+        return thing
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known or name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._known
+        yield from (name for name in self._entries if name not in self._known)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return "unknown" if entry.dist is None else entry.dist.name
