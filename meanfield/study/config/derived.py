@@ -23,7 +23,20 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-S = TypeVar("S", bound=Section)
+class NamedSection(Section):
+    """A table that a name chooses; it is unpickled by that, as its class has no home in any module."""
+
+    name: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self).__bases__[0], self.model_dump(exclude_unset=True))
+
+
+def _restored(base: type[NamedSection], values: dict[str, Any]) -> Section:
+    return _SECTIONS[base][values["name"]](**values)
+
+
+S = TypeVar("S", bound=NamedSection)
 
 # it may be resumed from another folder
 DataPath = Annotated[str, pydantic.AfterValidator(lambda path: str(Path(path).absolute()))]
@@ -96,6 +109,9 @@ def _field(annotation: Any, default: Any) -> Any:
     return default
 
 
+_SECTIONS: dict[type[NamedSection], Mapping[str, type[Section]]] = {}  # by their base
+
+
 class Sections(Mapping[str, type[S]]):
     """The tables derived from named functions or classes, each when it is asked for."""
 
@@ -104,6 +120,7 @@ class Sections(Mapping[str, type[S]]):
     ) -> None:
         self._registry, self._base, self._without = registry, base, without
         self._made: dict[str, tuple[Any, type[S]]] = {}
+        _SECTIONS[base] = self
 
     def __getitem__(self, name: str) -> type[S]:
         called = self._registry[name]

@@ -11,7 +11,7 @@ from meanfield import tasks
 from meanfield.activations import Activation
 from meanfield.landscapes import LANDSCAPES
 from meanfield.losses import LOSSES
-from meanfield.study.config.derived import Chosen, Section, Sections
+from meanfield.study.config.derived import Chosen, NamedSection, Section, Sections
 
 Count = Annotated[int, pydantic.Field(ge=1, lt=2**63)]  # integers of a file have 64 bits
 Steps = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
@@ -30,13 +30,11 @@ else:
 # --- a network on a task -------------------------------------------------------------------------
 
 
-class TaskSection(Section):
+class TaskSection(NamedSection):
     """The data; the other keys are the parameters of the function of `meanfield.tasks` that the name stands for.
 
     A relative path in a TOML file starts at the file's folder, another one at the current folder.
     """
-
-    name: str
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -71,10 +69,9 @@ class RiskSection(Section):
 # --- a landscape ---------------------------------------------------------------------------------
 
 
-class LandscapeSection(Section):
+class LandscapeSection(NamedSection):
     """A landscape in place of a network; the other keys are its own parameters, see `meanfield.landscapes`."""
 
-    name: str
     start: Vector | None = None
     dtype: Dtype = "float64"
 

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -136,3 +137,11 @@ def test_a_parameter_that_has_no_form_in_a_configuration_is_refused(annotation):
     task.__annotations__ = {"x": annotation}
     with pytest.raises(ValueError, match="mine: the parameter x must be annotated as bool, int"):
         derived_section("mine", task, TaskSection)
+
+
+@pytest.mark.parametrize("setting", ["task.n=7", "landscape={name='valley', zeta=0.7}"])
+def test_a_configuration_is_pickled(setting):
+    config = load(None, (setting,))
+    copy = pickle.loads(pickle.dumps(config))
+    assert copy == config and copy.to_toml() == config.to_toml()
+    assert copy.model_fields_set == config.model_fields_set
