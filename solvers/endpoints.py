@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from solvers.objective import Array, hessian_product, norm, peak
+from solvers.objective import Array, epsilon, hessian_product, norm, peak
 
 # Rounding of a gradient, in units of ε(|m| + λ|w|): sums over the data lose a few units.
 _ROUNDINGS = 8.0
@@ -44,21 +44,40 @@ def endpoint_gradients(
     Two gradients; where max|u| < ε^(1/3) max|w| a Hessian product more (above, rounding takes ε^(2/3) of d at most); where |u| is
     below the rounding ε |w ∘ u| / |u| of w along u, one gradient and one product.
     """
-    eps, largest = float(np.finfo(w.dtype).eps), peak(objective, u)
+    eps, largest = epsilon(w), peak(objective, u)
     if largest == 0.0:
         return objective.gradient(w), np.zeros_like(u)
-    if not largest < eps ** (1 / 3) * peak(objective, w):
+    extent = peak(objective, w)
+    if not largest < eps ** (1 / 3) * extent:
         return _subtracted(objective, w, u)
     size = norm(objective, u)
     if product is None:
-        product = hessian_product(objective, w, u)
-    if size <= eps * norm(objective, w * (u / w.dtype.type(size))):
+        product = hessian_product(objective, w, u, size)
+    # |w ∘ u| / |u| is at most max|w|.
+    if size <= 2 * eps * extent and size <= eps * norm(objective, w * (u / w.dtype.type(size))):
         return objective.gradient(w), product
     mean, difference = _subtracted(objective, w, u)
-    lost = norm(objective, np.minimum(np.abs(u), w.dtype.type(eps) * np.abs(w)))
-    rounding = eps * norm(objective, mean) + lost * (norm(objective, product) / size)
-    agree = norm(objective, difference - product) <= _ROUNDINGS * rounding
+    agree = _agree(objective, w, u, size, mean, difference, product)
     return mean, product if agree else difference
+
+
+def _agree(
+    objective: Any,
+    w: Array,
+    u: Array,
+    size: float,
+    mean: Array,
+    difference: Array,
+    product: Array,
+) -> bool:
+    """Whether the two are one within the rounding of the difference."""
+    misfit = norm(objective, difference - product)
+    rounding = epsilon(w) * norm(objective, mean)
+    if misfit <= _ROUNDINGS * rounding:
+        return True  # whatever rounding takes from w ± u
+    lost = norm(objective, np.minimum(np.abs(u), w.dtype.type(epsilon(w)) * np.abs(w)))
+    rounding += lost * (norm(objective, product) / size)
+    return misfit <= _ROUNDINGS * rounding
 
 
 def _subtracted(objective: Any, w: Array, u: Array) -> tuple[Array, Array]:

@@ -86,24 +86,32 @@ class FreeEnergy:
         """(∂_w F, ∂_u F) in the objective's inner product, shaped like center and fluctuation."""
         center, fluctuation = array("center", center), array("fluctuation", fluctuation)
         us = _stacked(center, fluctuation)
-        pair = self._taylor_gradient if self.closure == "taylor" else self._endpoint_gradient
-        d_center, curvature = pair(center, us)
-        scale = center.dtype.type(2.0 / self.learning_rate)
-        return d_center, (curvature - scale * us).reshape(fluctuation.shape)
-
-    def _endpoint_gradient(self, center: Array, us: Array) -> tuple[Array, Array]:
-        means, differences = zip(
-            *(endpoint_gradients(self._own, center, u) for u in us), strict=True
+        d_center, d_us = free_energy_gradient(
+            self._own, self.learning_rate, self.closure, center, us
         )
-        d_center = sum(means)
-        if len(us) > 1:
-            d_center = d_center - (len(us) - 1) * self._own.gradient(center)
-        return d_center, np.stack(differences)
+        return d_center, d_us.reshape(fluctuation.shape)
 
-    def _taylor_gradient(self, center: Array, us: Array) -> tuple[Array, Array]:
-        e = self._own
-        d_center = e.gradient(center) + sum(0.5 * third(e, center, u) for u in us)
-        return d_center, np.stack([hessian_product(e, center, u) for u in us])
+
+def free_energy_gradient(
+    own: Any, learning_rate: float, closure: str, center: Array, us: Array
+) -> tuple[Array, Array]:
+    """`FreeEnergy.gradient` for u (r, *x), nothing checked, of an objective whose results are arrays of their own."""
+    pair = _taylor_gradient if closure == "taylor" else _endpoint_gradient
+    d_center, curvature = pair(own, center, us)
+    return d_center, curvature - center.dtype.type(2.0 / learning_rate) * us
+
+
+def _endpoint_gradient(own: Any, center: Array, us: Array) -> tuple[Array, Array]:
+    means, differences = zip(*[endpoint_gradients(own, center, u) for u in us], strict=True)
+    d_center = sum(means)
+    if len(us) > 1:
+        d_center = d_center - (len(us) - 1) * own.gradient(center)
+    return d_center, np.array(differences)
+
+
+def _taylor_gradient(own: Any, center: Array, us: Array) -> tuple[Array, Array]:
+    d_center = own.gradient(center) + sum(0.5 * third(own, center, u) for u in us)
+    return d_center, np.array([hessian_product(own, center, u) for u in us])
 
 
 def _stacked(center: Array, fluctuation: Array) -> Array:

@@ -168,12 +168,9 @@ def _by_method_of_steps(flow: ContinuousFlow, objective: Any, dt: float) -> Adva
     lag = (clock.substeps - 1) / 2  # in steps of dt
     near, far = math.floor(lag), math.ceil(lag)
 
-    def velocity(time: float, values: Array) -> Array:
-        return flow.rates(objective, time, values)[0]
-
     def past(state: State) -> list[Array]:
         if state.history is None:
-            v = velocity(state.step, state.values)
+            v = flow.velocity(objective, state.step, state.values)
             return [
                 state.values - state.values.dtype.type(j * clock.dt) * v for j in range(far, 0, -1)
             ]
@@ -190,7 +187,7 @@ def _by_method_of_steps(flow: ContinuousFlow, objective: Any, dt: float) -> Adva
             delayed = states[-1 - near]
             if far != near:
                 delayed = 0.5 * (delayed + states[-1 - far])
-            v = velocity(state.step + (i - lag) * clock.dt, delayed)
+            v = flow.velocity(objective, state.step + (i - lag) * clock.dt, delayed)
             states.append(flow.constrain(objective, states[-1] + step * v))
             states = states[-1 - far :]
         values = flow.disturb(objective, state.step + 1, states[-1], 1)

@@ -44,9 +44,7 @@ class Observation:
     def __init__(self, flow: Flow, objective: Any, state: State) -> None:
         self.flow = flow
         self._own = with_own_results(objective)
-        self.state = replace(
-            state, values=_read_only(state.values), history=_read_only(state.history)
-        )
+        self._state = state
         self._values = state.values  # objectives need not take arrays that are read-only
 
     def __repr__(self) -> str:
@@ -60,12 +58,18 @@ class Observation:
     @property
     def step(self) -> int:
         """Iterations done."""
-        return self.state.step
+        return self._state.step
 
     @property
     def time(self) -> float:
         """t, in iterations of gradient descent."""
-        return float(self.state.step)
+        return float(self._state.step)
+
+    @cached_property
+    def state(self) -> State:
+        """Where the run stands."""
+        values, history = _read_only(self._state.values), _read_only(self._state.history)
+        return replace(self._state, values=values, history=history)
 
     @cached_property
     def center(self) -> Array:
@@ -104,13 +108,15 @@ class Observation:
     @cached_property
     def free_energy(self) -> float:
         """F, for most flows predicted loss − tr Σ/η."""
+        if type(self.flow).free_energy is Flow.free_energy:  # whose parts may be known already
+            return self.predicted_loss - self.fluctuation_trace / self.flow.learning_rate
         return self.flow.free_energy(self._own, self.step, self._values)
 
     @cached_property
     def diagnostics(self) -> dict[str, float]:
         """What flow and scheme tell of their own solution, by ``flow.diagnostic_names``; of steps there are none at the start."""
         at_state = self.flow.diagnostics(self._own, self.step, self._values)
-        return at_state | dict(self.state.report)
+        return at_state | dict(self._state.report)
 
     @cached_property
     def gradient_norm_sq(self) -> float:
@@ -121,7 +127,7 @@ class Observation:
     @property
     def dissipated(self) -> float:
         """∫ (dF/dt) dt since the start, by the run's own scheme in time; F(t) − F(0) for the exact flow. NaN for maps."""
-        return self.state.dissipated
+        return self._state.dissipated
 
 
 def _read_only(array: Any) -> Any:

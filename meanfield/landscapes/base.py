@@ -28,6 +28,7 @@ class FiniteDimensional(ABC):
 
     # NumPy's scalars leave 2.0 * E to the landscape rather than make an array of it.
     __array_ufunc__ = None
+    fresh_arrays = True
 
     @property
     def start(self) -> tuple[float, ...] | None:
@@ -113,6 +114,8 @@ class FiniteDimensional(ABC):
     def _point(self, name: str, value: ArrayLike, like: Array | None = None) -> Array:
         """A flat array of as many coordinates as the landscape has, or as `like`, in the precision of `like` or its own."""
         x = array(name, value)
+        if like is not None and x.shape == like.shape and x.dtype == like.dtype:
+            return x
         size = self.dimension if like is None else like.size
         if x.ndim != 1 or x.size == 0 or size not in (None, x.size):
             needed = "(n,) with n ≥ 1" if size is None else f"({size},)"

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+_FLOAT64 = np.dtype(np.float64)
 _LONGEST = 100  # characters of a value that a message shows
 
 # What NumPy and the array types of other libraries raise for what is no array of numbers.
@@ -134,6 +135,8 @@ def methods(name: str, value: object, names: Iterable[str], needed_by: str) -> A
 
 def array(name: str, value: object) -> NDArray[np.floating[Any]]:
     """Real numbers as an array: float32 stays, all else becomes float64. It may be the caller's own array."""
+    if type(value) is np.ndarray and value.dtype is _FLOAT64:
+        return value
     if callable(value) and not hasattr(value, "__array__"):
         called = getattr(value, "__name__", type(value).__name__)
         raise refusal(name, "an array", value, f"call it: {called}()")

@@ -10,9 +10,9 @@ import numpy as np
 
 from solvers._support.arguments import choice, count, flag, real, refusal, settle
 from solvers.flow import ContinuousFlow, check_learning_rate
-from solvers.free_energy import CLOSURES, FreeEnergy
+from solvers.free_energy import CLOSURES, FreeEnergy, free_energy_gradient
 from solvers.noise import spread_normal
-from solvers.objective import Array, inner, norm, peak
+from solvers.objective import Array, epsilon, inner, norm, peak, with_own_results
 from solvers.spectrum.eigenpairs import top_eigenpairs
 
 GROWTHS = ("linear", "exact")
@@ -107,18 +107,25 @@ class FreeEnergyFlow(ContinuousFlow):
         return np.stack([x0 - u, *fluctuations])
 
     def rates(self, objective: Any, time: float, state: Array) -> tuple[Array, float]:
-        eta = self.learning_rate
-        energy = FreeEnergy(objective, eta, self.closure)
-        d_center, d_fluctuations = energy.gradient(state[0], state[1:])
-        velocity = state.dtype.type(eta) * np.concatenate([-d_center[None], d_fluctuations])
-        if self.growth == "exact":
-            for u, u_dot in zip(state[1:], velocity[1:], strict=True):
-                u_dot += _exact_growth_correction(objective, u, u_dot)
+        velocity, d_center, d_fluctuations = self._velocity(objective, state)
         ascent = sum(
             inner(objective, d, u_dot)
             for d, u_dot in zip(d_fluctuations, velocity[1:], strict=True)
         )
-        return velocity, ascent - eta * inner(objective, d_center, d_center)
+        return velocity, ascent - self.learning_rate * inner(objective, d_center, d_center)
+
+    def velocity(self, objective: Any, time: float, state: Array) -> Array:
+        return self._velocity(objective, state)[0]
+
+    def _velocity(self, objective: Any, state: Array) -> tuple[Array, Array, Array]:
+        """The velocity, and the derivatives of F that it is made of."""
+        eta, own = self.learning_rate, with_own_results(objective)
+        d_center, d_fluctuations = free_energy_gradient(own, eta, self.closure, state[0], state[1:])
+        velocity = state.dtype.type(eta) * np.concatenate([-d_center[None], d_fluctuations])
+        if self.growth == "exact":
+            for u, u_dot in zip(state[1:], velocity[1:], strict=True):
+                u_dot += _exact_growth_correction(objective, u, u_dot)
+        return velocity, d_center, d_fluctuations
 
     def constrain(self, objective: Any, state: Array) -> Array:
         if self.fluctuation_floor not in (0.0, "rounding"):
@@ -135,7 +142,7 @@ class FreeEnergyFlow(ContinuousFlow):
             return state
         share = state.dtype.type((iterations / (12 * self.rank)) ** 0.5)
         # A coordinate that does not move, as that of a dead neuron, is not rounded.
-        scale = share * np.spacing(np.abs(state[0])) * np.any(state[1:] != 0.0, axis=0)
+        scale = share * np.spacing(np.abs(state[0])) * state[1:].any(axis=0)
         disturbed = state.copy()
         for r, u in enumerate(disturbed[1:]):
             noise = scale * spread_normal(objective, self.seed, self.rank * step + r, u)
@@ -144,8 +151,9 @@ class FreeEnergyFlow(ContinuousFlow):
 
     def _is_rounded(self, objective: Any, state: Array) -> bool:
         """Whether a fluctuation is so small beside w that the rounding of w can be seen in it."""
-        share = float(np.finfo(state.dtype).eps) ** 0.5
-        return peak(objective, state[1:]) <= share * peak(objective, state[0])
+        share = epsilon(state) ** 0.5
+        bound = share * peak(objective, state[0])
+        return all(peak(objective, u) <= bound for u in state[1:])
 
     def center(self, step: int, state: Array) -> Array:
         return state[0]

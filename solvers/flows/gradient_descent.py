@@ -37,7 +37,7 @@ class _Descent(DiscreteFlow):
             raise ValueError(f"x0: {error}") from None
 
     def step(self, objective: Any, step: int, state: Array) -> Array:
-        return np.stack([state[1], self._descend(objective, state[1])])
+        return np.array([state[1], self._descend(objective, state[1])])
 
     def center(self, step: int, state: Array) -> Array:
         return 0.5 * (state[0] + state[1])

@@ -94,7 +94,7 @@ class RodFlow(SteppedFlow):
         total = 2 * mean
         curved = objective.hvp(w + u, total) + objective.hvp(w - u, total)
         half = state.dtype.type(0.5 * eta)
-        feeds = state.dtype.type(eta * 0.5**0.5) * np.stack([mean, difference])
+        feeds = state.dtype.type(eta * 0.5**0.5) * np.array([mean, difference])
         return -half * (total + 0.5 * half * curved), feeds
 
     def _moved(self, state: Array, rates: tuple[Array, Array], dt: float) -> Array:
