@@ -17,7 +17,7 @@ from meanfield.risk import Risk
 from meanfield.study.config.run_config import Process, RunConfig
 from meanfield.study.config.sections import LandscapeSection
 from meanfield.study.engine.memory import require_data_memory, require_memory
-from meanfield.study.storage.layout import Floats, ProcessLayout
+from meanfield.study.storage.layout import REFERENCE_FLOW, Floats, ProcessLayout
 from solvers.stepping import stepper
 
 FLOWS: dict[str, Callable[..., solvers.Flow]] = {
@@ -187,7 +187,7 @@ def build_flows(config: RunConfig, problem: Problem) -> dict[str, solvers.Flow]:
     for name, process in config.processes.items():
         with _errors_of(name):
             flows[name] = _build_flow(process, config.learning_rate, problem)
-    order = sorted(flows, key=lambda name: config.processes[name].flow != "gradient_descent")
+    order = sorted(flows, key=lambda name: config.processes[name].flow != REFERENCE_FLOW)
     return {name: flows[name] for name in order}
 
 

@@ -29,7 +29,7 @@ from meanfield.study.figures.style import (
     tamed,
     title,
 )
-from meanfield.study.storage.layout import RunRecord
+from meanfield.study.storage.layout import REFERENCE_FLOW, RunRecord
 
 Shown = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 CIRCLES: Any = {"marker": "o", "fillstyle": "none", "markersize": 4}
@@ -62,7 +62,7 @@ def _draw_iterates(ax: Axes, run: RunRecord, shown: Shown) -> None:
     """Between which values the iterates of gradient descent alternate."""
     for name, process, _ in processes(run):
         data = process.observables
-        if process.flow == "gradient_descent" and len(data["time"]) > 1:
+        if process.flow == REFERENCE_FLOW and len(data["time"]) > 1:
             pairs = np.stack([data["iterate_loss"][:-1], data["iterate_loss"][1:]])
             between = shown(pairs.min(axis=0)), shown(pairs.max(axis=0))
             label = f"{title(name)}, iterates"
@@ -151,7 +151,7 @@ def _draw_spread(ax: Axes, run: RunRecord) -> None:
 def onset_time(run: RunRecord) -> float | None:
     """When the oscillation of gradient descent sets in, see `analysis.comparison.onset`; None if it never does."""
     for process in run.processes.values():
-        if process.flow == "gradient_descent":
+        if process.flow == REFERENCE_FLOW:
             trace = process.observables["sigma_trace"]
             return onset(process.observables["time"], trace, onset_level(trace))
     return None

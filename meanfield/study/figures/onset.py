@@ -22,7 +22,7 @@ from meanfield.study.figures.style import (
     oscillates,
     share_legend,
 )
-from meanfield.study.storage.layout import ProcessRecord, RunRecord
+from meanfield.study.storage.layout import REFERENCE_FLOW, ProcessRecord, RunRecord
 
 LEAST = 20.0  # steps before and after, at least
 SHARE = 6  # and at most this part of the run
@@ -64,7 +64,7 @@ def _focus(ax: Axes, run: RunRecord) -> None:
 
 def window(run: RunRecord, time: float) -> tuple[float, float]:
     """From where the oscillation is weakest before its onset, and as long after; a `SHARE` of the run at most."""
-    descent = next(p for p in run.processes.values() if p.flow == "gradient_descent")
+    descent = next(p for p in run.processes.values() if p.flow == REFERENCE_FLOW)
     times, trace = descent.observables["time"], descent.observables["sigma_trace"]
     before = times < time
     weakest = times[before][np.argmin(trace[before])]

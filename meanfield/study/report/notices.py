@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from meanfield.study.analysis.energy_balance import balance
 from meanfield.study.report.markup import spoken
 from meanfield.study.report.source import json_attribute, settings, without_folders
-from meanfield.study.storage.layout import ProcessRecord, RunRecord
+from meanfield.study.storage.layout import REFERENCE_FLOW, ProcessRecord, RunRecord
 
 RESIDUAL = 1e-3  # |Hv − Sv|/S: the sharpness is then good to about the square of it, over the gap
 ROUNDING = 1e-10  # relative, of what holds exactly up to rounding: mass, certificates
@@ -39,7 +39,7 @@ def _of_the_file(run: RunRecord) -> Iterator[str]:
         yield "The run was interrupted: what is here is what it had computed."
     elif status == "failed":
         yield f"The run failed{f': {message}' if message else ''}."
-    others = [process for process in run.processes.values() if process.flow != "gradient_descent"]
+    others = [process for process in run.processes.values() if process.flow != REFERENCE_FLOW]
     descends = len(others) < len(run.processes)
     if status != "running" and descends and others and not run.comparison:
         yield "The run ended before the distances to gradient descent were measured."

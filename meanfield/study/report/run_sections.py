@@ -30,9 +30,14 @@ from meanfield.study.report.markup import (
 from meanfield.study.report.notices import run_warnings
 from meanfield.study.report.page import Page, Section, lead, warning_section
 from meanfield.study.report.source import settings
-from meanfield.study.storage.layout import ITERATE_LOSS, OBSERVABLES, ProcessRecord, RunRecord
+from meanfield.study.storage.layout import (
+    ITERATE_LOSS,
+    OBSERVABLES,
+    REFERENCE_FLOW,
+    ProcessRecord,
+    RunRecord,
+)
 
-DESCENT = "gradient_descent"
 BALANCE = {
     "start": "F at the start",
     "end": "F at the end",
@@ -72,7 +77,7 @@ def _rate(run: RunRecord) -> float:
 
 def _verdict(run: RunRecord) -> Iterator[Html]:
     """What came of it, in a few sentences."""
-    descents = [name for name, process in run.processes.items() if process.flow == DESCENT]
+    descents = [name for name, process in run.processes.items() if process.flow == REFERENCE_FLOW]
     if not descents or run.processes[descents[0]].status != "complete":
         return
     sharpness = run.processes[descents[0]].observables["sharpness"]
@@ -182,7 +187,7 @@ def _diagnostic_names(process: ProcessRecord) -> list[str]:
 
 def _comparison(run: RunRecord) -> Iterator[Section]:
     flows = [process.flow for process in run.processes.values()]
-    if DESCENT not in flows or len(flows) < 2:
+    if REFERENCE_FLOW not in flows or len(flows) < 2:
         return
     rows = compare(run)
     body = [

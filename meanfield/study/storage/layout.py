@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 Status = Literal["running", "complete", "diverged", "interrupted", "failed"]
+STATUSES: tuple[str, ...] = get_args(Status)
 Floats = NDArray[np.floating[Any]]
 
 SCHEMA, SCHEMA_VERSION = "meanfield-run", 1

@@ -22,13 +22,13 @@ from meanfield.study.storage.layout import (
     OBSERVABLES,
     PERTURBED,
     PERTURBED_OBSERVABLES,
+    STATUSES,
     RunFileError,
 )
 from meanfield.study.storage.text import clean
 
 MAX_NAMES = 10_000  # objects in a group
 MAX_INFLATION = 1032  # the most that deflate can make of a byte
-STATUSES = ("running", "complete", "diverged", "interrupted", "failed")
 
 # Nothing that is a path, or that markup, mathematics or a terminal would take for more than a name.
 _LETTER = r"[^\x00-\x1f\x7f-\x9f\[\]$\\/]"

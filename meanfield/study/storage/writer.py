@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from meanfield.study.storage.files.lock import WriterTurns
 from meanfield.study.storage.layout import (
+    REFERENCE_FLOW,
     Floats,
     OutputError,
     ProcessRecord,
@@ -317,7 +318,7 @@ def _process_record(group: h5py.Group) -> ProcessRecord:
     rows, is_point = len(group["observables/time"]), position.shape[1] == 1
     s = len(snapshots["time"])  # what has a time is whole
     observables = read_observables(group, rows)
-    if group.attrs["flow"] == "gradient_descent":
+    if group.attrs["flow"] == REFERENCE_FLOW:
         observables.setdefault("iterate_loss", np.full(rows, np.nan))
     return ProcessRecord(
         **{key: clean(group.attrs[key]) for key in ("flow", "status", "message")},

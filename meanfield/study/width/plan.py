@@ -18,11 +18,11 @@ from meanfield.study.config.run_config import ConfigError, RunConfig, load_text
 from meanfield.study.config.sections import Count
 from meanfield.study.config.toml import decoded, format_toml, parse
 from meanfield.study.engine.build import FLOWS, build_problem
-from meanfield.study.storage.layout import FILE_NAME, Floats
+from meanfield.study.storage.layout import FILE_NAME, REFERENCE_FLOW, Floats
 from meanfield.study.storage.study_record import PLAN_NAME, Pair
 
 WIDER = 16  # the reference over the widest, by default; see `meanfield.study.width.cautions`
-GD, FREE_ENERGY = "gradient_descent", "free_energy_flow"
+FREE_ENERGY = "free_energy_flow"
 # random streams beside the draw of the start, which uses the seed itself
 STREAMS = {"order": 0, "floor": 1, "held_out": 2}
 GROWING = ("widths", "seeds")  # what a later call may add to
@@ -119,7 +119,10 @@ class WidthPlan:
         flows = {name: process.flow for name, process in self.config.processes.items()}
         pairs = [Pair(name, name) for name in flows]
         return pairs + [
-            Pair(p, q) for p in flows for q in flows if (flows[p], flows[q]) == (GD, FREE_ENERGY)
+            Pair(p, q)
+            for p in flows
+            for q in flows
+            if (flows[p], flows[q]) == (REFERENCE_FLOW, FREE_ENERGY)
         ]
 
     def is_coupled(self, pair: Pair) -> bool:
