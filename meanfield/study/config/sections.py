@@ -95,6 +95,8 @@ class OutputSection(Section):
     """What is measured and kept, and how often, in steps.
 
     `rounding_spread`: whether gradient descent, where others are compared with it, runs again from one rounding away.
+    `iterate_sharpness`: whether the top eigenvalue of the Hessian is measured at the iterate too, of flows that have iterates;
+    `sharpness` is measured at the center.
     """
 
     snapshot_every: Count = 50
@@ -103,6 +105,7 @@ class OutputSection(Section):
     compression: Literal["none", "gzip"] = "none"
     snapshot_dtype: Dtype = "float64"
     rounding_spread: bool = True
+    iterate_sharpness: bool = False
 
 
 Task = Annotated[TaskSection, Chosen("name", TASK_SECTIONS)]

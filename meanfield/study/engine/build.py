@@ -18,6 +18,7 @@ from meanfield.study.config.run_config import Process, RunConfig
 from meanfield.study.config.sections import LandscapeSection
 from meanfield.study.engine.memory import require_data_memory, require_memory
 from meanfield.study.storage.layout import REFERENCE_FLOW, Floats, ProcessLayout
+from meanfield.study.storage.observables import OBSERVABLES
 from solvers.stepping import stepper
 
 FLOWS: dict[str, Callable[..., solvers.Flow]] = {
@@ -210,6 +211,8 @@ def process_layouts(
         A flow cannot start there.
     """
     layouts = {}
+    output = config.output.model_dump()
+    requested = tuple(one.name for one in OBSERVABLES if one.on_request and output[one.name])
     for name, flow in flows.items():
         with _errors_of(name), np.errstate(over="ignore", invalid="ignore"):
             stepper(
@@ -222,6 +225,7 @@ def process_layouts(
                 modes=len(fluctuation) if fluctuation.ndim > problem.start.ndim else None,
                 has_iterates=flow.iterate(0, state) is not None,
                 diagnostics=flow.diagnostic_names,
+                requested=requested,
             )
     return layouts
 

@@ -14,6 +14,7 @@ from meanfield.study.engine.build import time_stepping
 from meanfield.study.engine.center_distances import Distances
 from meanfield.study.engine.checkpointing import Checkpointer
 from meanfield.study.engine.meter import Meter
+from meanfield.study.engine.moment import Moment
 from meanfield.study.engine.perturbed import one_rounding_away
 from meanfield.study.engine.prepared_run import PreparedRun, Progress
 from meanfield.study.engine.ranks import Ranks
@@ -36,6 +37,7 @@ class Recorder:
         ranks: Ranks,
     ) -> None:
         self.config, self.flows = prepared.config, prepared.flows
+        self.layout = prepared.layout
         self.whole = self.problem = prepared.problem  # the latter as the flow under way has it
         self.writer, self.checkpointer, self.ranks = writer, checkpointer, ranks
         self.progress = progress or (lambda what, done, total: None)
@@ -174,19 +176,21 @@ class Recorder:
     ) -> Callable[[solvers.Observation], None]:
         """Measures and writes a row at every step after `position`."""
         output, steps, particles = self.config.output, self.config.steps, self.problem.particles
+        measured = self.layout.processes[name].measured
         vectors = None if position is None else position.vectors
         known = -1 if position is None else position.state.step
 
         def observe(obs: solvers.Observation) -> None:
             nonlocal vectors
             with meter.paused() as readings:
-                row = readings | self._measure(obs)
+                at = Moment(obs, readings, meter, output.eigenvalues, vectors)
+                row = at.row(measured, "step")
                 if obs.step == known:
                     return
                 if _is_due(obs.step, output.sharpness_every, steps):
-                    spectrum, vectors = self._spectrum(obs, vectors)
-                    row |= spectrum | {"grad_norm_sq": obs.gradient_norm_sq} | obs.diagnostics
-                row["wall_time"] = meter.wall_time
+                    row |= at.row(measured, "spectrum") | obs.diagnostics
+                    vectors = at.vectors
+                row |= at.row(measured, "end")
                 with self.checkpointer.interruption.shielded():
                     self.writer.observe(name, obs.time, row)
                     if _is_due(obs.step, output.snapshot_every, steps):
@@ -219,31 +223,6 @@ class Recorder:
         if len(times) and times[-1] < time:
             self.writer.snapshot(name, time, *map(self.problem.particles, last))
         self.writer.finish(name, status, message)
-
-    def _measure(self, obs: solvers.Observation) -> dict[str, Any]:
-        row: dict[str, Any] = {
-            "train_loss": obs.loss,
-            "predicted_loss": obs.predicted_loss,
-            "free_energy": obs.free_energy,
-            "dissipated": obs.dissipated,
-            "sigma_trace": obs.fluctuation_trace,
-        }
-        if obs.iterate is not None:
-            row["iterate_loss"] = obs.objective.value(obs.iterate)
-        return row
-
-    def _spectrum(self, obs: solvers.Observation, start: Any) -> tuple[dict[str, Any], Any]:
-        """Top of the Hessian's spectrum, from the eigenvectors of the time before."""
-        k = self.config.output.eigenvalues
-        pairs = solvers.top_eigenpairs(obs.objective, obs.center, k=k, start=start)
-        row = {
-            "sharpness": pairs.values[0],
-            "sharpness_residual": pairs.residuals[0],
-            "hessian_eigs": pairs.values,
-            "hessian_residuals": pairs.residuals,
-        }
-        # the order of its sums, too, is to be the same in a run that goes on from a checkpoint
-        return row, np.ascontiguousarray(pairs.vectors) if pairs.converged else None
 
     def compare(self) -> None:
         """Distances of the other processes to gradient descent, if it is one of them; the first of a team computes them."""

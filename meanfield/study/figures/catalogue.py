@@ -71,7 +71,7 @@ LOSS = Curves(
 SHARPNESS = Curves(
     "sharpness",
     "Sharpness",
-    "The {k} of the Hessian at the center, H v = λv, the largest (the sharpness S = λ₁) in broader lines. "
+    "The {k} of the Hessian at the center, H v = λv, the largest (the sharpness S = λ₁) in broader lines.{iterates} "
     "Dashed: the edge of stability S = 2/η, beyond which an oscillation of gradient descent grows.",
     draw_sharpness,
 )
@@ -176,6 +176,9 @@ def _words(run: RunRecord) -> dict[str, str]:
     return {
         "E": "E" if point else "R",
         "spread": "" if run.perturbed is None else spread,
+        "iterates": " Dots: the largest at the iterates x_k of the discrete maps instead, x_k = w_k + (−1)ᵏ u_k."
+        if measured(run, "iterate_sharpness")
+        else "",
         "k": "largest eigenvalue" if k == 1 else f"{k} largest eigenvalues",
         "metric": "|w − w_GD|"
         if point

@@ -93,7 +93,18 @@ def draw_sharpness(ax: Axes, run: RunRecord) -> None:
         thin = look.line | {"linewidth": 0.7}
         for following in values.T[1:]:
             plot(ax, times, following, **thin)
+    _draw_iterate_sharpness(ax, run)
     ax.set(xlabel=STEPS, ylabel="eigenvalues λ")
+
+
+def _draw_iterate_sharpness(ax: Axes, run: RunRecord) -> None:
+    """Dots, where it was measured."""
+    key = "iterate_sharpness"
+    values = {name: p.observables[key] for name, p in run.processes.items() if key in p.observables}
+    shown = tamed(run, values)
+    for name, process, look in processes(run):
+        if name in shown:
+            ax.plot(process.observables["time"], shown[name], ".", color=look.colour, markersize=2)
 
 
 def _eigenvalues(data: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:

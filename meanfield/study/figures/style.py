@@ -140,7 +140,8 @@ def oscillates(process: ProcessRecord) -> bool:
 
 def measured(run: RunRecord, key: str) -> bool:
     """Whether any process has an observable."""
-    return any(np.any(np.isfinite(p.observables[key])) for p in run.processes.values())
+    found = (p.observables[key] for p in run.processes.values() if key in p.observables)
+    return any(np.any(np.isfinite(values)) for values in found)
 
 
 def plot(ax: Axes, times: Series, values: Series, few: int = FEW, **options: Any) -> None:

@@ -31,12 +31,11 @@ from meanfield.study.report.notices import run_warnings
 from meanfield.study.report.page import Page, Section, lead, warning_section
 from meanfield.study.report.source import settings
 from meanfield.study.storage.layout import (
-    ITERATE_LOSS,
-    OBSERVABLES,
     REFERENCE_FLOW,
     ProcessRecord,
     RunRecord,
 )
+from meanfield.study.storage.observables import OBSERVABLES
 
 BALANCE = {
     "start": "F at the start",
@@ -179,7 +178,7 @@ def _diagnostics(run: RunRecord) -> Iterator[Html]:
 
 
 def _diagnostic_names(process: ProcessRecord) -> list[str]:
-    known = {"time", "hessian_eigs", *OBSERVABLES, *ITERATE_LOSS}
+    known = {"time", *(one.name for one in OBSERVABLES)}
     return [
         key for key, values in process.observables.items() if key not in known and values.ndim == 1
     ]

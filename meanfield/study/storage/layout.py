@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from meanfield.study.storage.observables import EVERYWHERE, OBSERVABLES, Observable
 
 Status = Literal["running", "complete", "diverged", "interrupted", "failed"]
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -19,38 +21,6 @@ SCHEMA, SCHEMA_VERSION = "meanfield-run", 1
 FILE_NAME = "run.h5"
 REFERENCE_FLOW = "gradient_descent"  # which others are compared with
 
-# name: (long name, units); all are measured at the center unless they say otherwise
-OBSERVABLES = {
-    "train_loss": ("risk, or the landscape's value", "1"),
-    "predicted_loss": ("time-averaged risk that center and fluctuation predict", "1"),
-    "sharpness": ("top eigenvalue of the mean-field Hessian", "1"),
-    "sharpness_residual": ("residual of the top eigenpair", "1"),
-    "free_energy": ("free energy of center and fluctuation", "1"),
-    "dissipated": ("change of the free energy since time 0 by its rate along the flow", "1"),
-    "sigma_trace": ("trace of the covariance of the fluctuation", "1"),
-    "grad_norm_sq": ("squared norm of the mean-field gradient", "1"),
-    "gradients": ("gradients evaluated by the process since its start", "1"),
-    "hvps": ("Hessian-vector products evaluated by the process since its start", "1"),
-    "thirds": ("third derivatives evaluated by the process since its start", "1"),
-    "solver_time": ("time on the clock since the process started, without measurements", "s"),
-    "wall_time": ("time on the clock since the process started", "s"),
-}
-SPECTRUM = {
-    "hessian_eigs": ("largest eigenvalues of the mean-field Hessian", "1"),
-    "hessian_residuals": ("residuals of their eigenpairs, NaN where one did not converge", "1"),
-}
-# what files of older versions may lack; it is read as NaN
-NEWER = {
-    "sharpness_residual",
-    "hessian_residuals",
-    "dissipated",
-    "gradients",
-    "hvps",
-    "thirds",
-    "solver_time",
-    "wall_time",
-}
-ITERATE_LOSS = {"iterate_loss": ("risk at the iterate of gradient descent", "1")}
 COMPARISONS = {
     "center_distance": ("root mean square over particles of the distance of centers", "1"),
     "w2": ("Wasserstein-2 distance of the centers as measures", "1"),
@@ -61,7 +31,7 @@ TIME = ("time, in iterations of gradient descent", "1")
 PERTURBED = "perturbed"
 PERTURBED_OBSERVABLES = {
     "center_distance": ("distance of the center to the unperturbed one's, at its snapshots", "1"),
-    **{key: OBSERVABLES[key] for key in ("sigma_trace", "predicted_loss")},
+    **{key: EVERYWHERE[key].about for key in ("sigma_trace", "predicted_loss")},
 }
 
 
@@ -84,7 +54,8 @@ class RowCounts(NamedTuple):
 class ProcessLayout:
     """What a process writes: `modes` is the number of stored fluctuations if they have an index.
 
-    `diagnostics` are names of further observables, by which the flow tells how well it was solved. Of one that `is_perturbed`
+    `diagnostics` are names of further observables, by which the flow tells how well it was solved; `requested` are those of
+    `meanfield.study.storage.observables` that are measured on request only. Of one that `is_perturbed`
     there are only the `PERTURBED_OBSERVABLES`: no spectrum, no snapshots.
     """
 
@@ -93,6 +64,19 @@ class ProcessLayout:
     has_iterates: bool = False
     diagnostics: Sequence[str] = ()
     is_perturbed: bool = False
+    requested: Collection[str] = ()
+
+    @property
+    def measured(self) -> list[Observable]:
+        """What of the one list is measured of it, numbers and spectrum."""
+        if self.is_perturbed:
+            return []
+        return [
+            one
+            for one in OBSERVABLES
+            if (self.has_iterates or not one.of_iterates)
+            and (one.name in self.requested or not one.on_request)
+        ]
 
     @property
     def observables(self) -> dict[str, tuple[str, str]]:
@@ -103,12 +87,14 @@ class ProcessLayout:
             name: (f"{name.replace('_', ' ')}, a diagnostic of the flow", "1")
             for name in self.diagnostics
         }
-        return OBSERVABLES | (ITERATE_LOSS if self.has_iterates else {}) | diagnostics
+        return {
+            one.name: one.about for one in self.measured if not one.per_eigenvalue
+        } | diagnostics
 
     @property
     def spectrum(self) -> dict[str, tuple[str, str]]:
         """Likewise of what there is one of for every eigenvalue."""
-        return {} if self.is_perturbed else SPECTRUM
+        return {one.name: one.about for one in self.measured if one.per_eigenvalue}
 
 
 @dataclass(frozen=True)

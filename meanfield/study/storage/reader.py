@@ -27,8 +27,6 @@ from meanfield.study.storage.files.lock import TICK, has_no_locks, is_locked, tu
 from meanfield.study.storage.layout import (
     COMPARISONS,
     FILE_NAME,
-    NEWER,
-    OBSERVABLES,
     PERTURBED,
     PERTURBED_OBSERVABLES,
     SCHEMA,
@@ -38,6 +36,7 @@ from meanfield.study.storage.layout import (
     RunFileError,
     Status,
 )
+from meanfield.study.storage.observables import EVERYWHERE, NEWER
 from meanfield.study.storage.text import clean
 from meanfield.study.storage.validation import require_plain
 
@@ -311,7 +310,7 @@ def attributes_of(file: h5py.File) -> dict[str, Any]:
 def read_observables(process: h5py.Group, rows: int) -> dict[str, NDArray[np.float64]]:
     """The first rows; NaN where an older version wrote none."""
     group = process["observables"]
-    names = [name for name in ("time", *OBSERVABLES) if name in group or name in NEWER]
+    names = [name for name in ("time", *EVERYWHERE) if name in group or name in NEWER]
     names += [name for name in group if name not in (*names, "eig")]
     values = {name: group[name][:rows] for name in names if name in group}
     empty = dict.fromkeys(names, np.full(rows, np.nan))
@@ -327,7 +326,7 @@ def read_perturbed(file: h5py.File) -> ProcessRecord | None:
         return None
     measured = group["observables"]
     rows = len(measured["time"])
-    observables = dict.fromkeys(OBSERVABLES, np.full(rows, np.nan))
+    observables = dict.fromkeys(EVERYWHERE, np.full(rows, np.nan))
     observables |= {name: measured[name][:rows] for name in ("time", *PERTURBED_OBSERVABLES)}
     about = {key: clean(group.attrs[key]) for key in ("flow", "status", "message")}
     return ProcessRecord(

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from meanfield.study.storage.layout import (
     COMPARISONS,
-    NEWER,
     SCHEMA,
     SCHEMA_VERSION,
     TIME,
@@ -21,6 +20,7 @@ from meanfield.study.storage.layout import (
     RunFileError,
     RunLayout,
 )
+from meanfield.study.storage.observables import NEWER
 
 CHUNK_BYTES = 2**20
 SMALL_CHUNK_BYTES = 2**14  # snapshots smaller than this share a chunk

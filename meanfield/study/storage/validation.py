@@ -18,13 +18,12 @@ from meanfield.study.config.limits import LONGEST_NAME, MAX_CONFIG, OWN_NAMES
 from meanfield.study.config.toml import parse
 from meanfield.study.storage.layout import (
     COMPARISONS,
-    NEWER,
-    OBSERVABLES,
     PERTURBED,
     PERTURBED_OBSERVABLES,
     STATUSES,
     RunFileError,
 )
+from meanfield.study.storage.observables import EVERYWHERE, NEWER
 from meanfield.study.storage.text import clean
 
 MAX_NAMES = 10_000  # objects in a group
@@ -108,7 +107,7 @@ def _require_process(file: h5py.File, name: str) -> tuple[int, ...]:
 
 def _require_observables(group: h5py.Group, process: str) -> None:
     names = set(_members(group, f"{process}/observables"))
-    missing = {"time", "hessian_eigs", *OBSERVABLES} - NEWER - names
+    missing = {"time", "hessian_eigs", *EVERYWHERE} - NEWER - names
     _require(not missing, f"{process}/observables has no {', '.join(sorted(missing))}")
     (rows,) = _numbers(group, "time", 1)
     for name in names - {"time", "eig"}:

@@ -5,7 +5,7 @@
     /                       Conventions, schema, schema_version, status, message, created, seed,
                             learning_rate, versions_json, machine_json; dataset `config`, the resolved TOML
     /<process>              flow, status, message
-    /<process>/observables  time, OBSERVABLES, the flow's diagnostics, hessian_eigs[time, eig], hessian_residuals[time, eig]
+    /<process>/observables  time, those of `storage.observables`, the flow's diagnostics; over [time, eig] if of each eigenvalue
     /<process>/snapshots    time, particle, parameter, position[time, particle, parameter],
                             fluctuation[time, (mode,) particle, parameter], weight[particle]
     /<process>/perturbed    of gradient descent, from one rounding away: flow, status, message, observables of its own

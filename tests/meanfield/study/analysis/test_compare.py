@@ -21,14 +21,15 @@ from meanfield.study.config.run_config import load
 from meanfield.study.engine.run import run
 from meanfield.study.figures.catalogue import comparison
 from meanfield.study.figures.curves import draw_oscillation
-from meanfield.study.storage.layout import OBSERVABLES, ProcessRecord, RunRecord
+from meanfield.study.storage.layout import ProcessRecord, RunRecord
+from meanfield.study.storage.observables import EVERYWHERE
 from meanfield.study.storage.writer import read_run
 
 GD = "gradient_descent"
 
 
 def process(flow, times, **observables):
-    missing = {key: np.full(len(times), np.nan) for key in OBSERVABLES}
+    missing = {key: np.full(len(times), np.nan) for key in EVERYWHERE}
     given = {key: np.asarray(values, float) for key, values in observables.items()}
     time = {"time": np.asarray(times, float)}
     return ProcessRecord(

@@ -77,6 +77,7 @@ width = 8
 snapshot_every = 5
 sharpness_every = 3
 eigenvalues = 3
+iterate_sharpness = true
 [processes.gradient_descent]
 [processes.free_energy_flow]
 rank = 2
