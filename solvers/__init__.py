@@ -9,7 +9,7 @@ from solvers._support.moved import keep_importable
 
 if TYPE_CHECKING:
     from solvers import transport
-    from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, SteppedFlow
+    from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, SteppedFlow, WithoutFluctuation
     from solvers.flows.central_flow import CentralFlow
     from solvers.flows.edge_flow import EdgeFlow
     from solvers.flows.free_energy_flow import FreeEnergyFlow
@@ -88,6 +88,7 @@ _HOME = {
     "SqrtLossGradientDescent": "flows.gradient_descent",
     "State": "state",
     "SteppedFlow": "flow",
+    "WithoutFluctuation": "flow",
     "mean_field_langevin_free_energy": "flows.langevin",
     "solve": "time_loop",
     "solve_complementarity": "spectrum.complementarity",
@@ -140,6 +141,7 @@ __all__ = [
     "SqrtLossGradientDescent",
     "State",
     "SteppedFlow",
+    "WithoutFluctuation",
     "energies",
     "mean_field_langevin_free_energy",
     "solve",

@@ -6,14 +6,22 @@ the gradient flow), so every run can be compared with every other. Time counts i
 
 from __future__ import annotations
 
+import math
+import re
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from solvers._support.arguments import finite_array, real
+from solvers._support.annotations import Interval
+from solvers._support.arguments import finite_array, real, settle
+from solvers._support.options import Option, check_options, options_of
 from solvers.integrators import RK4, Integrator
 from solvers.objective import Array, inner
+
+# Of random numbers: what a key of Philox takes.
+Seed = Annotated[int, Interval(ge=0, le=2**128 - 1)]
 
 
 def check_learning_rate(learning_rate: object) -> float:
@@ -21,19 +29,96 @@ def check_learning_rate(learning_rate: object) -> float:
     return real("learning_rate", learning_rate, above=0)
 
 
+class Tolerance(NamedTuple):
+    """Up to which size a diagnostic is sound, and what it means if it is larger: `otherwise`, followed by the size."""
+
+    size: float
+    otherwise: str
+    #: whether the size is meant relative to the free energy, where that is above one
+    of_energy: bool = False
+
+
+def _snake_case(name: str) -> str:
+    """The name of a class in words: JKOFlow is jko_flow."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
 class Flow(ABC):
-    """A model of gradient descent with a learning rate η."""
+    """A model of gradient descent with a learning rate η.
+
+    The fields of a flow that is a dataclass are its options: `learning_rate`, and others whose annotations say which values they
+    may have, as ``Annotated[int, Ge(1)]``. They are checked when the flow is made. All else that the packages need to know about
+    a flow are the class attributes below.
+    """
 
     learning_rate: float
+    #: what configurations and files call it; by default the name of the class, in_lower_case
+    name: ClassVar[str]
     #: methods of the objective that the flow calls
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient")
     #: keys of `diagnostics`
     diagnostic_names: ClassVar[tuple[str, ...]] = ()
+    #: of those that should be small
+    tolerances: ClassVar[Mapping[str, Tolerance]] = {}
     #: whether particle i of the center is the i-th of gradient descent
     labelled: ClassVar[bool] = True
     #: whether its arithmetic goes particle by particle, apart from what it asks of the objective, `norm`, `peak` and
     #: `top_eigenpairs`: each process then moves its own particles only
     particlewise: ClassVar[bool] = False
+    #: whether its particles move by noise of their own, so that particle i of one run is not particle i of another
+    is_random: ClassVar[bool] = False
+    #: whether the sign of its fluctuation follows that of gradient descent's, and is not free
+    is_signed: ClassVar[bool] = True
+    #: arrays of the size of x that a step holds, for each array of its state
+    step_arrays: ClassVar[int] = 6
+    #: how it is drawn: a colour of `meanfield.study.figures.palette`, or "#rrggbb"; without one, a colour that is free
+    colour: ClassVar[str] = ""
+    #: solid "-", dashed "--" or dash-dotted "-."
+    dashes: ClassVar[str] = "-"
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "name" not in cls.__dict__:
+            cls.name = _snake_case(cls.__name__)
+
+    def __post_init__(self) -> None:
+        """Check the options of a flow that is a dataclass."""
+        if "learning_rate" in options_of(type(self)):
+            settle(self, learning_rate=check_learning_rate(self.learning_rate))
+        check_options(self)
+
+    @classmethod
+    def options(cls) -> dict[str, Option]:
+        """The options by name, but for the learning rate: what a configuration may set."""
+        return {key: made for key, made in options_of(cls).items() if key != "learning_rate"}
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of its docstring."""
+        return (cls.__doc__ or cls.__name__).strip().splitlines()[0]
+
+    @classmethod
+    def sources(cls) -> tuple[str, ...]:
+        """The arXiv numbers among the references of its docstring."""
+        references = (cls.__doc__ or "").partition("References\n")[2]
+        return tuple(dict.fromkeys(re.findall(r"arXiv:(\d{4}\.\d{4,5})", references)))
+
+    @classmethod
+    def build(cls, objective: Any, x0: Array, learning_rate: float, **options: Any) -> Self:
+        """The flow that a run from x0 takes; most do not depend on objective and start."""
+        make: Any = cls
+        made: Self = make(learning_rate, **options)
+        return made
+
+    @classmethod
+    def state_arrays(cls, options: Mapping[str, Any]) -> int:
+        """How many arrays of the size of x a state has, given the options."""
+        return 2
+
+    @classmethod
+    def other_bytes(cls, options: Mapping[str, Any]) -> int:
+        """Bytes that a step holds beside arrays of the size of x, given the options."""
+        return 0
 
     @property
     def balanced(self) -> bool:
@@ -87,6 +172,10 @@ class Flow(ABC):
 class WithoutFluctuation(Flow):
     """A flow whose state is the center, and nothing else."""
 
+    @classmethod
+    def state_arrays(cls, options: Mapping[str, Any]) -> int:
+        return 1
+
     def center(self, step: int, state: Array) -> Array:
         return state
 
@@ -104,19 +193,28 @@ class ContinuousFlow(Flow):
     """
 
     delay: bool = False
+    #: the scheme that ``solve`` takes where it is given neither one nor dt
+    default_integrator: ClassVar[Integrator] = RK4()
 
     @property
     def balanced(self) -> bool:
-        return not self.delay
+        return self.knows_its_rate and not self.delay
 
     @property
-    def default_integrator(self) -> Integrator:
-        """The scheme that ``solve`` takes where it is not given one."""
-        return RK4()
+    def knows_its_rate(self) -> bool:
+        """Whether `rates` gives dF/dt; a flow that only defines `velocity` does not."""
+        return type(self).rates is not ContinuousFlow.rates
 
-    @abstractmethod
+    def velocity(self, objective: Any, time: float, state: Array) -> Array:
+        """The state's velocity, per iteration, of a flow that does not define `rates`."""
+        raise NotImplementedError(f"{type(self).__name__} must define velocity or rates")
+
     def rates(self, objective: Any, time: float, state: Array) -> tuple[Array, float]:
-        """The state's velocity, per iteration, and the rate dF/dt at which the free energy changes along it."""
+        """The state's velocity, per iteration, and the rate dF/dt at which the free energy changes along it.
+
+        By default `velocity` and NaN: the balance of the free energy is then unknown.
+        """
+        return self.velocity(objective, time, state), math.nan
 
     def velocity(self, objective: Any, time: float, state: Array) -> Array:
         """The first of `rates` alone, which may be less work."""
@@ -136,6 +234,8 @@ class SteppedFlow(Flow):
 
     order: ClassVar[int]
     default_dt: ClassVar[float]
+    #: whether dt is a parameter of the model, which a configuration states, and may be above 1
+    dt_is_parameter: ClassVar[bool] = False
 
     def prepare(
         self, objective: Any, state: Array, dt: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from solvers.endpoints import endpoint_gradients
 from solvers.flow import check_learning_rate
 from solvers.objective import Array, hessian_product, inner, third, with_own_results
 
-CLOSURES = ("endpoint", "taylor")
+Closure = Literal["endpoint", "taylor"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class FreeEnergy:
         settle(
             self,
             learning_rate=check_learning_rate(self.learning_rate),
-            closure=choice("closure", self.closure, CLOSURES),
+            closure=choice("closure", self.closure, get_args(Closure)),
         )
 
     @cached_property

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
 
-from solvers._support.arguments import choice, count, real, refusal, settle
+from solvers._support.annotations import Ge, Interval
+from solvers._support.arguments import choice, refusal
+from solvers._support.options import check_options
 from solvers._support.threads import one_blas_thread
 from solvers.objective import Array
 
@@ -106,21 +108,18 @@ class Adaptive:
         In use: after max_steps inner steps.
     """
 
-    rtol: float = 1e-6
-    atol: float = 1e-12
-    max_steps: int = 2000
+    rtol: Annotated[float, Interval(ge=_LEAST_RTOL, lt=1)] = 1e-6
+    atol: Annotated[float, Ge(0)] = 1e-12
+    max_steps: Annotated[int, Ge(1)] = 2000
 
     order: ClassVar[int] = 5
     default_dt: ClassVar[float | None] = None
     entrywise: ClassVar[bool] = False  # the error of a step is a mean over all entries
 
+    step_arrays: ClassVar[int] = 16
+
     def __post_init__(self) -> None:
-        settle(
-            self,
-            rtol=real("rtol", self.rtol, least=_LEAST_RTOL, below=1),
-            atol=real("atol", self.atol, least=0),
-            max_steps=count("max_steps", self.max_steps),
-        )
+        check_options(self)
 
     def advance(self, f: RightHandSide, t: float, y: Array, dt: float) -> Array:
         """y(t + dt), by as many inner steps as the tolerance takes.

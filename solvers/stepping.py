@@ -16,9 +16,13 @@ from solvers.objective import Array, is_spread, with_own_results
 from solvers.state import State
 
 _DELAY_DT = 0.25
+DELAY_ARRAYS = (
+    10  # that a step of a delayed flow holds for each array of its state, see `Flow.step_arrays`
+)
 _STEPS_AT_ONCE = 2**22  # some tenths of a second in two coordinates
 
 Advance = Callable[[State], State]
+Move = Callable[[float, Array, float], tuple[Array, float]]  # of a time, a state and dt
 
 
 def stepper(
@@ -136,26 +140,53 @@ def _by_own_scheme(flow: SteppedFlow, objective: Any, clock: _Clock) -> Advance:
 def _by_integrator(
     flow: ContinuousFlow, objective: Any, integrator: Integrator, clock: _Clock
 ) -> Advance:
-    def velocity(t: float, y: Array, shape: tuple[int, ...]) -> Array:
-        # The dissipated energy rides along as one more coordinate, so that its balance has the scheme's order.
-        values, rate = flow.rates(objective, t, y[:-1].reshape(shape))
-        return np.append(values.ravel(), y.dtype.type(rate))
+    move = _with_energy(flow, objective, integrator)
+    if not flow.knows_its_rate:
+        move = _without_energy(flow, objective, integrator)
 
     def advance(state: State) -> State:
-        values, shape = state.values, state.values.shape
-        # Each step's share starts from zero and is summed in float64 whatever the state's precision.
-        dissipated = state.dissipated
+        values, dissipated = state.values, state.dissipated
         for i in range(clock.substeps):
-            y = np.append(values.ravel(), values.dtype.type(0.0))
-            t = state.step + i * clock.dt
-            y = integrator.advance(lambda t, y: velocity(t, y, shape), t, y, clock.dt)
-            values = flow.constrain(objective, y[:-1].reshape(shape))
-            dissipated += float(y[-1])
+            values, change = move(state.step + i * clock.dt, values, clock.dt)
+            values = flow.constrain(objective, values)
+            dissipated += change
         step = state.step + clock.stride
         values = flow.disturb(objective, step, values, clock.stride)
         return state.moved(clock.stride, values, dissipated)
 
     return advance
+
+
+def _with_energy(flow: ContinuousFlow, objective: Any, integrator: Integrator) -> Move:
+    """A step of the state, and the change of the free energy along it."""
+
+    def velocity(t: float, y: Array, shape: tuple[int, ...]) -> Array:
+        # The dissipated energy rides along as one more coordinate, so that its balance has the scheme's order.
+        values, rate = flow.rates(objective, t, y[:-1].reshape(shape))
+        return np.append(values.ravel(), y.dtype.type(rate))
+
+    def move(t: float, values: Array, dt: float) -> tuple[Array, float]:
+        shape = values.shape
+        # Each step's share starts from zero and is summed in float64 whatever the state's precision.
+        y = np.append(values.ravel(), values.dtype.type(0.0))
+        y = integrator.advance(lambda t, y: velocity(t, y, shape), t, y, dt)
+        return y[:-1].reshape(shape), float(y[-1])
+
+    return move
+
+
+def _without_energy(flow: ContinuousFlow, objective: Any, integrator: Integrator) -> Move:
+    """A step of a flow that gives its velocity only: how the free energy changes is not known."""
+
+    def move(t: float, values: Array, dt: float) -> tuple[Array, float]:
+        shape = values.shape
+
+        def velocity(t: float, y: Array) -> Array:
+            return flow.rates(objective, t, y.reshape(shape))[0].ravel()
+
+        return integrator.advance(velocity, t, values.ravel(), dt).reshape(shape), math.nan
+
+    return move
 
 
 def _by_method_of_steps(flow: ContinuousFlow, objective: Any, dt: float) -> Advance:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -23,14 +23,27 @@ from typing import (
     get_type_hints,
 )
 
+import numpy as np
 from annotated_types import Ge, GroupedMetadata, Gt, Interval, Le, Lt
 
-from solvers._support.arguments import choice, count, flag, real, the_path
+from solvers._support.arguments import choice, count, flag, instance, real, refusal, the_path
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-__all__ = ["Ge", "Gt", "Interval", "Le", "Lt", "check", "checked", "is_path", "parameters", "split"]
+__all__ = [
+    "Ge",
+    "Gt",
+    "Interval",
+    "Le",
+    "Lt",
+    "check",
+    "checked",
+    "is_configurable",
+    "is_path",
+    "parameters",
+    "split",
+]
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -61,6 +74,8 @@ def check(name: str, value: object, annotation: Any) -> Any:
         return choice(name, value, members)
     if kind is bool:
         return flag(name, value)
+    if kind is str:
+        return instance(name, value, str)
     if kind is int:
         return count(name, value, bounds.get("ge"), bounds.get("le"))
     if kind is float:
@@ -72,8 +87,51 @@ def check(name: str, value: object, annotation: Any) -> Any:
         return the_path(name, value)
     if get_origin(kind) in (Union, UnionType):
         rest = [member for member in members if member is not NoneType]
-        return check(name, value, rest[0]) if len(rest) == 1 else value
+        return _check_any(name, value, rest)
+    if get_origin(kind) is tuple and is_configurable(kind):
+        return _check_each(name, value, members)
     return value
+
+
+def _check_any(name: str, value: object, kinds: list[Any]) -> Any:
+    """An argument as one of several annotations asks for it."""
+    if len(kinds) == 1:
+        return check(name, value, kinds[0])
+    if not all(map(is_configurable, kinds)):
+        return value
+    conditions = []
+    for kind in kinds:
+        try:
+            return check(name, value, kind)
+        except ValueError as error:
+            message = str(error).removeprefix(f"{name} must be ")
+            conditions.append(message.partition(", got ")[0])
+    raise refusal(name, " or ".join(conditions), value)
+
+
+def _check_each(name: str, value: object, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A tuple, of as many as the annotation has, or of any number where it ends with ``...``."""
+    items: Any = value.tolist() if isinstance(value, np.ndarray) else value
+    is_open = kinds[-1] is ...
+    is_sequence = isinstance(items, Sequence) and not isinstance(items, str | bytes)
+    if not is_sequence or not (is_open or len(items) == len(kinds)):
+        raise refusal(name, "a sequence" if is_open else f"a sequence of {len(kinds)}", value)
+    each = [kinds[0]] * len(items) if is_open else kinds
+    pairs = zip(items, each, strict=True)
+    return tuple(check(f"{name}[{i}]", item, kind) for i, (item, kind) in enumerate(pairs))
+
+
+def is_configurable(annotation: Any) -> bool:
+    """Whether a configuration can hold every value of an annotation: numbers, strings, truth values, tuples of them."""
+    kind, _ = split(annotation)
+    members = get_args(kind)
+    if kind in (bool, int, float, str) or get_origin(kind) is Literal:
+        return True
+    if get_origin(kind) in (Union, UnionType):
+        return all(map(is_configurable, members))
+    if get_origin(kind) is tuple:
+        return bool(members) and all(is_configurable(one) for one in members if one is not ...)
+    return False
 
 
 def split(annotation: Any) -> tuple[Any, dict[str, Any]]:

@@ -103,7 +103,7 @@ def choice(name: str, value: object, choices: Iterable[str]) -> str:
     else:
         hint = ""
     names = ", ".join(map(repr, choices))
-    raise refusal(name, f"one of {names}", value, hint)
+    raise refusal(name, names if len(choices) == 1 else f"one of {names}", value, hint)
 
 
 def instance(name: str, value: object, kind: type, remedy: str = "") -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
@@ -29,16 +30,17 @@ class Registry(Mapping[str, T], Generic[T]):
     group : str
         The group of entry points, "meanfield.tasks".
     own : mapping
-        The package's own.
+        The package's own; for a string "module:attribute" what it names, imported when it is looked up.
     """
 
-    def __init__(self, kind: str, group: str, own: Mapping[str, T]) -> None:
+    def __init__(self, kind: str, group: str, own: Mapping[str, T | str]) -> None:
         self._kind, self._group = kind, group
-        self._known = dict(own)
+        self._known: dict[str, Any] = dict(own)
+        self._registered: set[str] = set()
         self._loaded: dict[str, T] = {}
 
     def register(self, name: str, thing: T) -> T:
-        """Add one; to register the same one again has no effect.
+        """Add one, in place of an earlier one of the same module and name, as of a notebook's cell that ran before.
 
         Raises
         ------
@@ -49,11 +51,17 @@ class Registry(Mapping[str, T], Generic[T]):
             raise refusal(
                 "name", "at most 100 letters, digits and underscores, a letter first", name
             )
-        require_function(self._kind, thing)
-        if self._known.get(name, thing) is not thing:
+        self.require(name, thing)
+        known = self._known.get(name, thing)
+        if known is not thing and (name not in self._registered or _place(known) != _place(thing)):
             raise refusal("name", f"one that no other {self._kind} has", name)
         self._known[name] = thing
+        self._registered.add(name)
         return thing
+
+    def require(self, name: str, thing: object) -> None:
+        """Refuse what is not one of the kind, by a ValueError."""
+        require_function(self._kind, thing)
 
     @cached_property
     def _entries(self) -> dict[str, EntryPoint]:
@@ -66,7 +74,12 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         if name in self._known:
-            return self._known[name]
+            known = self._known[name]
+            if isinstance(known, str):
+                module, _, attribute = known.partition(":")
+                known = self._known[name] = getattr(import_module(module), attribute)
+            found: T = known
+            return found
         if name not in self._loaded:
             self._loaded[name] = self._load(self._entries[name])
         return self._loaded[name]
@@ -77,8 +90,10 @@ class Registry(Mapping[str, T], Generic[T]):
             thing: Any = entry.load()
         except Exception as error:  # a module that is not the package's own may raise anything
             raise ValueError(f"{where} cannot be imported: {error}") from error
-        if not callable(thing):
-            raise ValueError(f"{where} must be a function or a class, got {type(thing).__name__}")
+        try:
+            self.require(entry.name, thing)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
         return thing
 
     def __contains__(self, name: object) -> bool:
@@ -90,6 +105,11 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _place(thing: object) -> tuple[str, str]:
+    """Where a function or class was defined."""
+    return getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "")
 
 
 def _distribution(entry: EntryPoint) -> str:

@@ -1,1 +1,82 @@
-"""The models of gradient descent, one equation in each file."""
+"""The models of gradient descent, one equation in each file, and the list of them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from solvers._support.arguments import instance, refusal
+from solvers._support.registry import Registry
+
+if TYPE_CHECKING:
+    from solvers.flow import Flow
+
+__all__ = ["FLOWS", "REFERENCE_FLOW", "flow_class", "register"]
+
+#: The flow that the others are models of, and are compared with.
+REFERENCE_FLOW = "gradient_descent"
+FlowClass = TypeVar("FlowClass", bound="type[Flow]")
+
+
+class _Flows(Registry["type[Flow]"]):
+    def require(self, name: str, thing: object) -> None:
+        from solvers.flow import Flow
+
+        flow = instance("flow", thing, type)
+        if not issubclass(flow, Flow):
+            raise refusal("flow", "a subclass of Flow", flow)
+        if flow.name != name:
+            raise refusal("name", f"{flow.name!r}, the flow's own", name)
+
+
+#: The classes of all flows by name: of this package, of installed distributions that declare an entry point of the group
+#: ``meanfield.flows``, and those given to `register`. Each is imported when it is looked up.
+FLOWS = _Flows(
+    "flow",
+    "meanfield.flows",
+    {
+        REFERENCE_FLOW: "solvers.flows.gradient_descent:GradientDescent",
+        "gradient_flow": "solvers.flows.gradient_flow:GradientFlow",
+        "free_energy_flow": "solvers.flows.free_energy_flow:FreeEnergyFlow",
+        "central_flow": "solvers.flows.central_flow:CentralFlow",
+        "rod_flow": "solvers.flows.rod_flow:RodFlow",
+        "edge_flow": "solvers.flows.edge_flow:EdgeFlow",
+        "self_stabilization": "solvers.flows.self_stabilization:SelfStabilization",
+        "normalized_gradient_descent": "solvers.flows.gradient_descent:NormalizedGradientDescent",
+        "sqrt_loss_gradient_descent": "solvers.flows.gradient_descent:SqrtLossGradientDescent",
+        "sharpness_flow": "solvers.flows.sharpness_flow:SharpnessFlow",
+        "jko": "solvers.flows.jko_flow:JKOFlow",
+        "phase_space": "solvers.flows.phase_space_flow:PhaseSpaceFlow",
+        "langevin": "solvers.flows.langevin:Langevin",
+    },
+)
+
+
+def register(flow: FlowClass) -> FlowClass:
+    """Add a flow to `FLOWS` under its ``name``, for this process; also as a decorator of its class.
+
+    The workers of a width study know the flows of installed distributions only: for those declare an entry point.
+
+    Parameters
+    ----------
+    flow : subclass of Flow
+        It takes the place of one of the same module and class name, as of a notebook's cell that ran before.
+
+    Returns
+    -------
+    flow : the same class
+
+    Raises
+    ------
+    ValueError
+        For what is no class of a flow, or a name that another flow has.
+    """
+    FLOWS.register(getattr(flow, "name", ""), flow)
+    return flow
+
+
+def flow_class(name: str) -> type[Flow] | None:
+    """The class of a flow by the name that a file has of it; None where it is not known here, or cannot be imported."""
+    with suppress(KeyError, ValueError):
+        return FLOWS[name]
+    return None

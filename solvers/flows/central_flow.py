@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers._support.arguments import count, settle
+from solvers._support.annotations import Ge
 from solvers._support.threads import one_blas_thread
-from solvers.flow import SteppedFlow, check_learning_rate
+from solvers.flow import SteppedFlow
 from solvers.integrators import SchemeError
 from solvers.objective import Array, all_finite, inner, norm, third
 from solvers.spectrum.complementarity import Complementarity, solve_complementarity
@@ -73,18 +73,18 @@ class CentralFlow(SteppedFlow):
     """
 
     learning_rate: float
-    max_modes: int = 8
+    max_modes: Annotated[int, Ge(1)] = 8
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
     diagnostic_names: ClassVar[tuple[str, ...]] = ("modes", "complementarity_residual")
     order: ClassVar[int] = 1
     default_dt: ClassVar[float] = 0.25
+    is_signed: ClassVar[bool] = False
+    colour: ClassVar[str] = "brown"
+    dashes: ClassVar[str] = "-."
 
-    def __post_init__(self) -> None:
-        settle(
-            self,
-            learning_rate=check_learning_rate(self.learning_rate),
-            max_modes=count("max_modes", self.max_modes),
-        )
+    @classmethod
+    def state_arrays(cls, options: Mapping[str, Any]) -> int:
+        return 4 + int(options["max_modes"])
 
     def start(self, objective: Any, x0: Array) -> Array:
         """The state at w_0, with nothing solved for yet."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from solvers._support.arguments import settle
 from solvers.endpoints import endpoint_gradients
-from solvers.flow import ContinuousFlow, check_learning_rate
+from solvers.flow import ContinuousFlow
 from solvers.free_energy import FreeEnergy
 from solvers.objective import Array, inner, norm
 from solvers.spectrum.eigenpairs import top_eigenpairs
@@ -51,9 +51,12 @@ class EdgeFlow(ContinuousFlow):
     learning_rate: float
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
     particlewise: ClassVar[bool] = True
+    colour: ClassVar[str] = "pink"
+    dashes: ClassVar[str] = "--"
 
-    def __post_init__(self) -> None:
-        settle(self, learning_rate=check_learning_rate(self.learning_rate))
+    @classmethod
+    def state_arrays(cls, options: Mapping[str, Any]) -> int:
+        return 3
 
     def start(self, objective: Any, x0: Array) -> Array:
         """(w, q, log m), shape (3, *x)."""

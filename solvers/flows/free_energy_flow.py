@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from solvers._support.arguments import choice, count, flag, real, refusal, settle
-from solvers.flow import ContinuousFlow, check_learning_rate
-from solvers.free_energy import CLOSURES, FreeEnergy, free_energy_gradient
+from solvers._support.annotations import Ge
+from solvers.flow import ContinuousFlow, Seed
+from solvers.free_energy import Closure, FreeEnergy, free_energy_gradient
 from solvers.noise import spread_normal
 from solvers.objective import Array, epsilon, inner, norm, peak, with_own_results
 from solvers.spectrum.eigenpairs import top_eigenpairs
-
-GROWTHS = ("linear", "exact")
 
 
 @dataclass(frozen=True)
@@ -77,26 +76,22 @@ class FreeEnergyFlow(ContinuousFlow):
     """
 
     learning_rate: float
-    closure: str = "endpoint"
-    growth: str = "linear"
-    rank: int = 1
-    fluctuation_floor: float | str = "rounding"
+    closure: Closure = "endpoint"
+    growth: Literal["linear", "exact"] = "linear"
+    rank: Annotated[int, Ge(1)] = 1
+    fluctuation_floor: Literal["rounding"] | Annotated[float, Ge(0)] = "rounding"
     delay: bool = False
-    seed: int = 0
+    seed: Seed = 0
 
     particlewise: ClassVar[bool] = True
+    colour: ClassVar[str] = "orange"
+
+    @classmethod
+    def state_arrays(cls, options: Mapping[str, Any]) -> int:
+        return 1 + int(options["rank"])
 
     def __post_init__(self) -> None:
-        settle(
-            self,
-            learning_rate=check_learning_rate(self.learning_rate),
-            closure=choice("closure", self.closure, CLOSURES),
-            growth=choice("growth", self.growth, GROWTHS),
-            rank=count("rank", self.rank),
-            fluctuation_floor=_check_floor(self.fluctuation_floor),
-            delay=flag("delay", self.delay),
-            seed=count("seed", self.seed, 0, 2**128 - 1),
-        )
+        super().__post_init__()
         if self.delay and self.growth != "linear":
             raise ValueError(f"delay: it needs growth='linear', {self.growth!r} came")
 
@@ -175,15 +170,6 @@ class FreeEnergyFlow(ContinuousFlow):
         _, vectors = top_eigenpairs(objective, x0, k=self.rank - 1)
         parts = [u.dtype.type(inner(objective, v, u)) * v for v in vectors]
         return [*parts, u - sum(parts)]
-
-
-def _check_floor(floor: object) -> float | str:
-    if isinstance(floor, str):
-        if floor != "rounding":
-            condition = "'rounding' or a finite number of at least 0"
-            raise refusal("fluctuation_floor", condition, floor)
-        return floor
-    return real("fluctuation_floor", floor, least=0)
 
 
 def _along(objective: Any, noise: Array, u: Array) -> Array:

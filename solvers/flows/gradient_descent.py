@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from solvers._support.arguments import real, settle
-from solvers.flow import DiscreteFlow, check_learning_rate
+from solvers.flow import DiscreteFlow
 from solvers.objective import Array, norm
 
 
@@ -21,9 +20,6 @@ class _Descent(DiscreteFlow):
     learning_rate: float
 
     particlewise: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        settle(self, learning_rate=check_learning_rate(self.learning_rate))
 
     @abstractmethod
     def _direction(self, objective: Any, x: Array) -> Array:
@@ -82,6 +78,8 @@ class GradientDescent(_Descent):
     The decomposition: Regis, Chewi, arXiv:2602.01480; the free energy: Chodron de Courcel, arXiv:2606.05326.
     """
 
+    colour: ClassVar[str] = "black"
+
     def leap(self, objective: Any, state: Array, steps: int) -> tuple[Array, int]:
         """Many steps in one call, where the objective has a `compiled_gradient`; the same numbers."""
         gradient = getattr(objective, "compiled_gradient", None)
@@ -128,6 +126,8 @@ class NormalizedGradientDescent(_WithoutFreeEnergy):
     Arora, Li, Panigrahi, arXiv:2205.09745.
     """
 
+    colour: ClassVar[str] = "grey"
+
     def _direction(self, objective: Any, x: Array) -> Array:
         gradient: Array = objective.gradient(x)
         size = norm(objective, gradient)
@@ -162,9 +162,8 @@ class SqrtLossGradientDescent(_WithoutFreeEnergy):
 
     minimum: float = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        settle(self, minimum=real("minimum", self.minimum))
+    colour: ClassVar[str] = "grey"
+    dashes: ClassVar[str] = "--"
 
     def _direction(self, objective: Any, x: Array) -> Array:
         excess = float(objective.value(x)) - self.minimum

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from solvers._support.arguments import flag, settle
-from solvers.flow import ContinuousFlow, WithoutFluctuation, check_learning_rate
+from solvers.flow import ContinuousFlow, WithoutFluctuation
 from solvers.integrators import Adaptive, Integrator
 from solvers.objective import Array, inner
 
@@ -38,17 +37,8 @@ class GradientFlow(WithoutFluctuation, ContinuousFlow):
     delay: bool = False
 
     particlewise: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        settle(
-            self,
-            learning_rate=check_learning_rate(self.learning_rate),
-            delay=flag("delay", self.delay),
-        )
-
-    @property
-    def default_integrator(self) -> Integrator:
-        return Adaptive(rtol=1e-6, atol=1e-6)
+    default_integrator: ClassVar[Integrator] = Adaptive(rtol=1e-6, atol=1e-6)
+    colour: ClassVar[str] = "blue"
 
     def start(self, objective: Any, x0: Array) -> Array:
         return x0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from solvers._support.arguments import settle
-from solvers.flow import SteppedFlow
+from solvers._support.annotations import Ge
+from solvers.flow import SteppedFlow, Tolerance
 from solvers.free_energy import FreeEnergy
 from solvers.integrators import SchemeError
 from solvers.jko.particles.steps import JKO, JKOStep
@@ -50,8 +51,9 @@ class JKOFlow(SteppedFlow):
     """
 
     learning_rate: float
-    temperature: float = 0.0
+    temperature: Annotated[float, Ge(0)] = 0.0
     saddle: bool = False
+    name: ClassVar[str] = "jko"
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
     diagnostic_names: ClassVar[tuple[str, ...]] = (
         "certificate_excess",
@@ -62,15 +64,21 @@ class JKOFlow(SteppedFlow):
     )
     order: ClassVar[int] = 1
     default_dt: ClassVar[float] = 1.0
+    dt_is_parameter: ClassVar[bool] = True
+    step_arrays: ClassVar[int] = 20
+    tolerances: ClassVar[Mapping[str, Tolerance]] = {
+        "certificate_excess": Tolerance(
+            1e-10, "an energy inequality of the minimising movements fails by", of_energy=True
+        )
+    }
+
+    @classmethod
+    def state_arrays(cls, options: Mapping[str, Any]) -> int:
+        return 1 + bool(options["saddle"])
 
     def __post_init__(self) -> None:
-        scheme = self._scheme(1.0)
-        settle(
-            self,
-            learning_rate=scheme.learning_rate,
-            temperature=scheme.temperature,
-            saddle=scheme.saddle,
-        )
+        super().__post_init__()
+        self._scheme(1.0)  # refuses options that do not go together
 
     def start(self, objective: Any, x0: Array) -> Array:
         """The particles, or with saddle=True the weights and the fluctuations, (2, *x)."""

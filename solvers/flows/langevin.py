@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 from numpy.typing import ArrayLike
 
-from solvers._support.arguments import count, finite_array, methods, real, settle
-from solvers.flow import DiscreteFlow, WithoutFluctuation, check_learning_rate
+from solvers._support.annotations import Ge, Interval
+from solvers._support.arguments import finite_array, methods, real
+from solvers.flow import DiscreteFlow, Seed, WithoutFluctuation
 from solvers.measures.entropy import BlobEntropy, Entropy, SpacingEntropy, reference_bandwidth
 from solvers.noise import standard_normal
 from solvers.objective import Array
@@ -55,19 +56,14 @@ class Langevin(WithoutFluctuation, DiscreteFlow):
     """
 
     learning_rate: float
-    temperature: float
-    seed: int = 0
-    steps_per_iteration: int = 1
+    temperature: Annotated[float, Ge(0)]
+    seed: Seed = 0
+    steps_per_iteration: Annotated[int, Interval(ge=1, le=2**32)] = 1
     entropy: Entropy | None = None
+    is_random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        settle(
-            self,
-            learning_rate=check_learning_rate(self.learning_rate),
-            temperature=real("temperature", self.temperature, least=0),
-            seed=count("seed", self.seed, 0, 2**128 - 1),
-            steps_per_iteration=count("steps_per_iteration", self.steps_per_iteration, 1, 2**32),
-        )
+        super().__post_init__()
         if self.entropy is not None:
             methods("entropy", self.entropy, ["value"], "Langevin")
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from solvers._support.arguments import settle
-from solvers.flow import SteppedFlow
+from solvers._support.annotations import Ge
+from solvers.flow import SteppedFlow, Tolerance
 from solvers.objective import Array
 from solvers.phase_space.density import PhaseSpaceDensity
 from solvers.phase_space.pde import PhaseSpacePDE
 
+_CELL_ARRAYS = 40  # of the size of the grid that a step holds, measured: rounded up
 _HEADER = 7  # particles, rows, columns, the first edge and the spacing of θ, those of u
 
 
@@ -47,17 +49,26 @@ class PhaseSpaceFlow(SteppedFlow):
     """
 
     learning_rate: float
-    temperature: float = 0.0
-    cells: tuple[int, int] = (128, 128)
-    max_cells: int = 2**22
+    temperature: Annotated[float, Ge(0)] = 0.0
+    cells: tuple[Annotated[int, Ge(4)], Annotated[int, Ge(4)]] = (128, 128)
+    max_cells: Annotated[int, Ge(1)] = 2**22
+    name: ClassVar[str] = "phase_space"
     diagnostic_names: ClassVar[tuple[str, ...]] = ("substeps", "outflow", "growths", "mass_error")
     order: ClassVar[int] = 2
     default_dt: ClassVar[float] = 1.0
     labelled: ClassVar[bool] = False
+    tolerances: ClassVar[Mapping[str, Tolerance]] = {
+        "mass_error": Tolerance(1e-10, "mass is lost or gained, up to")
+    }
+
+    @classmethod
+    def other_bytes(cls, options: Mapping[str, Any]) -> int:
+        rows, columns = options["cells"]
+        return _CELL_ARRAYS * 8 * int(rows) * int(columns)
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "temperature", "cells", "max_cells"):
-            settle(self, **{name: getattr(self._pde, name)})
+        super().__post_init__()
+        self._pde  # noqa: B018  (refuses options that do not go together)
 
     @property
     def balanced(self) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from solvers._support.arguments import count, settle
+from solvers._support.annotations import Ge
 from solvers.endpoints import endpoint_gradients
-from solvers.flow import SteppedFlow, check_learning_rate
+from solvers.flow import SteppedFlow
 from solvers.free_energy import FreeEnergy
 from solvers.objective import Array, inner
 
@@ -47,18 +48,18 @@ class RodFlow(SteppedFlow):
     """
 
     learning_rate: float
-    rank: int = 16
+    rank: Annotated[int, Ge(1)] = 16
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
     order: ClassVar[int] = 2
     # Along a mode at the edge the center relaxes at rate ηS + (ηS)²/2 = 4: the midpoint rule is stable below dt = ½.
     default_dt: ClassVar[float] = 0.25
+    is_signed: ClassVar[bool] = False
+    colour: ClassVar[str] = "green"
+    dashes: ClassVar[str] = "--"
 
-    def __post_init__(self) -> None:
-        settle(
-            self,
-            learning_rate=check_learning_rate(self.learning_rate),
-            rank=count("rank", self.rank),
-        )
+    @classmethod
+    def state_arrays(cls, options: Mapping[str, Any]) -> int:
+        return 1 + int(options["rank"])
 
     def start(self, objective: Any, x0: Array) -> Array:
         """The center and the factors of Σ, largest first, shape (1 + r, *x) with r = min(rank, x.size)."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers._support.arguments import count, finite_array, settle
+from solvers._support.annotations import Ge
+from solvers._support.arguments import finite_array
+from solvers._support.options import Option
 from solvers.flow import ContinuousFlow, check_learning_rate
 from solvers.flows.central_flow import turns_of
 from solvers.objective import Array, check_objective, inner, with_own_results
@@ -43,8 +46,26 @@ class SelfStabilization(ContinuousFlow):
     excess: NDArray[np.float64] = field(repr=False)  #: U(x̄) (k, k)
     turns: Array = field(repr=False)  #: Ψ, the part of ∇³E(x̄)[v_i, v_j] across V, (k, k, *x)
 
-    def __post_init__(self) -> None:
-        settle(self, learning_rate=check_learning_rate(self.learning_rate))
+    colour: ClassVar[str] = "sky"
+    dashes: ClassVar[str] = "--"
+
+    @classmethod
+    def options(cls) -> dict[str, Option]:
+        """Those of `from_objective`."""
+        return {"modes": Option(Annotated[int, Ge(1)], 1)}
+
+    @classmethod
+    def build(
+        cls, objective: Any, x0: Array, learning_rate: float, **options: Any
+    ) -> SelfStabilization:
+        """The model about the start."""
+        return cls.from_objective(objective, x0, learning_rate, **options)
+
+    @classmethod
+    def state_arrays(cls, options: Mapping[str, Any]) -> int:
+        """Those of the model, which are as large, among them."""
+        modes = int(options["modes"])
+        return 2 + modes + modes**2
 
     @classmethod
     def from_objective(
@@ -59,7 +80,7 @@ class SelfStabilization(ContinuousFlow):
         """
         x = finite_array("x", x).copy()
         learning_rate = check_learning_rate(learning_rate)
-        modes = count("modes", modes)
+        modes = cls.options()["modes"].check("modes", modes)
         if modes >= x.size:
             raise ValueError(f"modes must be below x.size = {x.size}, got {modes}")
         gradient = check_objective(objective, x, ("value", "gradient", "hvp"), cls.__name__)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from solvers._support.arguments import choice, settle
-from solvers.flow import ContinuousFlow, WithoutFluctuation, check_learning_rate
+from solvers.flow import ContinuousFlow, WithoutFluctuation
 from solvers.integrators import Adaptive, Euler, Integrator, SchemeError
 from solvers.objective import Array, inner, norm, third
 from solvers.spectrum.eigenpairs import Eigenpairs, top_eigenpairs
 
-LAWS = ("normalized", "sqrt_loss")
 # Curvatures below this fraction of the sharpness count as directions along the manifold.
 _FLAT = 1e-4
 
@@ -55,19 +53,11 @@ class SharpnessFlow(WithoutFluctuation, ContinuousFlow):
     """
 
     learning_rate: float
-    law: str = "normalized"
+    law: Literal["normalized", "sqrt_loss"] = "normalized"
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
 
-    def __post_init__(self) -> None:
-        settle(
-            self,
-            learning_rate=check_learning_rate(self.learning_rate),
-            law=choice("law", self.law, LAWS),
-        )
-
-    @property
-    def default_integrator(self) -> Integrator:
-        return Euler()
+    default_integrator: ClassVar[Integrator] = Euler()
+    colour: ClassVar[str] = "sky"
 
     def start(self, objective: Any, x0: Array) -> Array:
         """The minimiser that the gradient flow reaches from x0, shape (*x)."""

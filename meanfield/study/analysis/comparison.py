@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.analysis.summary import summary_cell
-from meanfield.study.storage.layout import REFERENCE_FLOW, ProcessRecord, RunRecord
+from meanfield.study.storage.layout import ProcessRecord, RunRecord
+from solvers.flows import REFERENCE_FLOW
 
 Series = NDArray[np.float64]
 

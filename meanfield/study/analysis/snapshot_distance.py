@@ -14,7 +14,8 @@ import solvers
 from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.config.run_config import load_text
 from meanfield.study.config.toml import parse
-from meanfield.study.storage.layout import REFERENCE_FLOW, Floats
+from meanfield.study.storage.layout import Floats
+from solvers.flows import REFERENCE_FLOW
 from solvers.transport.wasserstein import TransportError, TransportResult
 
 __all__ = [

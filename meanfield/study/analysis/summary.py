@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from meanfield.study.analysis.energy_balance import balance
-from meanfield.study.storage.layout import REFERENCE_FLOW, RunRecord
+from meanfield.study.storage.layout import RunRecord
+from solvers.flows import REFERENCE_FLOW
 
 COLUMN_WIDTH = 16
 

@@ -18,26 +18,43 @@ def _floor(value: Any) -> float | str:
     raise ValueError(f"{value!r} came, 'rounding' or a finite number of at least 0 is needed")
 
 
-class GradientDescentProcess(Section):
+TIME_STEPPING = {"integrator", "dt", "rtol", "atol"}
+
+
+class _Process(Section):
+    """A flow with its options, and how it moves in time."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of the flow."""
+        return self.model_dump(exclude={"flow", *TIME_STEPPING})
+
+    @property
+    def time_stepping(self) -> dict[str, Any]:
+        """Those of the scheme in time that were given."""
+        return self.model_dump(include=TIME_STEPPING, exclude_none=True)
+
+
+class GradientDescentProcess(_Process):
     """Gradient descent; it has no options, one step is one iteration."""
 
     flow: Literal["gradient_descent"] = "gradient_descent"
 
 
-class NormalizedGradientDescentProcess(Section):
+class NormalizedGradientDescentProcess(_Process):
     """Gradient descent with steps of one length, see `solvers.NormalizedGradientDescent`."""
 
     flow: Literal["normalized_gradient_descent"]
 
 
-class SqrtLossGradientDescentProcess(Section):
+class SqrtLossGradientDescentProcess(_Process):
     """Gradient descent on the root of the loss, see `solvers.SqrtLossGradientDescent`."""
 
     flow: Literal["sqrt_loss_gradient_descent"]
     minimum: Finite = 0.0
 
 
-class _OwnScheme(Section):
+class _OwnScheme(_Process):
     """A flow with a scheme in time of its own."""
 
     dt: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -129,7 +146,7 @@ class SelfStabilizationProcess(_AnyScheme):
     modes: Count = 1
 
 
-class LangevinProcess(Section):
+class LangevinProcess(_Process):
     """The noisy particle system of mean-field Langevin, see `solvers.Langevin`."""
 
     flow: Literal["langevin"]
@@ -137,7 +154,7 @@ class LangevinProcess(Section):
     seed: Seed = 0
 
 
-class JKOProcess(Section):
+class JKOProcess(_Process):
     """Minimising movements of the particles, see `solvers.JKOFlow`; dt is the step τ."""
 
     flow: Literal["jko"]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
+import solvers
 from meanfield import tasks
 from meanfield.study.config.derived import Section, path_keys
 from meanfield.study.config.errors import ConfigError, describe
@@ -38,7 +39,8 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _INFO = "; `meanfield info {}` shows a run or a width study, and its configuration"
 NETWORK_SECTIONS = {"task", "network", "risk"}
 DEFAULT_TASK = "digits"
-DEFAULT_PROCESSES = ("gradient_descent", "gradient_flow", "free_energy_flow")
+_DEFAULT_FLOWS = (solvers.GradientDescent, solvers.GradientFlow, solvers.FreeEnergyFlow)
+DEFAULT_PROCESSES = tuple(flow.name for flow in _DEFAULT_FLOWS)
 
 
 def _process_name(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -17,35 +17,11 @@ from meanfield.risk import Risk
 from meanfield.study.config.run_config import Process, RunConfig
 from meanfield.study.config.sections import LandscapeSection
 from meanfield.study.engine.memory import require_data_memory, require_memory
-from meanfield.study.storage.layout import REFERENCE_FLOW, Floats, ProcessLayout
+from meanfield.study.storage.layout import Floats, ProcessLayout
 from meanfield.study.storage.observables import OBSERVABLES
+from solvers.flows import FLOWS, REFERENCE_FLOW
+from solvers.integrators import INTEGRATORS
 from solvers.stepping import stepper
-
-FLOWS: dict[str, Callable[..., solvers.Flow]] = {
-    "gradient_descent": solvers.GradientDescent,
-    "normalized_gradient_descent": solvers.NormalizedGradientDescent,
-    "sqrt_loss_gradient_descent": solvers.SqrtLossGradientDescent,
-    "gradient_flow": solvers.GradientFlow,
-    "free_energy_flow": solvers.FreeEnergyFlow,
-    "rod_flow": solvers.RodFlow,
-    "edge_flow": solvers.EdgeFlow,
-    "central_flow": solvers.CentralFlow,
-    "sharpness_flow": solvers.SharpnessFlow,
-    "langevin": solvers.Langevin,
-    "jko": solvers.JKOFlow,
-    "phase_space": solvers.PhaseSpaceFlow,
-}
-# models that are expanded about a point, here the start: (objective, start, learning_rate, **options)
-EXPANSIONS: dict[str, Callable[..., solvers.Flow]] = {
-    "self_stabilization": solvers.SelfStabilization.from_objective,
-}
-INTEGRATORS: dict[str, Callable[..., Any]] = {
-    "euler": solvers.Euler,
-    "midpoint": solvers.Midpoint,
-    "rk4": solvers.RK4,
-    "adaptive": solvers.Adaptive,
-}
-TIME_STEPPING = {"integrator", "dt", "rtol", "atol"}
 
 
 @dataclass(frozen=True)
@@ -193,11 +169,8 @@ def build_flows(config: RunConfig, problem: Problem) -> dict[str, solvers.Flow]:
 
 
 def _build_flow(process: Process, learning_rate: float, problem: Problem) -> solvers.Flow:
-    options = process.model_dump(exclude={"flow", *TIME_STEPPING})
-    if process.flow in EXPANSIONS:
-        build = EXPANSIONS[process.flow]
-        return build(problem.objective, problem.start, learning_rate, **options)
-    return FLOWS[process.flow](learning_rate, **options)
+    build = FLOWS[process.flow].build
+    return build(problem.objective, problem.start, learning_rate, **process.options)
 
 
 def process_layouts(
@@ -240,7 +213,7 @@ def _errors_of(process: str) -> Iterator[None]:
 
 def time_stepping(process: Process) -> dict[str, Any]:
     """Keyword arguments of `solvers.solve` that say how a process moves in time."""
-    options = process.model_dump(include=TIME_STEPPING, exclude_none=True)
+    options = process.time_stepping
     arguments = {"dt": options["dt"]} if "dt" in options else {}
     if "integrator" in options:
         tolerances = {key: options[key] for key in ("rtol", "atol") if key in options}

@@ -9,15 +9,16 @@ import numpy as np
 from meanfield.study.config.run_config import Process, RunConfig
 from meanfield.study.engine.center_distances import EXACT_W2_PARTICLES
 from solvers._support.memory import available_memory
+from solvers.flow import ContinuousFlow
+from solvers.flows import FLOWS
+from solvers.integrators import INTEGRATORS
+from solvers.stepping import DELAY_ARRAYS
 from solvers.transport import cost as transport_cost
 
 WORTH_SAYING = 10**9
 # Arrays of the size of all particles that are held at once, measured at 20,000 and more particles: rounded up.
 _SPECTRUM_ARRAYS = 12  # besides two for each vector of the Krylov space, always float64
-_STEP_ARRAYS = {"jko": 20}  # for each array of a flow's state
-_DEFAULT_STEP_ARRAYS, _ADAPTIVE_STEP_ARRAYS, _DELAYED_STEP_ARRAYS = 6, 16, 10
 _SNAPSHOT_ARRAYS = 3  # for each array of a snapshot
-_CELL_ARRAYS = 40  # for each cell of a grid
 # Of data that are drawn: arrays of the inputs, of the targets and of their teacher, likewise measured.
 _INPUT_ARRAYS, _TARGET_ARRAYS, _TEACHER_ARRAYS = 3, 6, 2
 
@@ -50,8 +51,7 @@ def required_memory(config: RunConfig, parameters: int) -> dict[str, int]:
     few = min(n, EXACT_W2_PARTICLES)
     pairs = transport_cost.exact(few, few, parameters, lazy=False).bytes
     return {
-        name: data_memory(config)
-        + max(spectrum + kept + _step_arrays(process) * particles + _cells(process), pairs)
+        name: data_memory(config) + max(spectrum + kept + _step_memory(process, particles), pairs)
         for name, process in config.processes.items()
     }
 
@@ -106,40 +106,17 @@ def memory_notice(config: RunConfig, parameters: int) -> str:
     return f"processes.{name} is going to need about {most / 1e9:.3g} GB{of} of memory"
 
 
-def _step_arrays(process: Process) -> int:
-    """How many arrays of the size of all particles a step needs."""
-    delay = getattr(process, "delay", False)
-    integrator = getattr(process, "integrator", None)
-    each = _STEP_ARRAYS.get(process.flow, _DEFAULT_STEP_ARRAYS)
-    if delay:
-        each = _DELAYED_STEP_ARRAYS
-    elif integrator == "adaptive" or (process.flow == "gradient_flow" and process.dt is None):
-        each = _ADAPTIVE_STEP_ARRAYS
-    return each * _state_arrays(process)
-
-
-def _state_arrays(process: Process) -> int:
-    """How many arrays of the size of all particles a flow's state has."""
-    match process.flow:
-        case "free_energy_flow" | "rod_flow":
-            return 1 + process.rank
-        case "central_flow":
-            return 4 + process.max_modes
-        case "self_stabilization":
-            return 2 + process.modes + process.modes**2
-        case "edge_flow":
-            return 3
-        case "jko":
-            return 1 + process.saddle
-        case "gradient_flow" | "langevin" | "sharpness_flow":
-            return 1
-    return 2
-
-
-def _cells(process: Process) -> int:
-    """Bytes of a flow's grid."""
-    rows, columns = getattr(process, "cells", (0, 0))
-    return _CELL_ARRAYS * 8 * rows * columns
+def _step_memory(process: Process, particles: int) -> int:
+    """Bytes of a step, one array of all particles having so many."""
+    flow, options = FLOWS[process.flow], process.options
+    each = flow.step_arrays
+    if options.get("delay"):
+        each = DELAY_ARRAYS
+    elif issubclass(flow, ContinuousFlow):
+        given = INTEGRATORS.get(process.time_stepping.get("integrator", ""))
+        default = flow.default_integrator if "dt" not in process.time_stepping else None
+        each = getattr(given or default, "step_arrays", each)
+    return each * flow.state_arrays(options) * particles + flow.other_bytes(options)
 
 
 def parse_bytes(text: str) -> int:

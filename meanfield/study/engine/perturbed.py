@@ -16,7 +16,8 @@ import numpy as np
 
 import solvers
 from meanfield.study.config.run_config import RunConfig
-from meanfield.study.storage.layout import PERTURBED, REFERENCE_FLOW, Floats, ProcessLayout
+from meanfield.study.storage.layout import PERTURBED, Floats, ProcessLayout
+from solvers.flows import REFERENCE_FLOW
 
 STREAM = 0x726F756E64  # keeps the signs apart from all else that a seed draws
 

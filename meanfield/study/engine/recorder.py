@@ -19,8 +19,9 @@ from meanfield.study.engine.perturbed import one_rounding_away
 from meanfield.study.engine.prepared_run import PreparedRun, Progress
 from meanfield.study.engine.ranks import Ranks
 from meanfield.study.storage.checkpoint import CheckpointError, Position
-from meanfield.study.storage.layout import COMPARISONS, REFERENCE_FLOW, Status
+from meanfield.study.storage.layout import COMPARISONS, Status
 from meanfield.study.storage.writer import RunWriter
+from solvers.flows import REFERENCE_FLOW
 from solvers.objective import is_spread
 from solvers.state import start as start_flow
 

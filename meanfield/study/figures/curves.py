@@ -29,7 +29,8 @@ from meanfield.study.figures.style import (
     tamed,
     title,
 )
-from meanfield.study.storage.layout import REFERENCE_FLOW, RunRecord
+from meanfield.study.storage.layout import RunRecord
+from solvers.flows import REFERENCE_FLOW
 
 Shown = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 CIRCLES: Any = {"marker": "o", "fillstyle": "none", "markersize": 4}

@@ -22,7 +22,8 @@ from meanfield.study.figures.style import (
     oscillates,
     share_legend,
 )
-from meanfield.study.storage.layout import REFERENCE_FLOW, ProcessRecord, RunRecord
+from meanfield.study.storage.layout import ProcessRecord, RunRecord
+from solvers.flows import REFERENCE_FLOW
 
 LEAST = 20.0  # steps before and after, at least
 SHARE = 6  # and at most this part of the run

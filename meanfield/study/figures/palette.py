@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import product
 from typing import Any, NamedTuple
+
+from solvers.flows import flow_class
 
 # Black is what the page writes in: an inlined figure turns it with the page (see `figures.svg()`).
 BLACK, GREY = "#000000", "#7F7F7F"
@@ -34,25 +37,30 @@ class Look(NamedTuple):
         return GREY if self.colour == BLACK else self.colour
 
 
-BLUE, ORANGE, GREEN, PINK, BROWN, SKY = COLOURS
-LOOKS = {
-    "gradient_descent": Look(BLACK, "-"),
-    "gradient_flow": Look(BLUE, "-"),
-    "free_energy_flow": Look(ORANGE, "-"),
-    "rod_flow": Look(GREEN, "--"),
-    "edge_flow": Look(PINK, "--"),
-    "central_flow": Look(BROWN, "-."),
-    "sharpness_flow": Look(SKY, "-"),
-    "self_stabilization": Look(SKY, "--"),
-    "normalized_gradient_descent": Look(GREY, "-"),
-    "sqrt_loss_gradient_descent": Look(GREY, "--"),
-}
+_NAMES = ("blue", "orange", "green", "pink", "brown", "sky")
+#: What flows call the colours, see `solvers.Flow.colour`.
+NAMED = {"black": BLACK, "grey": GREY} | dict(zip(_NAMES, COLOURS, strict=True))
+_CODE = re.compile("#[0-9A-Fa-f]{6}")
+
+
+def look_of(flow: str) -> Look | None:
+    """The look that a flow's class asks for, by the flow's name; None where it has none."""
+    found = flow_class(flow)
+    if found is None:
+        return None
+    colour = NAMED.get(found.colour, found.colour)
+    is_one = _CODE.fullmatch(colour) and found.dashes in DASHES
+    return Look(colour, found.dashes) if is_one else None
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
     """The look of every process: that of its name, or for other names the next that is not taken."""
     names = list(names)
-    chosen = {name: LOOKS[name] for name in names if name in LOOKS}
+    chosen: dict[str, Look] = {}
+    for name in names:
+        look = look_of(name)
+        if look is not None and look not in chosen.values():
+            chosen[name] = look
     free = [
         Look(colour, dashes)
         for dashes, colour in product(DASHES, COLOURS)
@@ -60,6 +68,6 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     ]
     taken = [look.colour for look in chosen.values()]
     free.sort(key=lambda look: taken.count(look.colour))  # a new colour before new dashes
-    others = [name for name in names if name not in LOOKS]
+    others = [name for name in names if name not in chosen]
     chosen |= {name: free[i % len(free)] for i, name in enumerate(others)}
     return {name: chosen[name] for name in names}

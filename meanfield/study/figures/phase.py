@@ -34,9 +34,9 @@ from meanfield.study.figures.style import (
     title,
 )
 from meanfield.study.storage.layout import Floats, ProcessRecord, RunRecord
+from solvers.flows import flow_class
 
 MOST_POINTS = 4000
-UNSIGNED = ("rod_flow", "central_flow")  # they know uuᵀ only; F is even in u
 Cloud = tuple[Series, Series]  # center and fluctuation along the direction
 
 
@@ -135,7 +135,10 @@ def _clouds(file: Process, process: ProcessRecord, q: Points, reference: Points)
     clouds = []
     for row in sorted({0, strongest(process, times), len(times) - 1}):
         position, fluctuation, _ = sample(file.snapshots[row])
-        if process.flow in UNSIGNED and np.sum(fluctuation * reference) < 0:
+        flow = flow_class(
+            process.flow
+        )  # one that knows uuᵀ only has a sign of no meaning; F is even in u
+        if flow is not None and not flow.is_signed and np.sum(fluctuation * reference) < 0:
             fluctuation = -fluctuation
         clouds.append((position @ q, fluctuation @ q))
     return clouds

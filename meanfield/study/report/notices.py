@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from meanfield.study.analysis.energy_balance import balance
 from meanfield.study.report.markup import spoken
 from meanfield.study.report.source import json_attribute, settings, without_folders
-from meanfield.study.storage.layout import REFERENCE_FLOW, ProcessRecord, RunRecord
+from meanfield.study.storage.layout import ProcessRecord, RunRecord
+from solvers.flows import REFERENCE_FLOW, flow_class
 
 RESIDUAL = 1e-3  # |Hv − Sv|/S: the sharpness is then good to about the square of it, over the gap
-ROUNDING = 1e-10  # relative, of what holds exactly up to rounding: mass, certificates
 
 
 def run_warnings(run: RunRecord) -> list[str]:
@@ -78,12 +78,11 @@ def _of_the_numbers(process: ProcessRecord, every: float) -> Iterator[str]:
     if energy is not None and not energy.holds:
         share = "" if energy.relative is None else f", {energy.relative:.2g} of its largest change"
         yield f"the free energy is balanced to {energy.residual:.2g} only{share}: a finer time step gives other numbers."
-    for name, what in (
-        ("certificate_excess", "an energy inequality of the minimising movements fails by"),
-        ("mass_error", "mass is lost or gained, up to"),
-    ):
-        if name in data and np.nanmax(data[name], initial=0.0) > ROUNDING * _scale(data, name):
-            yield f"{what} {np.nanmax(data[name]):.2g}."
+    flow = flow_class(process.flow)
+    for name, tolerance in flow.tolerances.items() if flow else ():
+        largest = np.nanmax(data[name], initial=0.0) if name in data else 0.0
+        if largest > tolerance.size * (_energy_scale(data) if tolerance.of_energy else 1.0):
+            yield f"{tolerance.otherwise} {np.nanmax(data[name]):.2g}."
 
 
 def _sharpness_every(run: RunRecord) -> float:
@@ -93,10 +92,8 @@ def _sharpness_every(run: RunRecord) -> float:
     return every if isinstance(every, int) and every > 0 else math.inf
 
 
-def _scale(data: dict[str, NDArray[Any]], name: str) -> float:
-    """Against what a diagnostic is measured: the mass is one, a certificate is an energy."""
-    if name == "mass_error":
-        return 1.0
+def _energy_scale(data: dict[str, NDArray[Any]]) -> float:
+    """Of the free energy, at least one."""
     return max(1.0, float(np.nanmax(np.abs(data["free_energy"]), initial=0.0)))
 
 

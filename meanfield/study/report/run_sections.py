@@ -30,12 +30,9 @@ from meanfield.study.report.markup import (
 from meanfield.study.report.notices import run_warnings
 from meanfield.study.report.page import Page, Section, lead, warning_section
 from meanfield.study.report.source import settings
-from meanfield.study.storage.layout import (
-    REFERENCE_FLOW,
-    ProcessRecord,
-    RunRecord,
-)
+from meanfield.study.storage.layout import ProcessRecord, RunRecord
 from meanfield.study.storage.observables import OBSERVABLES
+from solvers.flows import REFERENCE_FLOW
 
 BALANCE = {
     "start": "F at the start",
@@ -221,7 +218,8 @@ def _energy(run: RunRecord) -> Iterator[Html]:
         equation("−η|∂F/∂w|² + η|∂F/∂u|²"),
         ". The rate is integrated along with the flow, so the residual ",
         equation("|F(t) − F(0) − ∫ (dF/dt) dt|"),
-        " is the error of the scheme in time. A map, such as gradient descent, has no rate.",
+        " is the error of the scheme in time. A map, such as gradient descent, has no rate; the balance of a flow "
+        "that does not give its rate is unknown.",
     )
     found = {name: balance(process.observables) for name, process in run.processes.items()}
     body = [

@@ -19,7 +19,6 @@ Floats = NDArray[np.floating[Any]]
 
 SCHEMA, SCHEMA_VERSION = "meanfield-run", 1
 FILE_NAME = "run.h5"
-REFERENCE_FLOW = "gradient_descent"  # which others are compared with
 
 COMPARISONS = {
     "center_distance": ("root mean square over particles of the distance of centers", "1"),

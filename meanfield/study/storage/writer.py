@@ -52,6 +52,7 @@ from meanfield.study.storage.schema import (
     snapshots_per_chunk,
 )
 from meanfield.study.storage.text import clean
+from solvers.flows import REFERENCE_FLOW
 
 ROWS_PER_WRITE, SECONDS_PER_WRITE = 256, 5.0
 

@@ -12,17 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
+import solvers
 from meanfield.study.config.derived import Section
 from meanfield.study.config.errors import describe
 from meanfield.study.config.run_config import ConfigError, RunConfig, load_text
 from meanfield.study.config.sections import Count
 from meanfield.study.config.toml import decoded, format_toml, parse
-from meanfield.study.engine.build import FLOWS, build_problem
-from meanfield.study.storage.layout import FILE_NAME, REFERENCE_FLOW, Floats
+from meanfield.study.engine.build import build_problem
+from meanfield.study.storage.layout import FILE_NAME, Floats
 from meanfield.study.storage.study_record import PLAN_NAME, Pair
+from solvers.flows import FLOWS, REFERENCE_FLOW
 
 WIDER = 16  # the reference over the widest, by default; see `meanfield.study.width.cautions`
-FREE_ENERGY = "free_energy_flow"
+# with particles of the kinetic equation as their limit, compared with each other
+KINETIC = (REFERENCE_FLOW, solvers.FreeEnergyFlow.name)
 # random streams beside the draw of the start, which uses the seed itself
 STREAMS = {"order": 0, "floor": 1, "held_out": 2}
 GROWING = ("widths", "seeds")  # what a later call may add to
@@ -118,18 +121,13 @@ class WidthPlan:
         """Every process with itself, and gradient descent with the free-energy flows, whose limit is the kinetic equation."""
         flows = {name: process.flow for name, process in self.config.processes.items()}
         pairs = [Pair(name, name) for name in flows]
-        return pairs + [
-            Pair(p, q)
-            for p in flows
-            for q in flows
-            if (flows[p], flows[q]) == (REFERENCE_FLOW, FREE_ENERGY)
-        ]
+        return pairs + [Pair(p, q) for p in flows for q in flows if (flows[p], flows[q]) == KINETIC]
 
     def is_coupled(self, pair: Pair) -> bool:
         """Whether particle i means the same in both; the noise of Langevin's particles is not shared by the widths."""
         flows = (self.config.processes[name].flow for name in pair)
         return self.is_nested and all(
-            flow != "langevin" and getattr(FLOWS.get(flow), "labelled", True) for flow in flows
+            FLOWS[flow].labelled and not FLOWS[flow].is_random for flow in flows
         )
 
     def study_of(self, run: Run) -> RunConfig:

@@ -6,7 +6,7 @@ import pytest
 from meanfield.landscapes import LANDSCAPES, Valley
 from meanfield.study.config.run_config import ConfigError, load, load_text
 from meanfield.study.config.toml import format_toml, parse_value
-from meanfield.study.engine.build import EXPANSIONS, FLOWS
+from solvers.flows import FLOWS
 
 
 def errors(tmp_path, text):
@@ -23,7 +23,7 @@ def test_every_landscape_and_every_flow_can_be_asked_for_by_its_name():
             load(None, (f"landscape.name={name}",)).landscape.build(), LANDSCAPES[name]
         )
     needed = {"langevin": "temperature=0.1"}
-    for name in (*FLOWS, *EXPANSIONS):
+    for name in FLOWS:
         options = f"{{{needed.get(name, '')}}}"
         (process,) = load(None, (f"processes={{{name}={options}}}",)).processes.values()
         assert process.flow == name

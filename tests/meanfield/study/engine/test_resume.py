@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from meanfield.study.config.run_config import load, load_text
-from meanfield.study.engine.build import EXPANSIONS, FLOWS
 from meanfield.study.engine.prepared_run import Options, current_versions
 from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
@@ -20,6 +19,7 @@ from meanfield.study.storage.files.journal import Changes, journal_path
 from meanfield.study.storage.layout import RunFileError
 from meanfield.study.storage.recovery import take_back
 from meanfield.study.storage.writer import read_run
+from solvers.flows import FLOWS
 from tests.helpers.line_network import TASK_AND_NETWORK, saved_sine, sine
 from tests.helpers.same_runs import assert_same
 
@@ -147,7 +147,7 @@ def test_every_flow_is_among_the_processes():
     tables = TASK_AND_NETWORK.format(path="sine.npz")
     studies = [load_text(text.replace("TASK_AND_NETWORK", tables)) for text in TEXTS.values()]
     flows = {process.flow for study in studies for process in study.processes.values()}
-    assert flows == {*FLOWS, *EXPANSIONS}
+    assert flows == set(FLOWS)
 
 
 @pytest.mark.parametrize("name", TEXTS)

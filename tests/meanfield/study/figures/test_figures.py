@@ -11,8 +11,9 @@ from meanfield.study import figures
 from meanfield.study.analysis.comparison import compare
 from meanfield.study.figures import curves, style
 from meanfield.study.figures.catalogue import comparison, overview
-from meanfield.study.figures.palette import COLOURS, GREY, LOOKS, looks
+from meanfield.study.figures.palette import COLOURS, GREY, look_of, looks
 from meanfield.study.storage.layout import OutputError, ProcessRecord, RunRecord
+from solvers.flows import FLOWS
 
 GD, ENERGY = "gradient_descent", "free_energy_flow"
 TIMES = np.arange(101.0)
@@ -68,7 +69,7 @@ def test_the_sharpness_is_the_measured_one_and_its_edge_is_two_over_the_learning
 
 def test_every_eigenvalue_is_drawn_the_largest_broadest(record):
     ax = drawn(curves.draw_sharpness, record)
-    colour = LOOKS["gradient_flow"].colour
+    colour = look_of("gradient_flow").colour
     first, second = (line for line in ax.lines if line.get_color() == colour)
     eigenvalues = record.processes["gradient_flow"].observables["hessian_eigs"][[0, 3, 6]]
     np.testing.assert_array_equal(first.get_ydata(), eigenvalues[:, 0])
@@ -88,7 +89,7 @@ def test_the_oscillation_is_the_trace_over_the_learning_rate():
 def test_the_residual_is_what_the_integral_of_the_rate_leaves(record):
     top, bottom = curves.energy_balance(record).axes
     data = record.processes[ENERGY].observables
-    colour = LOOKS[ENERGY].colour
+    colour = look_of(ENERGY).colour
     change, integral = (line for line in top.lines if line.get_color() == colour)
     (residual,) = (line for line in bottom.lines if line.get_color() == colour)
     np.testing.assert_array_equal(change.get_ydata(), data["free_energy"] - data["free_energy"][0])
@@ -168,12 +169,13 @@ def test_processes_with_names_of_their_own_are_told_apart(record):
     flow = record.processes[ENERGY]
     named = replace(record, processes={"one": flow, "two": flow, "gradient_flow": flow})
     found = [look for _, _, look in style.processes(named)]
-    assert len(set(found)) == 3 and found[2] == LOOKS["gradient_flow"]
+    assert len(set(found)) == 3 and found[2] == look_of("gradient_flow")
 
 
 @pytest.mark.parametrize("own", [0, 5, 9])
 def test_nine_processes_are_told_apart_by_colour_and_dashes(own):
-    names = [*list(LOOKS)[: 9 - own], *(f"variant{i}" for i in range(own))]
+    coloured = [name for name in FLOWS if look_of(name)]
+    names = [*coloured[: 9 - own], *(f"variant{i}" for i in range(own))]
     chosen = looks(names)
     assert list(chosen) == names
     assert len({(look.colour, look.dashes) for look in chosen.values()}) == 9
