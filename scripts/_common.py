@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from _bench_report import markdown_table
@@ -22,6 +24,7 @@ import solvers
 from meanfield.study.analysis.comparison import PERTURBED_TITLE as PERTURBED
 from meanfield.study.engine.perturbed import one_rounding_away
 from meanfield.study.figures import PALE, STEPS, STYLE
+from meanfield.study.figures.palette import looks
 
 Array = NDArray[np.floating[Any]]
 
@@ -30,41 +33,35 @@ styled = rc_context({**STYLE, "axes.titlesize": 10})
 GD = "gradient descent"
 
 
-class Look(NamedTuple):
-    """Colour (Okabe and Ito's, told apart by colour-blind readers too) and dashes."""
+def model_classes() -> dict[str, Callable[[float], solvers.Flow]]:
+    """Gradient descent and its models, to be made with a learning rate."""
+    return {
+        GD: solvers.GradientDescent,
+        "gradient flow": solvers.GradientFlow,
+        "free-energy flow": solvers.FreeEnergyFlow,
+        "free-energy flow, exact growth": partial(solvers.FreeEnergyFlow, growth="exact"),
+        "free-energy flow, delay": partial(solvers.FreeEnergyFlow, delay=True),
+        "rod flow": solvers.RodFlow,
+        "edge flow": solvers.EdgeFlow,
+        "central flow": solvers.CentralFlow,
+    }
 
-    color: str
-    linestyle: Any = "-"
-    linewidth: float = 1.3
-    zorder: float = 2.1
+
+def lines(*others: str) -> dict[str, dict[str, Any]]:
+    """How the models are drawn, and others: as in the figures of runs."""
+    names = {name: re.sub(r"\W+", "_", name) for name in (*model_classes(), *others)}
+    chosen = looks(names.values())
+    perturbed = {"color": PALE, "linestyle": "-", "linewidth": 4.0, "zorder": 1.9}  # under all
+    return {PERTURBED: perturbed} | {name: chosen[key].line for name, key in names.items()}
 
 
-LOOKS = {
-    GD: Look("#000000", "-", 2.4, 2.0),  # broad: the others lie on it
-    PERTURBED: Look(PALE, "-", 4.0, 1.9),  # under all others
-    "gradient flow": Look("#7F7F7F", (0, (1, 1))),
-    "free-energy flow": Look("#D55E00"),
-    "free-energy flow, exact growth": Look("#E69F00", (0, (5, 1))),
-    "free-energy flow, delay": Look("#0072B2"),
-    "rod flow": Look("#009E73", (0, (4, 2))),
-    "edge flow": Look("#CC79A7", (0, (4, 1, 1, 1))),
-    "central flow": Look("#56B4E9", (0, (6, 1, 1, 1, 1, 1))),
-}
+LINES = lines()
 
 
 def models(eta: float, *names: str) -> dict[str, solvers.Flow]:
     """Gradient descent and its models by name, all of them where no names are given."""
-    flows: dict[str, solvers.Flow] = {
-        GD: solvers.GradientDescent(eta),
-        "gradient flow": solvers.GradientFlow(eta),
-        "free-energy flow": solvers.FreeEnergyFlow(eta),
-        "free-energy flow, exact growth": solvers.FreeEnergyFlow(eta, growth="exact"),
-        "free-energy flow, delay": solvers.FreeEnergyFlow(eta, delay=True),
-        "rod flow": solvers.RodFlow(eta),
-        "edge flow": solvers.EdgeFlow(eta),
-        "central flow": solvers.CentralFlow(eta),
-    }
-    return {name: flows[name] for name in names or flows}
+    made = {name: make(eta) for name, make in model_classes().items()}
+    return {name: made[name] for name in names or made}
 
 
 @dataclass
@@ -194,7 +191,7 @@ def plot(ax: Axes, runs: dict[str, Run], curve: Callable[[Run], Array], **settin
         if name == PERTURBED:
             continue
         values = curve(run)
-        ax.plot(run.times[: len(values)], values, **LOOKS[name]._asdict(), label=name)
+        ax.plot(run.times[: len(values)], values, **LINES[name], label=name)
     ax.set(**{"xlabel": STEPS, **settings})
 
 
@@ -206,7 +203,7 @@ def plot_distances(ax: Axes, objective: Any, runs: dict[str, Run], **settings: A
     for name, run in runs.items():
         if name != GD:
             gap = distances(objective, run, runs[GD])[1:]
-            ax.plot(run.times[1 : 1 + len(gap)], gap, **LOOKS[name]._asdict(), label=name)
+            ax.plot(run.times[1 : 1 + len(gap)], gap, **LINES[name], label=name)
     ax.set(**{"xlabel": STEPS, **settings})
 
 

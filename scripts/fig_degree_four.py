@@ -93,7 +93,7 @@ def draw(runs: dict[str, c.Run], descent: solvers.Solution, folder: Path, suffix
     top, bottom = figure.subfigures(2, 1, height_ratios=(3, 2))
     draw_diagram(top.subplots(), runs, descent)
     left, right = bottom.subplots(1, 2)
-    left.plot(descent.times, passed(descent.iterates), **c.LOOKS[c.GD]._asdict(), label=c.GD)
+    left.plot(descent.times, passed(descent.iterates), **c.LINES[c.GD], label=c.GD)
     models = c.models_of(runs)
     c.plot(left, models, lambda run: passed(run.centers))
     c.plot_edge(left, 2, "edge of stability")
@@ -115,7 +115,7 @@ def draw_diagram(ax: Axes, runs: dict[str, c.Run], descent: solvers.Solution) ->
     for name, run in runs.items():
         if name not in (c.GD, c.PERTURBED, "gradient flow"):
             half = run.fluctuation * np.linalg.norm(run.centers, axis=1) / 2  # u is along (y, x)
-            look = c.LOOKS[name]._asdict()
+            look = c.LINES[name]
             if name == "free-energy flow, delay":  # not a line where it does not rest
                 look = DOTS | {"color": look["color"], "markersize": 3, "alpha": 1}
             for end in (product(run.centers) - half, product(run.centers) + half):

@@ -88,10 +88,10 @@ def draw(landscape: MatrixFactorization, runs: dict[str, c.Run], folder: Path, s
 
 def draw_losses(ax: Axes, name: str, runs: dict[str, c.Run]) -> None:
     """Between which losses the iterates of gradient descent alternate, and what a flow predicts for both and for their mean."""
-    run, look = runs[name], c.LOOKS[name]
+    run, look = runs[name], c.LINES[name]
     c.plot_envelope(ax, runs[c.GD])
-    c.plot_envelope(ax, run, color=look.color, alpha=0.35, linewidth=0, label=None)
-    ax.plot(run.times, run.predicted, **look._asdict())
+    c.plot_envelope(ax, run, color=look["color"], alpha=0.35, linewidth=0, label=None)
+    ax.plot(run.times, run.predicted, **look)
     ax.set(title=name, xlabel=c.STEPS, ylabel="loss", yscale="log", ylim=(5e-3, 2))
     ax.minorticks_off()
 

@@ -117,7 +117,7 @@ def draw_runs(valley: Valley, runs: dict[str, c.Run], folder: Path, suffix: str)
     c.plot(b, oscillating, across, yscale="log", ylim=(TINY, 10))
     b.set(ylabel="oscillation |u| across the valley")
     for name, run in oscillating.items():
-        d.plot(run.centers[:, 1], across(run), **c.LOOKS[name]._asdict(), label=name)
+        d.plot(run.centers[:, 1], across(run), **c.LINES[name], label=name)
     d.axvline(EDGE, color="grey", linewidth=0.8, linestyle="--")
     d.set(xlabel="y of the center", ylabel="oscillation |u| across the valley")
     d.set(xlim=(6.2, limits[1]), yscale="log", ylim=(1e-3, 2))
@@ -149,7 +149,7 @@ def draw_swings(swings: Swings, folder: Path, suffix: str) -> None:
     shown = (ZETAS[0], ZETAS[2], ZETAS[-1])
     for ax, zeta in zip(left.subplots(3, 1, sharex=True, sharey=True), shown, strict=True):
         for name in DRIFTING[:3]:
-            ax.plot(1000 * swings[name, zeta], **c.LOOKS[name]._asdict(), label=name)
+            ax.plot(1000 * swings[name, zeta], **c.LINES[name], label=name)
         ax.set(title=f"ζ = {zeta:.3g}", xlabel=c.STEPS, ylabel="1000 (y − 2/η)")
         ax.label_outer()
     ax = right.subplots()
@@ -158,7 +158,12 @@ def draw_swings(swings: Swings, folder: Path, suffix: str) -> None:
     ax.plot(zeta, -4.5 * zeta**2, color="grey", linestyle=":", label="−9ζ²/2")
     markers = zip(DRIFTING, "o.sx", (9, 8, 6, 7), strict=True)
     for name, marker, size in markers:
-        look = {"color": c.LOOKS[name].color, "linestyle": "", "marker": marker, "markersize": size}
+        look = {
+            "color": c.LINES[name]["color"],
+            "linestyle": "",
+            "marker": marker,
+            "markersize": size,
+        }
         ax.plot(ZETAS, [growth(swings[name, z]) for z in ZETAS], **look, label=name)
     ax.axhline(0, color="black", linewidth=0.8, zorder=1)
     ax.text(0.98, 0.06, "swings grow", ha="right", va="bottom")

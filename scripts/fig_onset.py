@@ -156,9 +156,9 @@ def draw(name: str, studies: list[OneStart], left: Axes, right: Axes) -> None:
     first = studies[0]
     for other in first.others:
         left.plot(other.steps, other.trace, color=c.PALE, linewidth=3, label=c.PERTURBED)
-    looks = {**c.LOOKS, SILENT: c.Look("#0072B2", (0, (1, 1)))}
+    looks = c.lines(SILENT)
     for process, run in first.runs.items():
-        left.plot(run.steps, run.trace, **looks[process]._asdict(), label=process)
+        left.plot(run.steps, run.trace, **looks[process], label=process)
     top = float(np.max(first.runs[c.GD].trace))
     left.set(title=f"{name}, start 0", xlabel=c.STEPS, ylabel="tr Σ", yscale="log")
     left.set_ylim(1e-3 * float(np.min(first.runs[c.GD].trace)), 10 * top)
@@ -166,7 +166,7 @@ def draw(name: str, studies: list[OneStart], left: Axes, right: Axes) -> None:
         right.plot([study.onsets["least"], study.onsets["most"]], [i, i], color=c.PALE, linewidth=8)
         for process in study.runs:
             look = looks[process]
-            right.plot(study.onsets[process], i, "o", color=look.color, label=process,
+            right.plot(study.onsets[process], i, "o", color=look["color"], label=process,
                        markerfacecolor="none" if process == SILENT else None)  # fmt: skip
     right.set(title=f"{name}: onsets", xlabel="step", ylabel="start", yticks=range(len(studies)))
 

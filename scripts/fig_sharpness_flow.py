@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 
 import solvers
 from meanfield.landscapes import VaryingTrough
+from meanfield.study.figures.palette import looks
 
 NAME = "sharpness_flow"
 START, DURATION = 1.5, 2.0  # x, and τ at the end
@@ -34,7 +35,7 @@ LAWS = {
 SAVED = 25  # times of a run that are compared
 COARSE = 50  # steps of the run whose zigzag is drawn
 SHADES = ("#9ECAE1", "#6BAED6", "#3182BD", "#08519C")  # from large to small η
-FLOW = {"color": "#D55E00", "linewidth": 2.2, "label": "sharpness flow"}
+FLOW = {**looks([NAME])[NAME].line, "linewidth": 2.2, "label": "sharpness flow"}
 
 
 @dataclass
