@@ -18,6 +18,11 @@ class Option(NamedTuple):
     annotation: Any
     default: Any = MISSING
 
+    @property
+    def is_required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is MISSING
+
     def check(self, name: str, value: object) -> Any:
         """The value as the code wants it; a ValueError with the name, the condition and the value for others."""
         return check(name, value, self.annotation)

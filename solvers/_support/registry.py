@@ -9,7 +9,6 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from solvers._support.arguments import function as require_function
 from solvers._support.arguments import refusal
 
 T = TypeVar("T")
@@ -61,7 +60,8 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def require(self, name: str, thing: object) -> None:
         """Refuse what is not one of the kind, by a ValueError."""
-        require_function(self._kind, thing)
+        if not callable(thing):
+            raise refusal(self._kind, "a function or a class", thing)
 
     @cached_property
     def _entries(self) -> dict[str, EntryPoint]:

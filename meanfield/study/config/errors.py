@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, Literal, get_args, get_origin
+from contextlib import suppress
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -59,7 +60,7 @@ def _line(details: ErrorDetails, model: type[BaseModel], given: dict[str, Any] |
     if kind == "union_tag_not_found":
         return f"{key}.{context['discriminator'].strip(chr(39))}: missing, it has no default"
     if kind == "value_error":  # raised by our own validators, in our own words
-        return f"{key}{_joint(key, came)}{context['error']}"
+        return _told(key, keys[-1] if keys else "", came, str(context["error"]))
     hint = ""
     if kind == "literal_error" and isinstance(came, str):
         hint = _did_you_mean(
@@ -74,18 +75,15 @@ def _resolve(
 ) -> tuple[list[str], type[BaseModel]]:
     """The TOML's own keys in pydantic's location, and the section the last of them is looked up in.
 
-    Pydantic inserts the variant's tag after the key of a union of sections (and ``[key]`` for a
-    bad name of a mapping); a person never wrote those.
+    Pydantic inserts ``[key]`` for a bad name of a mapping; a person never wrote that.
     """
     keys: list[str] = []
     section, annotation = model, None
-    parts = [str(part) for part in loc if part != "[key]"]
-    while parts:
-        part = parts.pop(0)
+    for part in [str(part) for part in loc if part != "[key]"]:
         keys.append(part)
         given = given.get(part) if isinstance(given, dict) else None
         if annotation is not None:  # a name inside a mapping of sections
-            annotation, variants = None, _variants(annotation)
+            members, annotation = (annotation,), None
         else:
             field = section.model_fields.get(part)
             if field is None:
@@ -93,16 +91,19 @@ def _resolve(
             if get_origin(field.annotation) is dict:
                 annotation = get_args(field.annotation)[1]
                 continue
-            chosen = _chosen(field.metadata) or _chosen(get_args(field.annotation))
-            if chosen is not None:
-                section = chosen.section(given) or section
-                continue
-            variants = _variants(field.annotation)
-        if len(variants) == 1:
-            section = next(iter(variants.values()))
-        elif variants and parts:
-            section = variants.get(parts.pop(0), section)
+            members = (field.annotation, *field.metadata)
+        section = _section(members, given) or section
     return keys, section
+
+
+def _section(members: tuple[Any, ...], given: Any) -> type[BaseModel] | None:
+    """The section that a table is read as, from what the annotation of its field is made of."""
+    chosen = _chosen(members)
+    if chosen is None:
+        return next((found for member in members for found in _sections(member)), None)
+    with suppress(ValueError):  # one that cannot be imported
+        return chosen.section(given)
+    return None
 
 
 def _chosen(members: Iterable[Any]) -> Chosen | None:
@@ -114,23 +115,17 @@ def _chosen(members: Iterable[Any]) -> Chosen | None:
     return None
 
 
-def _variants(annotation: Any) -> dict[str, type[BaseModel]]:
-    """The sections an annotation allows, by the value of the key that tells them apart."""
-    return {_tag(section): section for section in _sections(annotation)}
-
-
 def _sections(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [section for member in get_args(annotation) for section in _sections(member)]
 
 
-def _tag(section: type[BaseModel]) -> str:
-    """The one value of the section's discriminator, the only field that allows one word."""
-    for field in section.model_fields.values():
-        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
-            return str(get_args(field.annotation)[0])
-    return ""
+def _told(key: str, last: str, came: Any, message: str) -> str:
+    """The message of a validator with the whole key; one about an argument begins with that key's last part."""
+    if last and message.startswith((f"{last} ", f"{last}[")):
+        return f"{key}{message.removeprefix(last)}"
+    return f"{key}{_joint(key, came)}{message}"
 
 
 def _joint(key: str, came: Any) -> str:

@@ -1,28 +1,30 @@
-"""The tables ``[processes.<name>]`` of a study's TOML: one for each flow."""
+"""The tables ``[processes.<name>]`` of a configuration, each derived from the class of a flow."""
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import PlainValidator, create_model, model_validator
 
-from meanfield.study.config.derived import Section
-from meanfield.study.config.sections import Count, Finite, NonNegative, Positive, Seed
+from meanfield.study.config.derived import Chosen, Section
+from solvers._support.arguments import choice, real, refusal
+from solvers._support.options import Option, options_of
+from solvers.flow import ContinuousFlow, Flow, SteppedFlow
+from solvers.flows import FLOWS
+from solvers.integrators import INTEGRATORS, Adaptive
 
-
-def _floor(value: Any) -> float | str:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value == "rounding" or (is_number and 0 <= value < math.inf):
-        return value
-    raise ValueError(f"{value!r} came, 'rounding' or a finite number of at least 0 is needed")
-
-
-TIME_STEPPING = {"integrator", "dt", "rtol", "atol"}
+TOLERANCES = ("rtol", "atol")
+TIME_STEPPING = ("dt", "integrator", *TOLERANCES)
+_MOST = 2**64 - 1  # integers of a file have 64 bits
 
 
-class _Process(Section):
-    """A flow with its options, and how it moves in time."""
+class ProcessSection(Section):
+    """A flow, its options, and how it moves in time."""
+
+    if TYPE_CHECKING:
+        flow: str
 
     @property
     def options(self) -> dict[str, Any]:
@@ -32,159 +34,113 @@ class _Process(Section):
     @property
     def time_stepping(self) -> dict[str, Any]:
         """Those of the scheme in time that were given."""
-        return self.model_dump(include=TIME_STEPPING, exclude_none=True)
-
-
-class GradientDescentProcess(_Process):
-    """Gradient descent; it has no options, one step is one iteration."""
-
-    flow: Literal["gradient_descent"] = "gradient_descent"
-
-
-class NormalizedGradientDescentProcess(_Process):
-    """Gradient descent with steps of one length, see `solvers.NormalizedGradientDescent`."""
-
-    flow: Literal["normalized_gradient_descent"]
-
-
-class SqrtLossGradientDescentProcess(_Process):
-    """Gradient descent on the root of the loss, see `solvers.SqrtLossGradientDescent`."""
-
-    flow: Literal["sqrt_loss_gradient_descent"]
-    minimum: Finite = 0.0
-
-
-class _OwnScheme(_Process):
-    """A flow with a scheme in time of its own."""
-
-    dt: Annotated[float, Field(gt=0, le=1)] | None = None
+        return self.model_dump(include=set(TIME_STEPPING), exclude_none=True)
 
     @model_validator(mode="after")
-    def _dt_divides_one(self) -> _OwnScheme:
-        if self.dt is not None and abs(1 / self.dt - round(1 / self.dt)) > 1e-9:
-            raise ValueError(f"dt: {self.dt} came, one step over a whole number is needed")
+    def _scheme_fits(self) -> ProcessSection:
+        given = self.time_stepping
+        integrator = given.get("integrator")
+        if integrator is not None and self.options.get("delay"):
+            raise ValueError(
+                f"integrator must not be given with delay = true, whose scheme has dt only, got {integrator!r}"
+            )
+        if integrator == "adaptive" and "dt" in given:
+            raise ValueError(
+                f"dt must not be given with integrator = 'adaptive', which has rtol and atol, got {given['dt']!r}"
+            )
+        surplus = [key for key in TOLERANCES if key in given]
+        if integrator != "adaptive" and surplus:
+            raise ValueError(
+                f"{surplus[0]} must not be given without integrator = 'adaptive', got {given[surplus[0]]!r}"
+            )
         return self
 
-
-class _AnyScheme(_OwnScheme):
-    """A flow that an integrator moves."""
-
-    integrator: Literal["euler", "midpoint", "rk4", "adaptive"] | None = None
-    rtol: Positive | None = None
-    atol: Positive | None = None
-
-    @model_validator(mode="after")
-    def _fixed_or_adaptive(self) -> _AnyScheme:
-        adaptive = self.integrator == "adaptive"
-        if adaptive and self.dt is not None:
-            raise ValueError("dt: not used by integrator 'adaptive', which has rtol and atol")
-        if not adaptive and (self.rtol is not None or self.atol is not None):
-            raise ValueError("rtol, atol: only integrator 'adaptive' uses them")
-        return self
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By the flow's name: the class has no home in any module."""
+        return _restored, ({"flow": self.flow, **self.model_dump(exclude_unset=True)},)
 
 
-class _AnySchemeOrDelay(_AnyScheme):
-    """A flow that an integrator moves, unless its velocity is delayed."""
-
-    delay: bool = False
-
-    @model_validator(mode="after")
-    def _delay_is_a_scheme(self) -> _AnySchemeOrDelay:
-        if self.delay and self.integrator is not None:
-            raise ValueError("integrator: not used with delay = true, which has dt only")
-        return self
+def _restored(values: dict[str, Any]) -> ProcessSection:
+    return PROCESS_SECTIONS[values["flow"]](**values)
 
 
-class GradientFlowProcess(_AnySchemeOrDelay):
-    """Gradient flow, see `solvers.GradientFlow`."""
+@cache
+def section_of(flow: type[Flow]) -> type[ProcessSection]:
+    """The table of a flow: its keys are the options of the flow and those of its schemes in time.
 
-    flow: Literal["gradient_flow"]
-
-
-class FreeEnergyFlowProcess(_AnySchemeOrDelay):
-    """Free-energy flow, see `solvers.FreeEnergyFlow`."""
-
-    flow: Literal["free_energy_flow"]
-    closure: Literal["endpoint", "taylor"] = "endpoint"
-    growth: Literal["linear", "exact"] = "linear"
-    rank: Count = 1
-    fluctuation_floor: Annotated[float | str, PlainValidator(_floor)] = "rounding"
-    seed: Seed = 0
-
-
-class RodFlowProcess(_OwnScheme):
-    """Rod flow, see `solvers.RodFlow`."""
-
-    flow: Literal["rod_flow"]
-    rank: Count = 16
-
-
-class EdgeFlowProcess(_AnyScheme):
-    """Edge flow, see `solvers.EdgeFlow`."""
-
-    flow: Literal["edge_flow"]
+    Raises
+    ------
+    ValueError
+        An option has the name of another key.
+    """
+    options = {name: _key(name, option) for name, option in flow.options().items()}
+    reserved = {"flow", "options", "time_stepping", *TIME_STEPPING}
+    if taken := sorted(reserved & options.keys()):
+        raise refusal(f"{flow.name}: options", f"of other names than {', '.join(taken)}", taken)
+    delay = {name: options.pop(name) for name in ("delay",) if name in options}
+    named = {"flow": (Literal[flow.name], flow.name)}
+    scheme = _scheme_keys(flow)
+    is_parameter = getattr(flow, "dt_is_parameter", False)
+    fields: Any = named | scheme | options if is_parameter else scheme | delay | named | options
+    section: type[ProcessSection] = create_model(
+        f"{flow.__name__}Section", __base__=ProcessSection, __doc__=flow.__doc__, **fields
+    )
+    return section
 
 
-class CentralFlowProcess(_OwnScheme):
-    """Central flow, see `solvers.CentralFlow`."""
-
-    flow: Literal["central_flow"]
-    max_modes: Count = 8
-
-
-class SharpnessFlowProcess(_AnyScheme):
-    """Sharpness flow on the minimisers, see `solvers.SharpnessFlow`."""
-
-    flow: Literal["sharpness_flow"]
-    law: Literal["normalized", "sqrt_loss"] = "normalized"
-
-
-class SelfStabilizationProcess(_AnyScheme):
-    """Self-stabilisation, reduced at the start, see `solvers.SelfStabilization`."""
-
-    flow: Literal["self_stabilization"]
-    modes: Count = 1
+def _scheme_keys(flow: type[Flow]) -> dict[str, Any]:
+    """The keys of how a flow moves in time: none of a map."""
+    if issubclass(flow, SteppedFlow) and flow.dt_is_parameter:
+        return {"dt": (_checked(partial(real, "dt", above=0)), flow.default_dt)}
+    if not issubclass(flow, SteppedFlow | ContinuousFlow):
+        return {}
+    keys: dict[str, Any] = {"dt": (_checked(_time_step) | None, None)}
+    if issubclass(flow, ContinuousFlow):
+        named = partial(choice, "integrator", choices=tuple(INTEGRATORS))
+        keys["integrator"] = (_checked(named) | None, None)
+        for name in TOLERANCES:
+            keys[name] = (_key(name, options_of(Adaptive)[name])[0] | None, None)
+    return keys
 
 
-class LangevinProcess(_Process):
-    """The noisy particle system of mean-field Langevin, see `solvers.Langevin`."""
+def _key(name: str, option: Option) -> tuple[Any, Any]:
+    """Type and default of the key of an option, with the very checks of the flow."""
 
-    flow: Literal["langevin"]
-    temperature: NonNegative
-    seed: Seed = 0
+    def check(value: object) -> Any:
+        checked = option.check(name, value)
+        if isinstance(checked, int) and abs(checked) > _MOST:
+            raise refusal(name, "an integer of at most 64 bits", value)
+        return checked
 
-
-class JKOProcess(_Process):
-    """Minimising movements of the particles, see `solvers.JKOFlow`; dt is the step τ."""
-
-    flow: Literal["jko"]
-    dt: Positive = 1.0
-    temperature: NonNegative = 0.0
-    saddle: bool = False
+    return _checked(check), ... if option.is_required else option.default
 
 
-class PhaseSpaceProcess(_OwnScheme):
-    """The kinetic equation on a grid, for particles of one parameter, see `solvers.PhaseSpaceFlow`."""
-
-    flow: Literal["phase_space"]
-    cells: Annotated[tuple[Count, Count], Field(strict=False)] = (128, 128)
-    temperature: NonNegative = 0.0
-    max_cells: Count = 2**22
+def _checked(check: Callable[[Any], Any]) -> Any:
+    return Annotated[Any, PlainValidator(check)]
 
 
-Process = Annotated[
-    GradientDescentProcess
-    | NormalizedGradientDescentProcess
-    | SqrtLossGradientDescentProcess
-    | GradientFlowProcess
-    | FreeEnergyFlowProcess
-    | RodFlowProcess
-    | EdgeFlowProcess
-    | CentralFlowProcess
-    | SharpnessFlowProcess
-    | SelfStabilizationProcess
-    | LangevinProcess
-    | JKOProcess
-    | PhaseSpaceProcess,
-    Field(discriminator="flow"),
-]
+def _time_step(value: object) -> float:
+    dt = real("dt", value, above=0, most=1)
+    if abs(1 / dt - round(1 / dt)) > 1e-9 / dt:
+        raise refusal("dt", "1/m for an integer m", value)
+    return dt
+
+
+class _Sections(Mapping[str, type[ProcessSection]]):
+    """The tables of all flows, each when it is asked for."""
+
+    def __getitem__(self, name: str) -> type[ProcessSection]:
+        return section_of(FLOWS[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in FLOWS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(FLOWS)
+
+    def __len__(self) -> int:
+        return len(FLOWS)
+
+
+PROCESS_SECTIONS = _Sections()
+Process = Annotated[ProcessSection, Chosen("flow", PROCESS_SECTIONS)]

@@ -94,7 +94,7 @@ def test_one_registers_under_a_name_that_is_free():
         known.register("square", max)
     with pytest.raises(ValueError, match="letters, digits and underscores.*got '../x'"):
         known.register("../x", len)
-    with pytest.raises(ValueError, match="shape must be a function, got 3"):
+    with pytest.raises(ValueError, match="shape must be a function or a class, got 3"):
         known.register("three", 3)
     with pytest.raises(KeyError):
         known["circle"]

@@ -61,7 +61,7 @@ def test_all_errors_come_at_once_one_line_each(tmp_path):
         """,
     )
     assert len(lines) == 8
-    assert {line.split(":")[0] for line in lines} == {
+    assert {line.split(":")[0].split(" must be")[0] for line in lines} == {
         "learning_rate",
         "stpes",
         "network.widht",
@@ -103,19 +103,31 @@ def test_all_errors_come_at_once_one_line_each(tmp_path):
         ("[processes]", "processes: {} came, at least one process is needed"),
         ("[processes.'a b']\nflow = 'gradient_flow'", "processes.a b: the name must be of letters"),
         ("[processes.comparison]\nflow = 'gradient_flow'", "processes.comparison: the name"),
-        ("[processes.gradient_flow]\ndt = 0.3", "processes.gradient_flow.dt: 0.3 came"),
-        ("[processes.gradient_flow]\nrtol = 1e-3", "processes.gradient_flow.rtol, atol: only"),
+        (
+            "[processes.gradient_flow]\ndt = 0.3",
+            "processes.gradient_flow.dt must be 1/m for an integer m, got 0.3",
+        ),
+        (
+            "[processes.gradient_flow]\nrtol = 1e-3",
+            "processes.gradient_flow.rtol must not be given without .*, got 0.001",
+        ),
         (
             "[processes.gradient_flow]\nintegrator = 'adaptive'\ndt = 0.5",
-            "processes.gradient_flow.dt: not used",
+            "processes.gradient_flow.dt must not be given with integrator = 'adaptive', .*, got 0.5",
         ),
         ("[processes.gradient_descent]\ndt = 0.5", "processes.gradient_descent.dt: unknown key"),
         ("[processes.rod_flow]\nintegrator = 'rk4'", "processes.rod_flow.integrator: unknown key"),
-        ("[processes.central_flow]\ndt = 0.3", "processes.central_flow.dt: 0.3 came"),
-        ("[processes.central_flow]\nmax_modes = 0", "processes.central_flow.max_modes: 0 came"),
+        (
+            "[processes.central_flow]\ndt = 0.3",
+            "processes.central_flow.dt must be 1/m for an integer m, got 0.3",
+        ),
+        (
+            "[processes.central_flow]\nmax_modes = 0",
+            "processes.central_flow.max_modes must be an integer of at least 1, got 0",
+        ),
         (
             "[processes.sharpness_flow]\nlaw = 'normalised'",
-            r"processes.sharpness_flow.law: 'normalised' came, .* \(did you mean 'normalized'\?\)",
+            r"processes.sharpness_flow.law must be .*, got 'normalised'; did you mean 'normalized'\?",
         ),
         (
             "[processes.edge_flwo]",
@@ -123,19 +135,19 @@ def test_all_errors_come_at_once_one_line_each(tmp_path):
         ),
         (
             "[processes.gradient_flow]\ndelay = true\nintegrator = 'rk4'",
-            "processes.gradient_flow.integrator: not used with delay",
+            "processes.gradient_flow.integrator must not be given with delay = true, .* got 'rk4'",
         ),
         (
             "[processes.free_energy_flow]\nfluctuation_floor = 'roundng'",
-            "processes.free_energy_flow.fluctuation_floor: 'roundng' came, 'rounding' or",
+            "processes.free_energy_flow.fluctuation_floor must be 'rounding' or .* got 'roundng'",
         ),
         (
             "[processes.free_energy_flow]\nfluctuation_floor = -1.0",
-            "processes.free_energy_flow.fluctuation_floor: -1.0 came, 'rounding' or",
+            "processes.free_energy_flow.fluctuation_floor must be 'rounding' or .* got -1.0",
         ),
         (
             "[processes.sqrt_loss_gradient_descent]\nminimum = inf",
-            "processes.sqrt_loss_gradient_descent.minimum: inf came, a finite number is needed",
+            "processes.sqrt_loss_gradient_descent.minimum must be a finite number, got inf",
         ),
         ("[landscape]\nname = 'vally'", r"landscape.name: 'vally' came, .* mean 'valley'\?\)"),
         ("[landscape]\nzeta = 1.0", "landscape.name: missing, it has no default"),
