@@ -205,10 +205,6 @@ class ContinuousFlow(Flow):
         """Whether `rates` gives dF/dt; a flow that only defines `velocity` does not."""
         return type(self).rates is not ContinuousFlow.rates
 
-    def velocity(self, objective: Any, time: float, state: Array) -> Array:
-        """The state's velocity, per iteration, of a flow that does not define `rates`."""
-        raise NotImplementedError(f"{type(self).__name__} must define velocity or rates")
-
     def rates(self, objective: Any, time: float, state: Array) -> tuple[Array, float]:
         """The state's velocity, per iteration, and the rate dF/dt at which the free energy changes along it.
 
@@ -217,7 +213,9 @@ class ContinuousFlow(Flow):
         return self.velocity(objective, time, state), math.nan
 
     def velocity(self, objective: Any, time: float, state: Array) -> Array:
-        """The first of `rates` alone, which may be less work."""
+        """The first of `rates` alone, which may be less work; all there is of a flow that does not define `rates`."""
+        if not self.knows_its_rate:
+            raise NotImplementedError(f"{type(self).__name__} must define velocity or rates")
         return self.rates(objective, time, state)[0]
 
     def constrain(self, objective: Any, state: Array) -> Array:

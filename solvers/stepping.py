@@ -16,9 +16,7 @@ from solvers.objective import Array, is_spread, with_own_results
 from solvers.state import State
 
 _DELAY_DT = 0.25
-DELAY_ARRAYS = (
-    10  # that a step of a delayed flow holds for each array of its state, see `Flow.step_arrays`
-)
+DELAY_ARRAYS = 10  # `Flow.step_arrays` of a flow with a delay
 _STEPS_AT_ONCE = 2**22  # some tenths of a second in two coordinates
 
 Advance = Callable[[State], State]
@@ -182,7 +180,7 @@ def _without_energy(flow: ContinuousFlow, objective: Any, integrator: Integrator
         shape = values.shape
 
         def velocity(t: float, y: Array) -> Array:
-            return flow.rates(objective, t, y.reshape(shape))[0].ravel()
+            return flow.velocity(objective, t, y.reshape(shape)).ravel()
 
         return integrator.advance(velocity, t, values.ravel(), dt).reshape(shape), math.nan
 
