@@ -32,7 +32,6 @@ from numpy.typing import NDArray
 
 from meanfield.study.storage.files.lock import WriterTurns
 from meanfield.study.storage.layout import (
-    REFERENCE_FLOW,
     Floats,
     OutputError,
     ProcessRecord,

@@ -287,21 +287,21 @@ def test_nothing_to_warn_of_is_said_too(page, made):
 
 
 @pytest.mark.parametrize(
-    ("observable", "values", "said"),
+    ("observable", "values", "said", "of"),
     [
-        ("sharpness_residual", 0.01, "relative residual"),
-        ("sharpness_residual", 1e-7, None),
-        ("dissipated", 1.0, "balanced to"),
-        ("mass_error", 1e-6, "mass is lost"),
-        ("mass_error", 1e-14, None),
-        ("certificate_excess", 1e-3, "inequality"),
+        ("sharpness_residual", 0.01, "relative residual", ENERGY),
+        ("sharpness_residual", 1e-7, None, ENERGY),
+        ("dissipated", 1.0, "balanced to", ENERGY),
+        ("mass_error", 1e-6, "mass is lost", "phase_space"),
+        ("mass_error", 1e-14, None, "phase_space"),
+        ("certificate_excess", 1e-3, "inequality", "jko"),
     ],
 )
-def test_numbers_that_are_not_to_be_trusted_are_named(record, observable, values, said):
+def test_numbers_that_are_not_to_be_trusted_are_named(record, observable, values, said, of):
     flow = record.processes[ENERGY]
     data = flow.observables
     scale = np.abs(data["sharpness"]) if observable == "sharpness_residual" else 1.0
-    changed = replace(flow, observables=data | {observable: values * scale * np.ones(7)})
+    changed = replace(flow, flow=of, observables=data | {observable: values * scale * np.ones(7)})
     found = run_sections.run_warnings(replace(record, processes={ENERGY: changed}))
     assert len(found) == (said is not None)
     assert all(said in text and text.startswith("free energy flow: ") for text in found)
