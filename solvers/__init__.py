@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from solvers.objective import Objective
     from solvers.phase_space.density import PhaseSpaceDensity
     from solvers.phase_space.pde import PhaseSpacePDE, PhaseSpaceReport
+    from solvers.schedule import Schedule, Scheduled
     from solvers.spectrum.complementarity import Complementarity, solve_complementarity
     from solvers.spectrum.eigenpairs import Eigenpairs, top_eigenpairs
     from solvers.state import State
@@ -81,6 +82,8 @@ _HOME = {
     "QuantileStep": "jko.quantile.steps",
     "Quantiles": "measures.representations",
     "RodFlow": "flows.rod_flow",
+    "Schedule": "schedule",
+    "Scheduled": "schedule",
     "SelfStabilization": "flows.self_stabilization",
     "SharpnessFlow": "flows.sharpness_flow",
     "Solution": "time_loop",
@@ -134,6 +137,8 @@ __all__ = [
     "QuantileStep",
     "Quantiles",
     "RodFlow",
+    "Schedule",
+    "Scheduled",
     "SelfStabilization",
     "SharpnessFlow",
     "Solution",

@@ -10,6 +10,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -69,6 +70,8 @@ class Flow(ABC):
     is_random: ClassVar[bool] = False
     #: whether the sign of its fluctuation follows that of gradient descent's, and is not free
     is_signed: ClassVar[bool] = True
+    #: whether its learning rate may change during a run, see `solvers.Scheduled`
+    can_change_rate: ClassVar[bool] = False
     #: arrays of the size of x that a step holds, for each array of its state
     step_arrays: ClassVar[int] = 6
     #: how it is drawn: a colour of `meanfield.study.figures.palette`, or "#rrggbb"; without one, a colour that is free
@@ -119,6 +122,20 @@ class Flow(ABC):
     def other_bytes(cls, options: Mapping[str, Any]) -> int:
         """Bytes that a step holds beside arrays of the size of x, given the options."""
         return 0
+
+    def at(self, step: int) -> Flow:
+        """The flow that moves from a step to the next: itself, unless its learning rate changes."""
+        return self
+
+    def with_rate(self, learning_rate: float) -> Self:
+        """The same flow at another learning rate; of one that `can_change_rate`."""
+        changed: Any = replace(self, learning_rate=learning_rate)  # type: ignore[type-var]
+        found: Self = changed
+        return found
+
+    def carried(self, objective: Any, step: int, state: Array, ratio: float) -> Array:
+        """The state of this flow where the same flow stood whose learning rate was smaller by the ratio."""
+        return state
 
     @property
     def balanced(self) -> bool:

@@ -92,10 +92,11 @@ def resume(flow: Flow, objective: Any, state: State) -> tuple[State, str]:
         For a state that does not fit the objective, or from which this flow cannot go on.
     """
     if state.flow is not None and not _same(flow, state.flow):
-        x = _iterate(flow, state, state.flow)
-        started, message = start(flow, objective, x)
+        part = flow.at(state.step)
+        x = _iterate(part, state, state.flow.at(state.step))
+        started, message = start(part, objective, x)
         values = started.values if state.step % 2 == 0 else flow.mirrored(started.values)
-        return replace(started, step=state.step, values=values), message
+        return replace(started, step=state.step, values=values, flow=flow), message
     # Copies: those of an observation are read-only.
     history = None if state.history is None else np.array(state.history)
     state = replace(state, values=np.array(state.values), history=history)

@@ -12,7 +12,8 @@ import numpy as np
 from solvers._support.arguments import instance, real, refusal
 from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, SteppedFlow
 from solvers.integrators import RK4, Integrator, as_integrator
-from solvers.objective import Array, is_spread, with_own_results
+from solvers.objective import Array, all_finite, is_spread, with_own_results
+from solvers.schedule import Scheduled
 from solvers.state import State
 
 _DELAY_DT = 0.25
@@ -33,6 +34,8 @@ def stepper(
     """The map from a state to the next that is seen: an iteration later, or dt iterations if that is more."""
     instance("flow", flow, Flow, "for instance GradientDescent(0.1)")
     objective = with_own_results(objective)
+    if isinstance(flow, Scheduled):
+        return _by_schedule(flow, objective, dt, integrator, steps)
     if is_spread(objective) and not is_particlewise(flow, dt, integrator):
         raise ValueError(
             f"objective: its particles are spread over processes, {type(flow).__name__} needs them together"
@@ -65,6 +68,7 @@ def stride(dt: float | None) -> int:
 
 def prepared(flow: Flow, objective: Any, state: State, dt: float | None, steps: int) -> State:
     """The state to start from, completed where the flow's own scheme has something to add that depends on dt."""
+    flow = flow.at(state.step)
     if not isinstance(flow, SteppedFlow):
         return state
     clock = _Clock(flow.default_dt if dt is None else dt, steps)
@@ -88,6 +92,8 @@ def is_particlewise(
     flow: Flow, dt: float | None = None, integrator: Integrator | str | None = None
 ) -> bool:
     """Whether flow and scheme in time can move a part of the particles, see `Flow.particlewise`."""
+    if isinstance(flow, Scheduled):
+        flow = flow.flow
     if not isinstance(flow, ContinuousFlow) or flow.delay:
         return flow.particlewise
     return flow.particlewise and _chosen(flow, dt, integrator).entrywise
@@ -121,6 +127,35 @@ class _Clock:
                 f"dt: {dt!r} came, 1/m for an integer m ≥ 1, or an integer that divides steps = {steps}, is needed"
             )
         self.dt = self.stride / self.substeps
+
+
+def _by_schedule(
+    flow: Scheduled,
+    objective: Any,
+    dt: float | None,
+    integrator: Integrator | str | None,
+    steps: int,
+) -> Advance:
+    """The step of the rate that is in force; where the next one begins, the state is handed on."""
+    schedule = flow.schedule
+    advances = [stepper(part, objective, dt, integrator, steps) for part in flow.flows]
+    if any(step % stride(dt) for step in schedule.steps):
+        raise refusal(
+            "dt", f"one that divides the steps {schedule.steps} of the learning rates", dt
+        )
+
+    def advance(state: State) -> State:
+        before = schedule.part(state.step)
+        moved = advances[before](state)
+        after = schedule.part(moved.step)
+        if after == before or not all_finite(objective, moved.values):
+            return moved
+        ratio = schedule.rates[after] / schedule.rates[before]
+        values = flow.flows[after].carried(objective, moved.step, moved.values, ratio)
+        switched = replace(moved, values=values, history=None, dissipated=math.nan)
+        return prepared(flow, objective, switched, dt, steps)
+
+    return advance
 
 
 def _by_own_scheme(flow: SteppedFlow, objective: Any, clock: _Clock) -> Advance:

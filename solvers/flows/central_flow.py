@@ -79,6 +79,7 @@ class CentralFlow(SteppedFlow):
     order: ClassVar[int] = 1
     default_dt: ClassVar[float] = 0.25
     is_signed: ClassVar[bool] = False
+    can_change_rate: ClassVar[bool] = True
     colour: ClassVar[str] = "brown"
     dashes: ClassVar[str] = "-."
 
@@ -118,6 +119,10 @@ class CentralFlow(SteppedFlow):
         amplitudes = self._numbers(state)[:-1]
         vectors = state[_VECTORS][: self.max_modes]
         return amplitudes.reshape(-1, *(1,) * (state.ndim - 1)) * vectors
+
+    def carried(self, objective: Any, step: int, state: Array, ratio: float) -> Array:
+        """From the same center, with nothing solved for yet."""
+        return self._state(state[0])
 
     def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
         trace = self.fluctuation_trace(objective, step, state)

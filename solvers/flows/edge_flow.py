@@ -51,6 +51,7 @@ class EdgeFlow(ContinuousFlow):
     learning_rate: float
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
     particlewise: ClassVar[bool] = True
+    can_change_rate: ClassVar[bool] = True
     colour: ClassVar[str] = "pink"
     dashes: ClassVar[str] = "--"
 
@@ -96,6 +97,12 @@ class EdgeFlow(ContinuousFlow):
 
     def mirrored(self, state: Array) -> Array:
         return np.stack([state[0], -state[1], state[2]])
+
+    def carried(self, objective: Any, step: int, state: Array, ratio: float) -> Array:
+        """From the same iterate, w + (−1)^k u, with a magnitude in proportion to η."""
+        change = state.dtype.type((1.0 - ratio) * (-1.0) ** step)
+        moved = state[0] + change * self._fluctuation(state)
+        return np.stack([moved, state[1], state[2] + state.dtype.type(math.log(ratio))])
 
     def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
         return FreeEnergy(objective, self.learning_rate).mean_loss(

@@ -84,6 +84,7 @@ class FreeEnergyFlow(ContinuousFlow):
     seed: Seed = 0
 
     particlewise: ClassVar[bool] = True
+    can_change_rate: ClassVar[bool] = True
     colour: ClassVar[str] = "orange"
 
     @classmethod
@@ -158,6 +159,13 @@ class FreeEnergyFlow(ContinuousFlow):
 
     def mirrored(self, state: Array) -> Array:
         return np.concatenate([state[:1], -state[1:]])
+
+    def carried(self, objective: Any, step: int, state: Array, ratio: float) -> Array:
+        """From the same iterate, w + (−1)^k Σ_r u_r, with fluctuations in proportion to η."""
+        change = state.dtype.type((1.0 - ratio) * (-1.0) ** step)
+        fluctuations = state[1:]
+        moved = state[:1] + change * np.sum(fluctuations, axis=0, keepdims=True)
+        return np.concatenate([moved, state.dtype.type(ratio) * fluctuations])
 
     def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
         energy = FreeEnergy(objective, self.learning_rate, self.closure)

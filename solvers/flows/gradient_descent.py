@@ -20,6 +20,7 @@ class _Descent(DiscreteFlow):
     learning_rate: float
 
     particlewise: ClassVar[bool] = True
+    can_change_rate: ClassVar[bool] = True
 
     @abstractmethod
     def _direction(self, objective: Any, x: Array) -> Array:
@@ -34,6 +35,10 @@ class _Descent(DiscreteFlow):
 
     def step(self, objective: Any, step: int, state: Array) -> Array:
         return np.array([state[1], self._descend(objective, state[1])])
+
+    def carried(self, objective: Any, step: int, state: Array, ratio: float) -> Array:
+        """From the same iterate another step."""
+        return np.stack([state[0], self._descend(objective, state[0])])
 
     def center(self, step: int, state: Array) -> Array:
         return 0.5 * (state[0] + state[1])

@@ -37,6 +37,7 @@ class GradientFlow(WithoutFluctuation, ContinuousFlow):
     delay: bool = False
 
     particlewise: ClassVar[bool] = True
+    can_change_rate: ClassVar[bool] = True
     default_integrator: ClassVar[Integrator] = Adaptive(rtol=1e-6, atol=1e-6)
     colour: ClassVar[str] = "blue"
 

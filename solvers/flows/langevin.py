@@ -61,6 +61,7 @@ class Langevin(WithoutFluctuation, DiscreteFlow):
     steps_per_iteration: Annotated[int, Interval(ge=1, le=2**32)] = 1
     entropy: Entropy | None = None
     is_random: ClassVar[bool] = True
+    can_change_rate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

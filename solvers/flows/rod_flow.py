@@ -54,6 +54,7 @@ class RodFlow(SteppedFlow):
     # Along a mode at the edge the center relaxes at rate ηS + (ηS)²/2 = 4: the midpoint rule is stable below dt = ½.
     default_dt: ClassVar[float] = 0.25
     is_signed: ClassVar[bool] = False
+    can_change_rate: ClassVar[bool] = True
     colour: ClassVar[str] = "green"
     dashes: ClassVar[str] = "--"
 
@@ -83,6 +84,10 @@ class RodFlow(SteppedFlow):
 
     def mirrored(self, state: Array) -> Array:
         return np.concatenate([state[:1], -state[1:]])
+
+    def carried(self, objective: Any, step: int, state: Array, ratio: float) -> Array:
+        """From the same center, as the sign of u is free, with factors in proportion to η."""
+        return np.concatenate([state[:1], state.dtype.type(ratio) * state[1:]])
 
     def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
         return FreeEnergy(objective, self.learning_rate).mean_loss(state[0], state[1])

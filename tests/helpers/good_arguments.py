@@ -61,6 +61,11 @@ CALLS = {
                 "Langevin",
                 RATE | {"temperature": 0.1, "seed": 0, "steps_per_iteration": 1, "entropy": None},
             ),
+            ("Schedule", {"learning_rate": [[0, 0.1], [3, 0.2]]}),
+            (
+                "Scheduled",
+                {"flow": solvers.GradientDescent(0.1), "learning_rate": [[0, 0.1], [3, 0.2]]},
+            ),
             ("Adaptive", {"rtol": 1e-6, "atol": 1e-6, "max_steps": 10}),
             (
                 "JKO",
@@ -247,6 +252,7 @@ CALLS = {
 
 NOT_WALKED = {
     **dict.fromkeys(["Flow", "ContinuousFlow", "DiscreteFlow", "SteppedFlow"], "to derive from"),
+    "WithoutFluctuation": "to derive from",
     **dict.fromkeys(["Integrator", "Objective", "Energy"], "to derive from"),
     **dict.fromkeys(["FiniteDimensional", "Reference"], "to derive from"),
     **dict.fromkeys(["Euler", "Midpoint", "RK4", "DegreeFour", "VaryingTrough"], "no arguments"),
@@ -257,6 +263,7 @@ NOT_WALKED = {
         ["energies", "transport", "landscapes", "tasks"], "modules, walked on their own"
     ),
     **dict.fromkeys(["LANDSCAPES", "METHODS", "MAX_BYTES"], "constants"),
+    "register": "tests/solvers/support/test_annotations.py",
     "SelfStabilization": "made by its from_objective",
     "Result": "made by its open",
     "TorchObjective": "tests/meanfield/torch_objective/test_torch_objective_module.py",

@@ -1,0 +1,149 @@
+"""A learning rate that changes during a run, at given steps."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from solvers._support.arguments import count, instance, real, refusal, settle
+from solvers.flow import Flow
+from solvers.objective import Array
+
+_FORM = "a list of [step, learning rate] with increasing steps, the first 0"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rates, each from a step on: ``Schedule([[0, 0.1], [100, 1.0]])``.
+
+    Raises
+    ------
+    ValueError
+        For what is not a list of pairs (step, learning rate) with increasing steps of which the first is 0.
+    """
+
+    learning_rate: tuple[tuple[int, float], ...]
+
+    def __post_init__(self) -> None:
+        given: Any = self.learning_rate
+        if not isinstance(given, Sequence) or isinstance(given, str) or not len(given):
+            raise refusal("learning_rate", _FORM, given)
+        for pair in given:
+            if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+                raise refusal("learning_rate", _FORM, pair)
+        pairs = tuple(
+            (count("step of learning_rate", step, 0), real("learning_rate", rate, above=0))
+            for step, rate in given
+        )
+        steps = [step for step, _ in pairs]
+        if steps[0] != 0 or sorted(set(steps)) != steps:
+            raise refusal("learning_rate", _FORM, given)
+        settle(self, learning_rate=pairs)
+
+    @property
+    def steps(self) -> list[int]:
+        """Where the rates begin."""
+        return [step for step, _ in self.learning_rate]
+
+    @property
+    def rates(self) -> list[float]:
+        """One after the other."""
+        return [rate for _, rate in self.learning_rate]
+
+    def part(self, step: int) -> int:
+        """Which of the rates is in force in the iteration from a step to the next."""
+        return bisect_right(self.steps, step) - 1
+
+    def at(self, times: ArrayLike) -> NDArray[np.float64]:
+        """The rates in force at times of a run, in its iterations."""
+        parts = np.searchsorted(self.steps, np.asarray(times), side="right") - 1
+        return np.asarray(self.rates)[parts]
+
+
+@dataclass(frozen=True)
+class Scheduled(Flow):
+    """A flow whose learning rate changes during the run.
+
+    At a switch the flow goes on from where it stands with the next rate. Gradient descent does so exactly. Of its models the
+    iterate that they stand for is kept, x_k = w + (−1)^k u, while u, which for gradient descent is (−1)^k (η/2) ∇E(x_k), changes
+    in proportion to η; where the sign of u is free (rod and central flow) the center is kept in place of it. A delayed flow
+    forgets its history there. The balance of the free energy ends at the first switch, where F itself changes.
+
+    Parameters
+    ----------
+    flow : Flow
+        One whose learning rate may change (`Flow.can_change_rate`); its own learning rate is not used.
+    learning_rate : sequence of (int, float)
+        Each rate with the step from which on it holds, the first from 0: ``[[0, 0.1], [100, 1.0]]``.
+
+    Raises
+    ------
+    ValueError
+        For another flow, or what is no such sequence.
+
+    Examples
+    --------
+    >>> warm_up = solvers.Scheduled(solvers.GradientDescent(1.0), [[0, 0.1], [100, 1.0]])
+    >>> solution = solvers.solve(warm_up, objective, x0, steps=400)
+    """
+
+    flow: Flow
+    learning_rate: Any
+
+    def __post_init__(self) -> None:
+        flow = instance("flow", self.flow, Flow, "for instance GradientDescent(0.1)")
+        if not flow.can_change_rate:
+            raise refusal("flow", "one whose learning rate can change during a run", flow)
+        settle(self, learning_rate=Schedule(self.learning_rate).learning_rate)
+        same = ("needs", "diagnostic_names", "labelled", "particlewise", "is_random", "is_signed")
+        settle(self, **{name: getattr(flow, name) for name in same})
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The learning rates by step."""
+        return Schedule(self.learning_rate)
+
+    @cached_property
+    def flows(self) -> tuple[Flow, ...]:
+        """The flow at each of its rates."""
+        return tuple(self.flow.with_rate(rate) for rate in self.schedule.rates)
+
+    def at(self, step: int) -> Flow:
+        return self.flows[self.schedule.part(step)]
+
+    @property
+    def balanced(self) -> bool:
+        return self.flow.balanced
+
+    def start(self, objective: Any, x0: Array) -> Array:
+        return self.flows[0].start(objective, x0)
+
+    def center(self, step: int, state: Array) -> Array:
+        return self.at(step).center(step, state)
+
+    def fluctuation(self, step: int, state: Array) -> Array:
+        return self.at(step).fluctuation(step, state)
+
+    def iterate(self, step: int, state: Array) -> Array | None:
+        return self.at(step).iterate(step, state)
+
+    def mirrored(self, state: Array) -> Array:
+        return self.flow.mirrored(state)
+
+    def fluctuation_trace(self, objective: Any, step: int, state: Array) -> float:
+        return self.at(step).fluctuation_trace(objective, step, state)
+
+    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
+        return self.at(step).predicted_loss(objective, step, state)
+
+    def free_energy(self, objective: Any, step: int, state: Array) -> float:
+        return self.at(step).free_energy(objective, step, state)
+
+    def diagnostics(self, objective: Any, step: int, state: Array) -> dict[str, float]:
+        return self.at(step).diagnostics(objective, step, state)
