@@ -20,8 +20,8 @@ DISTANCES = (
     "sharpness at the center."
 )
 ONSET = (
-    "Onset delay: how many steps later than gradient descent's the oscillation sets in: where tr Σ first reaches the geometric "
-    "mean of the two ends of gradient descent's largest rise of log tr Σ, but at least 1 % of the upper one."
+    "Onset delay: how many steps later than gradient descent's the oscillation sets in: where tr Σ first reaches a level, of "
+    f"gradient descent's tr Σ {compare.ONSET_LEVEL}."
 )
 LOSS = "Loss error: RMS over time of the predicted loss minus gradient descent's, over the RMS of the latter."
 WITHIN = "†: at or below gradient descent's distance to itself from one rounding away, x₀(1 ± ε): there is no ranking below that."

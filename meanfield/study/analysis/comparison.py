@@ -15,6 +15,8 @@ Series = NDArray[np.float64]
 
 VISIBLE, LEAST_RISE = 0.01, 10.0  # see `onset_level`
 WINDOW = 20  # steps over which losses are averaged before they are compared
+# what captions and tables say of `onset_level`
+ONSET_LEVEL = f"the geometric mean of the two ends of its largest rise (or {VISIBLE:.0%} of the upper one, if more)"
 PERTURBED_TITLE = "gradient descent, one rounding away"  # no name of a process
 WITHIN = "within gradient descent's own"
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import solvers
-from meanfield.study.storage.layout import Floats
-
-if TYPE_CHECKING:
-    from meanfield.study.engine.build import Problem
-
-EXACT_W2_PARTICLES = 2000  # exact transport takes seconds beyond, and quadratic memory
+from meanfield.study.engine.build import Problem
+from meanfield.study.storage.layout import EXACT_W2_PARTICLES, Floats
 
 
 class Distances:

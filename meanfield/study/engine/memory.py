@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from meanfield.study.config.run_config import Process, RunConfig
-from meanfield.study.engine.center_distances import EXACT_W2_PARTICLES
+from meanfield.study.storage.layout import EXACT_W2_PARTICLES
 from solvers._support.memory import available_memory
 from solvers.flow import ContinuousFlow
 from solvers.flows import FLOWS

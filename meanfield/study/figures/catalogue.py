@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from meanfield.study.analysis.comparison import ONSET_LEVEL
 from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.figures.curves import (
     draw_distance,
@@ -86,7 +87,7 @@ DISTANCE = Curves(
     "distance",
     "Distance to gradient descent",
     "Distance of the centers w to those of gradient descent, {metric}.{spread} The vertical line is the onset: where tr Σ of "
-    "gradient descent first reaches the geometric mean of the two ends of its largest rise (or 1% of the upper one, if more).",
+    f"gradient descent first reaches {ONSET_LEVEL}.",
     draw_distance,
 )
 ENERGY = Curves(
@@ -193,7 +194,7 @@ def _onset(run: RunRecord) -> Iterator[Drawn]:
         caption = (
             "Loss (dotted: predicted), sharpness λ₁ with the edge of stability 2/η, and oscillation energy tr Σ/η over one axis "
             "of time. Past λ₁ = 2/η the fluctuation grows by the factor |1 − ηλ₁| per step; the vertical line is where tr Σ of "
-            "gradient descent first reaches the geometric mean of the ends of its largest rise (or 1% of the upper one, if more)."
+            f"gradient descent first reaches {ONSET_LEVEL}."
         )
         yield Drawn("onset", "Onset of the oscillation", caption, figure)
 

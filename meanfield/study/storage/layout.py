@@ -25,6 +25,7 @@ COMPARISONS = {
     "w2": ("Wasserstein-2 distance of the centers as measures", "1"),
     "function_distance": ("root mean square over training inputs of the outputs' difference", "1"),
 }
+EXACT_W2_PARTICLES = 2000  # of `w2`: exact transport takes seconds beyond, and quadratic memory
 TIME = ("time, in iterations of gradient descent", "1")
 # of a second gradient descent from one rounding away, in a group of the first one's, see `meanfield.study.engine.perturbed`
 PERTURBED = "perturbed"
