@@ -1,4 +1,4 @@
-"""From networks and particle arrays to the kernels and back, and the order in which sums over particles are taken.
+"""From particle arrays and data to the kernels and back, and the order in which sums over particles are taken.
 
 Particles form groups, by N alone, and a group has blocks, by its size and the number of inputs. A sum over particles is taken
 block by block within a group, then group by group: a tree that neither the number of threads, which share the blocks, nor that
@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meanfield._kernels import two_layer
-
-if TYPE_CHECKING:
-    from meanfield.networks import TwoLayerNetwork
 
 Array = NDArray[np.floating[Any]]
 # Of consecutive groups: group g is the particles bounds[g] to bounds[g + 1].
@@ -31,6 +28,14 @@ BLOCKS_PER_GROUP = 16
 
 _PARTIALS_BYTES = 8_000_000  # of the partial sums over blocks that are held at once
 _LEAST_DATA = 1024  # at once, a multiple of every tile
+
+
+class Architecture(NamedTuple):
+    """What the evaluation of a two-layer network depends on beside particles and inputs, see `meanfield.TwoLayerNetwork`."""
+
+    activation: str
+    output_dim: int
+    train_output: bool
 
 
 class Memory:
@@ -49,7 +54,7 @@ def group_bounds(n_particles: int) -> Bounds:
 
 
 def network_jet(
-    network: TwoLayerNetwork,
+    architecture: Architecture,
     particles: Array,
     inputs: Array,
     direction: Array | None = None,
@@ -65,12 +70,12 @@ def network_jet(
     masses = None if weights is None else n * weights
     groups = group_bounds(n)
     return mean_of(
-        group_sums(network, particles, inputs, groups, direction, order, masses, memory), n
+        group_sums(architecture, particles, inputs, groups, direction, order, masses, memory), n
     )
 
 
 def group_sums(
-    network: TwoLayerNetwork,
+    architecture: Architecture,
     particles: Array,
     inputs: Array,
     groups: Bounds,
@@ -80,13 +85,15 @@ def group_sums(
     memory: Memory | None = None,
 ) -> Array:
     """Σ_i m_i a_i σ(w_i·x_k) over each group and its derivatives, (groups, m + 1, n, c), for masses m_i, 1 by default."""
-    particles = _massive(network, _packed(network, particles, 1.0), masses)
+    particles = _massive(architecture, _packed(architecture, particles, 1.0), masses)
     if direction is not None:
-        direction = _massive(network, _packed(network, direction, 0.0), masses)
+        direction = _massive(architecture, _packed(architecture, direction, 0.0), masses)
     bounds, first_blocks = _blocks(groups, two_layer.block_size(inputs))
     if memory is not None:
         memory.kept = two_layer.room(order, inputs, bounds)
-    sums = np.empty((len(groups) - 1, order + 1, len(inputs), network.output_dim), particles.dtype)
+    sums = np.empty(
+        (len(groups) - 1, order + 1, len(inputs), architecture.output_dim), particles.dtype
+    )
     for rows in _data_slices(sums):
         part = sums[:, :, rows]
         one_block_each = len(bounds) == len(groups) and part.flags.c_contiguous
@@ -94,11 +101,11 @@ def group_sums(
             part if one_block_each else np.empty((len(bounds) - 1, *part.shape[1:]), part.dtype)
         )
         two_layer.network_jet(
-            two_layer.ACTIVATIONS.index(network.activation),
+            two_layer.ACTIVATIONS.index(architecture.activation),
             order,
             particles,
             particles if direction is None else direction,
-            network.output_dim,
+            architecture.output_dim,
             inputs[rows],
             bounds,
             partials,
@@ -131,7 +138,7 @@ def inner_of(sums: NDArray[np.float64], n_particles: int) -> float:
 
 
 def gradient_jet(
-    network: TwoLayerNetwork,
+    architecture: Architecture,
     particles: Array,
     inputs: Array,
     residuals: Array,
@@ -143,25 +150,25 @@ def gradient_jet(
 
     The particles form `groups`, by default those of N; the `memory` is of these very particles, data and direction.
     """
-    particles = _packed(network, particles, 1.0)
+    particles = _packed(architecture, particles, 1.0)
     if direction is not None:
-        direction = _packed(network, direction, 0.0)
+        direction = _packed(architecture, direction, 0.0)
     groups = group_bounds(len(particles)) if groups is None else groups
     bounds, _ = _blocks(groups, two_layer.block_size(inputs))
     gradient = np.empty_like(particles)
     two_layer.gradient_jet(
-        two_layer.ACTIVATIONS.index(network.activation),
+        two_layer.ACTIVATIONS.index(architecture.activation),
         len(residuals) - 1,
         particles,
         particles if direction is None else direction,
-        network.output_dim,
+        architecture.output_dim,
         inputs,
         residuals,
         bounds,
         gradient,
         None if memory is None else memory.kept,
     )
-    return gradient if network.train_output else gradient[:, network.output_dim :].copy()
+    return gradient if architecture.train_output else gradient[:, architecture.output_dim :].copy()
 
 
 @functools.lru_cache
@@ -190,18 +197,18 @@ def _data_slices(sums: Array) -> list[slice]:
     return [slice(i, min(i + share, n)) for i in range(0, n, share)]
 
 
-def _packed(network: TwoLayerNetwork, particles: Array, output_weight: float) -> Array:
+def _packed(architecture: Architecture, particles: Array, output_weight: float) -> Array:
     """Particles with the output weights that the kernels expect, in front, where the network holds them fixed."""
-    if network.train_output:
+    if architecture.train_output:
         return particles
-    outputs = np.full((len(particles), network.output_dim), output_weight, particles.dtype)
+    outputs = np.full((len(particles), architecture.output_dim), output_weight, particles.dtype)
     return np.hstack([outputs, particles])
 
 
-def _massive(network: TwoLayerNetwork, packed: Array, masses: Array | None) -> Array:
+def _massive(architecture: Architecture, packed: Array, masses: Array | None) -> Array:
     """Particles of mass 1 of the same network: f is linear in a, so a particle's mass is a factor of its a."""
     if masses is None:
         return packed
     scaled = packed.copy()
-    scaled[:, : network.output_dim] *= masses[:, None].astype(packed.dtype)
+    scaled[:, : architecture.output_dim] *= masses[:, None].astype(packed.dtype)
     return scaled

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from meanfield import _evaluation
 from meanfield.activations import ACTIVATIONS
 from solvers._support.arguments import (
     array,
@@ -73,6 +75,11 @@ class TwoLayerNetwork:
                 f"output_dim: {self.output_dim} came, 1 is needed where train_output=False"
             )
 
+    @cached_property
+    def architecture(self) -> _evaluation.Architecture:
+        """What the evaluation needs to know of it."""
+        return _evaluation.Architecture(self.activation, self.output_dim, self.train_output)
+
     @property
     def parameter_count(self) -> int:
         """D, the number of coordinates of a particle."""
@@ -125,10 +132,9 @@ class TwoLayerNetwork:
         ValueError
             For shapes that do not fit the network.
         """
-        from meanfield import _evaluation
-
         particles = self.check_particles("particles", particles)
-        return _evaluation.network_jet(self, particles, self.augment(inputs, particles.dtype))[0]
+        inputs = self.augment(inputs, particles.dtype)
+        return _evaluation.network_jet(self.architecture, particles, inputs)[0]
 
     def check_particles(self, name: str, value: ArrayLike) -> NDArray[np.floating[Any]]:
         """The array as contiguous particles (N, D), float64 unless it is float32; ValueError naming it where it is not."""

@@ -167,7 +167,7 @@ class Risk:
         memory: _evaluation.Memory | None = None,
     ) -> Array:
         return _evaluation.network_jet(
-            self.network, x, self._inputs, direction, order, weights, memory
+            self.network.architecture, x, self._inputs, direction, order, weights, memory
         )
 
     def _gradient_jet(
@@ -179,7 +179,7 @@ class Risk:
     ) -> Array:
         scaled = self._scaled(residuals)
         return _evaluation.gradient_jet(
-            self.network, x, self._inputs, scaled, direction, memory=memory
+            self.network.architecture, x, self._inputs, scaled, direction, memory=memory
         )
 
     def _scaled(self, residuals: list[Array]) -> Array:

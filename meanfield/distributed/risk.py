@@ -74,7 +74,14 @@ class _SharedRisk(Risk):
         shape = (order + 1, len(self._inputs), self.network.output_dim)
         sums = np.zeros((share.n_groups, *shape), own.dtype)
         sums[share.groups] = _evaluation.group_sums(
-            self.network, own, self._inputs, share.bounds, direction, order, masses, memory
+            self.network.architecture,
+            own,
+            self._inputs,
+            share.bounds,
+            direction,
+            order,
+            masses,
+            memory,
         )
         self.processes.add(sums)
         return _evaluation.mean_of(sums, n_particles)
@@ -166,7 +173,7 @@ class SpreadRisk(_SharedRisk):
         groups = self._share(self.n_particles).bounds
         scaled = self._scaled(residuals)
         return _evaluation.gradient_jet(
-            self.network, x, self._inputs, scaled, direction, groups, memory
+            self.network.architecture, x, self._inputs, scaled, direction, groups, memory
         )
 
     def _particles(self, name: str, value: ArrayLike) -> Array:
@@ -216,6 +223,6 @@ class GatheredRisk(_SharedRisk):
         along = None if direction is None else direction[rows]
         scaled = self._scaled(residuals)
         own = _evaluation.gradient_jet(
-            self.network, x[rows], self._inputs, scaled, along, groups, memory
+            self.network.architecture, x[rows], self._inputs, scaled, along, groups, memory
         )
         return self.processes.join(own, self._counts(len(x)))

@@ -6,7 +6,7 @@ Imported only where PyTorch is needed.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,16 +14,32 @@ from meanfield.derivative_check import LOWER, Array, Comparison, compare
 from meanfield.torch_objective import faults as _torch_faults
 from meanfield.torch_objective.evaluation import NoDerivativeError, derivatives
 
-if TYPE_CHECKING:
-    from meanfield.torch_objective.objective import TorchObjective
-
 _DERIVATIVES = tuple(LOWER)
 _ORDINALS = ("first", "second", "third")
 #: Samples that are looked at, or a chunk if that is less: few, so that a check costs little, and networks of ReLU have few kinks.
 _SAMPLES = 8
 
 
-def check(objective: TorchObjective, x: Array, order: int) -> bool:
+class Checkable(Protocol):
+    """What of a `meanfield.TorchObjective` the checks use."""
+
+    module: Any
+    loss: Any
+    dtype: Any
+    chunk_size: int
+    _inputs: Any
+    _targets: Any
+    _shapes: Any
+    _in_check: bool
+
+    def value(self, x: Array) -> float: ...
+    def gradient(self, x: Array) -> Array: ...
+    def hvp(self, x: Array, v: Array) -> Array: ...
+    def third(self, x: Array, u: Array) -> Array: ...
+    def as_float64(self) -> Any: ...
+
+
+def check(objective: Checkable, x: Array, order: int) -> bool:
     """Whether the derivative of this order is that of the one below: False if that could not be decided.
 
     A ValueError that names the layer if it is not, or missing.
@@ -37,7 +53,7 @@ def check(objective: TorchObjective, x: Array, order: int) -> bool:
     return found.agrees is True
 
 
-def complaint(objective: TorchObjective, x: Array, order: int, found: str | float) -> str:
+def complaint(objective: Checkable, x: Array, order: int, found: str | float) -> str:
     """What is wrong with a derivative: by how much it is, or that it is missing, as PyTorch says; and where."""
     name = _DERIVATIVES[order - 1]
     place = _place(_on_few_samples(objective), x, order)
@@ -54,11 +70,11 @@ def complaint(objective: TorchObjective, x: Array, order: int, found: str | floa
     )
 
 
-def _compare(objective: TorchObjective, x: Array, order: int) -> Comparison:
+def _compare(objective: Checkable, x: Array, order: int) -> Comparison:
     return compare(objective, _DERIVATIVES[order - 1], x, agreeing_points=1, dtype=objective.dtype)
 
 
-def _on_few_samples(objective: TorchObjective) -> TorchObjective:
+def _on_few_samples(objective: Checkable) -> Checkable:
     """The objective of a few of its samples, in float64 if the module can; it makes no checks of its own."""
     few = copy.copy(objective)
     few._in_check = True
@@ -70,7 +86,7 @@ def _on_few_samples(objective: TorchObjective) -> TorchObjective:
         return few.as_float64()
 
 
-def _place(objective: TorchObjective, x: Array, order: int) -> str | None:
+def _place(objective: Checkable, x: Array, order: int) -> str | None:
     """The layer whose derivative of this order is wrong or missing; None if it is the loss."""
 
     def fails(layer: _torch_faults.Alone) -> bool:
@@ -90,14 +106,15 @@ def _place(objective: TorchObjective, x: Array, order: int) -> str | None:
     )
 
 
-def _of_layer(objective: TorchObjective, layer: _torch_faults.Alone) -> TorchObjective:
-    alone = type(objective)(
+def _of_layer(objective: Checkable, layer: _torch_faults.Alone) -> Checkable:
+    make: Any = type(objective)
+    alone: Checkable = make(
         layer, lambda outputs, _: outputs, np.zeros((1, 1)), np.zeros(1), dtype=objective.dtype
     )
     alone._in_check = True
     return alone
 
 
-def _agrees(alone: TorchObjective, point: dict[str, Any], order: int) -> bool:
+def _agrees(alone: Checkable, point: dict[str, Any], order: int) -> bool:
     parts = [point[name].cpu().double().numpy().reshape(-1) for name in alone._shapes]
     return _compare(alone, np.concatenate(parts), order).agrees is not False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from meanfield.study.report.document import Report
 from meanfield.study.report.source import read_source
 from meanfield.study.storage.files.atomic import written_whole
 from meanfield.study.storage.study_record import StudyRecord
@@ -13,21 +13,6 @@ __all__ = ["Report", "make_report", "write_report"]
 
 PLAIN_NAMES = ("run", "study")  # of files that are alone in their folder
 SUFFIXES = (".html", ".htm")
-
-
-@dataclass(frozen=True)
-class Report:
-    """The text of a report, and what it is about.
-
-    `source` is the file that was read, `kind` "run" or "study"; `warnings` are sentences, `figures` names.
-    """
-
-    source: Path
-    kind: str
-    status: str
-    text: str
-    warnings: tuple[str, ...]
-    figures: tuple[str, ...]
 
 
 def make_report(source: str | Path) -> Report:

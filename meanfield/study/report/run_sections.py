@@ -16,7 +16,8 @@ from meanfield.study.analysis.comparison import (
 )
 from meanfield.study.analysis.energy_balance import balance
 from meanfield.study.analysis.summary import QUANTITIES, summarize, summary_cell
-from meanfield.study.report import Report, about
+from meanfield.study.report import about
+from meanfield.study.report.document import Report
 from meanfield.study.report.figures import Illustrations
 from meanfield.study.report.markup import (
     Html,

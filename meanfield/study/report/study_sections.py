@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.figures.particles import evenly
-from meanfield.study.report import Report, about
+from meanfield.study.report import about
+from meanfield.study.report.document import Report
 from meanfield.study.report.figures import Illustrations
 from meanfield.study.report.markup import (
     Html,
