@@ -137,7 +137,7 @@ def _point(x: ArrayLike) -> Array:
         )
     point = point.astype(np.float64)
     if not np.all(np.isfinite(point)):
-        raise ValueError("x must be finite, got entries that are not")
+        raise ValueError("x must be finite, got non-finite entries")
     return point
 
 

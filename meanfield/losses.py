@@ -51,7 +51,7 @@ class LogisticLoss:
     def check_targets(self, targets: Array) -> None:
         """Targets −1 and +1 only."""
         if not np.all(np.abs(targets) == 1):
-            raise ValueError("targets: the logistic loss needs every target to be −1 or +1")
+            raise ValueError("targets must be −1 or +1 for the logistic loss, got other values")
 
     def value(self, outputs: Array, targets: Array) -> Array:
         return np.sum(np.logaddexp(0.0, -targets * outputs), axis=1, dtype=outputs.dtype)
@@ -73,10 +73,12 @@ class SoftmaxLoss:
     def check_targets(self, targets: Array) -> None:
         """At least two classes, non-negative rows that sum to one."""
         if targets.shape[1] < 2:
-            raise ValueError("targets: the softmax loss needs at least 2 classes, 1 came")
+            raise ValueError("targets must have at least 2 columns for the softmax loss, got 1")
         rounding = 4 * targets.shape[1] * np.finfo(targets.dtype).eps
         if np.any(targets < 0) or np.any(np.abs(targets.sum(axis=1) - 1) > rounding):
-            raise ValueError("targets: the softmax loss needs rows that are probabilities")
+            raise ValueError(
+                "targets must have rows of probabilities for the softmax loss, got others"
+            )
 
     def value(self, outputs: Array, targets: Array) -> Array:
         value: Array = logsumexp(outputs, axis=1) - np.sum(targets * outputs, axis=1)

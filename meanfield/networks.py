@@ -17,7 +17,9 @@ from solvers._support.arguments import (
     count,
     flag,
     float_dtype,
+    refusal,
     settle,
+    wrong_shape,
 )
 from solvers._support.memory import fitting
 
@@ -71,9 +73,7 @@ class TwoLayerNetwork:
             train_output=flag("train_output", self.train_output),
         )
         if not self.train_output and self.output_dim != 1:
-            raise ValueError(
-                f"output_dim: {self.output_dim} came, 1 is needed where train_output=False"
-            )
+            raise refusal("output_dim", "1 where train_output=False", self.output_dim)
 
     @cached_property
     def architecture(self) -> _evaluation.Architecture:
@@ -119,7 +119,7 @@ class TwoLayerNetwork:
         """Inputs (n, d) with, if the network has a bias, a last column of ones: the bias is the weight of a constant input."""
         x = np.ascontiguousarray(array("inputs", inputs), dtype=float_dtype("dtype", dtype))
         if x.ndim != 2 or x.shape[1] != self.input_dim:
-            raise ValueError(f"inputs: shape {x.shape} came, (n, {self.input_dim}) is needed")
+            raise wrong_shape("inputs", f"(n, {self.input_dim})", x.shape)
         return np.column_stack([x, np.ones(len(x), x.dtype)]) if self.bias else x
 
     def forward(
@@ -140,7 +140,5 @@ class TwoLayerNetwork:
         """The array as contiguous particles (N, D), float64 unless it is float32; ValueError naming it where it is not."""
         x = np.ascontiguousarray(array(name, value))
         if x.ndim != 2 or x.shape[1] != self.parameter_count or len(x) < 1:
-            raise ValueError(
-                f"{name}: shape {x.shape} came, (N, {self.parameter_count}) with N ≥ 1 is needed"
-            )
+            raise wrong_shape(name, f"(N, {self.parameter_count}) with N ≥ 1", x.shape)
         return x

@@ -13,7 +13,15 @@ from meanfield import _evaluation
 from meanfield.losses import LOSSES
 from meanfield.networks import TwoLayerNetwork
 from meanfield.tasks import Task
-from solvers._support.arguments import array, choice, float_dtype, instance, probabilities, real
+from solvers._support.arguments import (
+    array,
+    choice,
+    float_dtype,
+    instance,
+    probabilities,
+    real,
+    wrong_shape,
+)
 
 Array = NDArray[np.floating[Any]]
 
@@ -69,13 +77,13 @@ class Risk:
         self.dtype = float_dtype("dtype", dtype)
         if task.inputs.shape[1] != network.input_dim:
             raise ValueError(
-                f"task: inputs of dimension {task.inputs.shape[1]} came, "
-                f"the network has input_dim={network.input_dim}"
+                f"task must have inputs of dimension input_dim={network.input_dim}, as the network, "
+                f"got {task.inputs.shape[1]}"
             )
         if task.targets.shape[1] != network.output_dim:
             raise ValueError(
-                f"task: targets of dimension {task.targets.shape[1]} came, "
-                f"the network has output_dim={network.output_dim}"
+                f"task must have targets of dimension output_dim={network.output_dim}, as the network, "
+                f"got {task.targets.shape[1]}"
             )
         self._loss = LOSSES[loss]
         self._loss.check_targets(task.targets)
@@ -204,7 +212,7 @@ class Risk:
     def _direction(self, name: str, value: ArrayLike, x: Array) -> Array:
         direction = self._particles(name, value)
         if direction.shape != x.shape:
-            raise ValueError(f"{name}: shape {direction.shape} came, {x.shape} is needed, as of x")
+            raise wrong_shape(name, f"{x.shape}, as x", direction.shape)
         return direction
 
     def _weights(self, value: ArrayLike | None, x: Array) -> NDArray[np.float64] | None:

@@ -64,8 +64,7 @@ class Task:
             raise refusal("name", "a string", self.name)
         if len(inputs) != len(targets):
             raise ValueError(
-                f"inputs and targets have {len(inputs)} and {len(targets)} rows, "
-                "one row per sample in both is needed"
+                f"inputs and targets must have equally many rows, got {len(inputs)} and {len(targets)}"
             )
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "targets", targets)
@@ -196,7 +195,9 @@ def cifar10(
     """
     indices = _cifar10.class_indices(classes)
     if target == "sign" and len(indices) != 2:
-        raise ValueError(f"target: 'sign' came, it needs exactly two classes, not {len(indices)}")
+        raise ValueError(
+            f"classes must be exactly two where target='sign', got {len(indices)} classes"
+        )
     images, labels = _cifar10.sample(path, n, indices, seed, train)
     inputs = _cifar10.standardize(images, mean_square)
     one_hot = (labels[:, None] == np.array(indices)).astype(np.float64)
@@ -247,7 +248,9 @@ def label_noise(task: Task, fraction: Fraction, seed: Seed = 0) -> Task:
         classes = (targets[wrong].argmax(axis=1) + shift) % task.output_dim
         targets[wrong] = np.eye(task.output_dim)[classes]
     else:
-        raise ValueError("task: label noise needs targets that are all ±1 (n, 1) or one-hot (n, c)")
+        raise ValueError(
+            "task must have targets that are all ±1 (n, 1) or one-hot (n, c) for label noise, got others"
+        )
     return replace(task, targets=targets, name=f"{task.name}, {fraction:.0%} wrong labels")
 
 
@@ -372,14 +375,14 @@ def _samples(name: str, values: ArrayLike, one_column: bool = False) -> NDArray[
         given = given[:, None]
     if given.ndim != 2 or given.size == 0:
         raise ValueError(
-            f"{name} must have shape (samples, features) with one or more each, got shape {given.shape}"
+            f"{name} must have shape (samples, features) with one or more each, got {given.shape}"
         )
     bad = np.argwhere(~np.isfinite(given))
     if len(bad):
         row, column = bad[0]
         raise ValueError(
-            f"{name}: {given[row, column]} at index ({row}, {column}), "
-            f"{len(bad)} of {given.size} values are not finite"
+            f"{name} must be finite, got {given[row, column]} at index ({row}, {column}), "
+            f"{len(bad)} non-finite of {given.size} values"
         )
     samples = np.array(given, dtype=np.float64, order="C")
     samples.flags.writeable = False

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from solvers._support.arguments import array, choice, methods, settle
+from solvers._support.arguments import array, choice, methods, settle, wrong_shape
 from solvers.endpoints import endpoint_gradients
 from solvers.flow import check_learning_rate
 from solvers.objective import Array, hessian_product, inner, third, with_own_results
@@ -118,8 +118,6 @@ def _stacked(center: Array, fluctuation: Array) -> Array:
     """The fluctuations as (r, *x), whether one or several came."""
     us = fluctuation[None] if fluctuation.ndim == center.ndim else fluctuation
     if us.shape[1:] != center.shape or us.size == 0:
-        raise ValueError(
-            f"fluctuation: shape {fluctuation.shape} came, {center.shape} or (r, *{center.shape}) "
-            "is needed, as of the center"
-        )
+        needed = f"{center.shape} or (r, *{center.shape}), as the center"
+        raise wrong_shape("fluctuation", needed, fluctuation.shape)
     return us

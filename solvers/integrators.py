@@ -139,7 +139,7 @@ class Adaptive:
                     break
             else:
                 raise SchemeError(
-                    f"{self.max_steps} inner steps did not cover one iteration: the flow is too stiff there"
+                    f"max_steps = {self.max_steps} inner steps did not cover one iteration: the flow is too stiff"
                 )
         status, result = solver.status, solver.y.astype(y.dtype, copy=False)
         vars(

@@ -102,7 +102,8 @@ def _check_hessian(objective: Any, x: Array) -> None:
     asymmetry = abs(inner(objective, b, images[0]) - inner(objective, a, images[1]))
     if asymmetry > np.finfo(x.dtype).eps ** 0.4 * scale:
         raise ValueError(
-            f"objective: its Hessian is not symmetric, ⟨b, Ha⟩ and ⟨a, Hb⟩ differ by {asymmetry / scale:.1e} of their bound"
+            "objective.hvp must be symmetric, got ⟨b, Ha⟩ and ⟨a, Hb⟩ that differ by "
+            f"{asymmetry / scale:.1e} of their bound"
         )
 
 
@@ -187,7 +188,7 @@ def require_same(objective: Any, what: str) -> None:
     extremes = -objective.largest(-number), objective.largest(number)  # both, on all processes
     if extremes != (number, number):
         raise ValueError(
-            f"arguments of solve must be the same on every process, got ({what}) here and others elsewhere"
+            f"arguments of solve must be the same on every rank, got ({what}) here and others elsewhere"
         )
 
 

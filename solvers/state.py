@@ -75,7 +75,7 @@ def start(flow: Flow, objective: Any, x0: Any) -> tuple[State, str]:
     own = with_own_results(objective)
     values = flow.start(own, x)
     if not all_finite(objective, values):
-        raise ValueError("x0: the objective's gradient there is not finite")
+        raise ValueError("x0 must be a point with a finite gradient, got one without")
     message = ""
     if peak(objective, gradient) == 0.0:
         message = "x0 is a critical point: nothing leaves it and no oscillation ever starts"

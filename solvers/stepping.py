@@ -38,7 +38,7 @@ def stepper(
         return _by_schedule(flow, objective, dt, integrator, steps)
     if is_spread(objective) and not is_particlewise(flow, dt, integrator):
         raise ValueError(
-            f"objective: its particles are spread over processes, {type(flow).__name__} needs them together"
+            f"objective must have all particles on one rank for {type(flow).__name__}, got particles distributed over ranks"
         )
     if isinstance(flow, DiscreteFlow):
         _refuse(flow, "dt", dt)
@@ -109,7 +109,7 @@ def _chosen(
 
 def _refuse(what: object, name: str, value: object) -> None:
     if value is not None:
-        raise ValueError(f"{name}: {value!r} came, {what!r} has its own steps in time")
+        raise refusal(name, f"None for {what!r}, which has its own steps in time", value)
 
 
 class _Clock:
@@ -124,7 +124,7 @@ class _Clock:
             self.substeps = round(1 / value)
         else:
             raise ValueError(
-                f"dt: {dt!r} came, 1/m for an integer m ≥ 1, or an integer that divides steps = {steps}, is needed"
+                f"dt must be 1/m for an integer m ≥ 1, or an integer that divides steps = {steps}, got {dt!r}"
             )
         self.dt = self.stride / self.substeps
 
@@ -240,7 +240,7 @@ def _by_method_of_steps(flow: ContinuousFlow, objective: Any, dt: float) -> Adva
             ]
         if len(state.history) != far:
             raise ValueError(
-                f"x0: its history has {len(state.history)} states, dt = {clock.dt} needs {far}"
+                f"x0 must have a history of {far} states for dt = {clock.dt}, got {len(state.history)}"
             )
         return list(state.history)
 

@@ -138,7 +138,7 @@ def use_threads(count: int) -> None:
     """
     there_are = int(getattr(numba.config, "NUMBA_NUM_THREADS"))  # noqa: B009  (its attributes are made at run time)
     if not 1 <= count <= there_are:
-        raise ValueError(f"threads: {count} came, 1 to {there_are} are allowed")
+        raise ValueError(f"threads must be an integer from 1 to {there_are}, got {count}")
     numba.set_num_threads(count)
 
 

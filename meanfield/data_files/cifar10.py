@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from meanfield.data_files.plain_pickle import RefusedError, StandIn
 from meanfield.data_files.plain_pickle import read as read_pickle
+from solvers._support.arguments import refusal, wrong_shape
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 FOLDER = "cifar-10-batches-py"
@@ -78,7 +79,7 @@ def class_indices(classes: Sequence[str | int] | None) -> list[int]:
     if classes is None:
         return list(range(len(CLASSES)))
     if isinstance(classes, str | bytes) or not isinstance(classes, Sequence):
-        raise ValueError(f"classes: {classes!r} came, a tuple of names or numbers is needed")
+        raise refusal("classes", "a tuple of names or numbers", classes)
     indices = []
     for entry in classes:
         if isinstance(entry, str) and entry in CLASSES:
@@ -86,11 +87,9 @@ def class_indices(classes: Sequence[str | int] | None) -> list[int]:
         elif type(entry) is not bool and entry in range(len(CLASSES)):
             indices.append(int(entry))
         else:
-            raise ValueError(
-                f"classes: {entry!r} came, 0 to 9 or one of {', '.join(CLASSES)} is allowed"
-            )
+            raise refusal("every class", f"0 to 9 or one of {', '.join(CLASSES)}", entry)
     if len(indices) < 2 or len(set(indices)) < len(indices):
-        raise ValueError(f"classes: {classes!r} came, at least two different classes are needed")
+        raise refusal("classes", "at least two different classes", classes)
     return indices
 
 
@@ -107,7 +106,7 @@ def sample(
     images, labels = load(path, train)
     places = np.flatnonzero(np.isin(labels, indices))
     if n > len(places):
-        raise ValueError(f"n: {n} came, there are {len(places)} images of these classes")
+        raise refusal("n", f"at most {len(places)}, the number of images of these classes", n)
     chosen = places[np.random.default_rng(seed).permutation(len(places))[:n]]
     return images[chosen], labels[chosen]
 
@@ -123,7 +122,7 @@ def standardize(
     mean = model.mean(axis=(0, 2), keepdims=True)
     size = np.sqrt(np.mean((model - mean) ** 2))
     if size == 0.0:
-        raise ValueError("images: every channel is constant, there is nothing to scale")
+        raise ValueError("images must have a channel that varies, got constant channels only")
     pixels = _by_channel(images) - mean
     pixels *= np.sqrt(mean_square) / size
     return pixels.reshape(len(images), -1)
@@ -167,8 +166,7 @@ def _find(path: str | os.PathLike[str] | None) -> Path:
                 return place / name
     looked = ", ".join(str(place.absolute()) for place in places)
     raise ValueError(
-        f"path: no CIFAR-10 found, neither {_ARCHIVES[0]} nor {FOLDER}/ in {looked}; "
-        f"the official file is {URL}"
+        f"path must be a folder with {_ARCHIVES[0]} or {FOLDER}/, got {looked}; the official file is {URL}"
     )
 
 
@@ -210,10 +208,10 @@ def _read_archive(archive: Path, names: tuple[str, ...]) -> dict[str, bytes]:
     # Damaged headers make tarfile raise nearly anything, a chain of long names even exhausts its recursion.
     except Exception as error:
         raise ValueError(
-            f"{archive}: not a .tar.gz that can be read to its end: {error}"
+            f"{archive} must be a complete .tar.gz archive, got a damaged one: {error}"
         ) from error
     missing = ", ".join(name for name in names if name not in contents)
-    raise ValueError(f"{archive}: {missing} is missing, in the folder {FOLDER}")
+    raise ValueError(f"{archive}: {missing} is missing in the folder {FOLDER}")
 
 
 def _members(
@@ -243,7 +241,7 @@ class _Bounded:
         self._left -= len(data)
         if self._left < 0:
             raise _ArchiveError(
-                f"{self._archive}: unpacks to more than {_ARCHIVE_LIMIT} bytes, refused"
+                f"{self._archive} must unpack to at most {_ARCHIVE_LIMIT} bytes, got more"
             )
         return data
 
@@ -251,7 +249,7 @@ class _Bounded:
 def _limited(file: Any, where: str) -> bytes:
     content: bytes = file.read(_BATCH_LIMIT + 1)
     if len(content) > _BATCH_LIMIT:
-        raise _ArchiveError(f"{where} has more than {_BATCH_LIMIT} bytes, refused")
+        raise _ArchiveError(f"{where} must have at most {_BATCH_LIMIT} bytes, got more")
     return content
 
 
@@ -267,7 +265,9 @@ class _Dtype(StandIn):
     def resolve(self) -> np.dtype[Any]:
         order = "=" if self.state is None else _text(self.state[1])
         if self.code not in ("u1", "i4", "i8") or order not in ("|", "<", ">", "="):
-            raise ValueError(f"an array of dtype {order:.9}{self.code:.9}")
+            raise ValueError(
+                f"arrays must be of type u1, i4 or i8 in a known byte order, got {order:.9}{self.code:.9}"
+            )
         return np.dtype(order + self.code)
 
 
@@ -280,9 +280,9 @@ class _Array(StandIn):
     def resolve(self) -> NDArray[Any]:
         _, shape, dtype, fortran, content = self.state
         if not isinstance(dtype, _Dtype) or not isinstance(content, bytes):
-            raise ValueError("an array of Python objects")
+            raise ValueError("arrays must hold numbers, got Python objects")
         if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-            raise ValueError("an array whose shape is not one")
+            raise ValueError(f"shapes must be tuples of integers of at least 0, got {shape!r:.50}")
         flat = np.frombuffer(content, dtype.resolve())
         return flat.reshape(shape, order="F" if fortran is True else "C")
 
@@ -290,7 +290,7 @@ class _Array(StandIn):
 def _encode(text: object, encoding: object = "latin1") -> bytes:
     """How protocol 2 spells bytes written by Python 3."""
     if _text(encoding) not in ("latin1", "latin-1"):
-        raise ValueError(f"bytes in the encoding {_text(encoding)[:20]!r}")
+        raise ValueError(f"the encoding of bytes must be latin1, got {_text(encoding)[:20]!r}")
     return _text(text).encode("latin-1")
 
 
@@ -299,7 +299,7 @@ def _text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("ascii")
     if not isinstance(value, str):
-        raise ValueError(f"a {type(value).__name__} in place of a string")
+        raise ValueError(f"texts must be strings, got {type(value).__name__}")
     return value
 
 
@@ -318,34 +318,38 @@ def _parse(content: bytes, where: str) -> tuple[Images, Labels]:
         batch = read_pickle(content, _NAMES)
     except RefusedError as error:
         raise ValueError(
-            f"{where}: {error}, which no batch of CIFAR-10 needs; refused, nothing was executed"
+            f"{where}: the file must be a batch of CIFAR-10, got another pickle: {error}; nothing was executed"
         ) from None
     # Whatever bytes come, reading them may raise nearly anything.
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{where}: not a pickle that can be read: {reason:.200}") from error
+        raise ValueError(
+            f"{where}: the file must be a pickle, got one that cannot be read: {reason:.200}"
+        ) from error
     try:
         data, labels = (_numbers(_entry(batch, key)) for key in ("data", "labels"))
     except Exception as error:
-        raise ValueError(f"{where}: not a batch of CIFAR-10: {error!s:.200}") from error
+        raise ValueError(
+            f"{where}: the file must be a batch of CIFAR-10, got another pickle: {error!s:.200}"
+        ) from error
     if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != PIXELS:
         raise ValueError(
-            f"{where}: data of {data.dtype} {data.shape} came, uint8 (images, {PIXELS}) is needed"
+            f"{where}: data must be uint8 (images, {PIXELS}), got {data.dtype} {data.shape}"
         )
     if labels.shape != data.shape[:1]:
-        raise ValueError(f"{where}: labels of shape {labels.shape} came for {len(data)} images")
+        raise wrong_shape(f"{where}: labels", f"({len(data)},), one per image", labels.shape)
     if labels.dtype.kind not in "iu" or not np.all((labels >= 0) & (labels < len(CLASSES))):
-        raise ValueError(f"{where}: labels that are not integers from 0 to 9")
+        raise ValueError(f"{where}: labels must be integers from 0 to 9, got others")
     return data, labels.astype(np.int64)
 
 
 def _entry(batch: Any, key: str) -> Any:
     if not isinstance(batch, dict):
-        raise ValueError(f"a {type(batch).__name__}, a dictionary is needed")
+        raise ValueError(f"it must be a dictionary, got {type(batch).__name__}")
     for spelling in (key.encode(), key):
         if spelling in batch:
             return batch[spelling]
-    raise ValueError(f"there is no {key!r}")
+    raise ValueError(f"it must have the key {key!r}, got none")
 
 
 def _numbers(value: Any) -> NDArray[Any]:
@@ -353,4 +357,4 @@ def _numbers(value: Any) -> NDArray[Any]:
         return value.resolve()
     if isinstance(value, list) and all(type(entry) is int for entry in value):
         return np.array(value, dtype=np.int64)
-    raise ValueError(f"a {type(value).__name__}, an array or a list of integers is needed")
+    raise ValueError(f"entries must be arrays or lists of integers, got {type(value).__name__}")

@@ -37,7 +37,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         It is no archive, or has not these arrays, or they are not plain numbers.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device may never come to an end
-        raise ArchiveError("not an .npz archive but a folder or a device")
+        raise ArchiveError("the file must be an .npz archive, got a folder or a device")
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -46,26 +46,30 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         raise
     # Whatever bytes come, zipfile, zlib and the parser of headers may raise nearly anything.
     except Exception as error:
-        raise ArchiveError("not an .npz archive that can be read") from error
+        raise ArchiveError(
+            "the file must be an .npz archive, got one that cannot be read"
+        ) from error
 
 
 def _read(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str) -> NDArray[Any]:
     if name not in members:
         known = ", ".join(map(ascii, list(members)[:10])).replace("'", "")
-        raise ArchiveError(f"no array {name!r}, the file has {known or 'nothing'}")
+        raise ArchiveError(f"the file must have an array {name!r}, got {known or 'no arrays'}")
     info = members[name]
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ArchiveError(f"{name} is compressed in another way than NumPy does")
+        raise ArchiveError(
+            f"{name} must be stored or deflated, as by NumPy, got another compression"
+        )
     if info.file_size > max(FREE_BYTES, MAX_RATIO * info.compress_size):
         raise ArchiveError(
-            f"{name} unpacks from {info.compress_size} to {info.file_size} bytes, "
-            f"more than {MAX_RATIO} times as many, refused"
+            f"{name} must unpack to at most {MAX_RATIO} times its size, "
+            f"got {info.file_size} bytes from {info.compress_size}"
         )
     with archive.open(info) as file:
         dtype, shape, order = _header(file, name)
         content = file.read()
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content):
-        raise ArchiveError(f"{name} does not hold the {dtype} array that its header speaks of")
+        raise ArchiveError(f"{name} must hold the {dtype} array of its header, got another size")
     return np.frombuffer(content, dtype).reshape(shape, order=order)
 
 
@@ -73,14 +77,14 @@ def _header(file: Any, name: str) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
     """The type of the numbers, the shape and the order of an .npy file."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):  # others are for names of fields
-        raise ArchiveError(f"{name} is of version {version} of NumPy's format, 1 or 2 is needed")
+        raise ArchiveError(f"{name} must be of version 1 or 2 of NumPy's format, got {version}")
     read = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }[version]
     shape, fortran, dtype = read(file, max_header_size=_MAX_HEADER)
     if dtype.hasobject:
-        raise ArchiveError(f"{name} holds Python objects, numbers are needed")
+        raise ArchiveError(f"{name} must hold numbers, got Python objects")
     if dtype.kind not in "buif":
-        raise ArchiveError(f"{name}: dtype {dtype.str:.20} came, real numbers are needed")
+        raise ArchiveError(f"{name} must hold real numbers, got dtype {dtype.str:.20}")
     return dtype, shape, "F" if fortran else "C"

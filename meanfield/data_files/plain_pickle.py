@@ -54,7 +54,7 @@ def read(content: bytes, names: Mapping[tuple[str, str], Callable[..., StandIn |
     machine = _Machine(names)
     for count, (operation, argument, _) in enumerate(pickletools.genops(content)):
         if count >= MAX_OPERATIONS:
-            raise RefusedError(f"the pickle takes more than {MAX_OPERATIONS} operations")
+            raise RefusedError(f"it takes more than {MAX_OPERATIONS} operations")
         if operation.name == "STOP":
             return machine.stack.pop()
         machine.do(operation.name, argument)
@@ -124,36 +124,36 @@ class _Machine:
                 module, _, attribute = argument.partition(" ")
                 stack.append(self._named(module, attribute))
                 if name == "INST":
-                    raise RefusedError("the pickle makes an instance of a class")
+                    raise RefusedError("it makes an instance of a class")
             case "STACK_GLOBAL":
                 stack.append(self._named(*self._last(2)))
             case "REDUCE":
                 function, arguments = self._last(2)
                 if not any(function is known for known in self.names.values()):
-                    raise RefusedError("the pickle calls what is not a function")
+                    raise RefusedError("it calls an object that is not an allowed function")
                 stack.append(function(*arguments))
             case "BUILD":
                 (state,) = self._last(1)
                 if not isinstance(stack[-1], StandIn):
-                    raise RefusedError("the pickle gives a state to what has none")
+                    raise RefusedError("it gives a state to an object without one")
                 stack[-1].state = state
             case _:
-                raise RefusedError(f"the pickle asks for the operation {name}")
+                raise RefusedError(f"it asks for the operation {name}")
 
     def _named(self, module: Any, name: Any) -> Any:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise RefusedError("the pickle asks for a name that is not a string")
+            raise RefusedError("it asks for a name that is not a string")
         try:
             return self.names[module, name]
         except KeyError:
-            raise RefusedError(f"the pickle asks for {module:.100}.{name:.100}") from None
+            raise RefusedError(f"it asks for {module:.100}.{name:.100}") from None
 
     def _last(self, count: int) -> list[Any]:
         if not count:
             return []
         values = self.stack[-count:]
         if len(values) < count or any(value is _MARK for value in values):
-            raise ValueError("there is nothing on its stack")
+            raise ValueError("its stack is empty")
         del self.stack[-count:]
         return values
 
@@ -166,15 +166,15 @@ class _Machine:
 
 def _extended(values: Any, more: list[Any]) -> None:
     if type(values) is not list:
-        raise ValueError("it appends to what is not a list")
+        raise ValueError("it appends to an object that is not a list")
     values += more
 
 
 def _filled(table: Any, pairs: list[Any]) -> dict[str | bytes, Any]:
     if type(table) is not dict:
-        raise ValueError("it sets an item of what is not a dictionary")
+        raise ValueError("it sets an item of an object that is not a dictionary")
     for key, value in zip(pairs[::2], pairs[1::2], strict=True):
         if not isinstance(key, str | bytes):
-            raise RefusedError("the pickle has a dictionary whose keys are not strings")
+            raise RefusedError("it has a dictionary whose keys are not strings")
         table[key] = value
     return table

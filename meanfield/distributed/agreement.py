@@ -37,7 +37,7 @@ def require_same(comm: Any, about: Mapping[str, object]) -> None:
     lines = [line for key in keys if (line := _difference(key, [each.get(key) for each in found]))]
     if len(lines) > _MOST_KEYS:
         lines[_MOST_KEYS:] = [f"and {len(lines) - _MOST_KEYS} more differ"]
-    remedy = "start every process with the same configuration, data and packages"
+    remedy = "start every rank with the same configuration, data and packages"
     raise ValueError("\n".join([*lines, remedy]))
 
 
@@ -51,9 +51,9 @@ def _difference(key: str, values: Sequence[str | None]) -> str:
     parts = []
     for value, ranks in holders.items():
         text = "nothing" if value is None else shorten(value, _MOST_CHARACTERS, placeholder=" …")
-        processes = "process" if len(ranks) == 1 else "processes"
-        parts.append(f"{text} on {processes} {', '.join(ranks)}")
-    return f"{key} must be the same on every process, got " + " and ".join(parts)
+        word = "rank" if len(ranks) == 1 else "ranks"
+        parts.append(f"{text} on {word} {', '.join(ranks)}")
+    return f"{key} must be the same on every rank, got " + " and ".join(parts)
 
 
 def describe_risk(risk: Risk) -> dict[str, object]:

@@ -12,6 +12,7 @@ from meanfield import _evaluation
 from meanfield._digest import digest
 from meanfield.distributed.processes import SupportsArrays
 from meanfield.risk import Risk
+from solvers._support.arguments import wrong_shape
 
 Array = NDArray[np.floating[Any]]
 
@@ -94,7 +95,7 @@ class _SharedRisk(Risk):
         numbers = self.processes.numbers(number)
         if not np.array_equal(numbers, np.full_like(numbers, numbers[0]), equal_nan=True):
             raise RuntimeError(
-                "the processes do not hold the same particles: are their machines and libraries alike?"
+                "all ranks must hold the same particles, got different ones; use the same machines and libraries"
             )
 
 
@@ -112,8 +113,8 @@ class SpreadRisk(_SharedRisk):
         n_groups = self._share(n_particles).n_groups
         if processes.size > n_groups:
             raise ValueError(
-                f"n_particles: {n_particles} came for {processes.size} processes; so many particles form {n_groups} groups, "
-                "and every process needs one"
+                f"n_particles must be enough for a group of particles on each of the {processes.size} ranks, "
+                f"got {n_particles}, which form {n_groups} groups"
             )
 
     @cached_property
@@ -133,9 +134,7 @@ class SpreadRisk(_SharedRisk):
         """
         whole = np.asarray(whole)
         if whole.ndim < 2 or whole.shape[-2] != self.n_particles:
-            raise ValueError(
-                f"whole: shape {whole.shape} came, (…, {self.n_particles}, D) is needed"
-            )
+            raise wrong_shape("whole", f"(…, {self.n_particles}, D)", whole.shape)
         self._check_same_number(int(digest(whole)[:12], 16))  # below 2^53
         return np.ascontiguousarray(whole[..., self.rows, :])
 
@@ -181,14 +180,14 @@ class SpreadRisk(_SharedRisk):
         own = self.rows.stop - self.rows.start
         if len(x) != own:
             raise ValueError(
-                f"{name}: {len(x)} particles came, this process has {own} of the {self.n_particles}"
+                f"{name} must have the {own} particles of this rank, of {self.n_particles}, got {len(x)}"
             )
         return x
 
     def _weights(self, value: ArrayLike | None, x: Array) -> None:
         if value is not None:
             raise ValueError(
-                "weights: particles that are spread over processes have equal ones; see `gathered`"
+                "weights must be None for particles distributed over ranks, got weights; see `gathered`"
             )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from solvers._support.arguments import array, finite_array, instance, real, settle
+from solvers._support.arguments import array, finite_array, instance, real, settle, wrong_shape
 
 Array = NDArray[np.floating[Any]]
 _EXAMPLE = "for instance Valley()"
@@ -119,7 +119,7 @@ class FiniteDimensional(ABC):
         size = self.dimension if like is None else like.size
         if x.ndim != 1 or x.size == 0 or size not in (None, x.size):
             needed = "(n,) with n ≥ 1" if size is None else f"({size},)"
-            raise ValueError(f"{name}: shape {x.shape} came, {needed} is needed")
+            raise wrong_shape(name, needed, x.shape)
         return x if like is None else np.asarray(x, dtype=like.dtype)
 
 
@@ -148,7 +148,7 @@ class Sum(FiniteDimensional):
         dimensions = self.first.dimension, self.second.dimension
         if None not in dimensions and dimensions[0] != dimensions[1]:
             raise ValueError(
-                f"second: dimension {dimensions[1]} came, {dimensions[0]} is needed, as of first"
+                f"second must have dimension {dimensions[0]}, as first, got {dimensions[1]}"
             )
 
     @property

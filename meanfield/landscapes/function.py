@@ -102,7 +102,7 @@ class Landscape(FiniteDimensional):
     def _value(self, x: Array) -> float:
         value = self._call(x.astype(np.float64))
         if np.iscomplexobj(value):
-            raise ValueError(f"function: it returned {value!r}, complex, for a real array")
+            raise ValueError(f"function must return a real number for a real array, got {value!r}")
         return float(value)
 
     def _gradient(self, x: Array) -> ArrayLike:
@@ -159,7 +159,7 @@ class Landscape(FiniteDimensional):
         value = self._call(x + 1j * step)
         if not np.iscomplexobj(value):
             raise _NotAnalyticError(
-                f"function: it returned {value!r}, real, for a complex array: it is not analytic; "
+                f"function must be analytic, got the real {value!r} for a complex array; "
                 'write it without abs, max and .real, or use derivatives="differences"'
             )
         return float(np.imag(value))
@@ -172,8 +172,8 @@ class Landscape(FiniteDimensional):
         # Where the function does not depend on the coordinate, or is even in it, no step leaves an imaginary part.
         if rounded != 0.0 or self._imaginary(x, e) != 0.0:
             warnings.warn(
-                f"function: its slope {rounded:.1e} is too small for the complex step; coordinates stop decaying there, "
-                "and their oscillations set in early",
+                f"the slope {rounded:.1e} of function is too small for the complex step: coordinates stop decaying there, "
+                "and their oscillations start early",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -224,16 +224,15 @@ class Landscape(FiniteDimensional):
         error = abs(wider - difference) + 1e-4 * abs(difference) + 1e-6 * (1 + abs(value))
         if abs(slope - difference) > error:
             raise _NotAnalyticError(
-                f"function: its complex step gives the slope {slope:.6g}, a difference {difference:.6g}: "
-                'it is not analytic; write it without abs, max and .real, or use derivatives="differences"'
+                f"function must be analytic, got the slope {slope:.6g} by a complex step and {difference:.6g} by a difference; "
+                'write it without abs, max and .real, or use derivatives="differences"'
             )
 
     def _call(self, x: NDArray[Any]) -> Any:
         value = np.asarray(self.function(x))
         if value.shape != () or value.dtype.kind not in "fciu":
             raise ValueError(
-                f"function: it returned an array of shape {value.shape} and dtype {value.dtype}, "
-                "one number is needed"
+                f"function must return one number, got an array of shape {value.shape} and dtype {value.dtype}"
             )
         return value[()]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from meanfield.landscapes.base import Array, FiniteDimensional, Formula, Reference
-from solvers._support.arguments import array, count, real, settle
+from solvers._support.arguments import array, count, real, settle, wrong_shape
 
 MOST_FACTORS = 10_000  # these are small landscapes: a start is written out number by number
 
@@ -294,9 +294,9 @@ class MatrixFactorization(_SquaredFactors):
         settle(self, depth=count("depth", self.depth, most=MOST_FACTORS))
         matrix = array("target", self.target).astype(np.float64)
         if matrix.ndim != 2 or matrix.size == 0 or matrix.shape[0] != matrix.shape[1]:
-            raise ValueError(f"target: shape {matrix.shape} came, a square matrix is needed")
+            raise wrong_shape("target", "(n, n) with n ≥ 1", matrix.shape)
         if not np.all(np.isfinite(matrix)):
-            raise ValueError("target: it has entries that are not finite")
+            raise ValueError("target must be finite, got non-finite entries")
         settle(self, target=tuple(map(tuple, matrix.tolist())))
 
     @cached_property

@@ -125,12 +125,14 @@ def logistic(outputs: Tensor, targets: Tensor) -> Tensor:
 def softmax(outputs: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of softmax(f) of each sample, for classes (k,) or probabilities (k, c)."""
     if outputs.ndim != 2 or outputs.shape[1] < 2:
-        raise ValueError(f"module: {describe(outputs)} came, softmax needs (samples, classes)")
+        raise ValueError(
+            f"module must return shape (samples, classes) for the softmax loss, got {describe(outputs)}"
+        )
     if targets.ndim == 2:
         _check_shapes("softmax", outputs, targets)
     elif int(targets.max()) >= outputs.shape[1]:
         raise ValueError(
-            f"targets: class {int(targets.max())} came, the module has {outputs.shape[1]} outputs"
+            f"targets must be classes below {outputs.shape[1]}, the module's outputs, got {int(targets.max())}"
         )
     return functional.cross_entropy(outputs, targets, reduction="none")
 
@@ -146,25 +148,29 @@ def _check_shapes(loss: str, outputs: Tensor, targets: Tensor) -> None:
     # Broadcasting would make k² differences of (k,) and (k, 1).
     if outputs.shape != targets.shape:
         raise ValueError(
-            f"targets: shape {tuple(targets.shape)} came for outputs {tuple(outputs.shape)} of a "
-            f"chunk, the {loss} loss needs the same shape"
+            f"targets must have the shape of the module's outputs for the {loss} loss, "
+            f"{tuple(outputs.shape)} in a chunk, got {tuple(targets.shape)}"
         )
 
 
 def check_targets(loss: str, targets: Tensor) -> None:
     """A ValueError for targets that the loss does not allow."""
     if loss == "logistic" and not bool((targets.abs() == 1).all()):
-        raise ValueError("targets: the logistic loss needs every target to be −1 or +1")
+        raise ValueError("targets must be −1 or +1 for the logistic loss, got other values")
     if loss != "softmax":
         return
     if targets.ndim == 1:
         if targets.dtype != torch.int64 or int(targets.min()) < 0:
-            raise ValueError("targets: the softmax loss needs classes that are integers ≥ 0")
+            raise ValueError(
+                "targets must be classes, integers of at least 0, for the softmax loss, got others"
+            )
         return
     sums = targets.reshape(len(targets), -1).sum(dim=1)
     rounding = 4 * targets[0].numel() * torch.finfo(targets.dtype).eps
     if targets.ndim != 2 or bool((targets < 0).any() | ((sums - 1).abs() > rounding).any()):
-        raise ValueError("targets: the softmax loss needs rows (n, c) that are probabilities")
+        raise ValueError(
+            "targets must be rows (n, c) of probabilities for the softmax loss, got others"
+        )
 
 
 # --- modules -------------------------------------------------------------------------------------
@@ -173,17 +179,19 @@ def check_targets(loss: str, targets: Tensor) -> None:
 def refuse_modes(module: torch.nn.Module) -> None:
     """No layer that draws random numbers or lets the samples of a chunk act on each other."""
     for name, layer in module.named_modules():
-        where = f"module: {name or 'it'} ({type(layer).__name__})"
+        where = f"{name or 'itself'} ({type(layer).__name__})"
         if isinstance(layer, _BatchNorm) and (layer.training or layer.running_mean is None):
             raise ValueError(
-                f"{where} normalises over the samples of a chunk: call module.eval(), "
-                "with track_running_stats=True"
+                f"module must treat samples independently, got {where}, which normalizes over the samples of a chunk; "
+                "call module.eval(), with track_running_stats=True"
             )
         dropout = layer.p if isinstance(layer, _DropoutNd) else 0.0
         if isinstance(layer, torch.nn.MultiheadAttention):
             dropout = layer.dropout
         if layer.training and dropout > 0:
-            raise ValueError(f"{where} drops at random, not deterministic: call module.eval()")
+            raise ValueError(
+                f"module must be deterministic, got {where}, which drops at random; call module.eval()"
+            )
 
 
 def random_state(device: torch.device) -> Tensor:
@@ -205,5 +213,5 @@ def clone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def describe(value: Any) -> str:
-    """What came, for a message."""
+    """The value in a message: by its shape, or else by its type."""
     return f"shape {tuple(value.shape)}" if hasattr(value, "shape") else type(value).__name__

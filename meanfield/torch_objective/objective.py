@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from solvers._support.arguments import choice, count, float_dtype
+from solvers._support.arguments import choice, count, float_dtype, refusal, wrong_shape
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +80,7 @@ class TorchObjective:
         import torch
 
         if not isinstance(module, torch.nn.Module):
-            raise ValueError(f"module: {type(module).__name__} came, a torch.nn.Module is needed")
+            raise refusal("module", "a torch.nn.Module", module)
         if not callable(loss):
             choice("loss", loss, evaluation.LOSSES)
         if chunk_size is not None:
@@ -105,8 +105,8 @@ class TorchObjective:
             self._targets = self._data("targets", targets, integers=classes or callable(loss))
         if len(self._inputs) != len(self._targets):
             raise ValueError(
-                f"inputs and targets have {len(self._inputs)} and {len(self._targets)} rows, "
-                "one row per sample in both is needed"
+                "inputs and targets must have equally many rows, "
+                f"got {len(self._inputs)} and {len(self._targets)}"
             )
         if not callable(loss):
             evaluation.check_targets(loss, self._targets)
@@ -169,9 +169,9 @@ class TorchObjective:
     def _array(self, name: str, value: ArrayLike) -> Array:
         array = np.asarray(value)
         if array.dtype.kind != "f":
-            raise ValueError(f"{name}: dtype {array.dtype} came, float64 or float32 is needed")
+            raise ValueError(f"{name} must have dtype float64 or float32, got {array.dtype}")
         if array.shape != (self.dimension,):
-            raise ValueError(f"{name}: shape {array.shape} came, ({self.dimension},) is needed")
+            raise wrong_shape(name, f"({self.dimension},)", array.shape)
         # Always a copy: a tensor must not lie over memory that is read-only or changes.
         return array.astype(self.dtype)
 
@@ -266,13 +266,17 @@ class TorchObjective:
         from meanfield.torch_objective import evaluation as _torch_evaluation
 
         if not isinstance(outputs, torch.Tensor) or outputs.shape[:1] != inputs.shape[:1]:
-            came = _torch_evaluation.describe(outputs)
-            raise ValueError(f"module: {came} came for {len(inputs)} samples")
+            found = _torch_evaluation.describe(outputs)
+            raise ValueError(
+                f"module must return a tensor of {len(inputs)} rows for {len(inputs)} samples, got {found}"
+            )
         loss = self.loss if callable(self.loss) else _torch_evaluation.LOSSES[self.loss]
         losses = loss(outputs, targets)
         if not isinstance(losses, torch.Tensor) or losses.shape != targets.shape[:1]:
-            came = _torch_evaluation.describe(losses)
-            raise ValueError(f"loss: {came} came, one per sample, ({len(targets)},), is needed")
+            found = _torch_evaluation.describe(losses)
+            raise ValueError(
+                f"loss must return shape ({len(targets)},), one per sample, got {found}"
+            )
         return losses
 
     # --- construction ----------------------------------------------------------------------------
@@ -288,18 +292,18 @@ class TorchObjective:
         if not isinstance(values, torch.Tensor):
             array = np.array(values)
             if array.dtype.kind not in "buif":
-                raise ValueError(f"{name}: dtype {array.dtype} came, real numbers are needed")
+                raise ValueError(f"{name} must be real numbers, got dtype {array.dtype}")
             values = torch.from_numpy(array)
         if values.is_complex():
-            raise ValueError(f"{name}: dtype {values.dtype} came, real numbers are needed")
+            raise ValueError(f"{name} must be real numbers, got dtype {values.dtype}")
         if values.ndim == 0 or values.numel() == 0:
-            raise ValueError(f"{name}: shape {tuple(values.shape)} came, (samples, ...) is needed")
+            raise wrong_shape(name, "(samples, ...)", tuple(values.shape))
         data = self._copy(values)
         if not data.is_floating_point() and name == "targets":
-            # Classes must be int64 whatever integers they came as.
+            # Classes must be int64, whatever integers they were given as.
             data = data.long() if integers else data.to(self._torch_dtype)
         if not torch.isfinite(data).all():
-            raise ValueError(f"{name}: values that are not finite came (as {self.dtype})")
+            raise ValueError(f"{name} must be finite as {self.dtype}, got non-finite values")
         return data
 
     def _refuse_impure(self) -> None:
@@ -319,7 +323,7 @@ class TorchObjective:
             after = _torch_evaluation.random_state(self._device)
             if not torch.equal(before, after) or not _torch_evaluation.same(first, second):
                 raise ValueError(
-                    "module: not deterministic, two evaluations differ or draw random numbers: "
+                    "module must be deterministic, got two evaluations that differ or draw random numbers; "
                     "call module.eval()"
                 )
         written = [
@@ -328,7 +332,9 @@ class TorchObjective:
             if not _torch_evaluation.same(kept, fixed[name])
         ]
         if written:
-            raise ValueError(f"module: it writes to {', '.join(written)}: call module.eval()")
+            raise ValueError(
+                f"module must leave its state as it is, got one that writes to {', '.join(written)}; call module.eval()"
+            )
 
 
 def _import_evaluation() -> Any:
@@ -347,12 +353,16 @@ def _import_evaluation() -> Any:
 def _precision(trainable: dict[str, torch.nn.Parameter], dtype: DTypeLike | None) -> np.dtype[Any]:
     """Precision of the objective: the one asked for, else that of the parameters."""
     if not trainable:
-        raise ValueError("module: it has no trainable parameters (requires_grad)")
+        raise ValueError("module must have trainable parameters (requires_grad), got none")
     if any(not p.is_floating_point() for p in trainable.values()):
-        raise ValueError("module: its trainable parameters must be real numbers")
+        raise ValueError(
+            "module must have trainable parameters of floating-point numbers, got others"
+        )
     if dtype is not None:
         return float_dtype("dtype", dtype)
     names = sorted({str(p.dtype).removeprefix("torch.") for p in trainable.values()})
     if names not in (["float32"], ["float64"]):
-        raise ValueError(f"dtype: the parameters have {', '.join(names)}: say float64 or float32")
+        raise ValueError(
+            f"the parameters must be all float32 or all float64, got {', '.join(names)}; give dtype"
+        )
     return np.dtype(names[0])

@@ -32,6 +32,12 @@ def refusal(name: str, condition: str, value: object, remedy: str = "") -> Value
     return ValueError(f"{name} must be {condition}, got {shown(value)}{more}")
 
 
+def wrong_shape(name: str, needed: object, shape: tuple[int, ...], remedy: str = "") -> ValueError:
+    """``<name> must have shape <needed>, got <shape>``, then the remedy."""
+    more = f"; {remedy}" if remedy else ""
+    return ValueError(f"{name} must have shape {needed}, got {shape}{more}")
+
+
 def shown(value: object) -> str:
     """A value in a message: arrays by dtype and shape, all else by the first characters of its repr."""
     if isinstance(value, np.ndarray) and value.ndim:
@@ -162,7 +168,7 @@ def finite_array(name: str, value: object) -> NDArray[np.floating[Any]]:
     finite = np.isfinite(found)
     if not finite.all():
         raise ValueError(
-            f"{name} must be finite, got {found.size - np.count_nonzero(finite)} entries of {found.size} that are not"
+            f"{name} must be finite, got {found.size - np.count_nonzero(finite)} non-finite entries of {found.size}"
         )
     return found
 
@@ -181,11 +187,11 @@ def probabilities(
     if isinstance(dtype, np.dtype) and dtype.kind == "f":
         rounding = max(rounding, 8.0 * float(np.finfo(dtype).eps))
     if weights.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got shape {weights.shape}")
+        raise wrong_shape(name, shape, weights.shape)
     least, total = float(weights.min()), float(weights.sum())
     if least < 0 or not abs(total - 1.0) <= rounding:
         raise ValueError(
-            f"{name} must be at least 0 and sum to 1, got a least of {least!r} and a sum of {total!r}"
+            f"{name} must be at least 0 and sum to 1, got a minimum of {least!r} and a sum of {total!r}"
         )
     return weights / total
 

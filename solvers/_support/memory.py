@@ -20,7 +20,7 @@ def fitting(name: str, value: int, *shape: int) -> None:
     amount, available = 4 * 8 * math.prod(shape), available_memory()
     if amount > (2**40 if available is None else available):
         raise ValueError(
-            f"{name} must be smaller, got {value}: its arrays take {amount // 10**9:,} GB, more than there is"
+            f"{name} must be smaller, got {value}: its arrays take {amount // 10**9:,} GB, more than is available"
         )
 
 

@@ -193,11 +193,11 @@ class CentralFlow(SteppedFlow):
                 objective, w, k, _TOLERANCE, start, above=threshold, certify=certify
             )
             if not pairs.converged:
-                raise SchemeError("the top eigenpairs of the Hessian were not found")
+                raise SchemeError("the top eigenpairs of the Hessian did not converge")
             watched = int(np.count_nonzero(pairs.values > threshold))
             if watched > self.max_modes:
                 raise SchemeError(
-                    f"{watched} modes are critical, max_modes = {self.max_modes} allows no more"
+                    f"max_modes must be at least {watched}, the number of critical modes, got {self.max_modes}"
                 )
             if watched < k or k == w.size:
                 return pairs.values[:watched], pairs.vectors[: watched + 1], certify

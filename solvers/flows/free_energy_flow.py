@@ -94,7 +94,7 @@ class FreeEnergyFlow(ContinuousFlow):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.delay and self.growth != "linear":
-            raise ValueError(f"delay: it needs growth='linear', {self.growth!r} came")
+            raise refusal("growth", "'linear' where delay=True", self.growth)
 
     def start(self, objective: Any, x0: Array) -> Array:
         """The center and the r fluctuations, shape (1 + r, *x)."""
@@ -174,7 +174,7 @@ class FreeEnergyFlow(ContinuousFlow):
     def _split(self, objective: Any, x0: Array, u: Array) -> list[Array]:
         """u along the top eigenvectors of the Hessian at x0, and what remains: mutually orthogonal, of sum u."""
         if self.rank > x0.size:
-            raise ValueError(f"rank: {self.rank} came, x0 has only {x0.size} coordinates")
+            raise refusal("rank", f"at most x0.size = {x0.size}", self.rank)
         _, vectors = top_eigenpairs(objective, x0, k=self.rank - 1)
         parts = [u.dtype.type(inner(objective, v, u)) * v for v in vectors]
         return [*parts, u - sum(parts)]

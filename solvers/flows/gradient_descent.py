@@ -31,7 +31,7 @@ class _Descent(DiscreteFlow):
         try:
             return np.stack([x0, self._descend(objective, x0)])
         except FloatingPointError as error:
-            raise ValueError(f"x0: {error}") from None
+            raise ValueError(f"x0 must be a point from which a step exists: {error}") from None
 
     def step(self, objective: Any, step: int, state: Array) -> Array:
         return np.array([state[1], self._descend(objective, state[1])])
@@ -137,7 +137,7 @@ class NormalizedGradientDescent(_WithoutFreeEnergy):
         gradient: Array = objective.gradient(x)
         size = norm(objective, gradient)
         if size == 0.0:
-            raise FloatingPointError("the gradient vanishes, it has no direction")
+            raise FloatingPointError("the gradient is zero and has no direction")
         return gradient / x.dtype.type(size)
 
 
@@ -174,7 +174,7 @@ class SqrtLossGradientDescent(_WithoutFreeEnergy):
         excess = float(objective.value(x)) - self.minimum
         if excess <= 0.0:
             raise FloatingPointError(
-                f"E − minimum = {excess:.3g} there, its square root has no gradient; is minimum = {self.minimum!r} right?"
+                f"E − minimum must be above 0, got {excess:.3g} with minimum = {self.minimum!r}"
             )
         gradient: Array = objective.gradient(x)
         return gradient / x.dtype.type(2.0 * math.sqrt(excess))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers._support.annotations import Ge
-from solvers._support.arguments import finite_array
+from solvers._support.arguments import finite_array, wrong_shape
 from solvers._support.options import Option
 from solvers.flow import ContinuousFlow, check_learning_rate
 from solvers.flows.central_flow import turns_of
@@ -87,7 +87,9 @@ class SelfStabilization(ContinuousFlow):
         objective = with_own_results(objective)
         pairs = top_eigenpairs(objective, x, modes)
         if not pairs.converged:
-            raise ValueError("x: the top eigenpairs of the Hessian there were not found")
+            raise ValueError(
+                "x must be a point where the top eigenpairs of the Hessian converge, got one where they do not"
+            )
         v = pairs.vectors
         turns = np.array(
             [[_across(objective, v, t) for t in row] for row in turns_of(objective, x, v)]
@@ -105,7 +107,7 @@ class SelfStabilization(ContinuousFlow):
     def start(self, objective: Any, x0: Array) -> Array:
         """(w, u), shape (2, *x)."""
         if x0.shape != self.point.shape:
-            raise ValueError(f"x0: shape {x0.shape} came, the model's is {self.point.shape}")
+            raise wrong_shape("x0", self.point.shape, x0.shape)
         u = x0.dtype.type(0.5 * self.learning_rate) * objective.gradient(x0)
         u = u - _across(objective, self.vectors, u)
         return np.stack([x0 - u, u])

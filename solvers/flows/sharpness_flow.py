@@ -13,6 +13,9 @@ from solvers.integrators import Adaptive, Euler, Integrator, SchemeError
 from solvers.objective import Array, inner, norm, third
 from solvers.spectrum.eigenpairs import Eigenpairs, top_eigenpairs
 
+_NO_MINIMISER = (
+    "x0 must be a point from which gradient flow reaches a minimiser, got one from which it does not"
+)
 # Curvatures below this fraction of the sharpness count as directions along the manifold.
 _FLAT = 1e-4
 
@@ -86,7 +89,7 @@ class SharpnessFlow(WithoutFluctuation, ContinuousFlow):
 def _top(objective: Any, x: Array) -> Eigenpairs:
     pairs = top_eigenpairs(objective, x, tol=1e-9)
     if not pairs.converged or not pairs.values[0] > 0.0:
-        raise SchemeError("the Hessian has no positive eigenvalue there")
+        raise SchemeError("the Hessian has no positive eigenvalue")
     return pairs
 
 
@@ -148,5 +151,5 @@ def _gradient_flow_limit(objective: Any, x: Array) -> Array:
                 return x
             time *= 2.0
     except ArithmeticError as error:
-        raise ValueError(f"x0: the gradient flow from it reaches no minimiser: {error}") from None
-    raise ValueError("x0: the gradient flow from it reaches no minimiser")
+        raise ValueError(f"{_NO_MINIMISER}: {error}") from None
+    raise ValueError(_NO_MINIMISER)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from solvers._support.arguments import function as checked_function
-from solvers._support.arguments import instance, probabilities, real
+from solvers._support.arguments import instance, probabilities, real, refusal, wrong_shape
 from solvers.measures.line import Float64
 from solvers.measures.representations import check_positions
 from solvers.measures.scalar_field import ScalarField
@@ -185,7 +185,7 @@ class Interaction(_OfFunction):
         """A ValueError where W(r) and W(−r) differ beyond rounding."""
         there, back = self.field.values(differences), self.field.values(-differences)
         if not np.allclose(there, back, rtol=1e-9, atol=1e-12, equal_nan=True):
-            raise ValueError("function: an even one is needed, W(x − y) = W(y − x)")
+            raise ValueError("function must be even, W(x − y) = W(y − x), got one that is not")
 
 
 class Entropy(Energy):
@@ -214,9 +214,7 @@ class PowerEntropy(Energy):
         self.exponent = real("exponent", exponent, above=0)
         self.coefficient = real("coefficient", coefficient, above=0)
         if self.exponent == 1.0:
-            raise ValueError(
-                "exponent: 1 came, a number above 0 but 1 is needed; Entropy is its limit"
-            )
+            raise refusal("exponent", "other than 1", exponent, "Entropy is the limit")
 
 
 class Functional(Energy):
@@ -249,7 +247,7 @@ def _like(name: str, value: ArrayLike, x: Float64, all_of_them: bool = False) ->
     points = check_positions(name, value)
     if points.shape[1] != x.shape[1] or (all_of_them and len(points) != len(x)):
         needed = f"{x.shape}" if all_of_them else f"(M, {x.shape[1]})"
-        raise ValueError(f"{name} must have shape {needed}, as of x, got shape {points.shape}")
+        raise wrong_shape(name, f"{needed}, as x", points.shape)
     return points
 
 

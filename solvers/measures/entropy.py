@@ -17,7 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 from scipy.special import digamma
 
-from solvers._support.arguments import array, finite_array, flag, probabilities, real, settle
+from solvers._support.arguments import (
+    array,
+    finite_array,
+    flag,
+    probabilities,
+    real,
+    settle,
+    wrong_shape,
+)
 from solvers.objective import Array
 
 Float64 = NDArray[np.float64]
@@ -107,9 +115,11 @@ class SpacingEntropy:
         """Order of the particles, gaps (n − 1,), their masses (n − 1,), and the weights in order (n,)."""
         positions, p = _particles(x, weights)
         if positions.shape[1] != 1 or len(positions) < 2:
-            raise ValueError(f"x: shape {positions.shape} came, (N, 1) with N ≥ 2 is needed")
+            raise wrong_shape("x", "(N, 1) with N ≥ 2", positions.shape)
         if not np.all(p > 0.0):
-            raise ValueError("weights: some are 0, leave out the particles that have no mass")
+            raise ValueError(
+                f"weights must be above 0, got {np.count_nonzero(p <= 0.0)} that are 0; leave out particles without mass"
+            )
         order = np.argsort(positions[:, 0], kind="stable")
         p = p[order]
         masses = (p[:-1] + p[1:]) / (2.0 - p[0] - p[-1])
@@ -263,7 +273,7 @@ def reference_bandwidth(x: ArrayLike, weights: ArrayLike | None = None) -> float
     dimension = positions.shape[1]
     spread = math.sqrt(float(p @ np.sum(positions**2, axis=1)) / dimension)
     if spread == 0.0:
-        raise ValueError("x: all particles coincide, no bandwidth follows from them")
+        raise ValueError("x must have distinct particles, got coinciding ones; give a bandwidth")
     return spread * float(4.0 * np.sum(p**2) / (dimension + 2)) ** (1.0 / (dimension + 4))
 
 
@@ -274,14 +284,16 @@ def _jumps(density: Float64) -> Float64:
 
 def _check_apart(gaps: Float64) -> None:
     if np.any(gaps == 0.0):
-        raise ValueError("x: particles coincide, the entropy is infinite and has no gradient")
+        raise ValueError(
+            "x must have distinct particles, got coinciding ones: the entropy is infinite and has no gradient"
+        )
 
 
 def _particles(x: ArrayLike, weights: ArrayLike | None) -> tuple[Float64, Float64]:
     """Positions (N, D) and weights (N,)."""
     positions = array("x", x).astype(np.float64, copy=False)
     if positions.ndim != 2 or positions.size == 0:
-        raise ValueError(f"x: shape {positions.shape} came, (N, D) with N, D ≥ 1 is needed")
+        raise wrong_shape("x", "(N, D) with N, D ≥ 1", positions.shape)
     finite_array("x", positions)
     return positions, probabilities("weights", weights, (len(positions),))
 
@@ -295,7 +307,7 @@ def _centered(x: ArrayLike, weights: ArrayLike | None) -> tuple[Float64, Float64
 def _direction(v: ArrayLike, shape: tuple[int, ...]) -> Float64:
     direction = finite_array("v", v).astype(np.float64, copy=False)
     if direction.shape != shape:
-        raise ValueError(f"v: shape {direction.shape} came, {shape} is needed, as of x")
+        raise wrong_shape("v", f"{shape}, as x", direction.shape)
     return direction
 
 

@@ -83,7 +83,7 @@ def _locate(measure: Pieces, levels: ArrayLike) -> tuple[NDArray[np.intp], Float
     """The piece that a level is in, the lower of two, and the share of its mass below the level."""
     p = np.asarray(levels, dtype=np.float64)
     if not np.all((p >= 0) & (p <= 1)):
-        raise ValueError("levels: numbers in [0, 1] are needed")
+        raise ValueError(f"levels must be from 0 to 1, got values from {p.min()} to {p.max()}")
     i = np.searchsorted(measure.ends[1:-1], p, side="left")
     return i, np.clip((p - measure.ends[i]) / measure.masses[i], 0.0, 1.0)
 

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from solvers._support.arguments import array, count, finite_array, probabilities, refusal
+from solvers._support.arguments import (
+    array,
+    count,
+    finite_array,
+    probabilities,
+    refusal,
+    wrong_shape,
+)
 from solvers._support.arguments import function as checked_function
 from solvers._support.memory import fitting
 from solvers._support.reprs import compact_repr
@@ -124,11 +131,14 @@ class Grid:
         mesh = np.stack(np.meshgrid(*points, indexing="ij"), axis=-1)
         density = array("function", function(mesh.reshape(-1, len(axes)))).astype(np.float64)
         if density.shape != (mesh.size // len(axes),):
-            raise ValueError(
-                f"function: shape {density.shape} came for {mesh.size // len(axes)} points, one value each is needed"
+            raise wrong_shape(
+                "function's value", f"{(mesh.size // len(axes),)}, one per point", density.shape
             )
         if not (np.all(np.isfinite(density)) and np.all(density >= 0) and np.any(density > 0)):
-            raise ValueError("function: a density that is finite, ≥ 0 and not zero is needed")
+            raise ValueError(
+                "function must be a density, finite, at least 0 and above 0 somewhere, "
+                f"got values from {density.min():.6g} to {density.max():.6g}"
+            )
         masses = density.reshape(mesh.shape[:-1])
         for k, weight in enumerate(weights):
             split = (*masses.shape[:k], -1, nodes, *masses.shape[k + 1 :])
@@ -211,12 +221,10 @@ class Quantiles:
     def __init__(self, values: ArrayLike) -> None:
         q = finite_array("values", values).astype(np.float64)
         if q.ndim != 1 or len(q) < 2:
-            raise ValueError(f"values: shape {q.shape} came, (n + 1,) with n ≥ 1 is needed")
+            raise wrong_shape("values", "(n + 1,) with n ≥ 1", q.shape)
         if np.any(np.diff(q) < 0):
             i = int(np.argmin(np.diff(q)))
-            raise ValueError(
-                f"values: they must not decrease, {q[i]:.6g} is followed by {q[i + 1]:.6g}"
-            )
+            raise ValueError(f"values must not decrease, got {q[i]:.6g} followed by {q[i + 1]:.6g}")
         object.__setattr__(self, "values", q)
 
     @classmethod
@@ -284,7 +292,7 @@ def check_positions(name: str, value: ArrayLike) -> Float64:
     x = np.array(array(name, value), dtype=np.float64)
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or x.size == 0:
-        raise ValueError(f"{name}: shape {x.shape} came, (n, D) with n, D ≥ 1 is needed")
+        raise wrong_shape(name, "(n, D) with n, D ≥ 1", x.shape)
     finite_array(name, x)
     return x
 
@@ -298,16 +306,14 @@ def _check_edges(edges: ArrayLike | tuple[ArrayLike, ...]) -> tuple[Float64, ...
     )
     for k, axis in enumerate(axes):
         if axis.ndim != 1 or len(axis) < 2:
-            raise ValueError(
-                f"edges: axis {k} has shape {axis.shape}, (n + 1,) with n ≥ 1 is needed"
-            )
+            raise wrong_shape(f"axis {k} of edges", "(n + 1,) with n ≥ 1", axis.shape)
         if not (np.all(np.isfinite(axis)) and np.all(np.diff(axis) > 0)):
-            raise ValueError(f"edges: axis {k} must be finite and increase")
+            raise refusal(f"axis {k} of edges", "finite and increasing", axis.tolist())
     if len(axes) > 2:
         cells = float(np.prod([len(axis) - 1.0 for axis in axes]))
         raise ValueError(
-            f"edges: {len(axes)} axes came, 1 or 2 are allowed: this {len(axes)}-dimensional grid has {cells:.3g} cells, "
-            f"{8 * cells / 2**30:.3g} GiB for the masses alone; use Particles in its place"
+            f"edges must have 1 or 2 axes, got {len(axes)}: this {len(axes)}-dimensional grid has {cells:.3g} cells, "
+            f"{8 * cells / 2**30:.3g} GiB for the masses alone; use Particles instead"
         )
     return axes
 
@@ -320,6 +326,4 @@ def _has_axes(value: object) -> bool:
 
 def _check_line(dimension: int) -> None:
     if dimension != 1:
-        raise ValueError(
-            f"measure: dimension {dimension} came, quantiles need a measure on the line"
-        )
+        raise ValueError(f"measure must have dimension 1 for quantiles, got {dimension}")

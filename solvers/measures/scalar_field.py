@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from solvers._support.arguments import array
+from solvers._support.arguments import array, wrong_shape
 from solvers._support.arguments import function as checked_function
 from solvers.measures.line import Float64
 
@@ -68,7 +68,7 @@ def _evaluated(
     with np.errstate(divide="ignore", invalid="ignore"):  # a kernel may be singular at 0
         result = array(name, function(points)).astype(np.float64, copy=False)
     if result.shape != shape:
-        raise ValueError(f"{name}: it returned shape {result.shape}, {shape} is needed")
+        raise wrong_shape(f"{name}'s value", shape, result.shape)
     return result
 
 

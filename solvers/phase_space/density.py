@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers._kernels import finite_volume
-from solvers._support.arguments import count, finite_array, instance
+from solvers._support.arguments import count, finite_array, instance, wrong_shape
 from solvers._support.memory import fitting
 from solvers._support.reprs import compact_repr
 from solvers.flow import check_learning_rate
@@ -53,10 +53,13 @@ class PhaseSpaceGrid:
         for name in ("theta_edges", "u_edges"):
             edges = finite_array(name, getattr(self, name)).astype(np.float64)
             if edges.ndim != 1 or len(edges) < 5:
-                raise ValueError(f"{name}: shape {edges.shape} came, (n + 1,) with n ≥ 4 is needed")
+                raise wrong_shape(name, "(n + 1,) with n ≥ 4", edges.shape)
             widths = np.diff(edges)
             if not (widths.min() > 0 and np.ptp(widths) <= 1e-6 * widths.min()):
-                raise ValueError(f"{name}: finite edges at equal, positive distances are needed")
+                raise ValueError(
+                    f"{name} must increase by equal distances, got distances from "
+                    f"{widths.min():.6g} to {widths.max():.6g}"
+                )
             object.__setattr__(self, name, edges)
         ratio = self.spacings[0] / self.spacings[1]
         odd = round(max(ratio, 1.0 / ratio))
@@ -68,7 +71,8 @@ class PhaseSpaceGrid:
             )
         if odd % 2 == 0 or abs(max(ratio, 1.0 / ratio) - odd) > 1e-6 * odd:
             raise ValueError(
-                f"theta_edges, u_edges: spacings {self.spacings} came, one must be an odd multiple of the other"
+                "the spacing of theta_edges must be an odd multiple of that of u_edges, or the reverse, "
+                f"got {self.spacings}"
             )
 
     @property
@@ -179,10 +183,13 @@ class PhaseSpaceDensity:
         grid = PhaseSpaceGrid(self.theta_edges, self.u_edges)
         masses = finite_array("masses", self.masses).astype(np.float64)
         if masses.shape != grid.shape:
-            raise ValueError(f"masses: shape {masses.shape} came, {grid.shape} is needed")
+            raise wrong_shape("masses", grid.shape, masses.shape)
         total = float(masses.sum())
         if not (np.all(masses >= 0) and abs(total - 1.0) <= _ROUNDING):
-            raise ValueError(f"masses: non-negative ones of sum 1 are needed, the sum is {total!r}")
+            raise ValueError(
+                "masses must be at least 0 and sum to 1, "
+                f"got a minimum of {float(masses.min())!r} and a sum of {total!r}"
+            )
         object.__setattr__(self, "theta_edges", grid.theta_edges)
         object.__setattr__(self, "u_edges", grid.u_edges)
         object.__setattr__(self, "masses", masses)
@@ -282,8 +289,8 @@ def _place(name: str, x: Float64, centers: Float64) -> tuple[NDArray[np.intp], F
     position = (x - centers[0]) / (centers[1] - centers[0])
     if not (np.min(position) >= 0 and np.max(position) <= len(centers) - 1):
         raise ValueError(
-            f"domain: {name} from {np.min(x):.6g} to {np.max(x):.6g} came, those from {centers[0]:.6g} "
-            f"to {centers[-1]:.6g} lie between centers of cells"
+            f"{name} must be between the centers of cells of the domain, {centers[0]:.6g} to {centers[-1]:.6g}, "
+            f"got {np.min(x):.6g} to {np.max(x):.6g}"
         )
     before = np.minimum(position.astype(np.intp), len(centers) - 2)
     return before, position - before

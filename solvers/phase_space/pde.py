@@ -10,7 +10,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from solvers._kernels import finite_volume
-from solvers._support.arguments import array, choice, count, instance, real, refusal, settle
+from solvers._support.arguments import (
+    array,
+    choice,
+    count,
+    instance,
+    real,
+    refusal,
+    settle,
+    wrong_shape,
+)
 from solvers.flow import as_iterate, check_learning_rate
 from solvers.integrators import SchemeError
 from solvers.measures.line import Float64
@@ -121,7 +130,9 @@ class PhaseSpacePDE:
             domain=None if self.domain is None else _checked_domain(self.domain),
         )
         if self.cells[0] * self.cells[1] > self.max_cells:
-            raise ValueError(f"cells: {self.cells} came, {_excess(self.cells, self.max_cells)}")
+            raise ValueError(
+                f"cells must be fewer, got {self.cells}: {_excess(self.cells, self.max_cells)}"
+            )
 
     def start(
         self, objective: Any, x0: Any | Callable[[Float64, Float64], Float64]
@@ -144,7 +155,7 @@ class PhaseSpacePDE:
         """
         if callable(x0):
             if self.domain is None:
-                raise ValueError("domain: None came, a start from a function needs one")
+                raise refusal("domain", "given where x0 is a function", None)
             grid = PhaseSpaceGrid.covering(self.domain, self.cells)
             cells = Grid.from_density(
                 (grid.theta_edges, grid.u_edges), lambda x: x0(x[:, 0], x[:, 1]), nodes=4
@@ -155,7 +166,7 @@ class PhaseSpacePDE:
         x = as_iterate(x0).astype(np.float64)
         x = x[:, None] if x.ndim == 1 else x
         if x.ndim != 2 or x.shape[1] != 1:
-            raise ValueError(f"x0: shape {x.shape} came, (N, 1) is needed: θ has one dimension")
+            raise wrong_shape("x0", "(N, 1), as θ has one dimension", x.shape)
         _check_objective(objective, x[0, 0])
         u = 0.5 * self.learning_rate * np.array(objective.gradient(x), dtype=np.float64)[:, 0]
         w = x[:, 0] - u
@@ -296,8 +307,8 @@ class _Run:
     def _check_fixed(self, dt: float, stage: _Stage) -> None:
         if dt > stage.largest_dt():
             raise ValueError(
-                f"dt: {dt!r} came, {stage.largest_dt():.3g} is the most that keeps the masses positive "
-                f"{self.time:.6g} iterations on"
+                f"dt must be at most {stage.largest_dt():.3g} for positive masses "
+                f"after {self.time:.6g} iterations, got {dt!r}"
             )
 
     def _grow(self, stage: _Stage) -> bool:
@@ -311,8 +322,8 @@ class _Run:
         larger = rows + cells[0] + cells[1], columns + cells[2] + cells[3]
         if larger[0] * larger[1] > self.pde.max_cells:
             raise SchemeError(
-                f"mass is about to leave the domain, θ from {self.grid.theta_edges[0]:.6g} to {self.grid.theta_edges[-1]:.6g}, "
-                f"u from {self.grid.u_edges[0]:.6g} to {self.grid.u_edges[-1]:.6g}: {larger} cells are too many, "
+                f"mass would leave the domain, θ from {self.grid.theta_edges[0]:.6g} to {self.grid.theta_edges[-1]:.6g}, "
+                f"u from {self.grid.u_edges[0]:.6g} to {self.grid.u_edges[-1]:.6g}, and a larger one has too many cells: "
                 f"{_excess(larger, self.pde.max_cells)}"
             )
         self.grid = self.grid.padded(cells)
@@ -324,8 +335,8 @@ class _Run:
 def _excess(cells: tuple[int, int], max_cells: int) -> str:
     count = int(cells[0]) * int(cells[1])
     return (
-        f"{count:,} cells would take {count * _BYTES_PER_CELL / 2**30:.3g} GiB, max_cells={max_cells:,} of "
-        f"{max_cells * _BYTES_PER_CELL / 2**30:.3g} GiB are allowed"
+        f"{count:,} cells would take {count * _BYTES_PER_CELL / 2**30:.3g} GiB, more than max_cells={max_cells:,} with "
+        f"{max_cells * _BYTES_PER_CELL / 2**30:.3g} GiB"
     )
 
 
@@ -369,8 +380,8 @@ def _check_objective(objective: Any, x: float) -> None:
         float(objective.value(point, weights=weights))
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
-            "objective: value(x, weights) and gradient(x, weights, at) of particles of one dimension are needed; "
-            f"{type(objective).__name__} refuses them: {error}"
+            "objective must have value(x, weights) and gradient(x, weights, at) for particles of one dimension, "
+            f"got a {type(objective).__name__} that raises: {error}"
         ) from error
     if gradient.shape != (1, 1):
-        raise ValueError(f"objective: its gradient has shape {gradient.shape} for x (1, 1)")
+        raise wrong_shape("objective.gradient of x (1, 1)", (1, 1), gradient.shape)

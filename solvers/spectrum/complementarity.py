@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers._support.arguments import array, finite_array
+from solvers._support.arguments import array, finite_array, wrong_shape
 from solvers._support.reprs import compact_repr
 
 Matrix = NDArray[np.float64]
@@ -54,17 +54,15 @@ def solve_complementarity(a: Matrix, operator: NDArray[np.float64]) -> Complemen
     """
     a, operator = _checked("a", a), _checked("operator", operator)
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
-        raise ValueError(f"a must have shape (k, k), got shape {a.shape}")
+        raise wrong_shape("a", "(k, k)", a.shape)
     if operator.shape != a.shape * 2:
-        raise ValueError(
-            f"operator must have shape {a.shape * 2}, as a asks for, got shape {operator.shape}"
-        )
+        raise wrong_shape("operator", f"{a.shape * 2}, that of a twice", operator.shape)
     size = float(np.linalg.norm(a))
     if len(a) == 0 or np.linalg.eigvalsh(a)[0] >= 0.0:  # nothing needs holding
         return Complementarity(np.zeros_like(a), a, 0.0)
     strength = float(np.linalg.norm(operator.reshape(a.size, a.size), 2))
     if strength == 0.0:
-        raise ArithmeticError("the sharpness is to fall and no fluctuation changes it")
+        raise ArithmeticError("the sharpness must decrease, and no fluctuation changes it")
     # Scaled so that A and 𝒦 have norm one.
     unit_a, unit_operator = a / size, operator / strength
     if len(a) == 1:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers._support.arguments import array, count, flag, methods, real
+from solvers._support.arguments import array, count, flag, methods, real, wrong_shape
 from solvers._support.reprs import compact_repr
 from solvers._support.threads import one_blas_thread
 from solvers.objective import Array, is_spread, norm
@@ -168,7 +168,7 @@ def _starts(x: Array, k: int, start: Array | None, certify: bool) -> NDArray[np.
     """At least k vectors of standard normal numbers, to which those of the start are added, far larger, or which they replace."""
     given = np.empty((0, *x.shape)) if start is None else array("start", start)
     if given.shape[given.ndim - x.ndim :] != x.shape or given.ndim - x.ndim not in (0, 1):
-        raise ValueError(f"start must have the shape (s, *{x.shape}), got {given.shape}")
+        raise wrong_shape("start", f"(s, *{x.shape})", given.shape)
     warm = given.reshape(-1, x.size).astype(np.float64)
     rows = max(k, len(warm))
     starts: NDArray[np.float64] = np.random.default_rng(0).standard_normal((rows, x.size))

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 
-from solvers._support.arguments import choice, count, flag, probabilities, real
+from solvers._support.arguments import (
+    choice,
+    count,
+    flag,
+    probabilities,
+    real,
+    refusal,
+    wrong_shape,
+)
 from solvers.measures.line import Float64, squared_distance
 from solvers.measures.representations import Grid, Measure, Particles, Quantiles, check_positions
 from solvers.transport import cost as transport_cost
@@ -137,7 +145,7 @@ def w2(
         return _between_measures(_measure("x", x, a), _measure("y", y, b), options)
     x, y = check_positions("x", x), check_positions("y", y)
     if x.shape[1] != y.shape[1]:
-        raise ValueError(f"y: dimension {y.shape[1]} came, {x.shape[1]} is needed, as of x")
+        raise _wrong_dimension(x.shape[1], y.shape[1])
     a, b = probabilities("a", a, (len(x),)), probabilities("b", b, (len(y),))
     _check_memory(len(x), len(y), x.shape[1], options)
     return {"exact": _exact, "sliced": _sliced, "sinkhorn": _sinkhorn}[options.method](
@@ -180,7 +188,7 @@ def coupled_distance(x: ArrayLike, y: ArrayLike) -> float:
     """
     x, y = check_positions("x", x), check_positions("y", y)
     if x.shape != y.shape:
-        raise ValueError(f"y: shape {y.shape} came, {x.shape} is needed, as of x")
+        raise wrong_shape("y", f"{x.shape}, as x", y.shape)
     return root_mean_square(x - y)
 
 
@@ -289,7 +297,7 @@ def _sinkhorn(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options)
     found = sinkhorn.sinkhorn_divergence(x, y, a, b, eps, options.tolerance, limit)
     if options.require_convergence and not found.converged:
         raise TransportError(
-            f"Sinkhorn's iterations stopped with a mass of {found.residual:.2g} in wrong places, more than the tolerance "
+            f"Sinkhorn's iterations stopped at an error of the marginals of {found.residual:.2g}, above the tolerance "
             f"{options.tolerance:g}",
             f"give a larger max_iterations than {limit}, or a larger regularization than {given:.4g}",
         )
@@ -335,8 +343,8 @@ def _check_memory(n: int, m: int, dimension: int, options: _Options) -> None:
     dense = options.method == "exact" and not options.lazy
     others = "lazy=True, method='sliced' and 'sinkhorn', fewer points" if dense else "fewer points"
     raise ValueError(
-        f"max_bytes: {options.method} transport of {n:,} to {m:,} points needs {cost}, "
-        f"{options.max_bytes / 1e9:.3g} GB are allowed; {others} need less"
+        f"max_bytes must be at least {cost.bytes / 1e9:.3g} GB for {options.method} transport of {n:,} to {m:,} points, "
+        f"which takes {cost}, got {options.max_bytes / 1e9:.3g} GB; {others} need less"
     )
 
 
@@ -347,13 +355,21 @@ def _measure(name: str, value: ArrayLike | Measure, weights: ArrayLike | None) -
     if not isinstance(value, Measure):
         return Particles(value, weights)
     if weights is not None:
-        raise ValueError(f"{name}: weights came beside a {type(value).__name__}, which has its own")
+        raise refusal(
+            f"the weights of {name}",
+            f"None for a {type(value).__name__}, which has its own",
+            weights,
+        )
     return value
+
+
+def _wrong_dimension(of_x: int, of_y: int) -> ValueError:
+    return ValueError(f"y must have dimension {of_x}, as x, got {of_y}")
 
 
 def _between_measures(x: Measure, y: Measure, options: _Options) -> TransportResult:
     if x.dimension != y.dimension:
-        raise ValueError(f"y: dimension {y.dimension} came, {x.dimension} is needed, as of x")
+        raise _wrong_dimension(x.dimension, y.dimension)
     method = options.method
     if x.dimension == 1 and method != "sinkhorn":
         squared = max(squared_distance(x.pieces(), y.pieces()), 0.0)
@@ -369,9 +385,7 @@ def _between_measures(x: Measure, y: Measure, options: _Options) -> TransportRes
 def _as_points(measure: Measure) -> tuple[Float64, Float64, float]:
     """Positions and weights, without those of no mass, and the W2 by which they differ from the measure."""
     if isinstance(measure, Quantiles):
-        raise ValueError(
-            "method: 'sinkhorn' came, quantiles are compared by 'exact', in closed form"
-        )
+        raise refusal("method", "'exact' for quantiles, a closed form", "sinkhorn")
     if isinstance(measure, Particles):
         positions, weights, moved = measure.positions, measure.weights, 0.0
     else:

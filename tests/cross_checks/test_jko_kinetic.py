@@ -211,9 +211,9 @@ def test_a_guess_that_leads_nowhere_does_not_matter():
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (np.ones((3, 4, 2)), "state: shape .* came, .2, N, D. or .2, D."),
-        (np.ones((2, 0, 2)), "state: shape"),
-        (np.full((2, 3, 2), np.nan), "state: it has positions that are not finite"),
+        (np.ones((3, 4, 2)), "state must have shape .2, N, D. or .2, D. .*got .3, 4, 2."),
+        (np.ones((2, 0, 2)), "state must have shape .*got .2, 0, 2."),
+        (np.full((2, 3, 2), np.nan), "state must be finite"),
     ],
 )
 def test_bad_states(state, message):

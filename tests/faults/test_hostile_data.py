@@ -17,6 +17,7 @@ from meanfield.data_files import plain_pickle as _plain_pickle
 from tests.faults import hostile_cifar, hostile_npz
 
 GOOD = hostile_npz.npy(np.ones((3, 1)))
+UNREADABLE = "must be an .npz archive, got one that cannot be read"
 
 
 def archive(path, inputs, compression=zipfile.ZIP_STORED):
@@ -29,14 +30,14 @@ def archive(path, inputs, compression=zipfile.ZIP_STORED):
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (hostile_npz.said("<f8", (2**40, 2**10)), "does not hold"),
-        (hostile_npz.said("<f8", (2**62, 2**62)), "does not hold"),
-        (hostile_npz.said("<f8", (-1, 3), bytes(24)), "does not hold"),
-        (hostile_npz.said("|V2147483647", (2**31 - 1,)), "real numbers are needed"),
-        (hostile_npz.said("|O", (1, 1), b"."), "holds Python objects"),
-        (hostile_npz.header("-" * 9000 + "1"), "not an .npz archive that can be read"),
-        (hostile_npz.header("(" * 3000), "not an .npz archive that can be read"),
-        (hostile_npz.header("{**{}}", version=3), "version"),
+        (hostile_npz.said("<f8", (2**40, 2**10)), "inputs must hold the .* array of its header"),
+        (hostile_npz.said("<f8", (2**62, 2**62)), "inputs must hold the .* array of its header"),
+        (hostile_npz.said("<f8", (-1, 3), bytes(24)), "inputs must hold the .* array of its header"),
+        (hostile_npz.said("|V2147483647", (2**31 - 1,)), "inputs must hold real numbers"),
+        (hostile_npz.said("|O", (1, 1), b"."), "inputs must hold numbers, got Python objects"),
+        (hostile_npz.header("-" * 9000 + "1"), UNREADABLE),
+        (hostile_npz.header("(" * 3000), UNREADABLE),
+        (hostile_npz.header("{**{}}", version=3), "must be of version 1 or 2"),
     ],
 )
 def test_an_array_that_lies_about_itself_is_refused(tmp_path, inputs, message):
@@ -47,16 +48,16 @@ def test_an_array_that_lies_about_itself_is_refused(tmp_path, inputs, message):
 def test_an_array_that_unpacks_to_much_more_than_it_takes_is_refused(tmp_path, monkeypatch):
     zeros = hostile_npz.said("|u1", (2**20, 1), bytes(2**20))
     path = archive(tmp_path / "task.npz", zeros, zipfile.ZIP_DEFLATED)
-    with pytest.raises(ValueError, match="1048576 and 3 rows"):
+    with pytest.raises(ValueError, match="equally many rows, got 1048576 and 3"):
         tasks.from_npz(path)
     monkeypatch.setattr(_npz, "FREE_BYTES", 2**19)
-    with pytest.raises(ValueError, match="more than 100 times as many, refused"):
+    with pytest.raises(ValueError, match="inputs must unpack to at most 100 times its size, got 1048"):
         tasks.from_npz(path)
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_compression_than_that_of_numpy_is_refused(tmp_path, compression):
-    with pytest.raises(ValueError, match="compressed in another way"):
+    with pytest.raises(ValueError, match="must be stored or deflated, as by NumPy"):
         tasks.from_npz(archive(tmp_path / "task.npz", GOOD, compression))
 
 
@@ -66,7 +67,7 @@ def test_an_encrypted_member_is_refused(tmp_path):
     for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         content[content.find(mark) + offset] |= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="not an .npz archive that can be read"):
+    with pytest.raises(ValueError, match=UNREADABLE):
         tasks.from_npz(path)
 
 
@@ -132,7 +133,7 @@ def test_a_chain_of_long_names_is_refused(tmp_path):
     member.type = tarfile.GNUTYPE_LONGNAME
     path = tmp_path / "cifar-10-python.tar.gz"
     path.write_bytes(gzip.compress(member.tobuf(tarfile.GNU_FORMAT) * 3000))
-    with pytest.raises(ValueError, match="not a .tar.gz that can be read to its end"):
+    with pytest.raises(ValueError, match="must be a complete .tar.gz archive"):
         tasks.cifar10(path, n=2, train=False)
 
 

@@ -112,5 +112,5 @@ def test_modes_out_of_range_are_refused(modes):
 
 
 def test_a_start_of_another_shape_is_refused():
-    with pytest.raises(ValueError, match=r"x0: shape \(3,\) came, the model's is \(2,\)"):
+    with pytest.raises(ValueError, match=r"x0 must have shape \(2,\), got \(3,\)"):
         solvers.solve(model(), Quadratic(np.eye(3)), np.ones(3), 1)

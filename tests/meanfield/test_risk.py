@@ -157,7 +157,7 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="dtype"):
         Risk(net, task, dtype="int64")
     risk = Risk(net, task)
-    with pytest.raises(ValueError, match="x: shape"):
+    with pytest.raises(ValueError, match="x must have shape"):
         risk.gradient(np.ones((4, 3)))
-    with pytest.raises(ValueError, match="v: shape"):
+    with pytest.raises(ValueError, match="v must have shape"):
         risk.hvp(np.ones((4, 5)), np.ones((3, 5)))

@@ -90,7 +90,7 @@ def test_digits_targets():
     ],
 )
 def test_digits_refuse(arguments, name):
-    with pytest.raises(ValueError, match=f"^{name}(: .* came| must be)"):
+    with pytest.raises(ValueError, match=f"^{name} must be"):
         tasks.digits(**arguments)
 
 
@@ -110,10 +110,10 @@ def test_task_copies_and_freezes_its_arrays():
 @pytest.mark.parametrize(
     ("inputs", "targets", "message"),
     [
-        (np.zeros(3), np.zeros((3, 1)), r"inputs must have shape .*got shape \(3,\)"),
-        (np.zeros((3, 2)), np.zeros((3, 1, 1)), r"targets must have shape .*got shape \(3, 1, 1\)"),
-        (np.zeros((0, 2)), np.zeros((0, 1)), r"inputs must have shape .*got shape \(0, 2\)"),
-        (np.zeros((3, 2)), np.zeros((4, 1)), "3 and 4 rows"),
+        (np.zeros(3), np.zeros((3, 1)), r"inputs must have shape .*got \(3,\)"),
+        (np.zeros((3, 2)), np.zeros((3, 1, 1)), r"targets must have shape .*got \(3, 1, 1\)"),
+        (np.zeros((0, 2)), np.zeros((0, 1)), r"inputs must have shape .*got \(0, 2\)"),
+        (np.zeros((3, 2)), np.zeros((4, 1)), "equally many rows, got 3 and 4"),
         (
             np.zeros((3, 2), dtype=complex),
             np.zeros((3, 1)),
@@ -156,7 +156,7 @@ def test_label_noise_is_set_by_its_seed():
 def test_label_noise_refuses():
     with pytest.raises(ValueError, match="fraction must be .*got 1.5"):
         tasks.label_noise(tasks.digits(5), 1.5)
-    with pytest.raises(ValueError, match="needs targets"):
+    with pytest.raises(ValueError, match="task must have targets that are all ±1"):
         tasks.label_noise(Task(np.zeros((2, 1)), [[0.5], [1.0]], name="t"), 0.5)
 
 
@@ -185,7 +185,7 @@ def test_teacher_student_noise_and_scale():
     "arguments", [{"n": 0}, {"input_dim": 0}, {"teacher_width": -1}, {"noise": -0.1}]
 )
 def test_teacher_student_refuses(arguments):
-    with pytest.raises(ValueError, match=f"^{next(iter(arguments))}(: .* came| must be)"):
+    with pytest.raises(ValueError, match=f"^{next(iter(arguments))} must be"):
         tasks.teacher_student(**arguments)
 
 
@@ -202,13 +202,13 @@ def test_from_npz_reads_a_column_of_targets(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"inputs": np.eye(3)}, "no array 'targets', the file has inputs"),
-        ({"inputs": np.eye(3), "targets": np.zeros(2)}, "3 and 2 rows"),
-        ({"inputs": np.array([[1.0, np.nan]]), "targets": [1.0]}, r"inputs: nan at index \(0, 1\)"),
-        ({"inputs": np.array([[{}]], dtype=object), "targets": [1.0]}, "inputs holds Python"),
+        ({"inputs": np.eye(3)}, "the file must have an array 'targets', got inputs"),
+        ({"inputs": np.eye(3), "targets": np.zeros(2)}, "equally many rows, got 3 and 2"),
+        ({"inputs": np.array([[1.0, np.nan]]), "targets": [1.0]}, r"inputs must be finite, got nan at index \(0, 1\)"),
+        ({"inputs": np.array([[{}]], dtype=object), "targets": [1.0]}, "inputs must hold numbers, got Python"),
         (
             {"inputs": np.zeros((2, 2, 2)), "targets": np.zeros(2)},
-            r"inputs must have shape .*got shape \(2, 2, 2\)",
+            r"inputs must have shape .*got \(2, 2, 2\)",
         ),
     ],
 )
@@ -246,12 +246,12 @@ def test_from_npz_refuses_what_is_not_an_archive_of_arrays(tmp_path, content):
 def test_from_npz_refuses_a_truncated_archive(tmp_path):
     path = save(tmp_path / "cut.npz", inputs=np.zeros((50, 4)), targets=np.zeros(50))
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(ValueError, match="not an .npz archive"):
+    with pytest.raises(ValueError, match="must be an .npz archive, got one that cannot be read"):
         tasks.from_npz(path)
 
 
 def test_from_npz_says_that_a_file_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="there is no such file"):
         tasks.from_npz(tmp_path / "none.npz")
-    with pytest.raises(ValueError, match="not an .npz archive"):
+    with pytest.raises(ValueError, match="must be an .npz archive, got a folder"):
         tasks.from_npz(tmp_path)

@@ -176,7 +176,7 @@ def test_fixed_output_weights_are_trainable_ones_held_at_one():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="output_dim: 2 came, 1 is needed where train_output"):
+    with pytest.raises(ValueError, match="output_dim must be 1 where train_output=False, got 2"):
         TwoLayerNetwork(1, 2, train_output=False)
     problem = Problem("tanh", "squared")
     risk, x, p = problem.risk, problem.x, problem.p
@@ -185,5 +185,5 @@ def test_bad_arguments():
     for bad in (p - 0.01, 2 * p, np.full(len(p), np.nan)):
         with pytest.raises(ValueError, match="weights must be (at least 0 and sum to 1|finite)"):
             risk.gradient(x, bad)
-    with pytest.raises(ValueError, match="at: shape"):
+    with pytest.raises(ValueError, match="at must have shape"):
         risk.gradient(x, p, at=x[:, 1:])

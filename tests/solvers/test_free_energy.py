@@ -168,7 +168,7 @@ def test_bad_options(kwargs, message):
 
 
 def test_bad_shapes():
-    with pytest.raises(ValueError, match="fluctuation: shape"):
+    with pytest.raises(ValueError, match="fluctuation must have shape"):
         solvers.FreeEnergy(Valley(), 0.1).value(CENTER, np.ones(3))
-    with pytest.raises(ValueError, match="rank: 3 came, x0 has only 2"):
+    with pytest.raises(ValueError, match="rank must be at most x0.size = 2, got 3"):
         solvers.solve(solvers.FreeEnergyFlow(0.1, rank=3), Valley(), CENTER, steps=1)

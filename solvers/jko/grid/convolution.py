@@ -44,12 +44,14 @@ class Convolution:
         shape = differences.shape[:-1]
         values = term.field.values(differences.reshape(-1, grid.dimension)).reshape(shape)
         if not np.allclose(values, values.T if self._is_line else values[::-1, ::-1], atol=1e-12):
-            raise ValueError("function: an even one is needed, W(x − y) = W(y − x)")
+            raise ValueError("function must be even, W(x − y) = W(y − x), got one that is not")
         at_zero = np.nonzero((differences == 0).all(axis=-1))
         if not np.all(np.isfinite(values[at_zero])):
             values[at_zero] = [mean_within(term.field, h) for h in widths]
         if not np.all(np.isfinite(values)):
-            raise ValueError("function: it is not finite at differences of cells")
+            raise ValueError(
+                "function must be finite at the differences of cell centers, got non-finite values"
+            )
         if self._is_line:
             self._matrix = values
             return
@@ -85,7 +87,10 @@ def _offsets(grid: Grid) -> Float64:
     for axis in grid.edges:
         widths = np.diff(axis)
         if np.ptp(widths) > 1e-9 * widths.max():
-            raise ValueError("energy: an interaction in the plane needs cells of one size")
+            raise ValueError(
+                "cells must be of equal width for an interaction in the plane, got widths from "
+                f"{widths.min():.6g} to {widths.max():.6g}"
+            )
         n, h = len(widths), (axis[-1] - axis[0]) / len(widths)
         along.append(h * np.arange(1 - n, n))
     return np.stack(np.meshgrid(*along, indexing="ij"), axis=-1)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from scipy.special import wrightomega, xlogy
 
+from solvers._support.arguments import refusal, wrong_shape
 from solvers.jko.grid.convolution import Convolution
 from solvers.measures.energies import (
     Energy,
@@ -57,9 +58,7 @@ class GridEnergy:
             elif isinstance(term, Functional):
                 self._functionals.append(term)
             else:
-                raise ValueError(
-                    f"energy: a {type(term).__name__} came, which no grid scheme knows"
-                )
+                raise refusal("energy", "a sum of energies known to GridJKO", term)
 
     @property
     def is_nonlocal(self) -> bool:
@@ -102,9 +101,7 @@ class GridEnergy:
         for functional in self._functionals:
             variation = np.asarray(functional.first_variation(self._points, masses.ravel()))
             if variation.shape != (masses.size,):
-                raise ValueError(
-                    f"first_variation: it returned shape {variation.shape}, ({masses.size},) is needed"
-                )
+                raise wrong_shape("first_variation's value", (masses.size,), variation.shape)
             total += variation.reshape(masses.shape)
         return total
 
@@ -139,7 +136,8 @@ class GridEnergy:
     def _add_power(self, term: PowerEntropy) -> None:
         if self.coefficient > 0 and term.exponent != self.exponent:
             raise ValueError(
-                f"energy: powers {self.exponent:g} and {term.exponent:g} of the density came, one is allowed"
+                "energy must have one power of the density, "
+                f"got exponents {self.exponent:g} and {term.exponent:g}"
             )
         self.exponent = term.exponent
         self.coefficient += term.coefficient
@@ -154,6 +152,6 @@ def log_total(logs: Float64) -> float:
 def _finite(values: Float64) -> Float64:
     if not np.all(np.isfinite(values)):
         raise ValueError(
-            "function: a potential that is finite at the centers of the cells is needed"
+            "function must be finite at the centers of the cells, got non-finite values"
         )
     return values

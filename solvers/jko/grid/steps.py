@@ -135,7 +135,7 @@ class GridJKO:
             return 2.0 * side**2
         if self.regularization < 0.5 * side**2:
             raise ValueError(
-                f"regularization: {self.regularization:.3g} came, at least h²/2 = {0.5 * side**2:.3g} is needed on cells of side "
-                f"{side:.3g}, or mass does not leave its cell"
+                f"regularization must be at least h²/2 = {0.5 * side**2:.3g} on cells of side h = {side:.3g}, "
+                f"got {self.regularization:.3g}; with less, mass does not leave its cell"
             )
         return float(self.regularization)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from solvers._support.arguments import wrong_shape
 from solvers.objective import Array
 
 Float64 = NDArray[np.float64]
@@ -112,9 +113,7 @@ class ParticleEnergy:
         if self._single:
             array = array[None]
         if array.shape != x.shape:
-            raise ValueError(
-                f"objective: its gradient or hvp has shape {array.shape}, the particles {x.shape}"
-            )
+            raise wrong_shape("objective.gradient and objective.hvp", x.shape, array.shape)
         return array
 
     def _difference(self, x: Array, v: Array) -> Float64:

@@ -60,7 +60,7 @@ def minimising_step(
         if residual <= tolerated:
             break
         if np.array_equal(source, anchor):
-            raise StepError(f"a residual of {residual:.1e} remains, {tolerated:.1e} is asked for")
+            raise StepError(f"the residual remains {residual:.1e}, above {tolerated:.1e}")
         check_alternations(outer, scheme.max_plans)
     value, cost = finite_value(energy, x), plan.cost(x, old)
     descent = certify("descent", [value, cost / (2.0 * eta * step_size)], [bound], energy.eps)
@@ -180,5 +180,5 @@ class _GivenPlan:
     def _finite_value_and_gradient(self, z: Float64) -> tuple[float, Float64]:
         value = self.value(z)
         if not math.isfinite(value):
-            raise FloatingPointError(f"the energy is {value} on the way")
+            raise FloatingPointError(f"the energy is {value} within the step")
         return value, self.gradient(z)

@@ -44,7 +44,7 @@ class Growth:
         """StepError where the ascent step of that size is not strictly concave."""
         if step_size * self.rate >= 1.0:
             raise StepError(
-                f"the ascent step of size {step_size:.3g} has no solution, τ(ηS − 2) = {step_size * self.rate:.3g} is not below 1"
+                f"the ascent step of size {step_size:.3g} has no solution: τ(ηS − 2) = {step_size * self.rate:.3g} is not below 1"
             )
 
 
@@ -93,9 +93,9 @@ def saddle_step(
         if size <= 1.0:
             break
         if np.array_equal(source, anchor):
-            raise StepError(f"the residual remains {size:.1e} times what is tolerated")
+            raise StepError(f"the residual remains {size:.1e} times the tolerance")
         if source.tobytes() in seen:  # nothing falls in a saddle step, unlike in a minimising one
-            raise StepError("plans and positions go round in a cycle")
+            raise StepError("plans and positions repeat in a cycle")
         check_alternations(outer, scheme.max_plans)
     reached = largest_growth(energy, scheme.learning_rate, x, growth)
     reached.check(step_size)

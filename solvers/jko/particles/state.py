@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from solvers._support.arguments import array, probabilities
+from solvers._support.arguments import array, probabilities, wrong_shape
 from solvers.objective import Array
 
 Float64 = NDArray[np.float64]
@@ -40,9 +40,9 @@ class ParticleState:
         axes = x.ndim - saddle
         if axes not in (1, 2) or x.size == 0 or (saddle and len(x) != 2):
             needed = "(2, N, D) or (2, D)" if saddle else "(N, D) or (D,)"
-            raise ValueError(f"{name}: shape {x.shape} came, {needed} with N, D ≥ 1 is needed")
+            raise wrong_shape(name, f"{needed} with N, D ≥ 1", x.shape)
         if not np.all(np.isfinite(x)):
-            raise ValueError(f"{name}: it has positions that are not finite")
+            raise ValueError(f"{name} must be finite, got positions that are not")
         if axes == 1:
             x = x[..., None, :]
         if saddle:
@@ -51,7 +51,7 @@ class ParticleState:
         massless = int(np.sum(p < np.finfo(np.float64).eps))
         if massless:
             raise ValueError(
-                f"{weights_name}: {massless} are 0 to rounding; particles without mass take no part, leave them out"
+                f"{weights_name} must be above 0, got {massless} that are 0 to rounding; leave out particles without mass"
             )
         return cls(x, p, dtype, axes == 1, saddle)
 
@@ -60,7 +60,7 @@ class ParticleState:
         if guess.single != self.single or guess.positions.shape[1] != self.positions.shape[1]:
             dimension = self.positions.shape[1] // (1 + self.saddle)
             raise ValueError(
-                f"guess: particles of other coordinates came, {dimension} of them are needed, as of the state"
+                f"guess must have particles of {dimension} coordinates, as the state, got another shape"
             )
 
     def shaped(self, positions: Float64) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from solvers._support.arguments import array, choice, count, flag, methods, real, settle
+from solvers._support.arguments import array, choice, count, flag, methods, real, refusal, settle
 from solvers._support.reprs import compact_repr
 from solvers.flow import check_learning_rate
 from solvers.free_energy import FreeEnergy
@@ -158,9 +158,7 @@ class JKO:
         for name in ("max_iterations", "max_plans", "max_plan_iterations"):
             settle(self, **{name: count(name, getattr(self, name))})
         if self.saddle and self.temperature > 0:
-            raise ValueError(
-                f"temperature: {self.temperature!r} came, with saddle=True only 0 is allowed"
-            )
+            raise refusal("temperature", "0 where saddle=True", self.temperature)
         if self.inner is not None:
             choice("inner", self.inner, INNER)
         if self.entropy is not None:
@@ -210,7 +208,7 @@ class JKO:
             target = ParticleState.of("guess", guess, "guess_weights", guess_weights, self.saddle)
             measure.check_fits(target)
         elif guess_weights is not None:
-            raise ValueError("guess_weights: weights came without a guess")
+            raise refusal("guess_weights", "None where there is no guess", guess_weights)
         pass_weights = weights is not None or guess_weights is not None
         _check_objective(objective, pass_weights)
         entropy = self._entropy(measure)
@@ -232,7 +230,7 @@ class JKO:
         walk.cover()
         if walk.stopped and self.require_convergence:
             raise JKOError(
-                f"{walk.covered:.3g} of step_size = {self.step_size:.3g} was covered, then a sub-step of "
+                f"after {walk.covered:.3g} of step_size = {self.step_size:.3g} a sub-step of "
                 f"{self.step_size / 2**self.max_halvings:.3g} failed: {walk.stopped}; give a shorter step_size, "
                 "more max_halvings or max_iterations, or a larger tol"
             )
@@ -250,7 +248,7 @@ class JKO:
         else:
             value = energy.value(positions)
         if not math.isfinite(value):
-            raise ValueError(f"state: the energy is {value} there")
+            raise ValueError(f"state must have a finite energy, got {value}")
         return value
 
 
@@ -303,5 +301,6 @@ def _check_objective(objective: Any, pass_weights: bool) -> None:
     parameters = signature(objective.value).parameters.values()
     if not any(p.name == "weights" or p.kind == p.VAR_KEYWORD for p in parameters):
         raise ValueError(
-            f"weights: they came, but {type(objective).__name__} is for particles of equal weight: its value takes none"
+            "weights must be None for an objective of particles of equal weight, got weights and a "
+            f"{type(objective).__name__} whose value takes none"
         )

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import roots_jacobi
 
+from solvers._support.arguments import refusal
 from solvers.measures.energies import Energy, Entropy, Interaction, Potential, PowerEntropy
 from solvers.measures.line import Float64
 from solvers.measures.representations import unit_gauss
@@ -87,9 +88,7 @@ class QuantileEnergy:
                 self._terms.append(_OwnCells(term.field))
                 self._interactions.append(_Interactions(term.field))
             else:
-                raise ValueError(
-                    f"energy: a {type(term).__name__} came, which quantiles do not know"
-                )
+                raise refusal("energy", "a sum of energies known to QuantileJKO", term)
 
     def value(self, q: Float64) -> float:
         """E; ∞ where an atom has an infinite one."""

@@ -190,7 +190,7 @@ def test_eigenpairs_are_those_of_one_process(n_particles, k):
 def test_more_processes_than_groups_are_refused():
     for n_particles, size in ((2, 3), (1000, 17)):
         risk, _, _ = problem(n_particles)
-        with pytest.raises(ValueError, match=f"n_particles: {n_particles} came for {size}"):
+        with pytest.raises(ValueError, match=f"n_particles must be .* {size} ranks, got {n_particles}"):
             in_lockstep(size, lambda p, r=risk, n=n_particles: SpreadRisk(r, n, p))
 
 
@@ -200,9 +200,9 @@ def test_bad_arguments_of_a_share():
     def prepared(processes):
         shares = SpreadRisk(risk, 10, processes)
         for bad, message in [
-            (lambda: shares.value(x), "x: 10 particles came, this process has 5 of the 10"),
-            (lambda: shares.own(x[1:]), r"whole: shape \(9, 4\) came, \(…, 10, D\) is needed"),
-            (lambda: shares.value(shares.own(x), np.full(5, 0.2)), "weights: .* equal ones"),
+            (lambda: shares.value(x), "x must have the 5 particles of this rank, of 10, got 10"),
+            (lambda: shares.own(x[1:]), r"whole must have shape \(…, 10, D\), got \(9, 4\)"),
+            (lambda: shares.value(shares.own(x), np.full(5, 0.2)), "weights must be None for particles distributed over ranks"),
         ]:
             with pytest.raises(ValueError, match=message):
                 bad()
@@ -215,7 +215,7 @@ def test_processes_that_do_not_hold_the_same_particles_are_found_out():
 
     def prepared(processes, evaluate):
         other = x + (processes.rank == 1) * 1e-15
-        with pytest.raises(RuntimeError, match="do not hold the same particles"):
+        with pytest.raises(RuntimeError, match="all ranks must hold the same particles"):
             evaluate(GatheredRisk(risk, processes), SpreadRisk(risk, 10, processes), other)
 
     for evaluate in (

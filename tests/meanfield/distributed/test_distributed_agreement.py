@@ -38,7 +38,7 @@ def messages(*abouts):
     return in_lockstep(len(abouts), prepared)
 
 
-REMEDY = "start every process with the same configuration, data and packages"
+REMEDY = "start every rank with the same configuration, data and packages"
 
 
 def test_processes_that_agree_hear_nothing():
@@ -49,14 +49,14 @@ def test_processes_that_agree_hear_nothing():
 def test_all_processes_hear_who_has_what():
     (said,) = set(messages({"a": 1, "b": 2}, {"a": 1, "b": 2.5}, {"b": 2, "a": 1}, {"a": 1}))
     assert said == (
-        "b must be the same on every process, got 2 on processes 0, 2 and 2.5 on process 1 and nothing on process 3\n"
+        "b must be the same on every rank, got 2 on ranks 0, 2 and 2.5 on rank 1 and nothing on rank 3\n"
         + REMEDY
     )
 
 
 def test_numbers_that_differ_in_the_last_digit_differ():
     (said,) = set(messages({"a": 0.3}, {"a": 0.1 + 0.2}))
-    assert "got 0.3 on process 0 and 0.30000000000000004 on process 1" in said
+    assert "got 0.3 on rank 0 and 0.30000000000000004 on rank 1" in said
 
 
 def test_a_message_stays_short():
@@ -155,7 +155,7 @@ def test_runs_with_different_settings_or_data_are_refused_by_all(tmp_path):
     assert schedule.startswith("checkpoints must be the same")
     assert stale.startswith("task.targets must be the same") and "task.inputs" not in stale
     assert missing.startswith("process 1: ") and "none.npz" in missing
-    assert "version of scipy must be the same" in version and "0.1 on process 1" in version
+    assert "version of scipy must be the same" in version and "0.1 on rank 1" in version
 
 
 TOML = """

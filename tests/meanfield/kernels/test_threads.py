@@ -92,7 +92,7 @@ def test_a_share_of_the_cores_yields_to_what_the_environment_says(of_four, monke
 
 @pytest.mark.parametrize("count", [0, -1, 5])
 def test_threads_that_there_are_not_are_refused(of_four, count):
-    with pytest.raises(ValueError, match=f"threads: {count} came, 1 to 4 are allowed"):
+    with pytest.raises(ValueError, match=f"threads must be an integer from 1 to 4, got {count}"):
         threads.use_threads(count)
 
 
@@ -117,7 +117,7 @@ def test_a_width_study_shares_its_threads_among_its_processes(monkeypatch):
     with pytest.raises(ValueError, match="jobs: 3 came with 2 threads"):
         Execution(jobs=3, threads=2).workers()
     for count in (0, 5):
-        with pytest.raises(ValueError, match=f"threads: {count} came, 1 to 4 are allowed"):
+        with pytest.raises(ValueError, match=f"threads must be an integer from 1 to 4, got {count}"):
             Execution(threads=count).cores()
     told = []
     monkeypatch.setattr(width_study, "do_jobs", lambda jobs, *how: told.append(how[:2]) or {})

@@ -150,13 +150,13 @@ def test_bad_arrays_are_refused(name):
     n = landscape.dimension
     x = np.ones(n)
     for bad in (np.ones(n + 1), np.ones((n, 1)), 1.0):
-        with pytest.raises(ValueError, match=rf"^x: shape .* came, \({n},\) is needed"):
+        with pytest.raises(ValueError, match=rf"^x must have shape \({n},\), got "):
             landscape.gradient(bad)
     with pytest.raises(ValueError, match="^x must be .*, got dtype complex128"):
         landscape.value(x + 1j)
-    with pytest.raises(ValueError, match="^v: shape"):
+    with pytest.raises(ValueError, match="^v must have shape"):
         landscape.hvp(x, np.ones(n + 1))
-    with pytest.raises(ValueError, match="^u: shape"):
+    with pytest.raises(ValueError, match="^u must have shape"):
         landscape.third(x, np.ones(n + 1))
     assert landscape.gradient([1] * n).dtype == np.float64
 
@@ -198,7 +198,7 @@ def test_bad_arrays_are_refused(name):
     ],
 )
 def test_bad_parameters_are_refused(make, name):
-    with pytest.raises(ValueError, match=rf"^{name}(: | must be )"):
+    with pytest.raises(ValueError, match=rf"^{name} must (be|have shape) "):
         make()
 
 

@@ -81,27 +81,27 @@ def test_a_function_takes_arrays_of_any_length_and_zero_directions(derivatives):
         assert close(landscape.gradient(x), 2 * x, 1e-9)
         assert not landscape.hvp(x, 0 * x).any()
         assert not landscape.third(x, 0 * x).any()
-    with pytest.raises(ValueError, match=re.escape("x: shape (0,) came, (n,) with n ≥ 1")):
+    with pytest.raises(ValueError, match=re.escape("x must have shape (n,) with n ≥ 1, got (0,)")):
         landscape.gradient([])
 
 
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: np.sum(np.abs(x)), "returned .*, real, for a complex array"),
-        (lambda x: np.sum(x.real**2), "returned .*, real, for a complex array"),
-        (lambda x: np.sum(np.abs(x) ** 2) * x[0], "not analytic"),
-        (lambda x: np.sum(x * np.conj(x)) + x[0], "not analytic"),
+        (lambda x: np.sum(np.abs(x)), "be analytic, got the real .* for a complex array"),
+        (lambda x: np.sum(x.real**2), "be analytic, got the real .* for a complex array"),
+        (lambda x: np.sum(np.abs(x) ** 2) * x[0], "be analytic, got the slope"),
+        (lambda x: np.sum(x * np.conj(x)) + x[0], "be analytic, got the slope"),
         (lambda x: x, r"shape \(2,\)"),
         (lambda x: "high", "dtype <U4"),
-        (lambda x: 1j * x[0], "complex, for a real array"),
+        (lambda x: 1j * x[0], "return a real number for a real array, got "),
     ],
 )
 def test_functions_that_cannot_be_differentiated_are_refused(function, message):
     landscape = Landscape(function)
-    with pytest.raises(ValueError, match=f"^function: .*{message}"):
+    with pytest.raises(ValueError, match=f"^function must .*{message}"):
         landscape.gradient(np.array([1.0, -2.0]))
-    with pytest.raises(ValueError, match="^function: "):
+    with pytest.raises(ValueError, match="^function must "):
         landscape.hvp(np.array([1.0, -2.0]), np.ones(2))
 
 
@@ -120,7 +120,7 @@ def test_a_part_that_is_not_analytic_is_found_away_from_the_start(beyond):
         there = x[0] if x[0].real < 1 else beyond(x[0])
         return there**2 + np.sum(x**4)
 
-    with pytest.raises(ValueError, match="^function: .* not analytic"):
+    with pytest.raises(ValueError, match="^function must be analytic, got"):
         Landscape(function).gradient(np.array([0.9, -2.0]))
 
 

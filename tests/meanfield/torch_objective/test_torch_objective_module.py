@@ -233,36 +233,39 @@ def without_parameters():
 X, Y = np.ones((N, 3)), np.ones((N, 2))
 NAN = np.where(np.arange(N)[:, None] == 2, np.nan, X)
 REFUSED = [
-    ({"module": "mlp"}, "module: str came"),
-    ({"module": without_parameters()}, "module: it has no trainable parameters"),
-    ({"module": mlp().half()}, "dtype: the parameters have float16"),
-    ({"module": nn.Sequential(nn.Linear(3, 2), nn.Flatten(0))}, r"module: shape \(14,\) came"),
+    ({"module": "mlp"}, "module must be a torch.nn.Module, got 'mlp'"),
+    ({"module": without_parameters()}, "module must have trainable parameters .*got none"),
+    ({"module": mlp().half()}, "parameters must be all float32 or all float64, got float16"),
+    (
+        {"module": nn.Sequential(nn.Linear(3, 2), nn.Flatten(0))},
+        r"module must return .* 7 rows .*got shape \(14,\)",
+    ),
     ({"loss": "square"}, "loss must be .*got 'square'.*did you mean 'squared'"),
-    ({"loss": lambda f, y: (f - y).sum()}, r"loss: shape \(\) came.*\(7,\)"),
-    ({"loss": lambda f, y: f - y}, r"loss: shape \(7, 2\) came"),
+    ({"loss": lambda f, y: (f - y).sum()}, r"loss must return shape \(7,\).*got shape \(\)"),
+    ({"loss": lambda f, y: f - y}, r"loss must return shape \(7,\).*got shape \(7, 2\)"),
     ({"chunk_size": 0}, "chunk_size must be .*got 0"),
     ({"chunk_size": 2.0}, "chunk_size must be .*got 2.0"),
     ({"dtype": "float16"}, "dtype must be .*got 'float16'"),
-    ({"inputs": X[:-1]}, "6 and 7 rows"),
-    ({"inputs": NAN}, "inputs: values that are not finite"),
-    ({"inputs": X * 1e300}, "inputs: values that are not finite came .as float32"),
-    ({"inputs": X + 1j}, "inputs: dtype complex128"),
-    ({"inputs": torch.ones(N, 3, dtype=torch.complex64)}, "inputs: dtype torch.complex64"),
-    ({"inputs": [["a"]]}, "inputs: dtype <U1"),
-    ({"inputs": np.ones((0, 3))}, r"inputs: shape \(0, 3\)"),
-    ({"inputs": 1.0}, r"inputs: shape \(\)"),
-    ({"targets": Y * np.inf}, "targets: values that are not finite"),
-    ({"targets": Y[:, 0]}, r"targets: shape \(7,\) came for outputs \(7, 2\)"),
-    ({"targets": Y[:, :1]}, r"targets: shape \(7, 1\) came for outputs \(7, 2\)"),
-    ({"loss": "logistic", "targets": 0 * Y}, "logistic loss needs every target"),
-    ({"loss": "softmax", "targets": Y}, "rows .n, c. that are probabilities"),
-    ({"loss": "softmax", "targets": Y[:, 0]}, "classes that are integers"),
-    ({"loss": "softmax", "targets": np.full(N, -1)}, "classes that are integers ≥ 0"),
-    ({"loss": "softmax", "targets": np.full(N, 2)}, "class 2 came, the module has 2 outputs"),
-    ({"loss": "softmax", "targets": np.full((N, 4), 0.25)}, "the same shape"),
+    ({"inputs": X[:-1]}, "equally many rows, got 6 and 7"),
+    ({"inputs": NAN}, "inputs must be finite as .*got non-finite"),
+    ({"inputs": X * 1e300}, "inputs must be finite as float32, got non-finite"),
+    ({"inputs": X + 1j}, "inputs must be real numbers, got dtype complex128"),
+    ({"inputs": torch.ones(N, 3, dtype=torch.complex64)}, "inputs must be real numbers, got dtype torch.complex64"),
+    ({"inputs": [["a"]]}, "inputs must be real numbers, got dtype <U1"),
+    ({"inputs": np.ones((0, 3))}, r"inputs must have shape .*got \(0, 3\)"),
+    ({"inputs": 1.0}, r"inputs must have shape .*got \(\)"),
+    ({"targets": Y * np.inf}, "targets must be finite as .*got non-finite"),
+    ({"targets": Y[:, 0]}, r"targets must have the shape .*\(7, 2\) in a chunk, got \(7,\)"),
+    ({"targets": Y[:, :1]}, r"targets must have the shape .*\(7, 2\) in a chunk, got \(7, 1\)"),
+    ({"loss": "logistic", "targets": 0 * Y}, "targets must be −1 or .1 for the logistic loss"),
+    ({"loss": "softmax", "targets": Y}, "targets must be rows .n, c. of probabilities"),
+    ({"loss": "softmax", "targets": Y[:, 0]}, "targets must be classes, integers of at least 0"),
+    ({"loss": "softmax", "targets": np.full(N, -1)}, "targets must be classes, integers of at least 0"),
+    ({"loss": "softmax", "targets": np.full(N, 2)}, "targets must be classes below 2, .*got 2"),
+    ({"loss": "softmax", "targets": np.full((N, 4), 0.25)}, "targets must have the shape of the module's outputs for the softmax loss"),
     (
         {"loss": "softmax", "module": mlp(1), "targets": np.zeros(N, int)},
-        "softmax needs .samples, classes",
+        "module must return shape .samples, classes. for the softmax loss",
     ),
 ]
 
@@ -277,10 +280,10 @@ def test_refuses_arguments(arguments, message):
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.zeros(26, int), "dtype int64 came"),
-        (np.zeros(26, complex), "dtype complex128 came"),
-        (np.zeros(25), r"shape \(25,\) came, \(26,\) is needed"),
-        (np.zeros((26, 1)), r"shape \(26, 1\) came"),
+        (np.zeros(26, int), "dtype float64 or float32, got int64"),
+        (np.zeros(26, complex), "dtype float64 or float32, got complex128"),
+        (np.zeros(25), r"shape \(26,\), got \(25,\)"),
+        (np.zeros((26, 1)), r"shape \(26,\), got \(26, 1\)"),
     ],
 )
 def test_refuses_vectors(x, message):
@@ -298,7 +301,7 @@ def test_refuses_vectors(x, message):
     }
     for name, functions in calls.items():
         for function in functions:
-            with pytest.raises(ValueError, match=f"{name}: {message}"):
+            with pytest.raises(ValueError, match=f"{name} must have {message}"):
                 function()
 
 

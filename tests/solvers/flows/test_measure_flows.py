@@ -104,5 +104,5 @@ def test_the_pde_as_particles_keeps_their_number(risk, x0):
 def test_the_pde_refuses_particles_of_more_coordinates():
     network = meanfield.TwoLayerNetwork(1)
     risk = meanfield.Risk(network, meanfield.tasks.teacher_student(n=5, input_dim=1))
-    with pytest.raises(ValueError, match=r"x0: shape \(4, 3\) came, \(N, 1\) is needed"):
+    with pytest.raises(ValueError, match=r"x0 must have shape \(N, 1\).*got \(4, 3\)"):
         solve(solvers.PhaseSpaceFlow(1.0), risk, network.initialize(4))

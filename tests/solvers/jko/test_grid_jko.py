@@ -324,23 +324,29 @@ def test_an_iteration_limit_raises_with_the_remedy():
         (lambda g: GridJKO(0.1, learning_rate=-1.0), "learning_rate must be .*got -1.0"),
         (lambda g: GridJKO(0.1, tolerance=0.0), "tolerance must be .*got 0.0"),
         (lambda g: GridJKO(0.1, max_iterations=0), "max_iterations must be .*got 0"),
-        (lambda g: GridJKO(0.1, 1e-3).step(HARMONIC, g), "regularization: 0.001 came"),
-        (lambda g: GridJKO(0.1).step(Energy(), g), "energy: a Energy came"),
+        (
+            lambda g: GridJKO(0.1, 1e-3).step(HARMONIC, g),
+            "regularization must be at least .*got 0.001",
+        ),
+        (
+            lambda g: GridJKO(0.1).step(Energy(), g),
+            "energy must be .* known to GridJKO, got .*Energy",
+        ),
         (
             lambda g: GridJKO(0.1).step(PowerEntropy(2.0) + PowerEntropy(3.0), g),
-            "energy: powers 2 and 3",
+            "energy must have one power of the density, got exponents 2 and 3",
         ),
         (
             lambda g: GridJKO(0.1).step(Interaction(lambda r: r[:, 0]), g),
-            "function: an even one",
+            "function must be even",
         ),
         (
             lambda g: GridJKO(0.1).step(Potential(lambda x: np.log(x[:, 0] - x[0, 0])), g),
-            "function: a potential that is finite",
+            "function must be finite at the centers",
         ),
         (
             lambda g: GridJKO(0.1).step(Functional(lambda x, m: 0.0, lambda x, m: x), g),
-            "first_variation: it returned shape",
+            "first_variation's value must have shape",
         ),
     ],
 )
@@ -351,5 +357,5 @@ def test_bad_input(make, message):
 
 def test_interactions_in_the_plane_need_equal_cells():
     edges = (np.array([0.0, 1.0, 3.0]), np.array([0.0, 1.0]))
-    with pytest.raises(ValueError, match="needs cells of one size"):
+    with pytest.raises(ValueError, match="cells must be of equal width"):
         GridJKO(1.0, 5.0).step(ATTRACTION, Grid(edges, np.full((2, 1), 0.5)))

@@ -343,7 +343,7 @@ def test_where_the_energy_does_not_exist_the_step_turns_back(inner):
         ({"step_size": np.nan}, "step_size must be .*got nan"),
         ({"learning_rate": 0.0}, "learning_rate must be .*got 0.0"),
         ({"temperature": -0.1}, "temperature must be .*got -0.1"),
-        ({"temperature": 0.1, "saddle": True}, "temperature: 0.1 came"),
+        ({"temperature": 0.1, "saddle": True}, "temperature must be 0 where saddle=True, got 0.1"),
         ({"inner": "newton"}, "inner must be .*got 'newton'"),
         ({"tol": 0.0}, "tol must be .*got 0.0"),
         ({"max_plans": 0}, "max_plans must be .*got 0"),
@@ -358,18 +358,21 @@ def test_bad_settings(settings, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"state": [[np.nan, 0.0]]}, "state: it has positions that are not finite"),
-        ({"state": np.empty((0, 2))}, "state: shape"),
-        ({"state": np.ones((2, 2, 2))}, "state: shape .* came, .N, D. or"),
+        ({"state": [[np.nan, 0.0]]}, "state must be finite"),
+        ({"state": np.empty((0, 2))}, r"state must have shape .*got \(0, 2\)"),
+        ({"state": np.ones((2, 2, 2))}, r"state must have shape .N, D. or .*got \(2, 2, 2\)"),
         ({"weights": [0.5, 0.6]}, "weights must be at least 0 and sum to 1"),
         ({"weights": [1.5, -0.5]}, "weights must be at least 0 and sum to 1"),
-        ({"weights": [1.0, 0.0]}, "weights: 1 are 0 to rounding; particles without"),
+        ({"weights": [1.0, 0.0]}, "weights must be above 0, got 1 that are 0 to rounding"),
         ({"weights": [1.0]}, "weights must have shape"),
-        ({"guess": np.ones((2, 3))}, "guess: particles of other coordinates"),
-        ({"guess": np.ones(2)}, "guess: particles of other coordinates"),
-        ({"guess": np.full((2, 2), np.inf)}, "guess: it has positions that are not finite"),
+        ({"guess": np.ones((2, 3))}, "guess must have particles of 2 coordinates, as the state"),
+        ({"guess": np.ones(2)}, "guess must have particles of 2 coordinates, as the state"),
+        ({"guess": np.full((2, 2), np.inf)}, "guess must be finite"),
         ({"guess": np.ones((3, 2)), "guess_weights": [0.5, 0.5]}, "guess_weights must have shape"),
-        ({"guess_weights": [0.5, 0.5]}, "guess_weights: weights came without a guess"),
+        (
+            {"guess_weights": [0.5, 0.5]},
+            "guess_weights must be None where there is no guess, got .0.5, 0.5.",
+        ),
     ],
 )
 def test_bad_measures(arguments, message):
@@ -380,18 +383,20 @@ def test_bad_measures(arguments, message):
 def test_bad_objectives():
     with pytest.raises(ValueError, match="objective must be .* a method gradient, which JKO needs"):
         JKO(1.0).step(type("Swapless", (), {"value": lambda self, x: 0.0})(), np.eye(2))
-    with pytest.raises(ValueError, match="weights: they came, but Swap is for particles of equal"):
+    with pytest.raises(
+        ValueError, match="weights must be None for .* particles of equal weight, got .* Swap"
+    ):
         JKO(1.0).step(Swap(), np.eye(2), weights=[0.5, 0.5])
-    with pytest.raises(ValueError, match="state: the energy is nan there"):
+    with pytest.raises(ValueError, match="state must have a finite energy, got nan"):
         JKO(1.0).step(Wall(), np.array([[-2.0]]))
     flat = WithoutHessian(Quadratic())
     flat.gradient = lambda x: x[:, 0]
-    with pytest.raises(ValueError, match="objective: its gradient or hvp has shape"):
+    with pytest.raises(ValueError, match="objective.gradient and objective.hvp must have shape"):
         JKO(1.0).step(flat, np.eye(2))
 
 
 def test_particles_that_coincide_have_no_entropy():
-    with pytest.raises(ValueError, match="state: the energy is inf there"):
+    with pytest.raises(ValueError, match="state must have a finite energy, got inf"):
         JKO(1.0, temperature=1.0).step(Quadratic(), np.zeros((3, 1)))
 
 

@@ -213,12 +213,15 @@ def test_an_iteration_limit_raises_with_the_remedy():
         (lambda: QuantileJKO(0.1, max_iterations=1.5), "max_iterations must be .*got 1.5"),
         (
             lambda: QuantileJKO(0.1).step(Functional(lambda x, m: 0.0, lambda x, m: m), NORMAL),
-            "energy: a Functional came, which quantiles do not know",
+            "energy must be .* known to QuantileJKO, got .*Functional",
         ),
-        (lambda: QuantileJKO(0.1).step(Energy(), NORMAL), "energy: a Energy came"),
+        (
+            lambda: QuantileJKO(0.1).step(Energy(), NORMAL),
+            "energy must be .* known to QuantileJKO, got .*Energy",
+        ),
         (
             lambda: QuantileJKO(0.1).step(Interaction(lambda r: r[:, 0]), NORMAL),
-            "function: an even one is needed",
+            "function must be even",
         ),
     ],
 )

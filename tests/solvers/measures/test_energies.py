@@ -113,17 +113,23 @@ def test_a_sum_has_all_terms():
     [
         (lambda: Entropy(0.0), "temperature must be .*got 0.0"),
         (lambda: Entropy(np.nan), "temperature must be .*got nan"),
-        (lambda: PowerEntropy(1.0), "exponent: 1 came"),
+        (lambda: PowerEntropy(1.0), "exponent must be other than 1, got 1"),
         (lambda: PowerEntropy(-1.0), "exponent must be .*got -1.0"),
         (lambda: PowerEntropy(2.0, 0.0), "coefficient must be .*got 0.0"),
         (lambda: Entropy().value(X), "energy: Entropy is not defined on particles"),
         (lambda: (EXACT["sum"] + PowerEntropy(2.0)).gradient(X), "PowerEntropy is not defined"),
         (lambda: Functional(float, well).hvp(X, V), "Functional is not defined on particles"),
-        (lambda: Potential(lambda x: x).value(X), r"function: it returned shape \(7, 2\)"),
-        (lambda: Potential(well, well).gradient(X), r"gradient: it returned shape \(7,\)"),
-        (lambda: Interaction(lambda r: r[:, 0]).value(X), "function: an even one is needed"),
+        (
+            lambda: Potential(lambda x: x).value(X),
+            r"function's value must have shape \(7,\), got \(7, 2\)",
+        ),
+        (
+            lambda: Potential(well, well).gradient(X),
+            r"gradient's value must have shape \(7, 2\), got \(7,\)",
+        ),
+        (lambda: Interaction(lambda r: r[:, 0]).value(X), "function must be even"),
         (lambda: EXACT["potential"].value(X, [1.0]), r"weights must have shape"),
-        (lambda: ScalarField(well, None, well).hessians(X), "hessian: it returned shape"),
+        (lambda: ScalarField(well, None, well).hessians(X), "hessian's value must have shape"),
     ],
 )
 def test_bad_energies(call, message):

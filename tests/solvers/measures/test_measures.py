@@ -98,37 +98,49 @@ def test_a_grid_of_six_dimensions_is_refused_with_its_memory():
     """64⁶ cells of 8 bytes are 512 GiB."""
     with pytest.raises(ValueError, match=r"6-dimensional grid has 6\.87e\+10 cells, 512 GiB"):
         Grid.from_density((np.linspace(0, 1, 65),) * 6, gaussian)
-    with pytest.raises(ValueError, match="use Particles in its place"):
+    with pytest.raises(ValueError, match="use Particles instead"):
         Grid((np.linspace(0, 1, 65),) * 3, np.ones((64, 64, 64)) / 64**3)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Particles([]), r"positions: shape \(0, 1\) came"),
+        (lambda: Particles([]), r"positions must have shape .*got \(0, 1\)"),
         (lambda: Particles([0.0, np.nan]), "positions must be finite"),
         (lambda: Particles([0.0, 1.0], [0.5, 0.6]), "weights must be at least 0 and sum to 1"),
         (lambda: Particles([0.0, 1.0], [1.5, -0.5]), "weights must be at least 0 and sum to 1"),
-        (lambda: Particles([0.0, 1.0], [1.0]), r"weights must have shape \(2,\), got shape \(1,\)"),
-        (lambda: Grid([0.0], [1.0]), r"edges: axis 0 has shape \(1,\)"),
-        (lambda: Grid([0.0, 1.0, 1.0], [0.5, 0.5]), "edges: axis 0 must be finite and increase"),
+        (lambda: Particles([0.0, 1.0], [1.0]), r"weights must have shape \(2,\), got \(1,\)"),
+        (lambda: Grid([0.0], [1.0]), r"axis 0 of edges must have shape .*got \(1,\)"),
+        (
+            lambda: Grid([0.0, 1.0, 1.0], [0.5, 0.5]),
+            "axis 0 of edges must be finite and increasing",
+        ),
         (lambda: Grid([0.0, 1.0, 2.0], [1.5, -0.5]), "masses must be at least 0 and sum to 1"),
         (lambda: Grid([0.0, 1.0, 2.0], [np.nan, 1.0]), "masses must be finite"),
         (lambda: Grid([0.0, 1.0, 2.0], [0.0, 0.0]), "masses must be at least 0 and sum to 1"),
         (
             lambda: Grid((EDGES, EDGES), np.ones(9) / 9),
-            r"masses must have shape \(3, 3\), got shape \(9,\)",
+            r"masses must have shape \(3, 3\), got \(9,\)",
         ),
-        (lambda: Grid.from_density(EDGES, lambda x: x[:, 0]), "function: a density that is"),
-        (lambda: Grid.from_density(EDGES, lambda x: 0 * x[:, 0]), "function: a density that is"),
-        (lambda: Grid.from_density(EDGES, lambda x: x), r"function: shape \(24, 1\) came"),
+        (lambda: Grid.from_density(EDGES, lambda x: x[:, 0]), "function must be a density"),
+        (lambda: Grid.from_density(EDGES, lambda x: 0 * x[:, 0]), "function must be a density"),
+        (
+            lambda: Grid.from_density(EDGES, lambda x: x),
+            r"function's value must have shape \(24,\).*got \(24, 1\)",
+        ),
         (lambda: Grid.from_density(EDGES, gaussian, nodes=0), "nodes must be .*got 0"),
-        (lambda: Quantiles([0.0]), r"values: shape \(1,\) came"),
+        (lambda: Quantiles([0.0]), r"values must have shape .*got \(1,\)"),
         (lambda: Quantiles([0.0, np.inf]), "values must be finite"),
-        (lambda: Quantiles([0.0, 2.0, 1.0]), "values: they must not decrease, 2 is followed by 1"),
+        (lambda: Quantiles([0.0, 2.0, 1.0]), "values must not decrease, got 2 followed by 1"),
         (lambda: Quantiles.of(Particles([0.0]), 0), "cells must be .*got 0"),
-        (lambda: Quantiles.of(Particles([[0.0, 1.0]]), 5), "measure: dimension 2 came"),
-        (lambda: quantile(Particles([0.0]).pieces(), [1.1]), r"levels: numbers in \[0, 1\]"),
+        (
+            lambda: Quantiles.of(Particles([[0.0, 1.0]]), 5),
+            "measure must have dimension 1 for quantiles, got 2",
+        ),
+        (
+            lambda: quantile(Particles([0.0]).pieces(), [1.1]),
+            "levels must be from 0 to 1, got values from 1.1 to 1.1",
+        ),
     ],
 )
 def test_bad_measures(make, message):

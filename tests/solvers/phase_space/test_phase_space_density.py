@@ -80,11 +80,31 @@ def test_marginals_are_sums_of_masses():
 @pytest.mark.parametrize(
     ("theta_edges", "u_edges", "masses", "message"),
     [
-        (np.linspace(0, 1, 4), np.linspace(0, 1, 9), np.full((3, 8), 1 / 24), "theta_edges: shape"),
-        (np.arange(9.0) ** 2, np.arange(9.0), np.full((8, 8), 1 / 64), "equal, positive distances"),
+        (
+            np.linspace(0, 1, 4),
+            np.linspace(0, 1, 9),
+            np.full((3, 8), 1 / 24),
+            r"theta_edges must have shape .*got \(4,\)",
+        ),
+        (
+            np.arange(9.0) ** 2,
+            np.arange(9.0),
+            np.full((8, 8), 1 / 64),
+            "theta_edges must increase by equal distances, got .* 1 to 15",
+        ),
         (np.arange(9.0), np.arange(9.0) / 2, np.full((8, 8), 1 / 64), "odd multiple"),
-        (np.arange(9.0), np.arange(9.0), np.full((8, 7), 1 / 56), "masses: shape"),
-        (np.arange(9.0), np.arange(9.0), np.full((8, 8), 1 / 63), "the sum is 1.01"),
+        (
+            np.arange(9.0),
+            np.arange(9.0),
+            np.full((8, 7), 1 / 56),
+            r"masses must have shape \(8, 8\), got \(8, 7\)",
+        ),
+        (
+            np.arange(9.0),
+            np.arange(9.0),
+            np.full((8, 8), 1 / 63),
+            "masses must be at least 0 and sum to 1, got .* a sum of 1.01",
+        ),
         (np.arange(9.0), np.arange(9.0), np.full((8, 8), np.nan), "masses must be finite"),
     ],
 )

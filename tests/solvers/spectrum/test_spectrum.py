@@ -352,7 +352,7 @@ def test_bad_options(name, value):
 
 
 def test_bad_start():
-    with pytest.raises(ValueError, match="start must have the shape"):
+    with pytest.raises(ValueError, match="start must have shape"):
         solvers.top_eigenpairs(Quadratic(np.eye(40)), np.zeros(40), start=np.ones((1, 39)))
 
 

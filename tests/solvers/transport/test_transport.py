@@ -72,8 +72,8 @@ def test_an_iteration_limit_raises_with_the_remedy(clouds):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"x": np.empty((0, 2))}, "x: shape"),
-        ({"x": np.ones((3, 3))}, "y: dimension 2 came, 3 is needed"),
+        ({"x": np.empty((0, 2))}, r"x must have shape .*got \(0, 2\)"),
+        ({"x": np.ones((3, 3))}, "y must have dimension 3, as x, got 2"),
         ({"x": [[np.nan, 0.0]]}, "x must be finite"),
         ({"a": [0.5, 0.6]}, "a must be at least 0 and sum to 1"),
         ({"a": [1.5, -0.5]}, "a must be at least 0 and sum to 1"),
@@ -88,7 +88,7 @@ def test_bad_measures(kwargs, message):
 
 
 def test_labelled_particles_need_equal_shapes():
-    with pytest.raises(ValueError, match="y: shape"):
+    with pytest.raises(ValueError, match="y must have shape"):
         transport.coupled_distance(np.ones((3, 2)), np.ones((4, 2)))
 
 
@@ -176,8 +176,11 @@ def test_measures_and_arrays_mix():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((Grid([0.0, 1.0], [1.0]), np.ones((3, 2))), "y: dimension 2 came, 1 is needed"),
-        ((Quantiles([0.0, 1.0]), [0.0], [1.0]), "x: weights came beside a Quantiles"),
+        ((Grid([0.0, 1.0], [1.0]), np.ones((3, 2))), "y must have dimension 1, as x, got 2"),
+        (
+            (Quantiles([0.0, 1.0]), [0.0], [1.0]),
+            "the weights of x must be None for a Quantiles, which has its own",
+        ),
         (([[np.nan]], Quantiles([0.0, 1.0])), "positions must be finite"),
     ],
 )
