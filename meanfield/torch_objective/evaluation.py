@@ -182,7 +182,7 @@ def refuse_modes(module: torch.nn.Module) -> None:
         where = f"{name or 'itself'} ({type(layer).__name__})"
         if isinstance(layer, _BatchNorm) and (layer.training or layer.running_mean is None):
             raise ValueError(
-                f"module must treat samples independently, got {where}, which normalizes over the samples of a chunk; "
+                f"module must treat samples independently, got {where}, which normalises over the samples of a chunk; "
                 "call module.eval(), with track_running_stats=True"
             )
         dropout = layer.p if isinstance(layer, _DropoutNd) else 0.0

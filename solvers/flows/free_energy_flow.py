@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from solvers._support.annotations import Ge
+from solvers._support.arguments import refusal
 from solvers.flow import ContinuousFlow, Seed
 from solvers.free_energy import Closure, FreeEnergy, free_energy_gradient
 from solvers.noise import spread_normal

@@ -13,9 +13,7 @@ from solvers.integrators import Adaptive, Euler, Integrator, SchemeError
 from solvers.objective import Array, inner, norm, third
 from solvers.spectrum.eigenpairs import Eigenpairs, top_eigenpairs
 
-_NO_MINIMISER = (
-    "x0 must be a point from which gradient flow reaches a minimiser, got one from which it does not"
-)
+_NO_MINIMISER = "x0 must be a point from which gradient flow reaches a minimiser, got one from which it does not"
 # Curvatures below this fraction of the sharpness count as directions along the manifold.
 _FLAT = 1e-4
 

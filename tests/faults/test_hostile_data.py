@@ -32,7 +32,10 @@ def archive(path, inputs, compression=zipfile.ZIP_STORED):
     [
         (hostile_npz.said("<f8", (2**40, 2**10)), "inputs must hold the .* array of its header"),
         (hostile_npz.said("<f8", (2**62, 2**62)), "inputs must hold the .* array of its header"),
-        (hostile_npz.said("<f8", (-1, 3), bytes(24)), "inputs must hold the .* array of its header"),
+        (
+            hostile_npz.said("<f8", (-1, 3), bytes(24)),
+            "inputs must hold the .* array of its header",
+        ),
         (hostile_npz.said("|V2147483647", (2**31 - 1,)), "inputs must hold real numbers"),
         (hostile_npz.said("|O", (1, 1), b"."), "inputs must hold numbers, got Python objects"),
         (hostile_npz.header("-" * 9000 + "1"), UNREADABLE),
@@ -51,7 +54,9 @@ def test_an_array_that_unpacks_to_much_more_than_it_takes_is_refused(tmp_path, m
     with pytest.raises(ValueError, match="equally many rows, got 1048576 and 3"):
         tasks.from_npz(path)
     monkeypatch.setattr(_npz, "FREE_BYTES", 2**19)
-    with pytest.raises(ValueError, match="inputs must unpack to at most 100 times its size, got 1048"):
+    with pytest.raises(
+        ValueError, match="inputs must unpack to at most 100 times its size, got 1048"
+    ):
         tasks.from_npz(path)
 
 

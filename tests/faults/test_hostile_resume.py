@@ -112,7 +112,7 @@ def test_a_terminal_is_told_nothing_by_a_checkpoint(out):
 def test_a_checkpoint_larger_than_memory_is_not_read(out):
     for name in NAMES:
         os.truncate(out / name, 2**42)
-    with pytest.raises(CheckpointError, match="there is memory for"):
+    with pytest.raises(CheckpointError, match="bytes to fit the memory, got"):
         Checkpoints(out).load()
 
 

@@ -178,12 +178,12 @@ def test_a_file_that_harms_its_reader_is_refused_by_the_commands(run, monkeypatc
 def test_toml_that_exhausts_its_parser_is_refused(tmp_path, text):
     path = tmp_path / "study.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="not TOML"):
+    with pytest.raises(ConfigError, match="invalid TOML"):
         load(path)
 
 
 def test_a_value_that_exhausts_the_parser_is_a_text(tmp_path):
-    with pytest.raises(ConfigError, match=r"steps: '\[\["):
+    with pytest.raises(ConfigError, match=r"steps must be an integer, got '\[\["):
         load(None, ("steps=" + "[" * 5000,))
 
 
@@ -192,7 +192,9 @@ def test_tables_in_tables_are_refused_at_once(tmp_path):
     path.write_text("a" + ".a" * 20_000 + " = 1")
     began = time.process_time()
     for arguments in ((path,), (None, ("a" + ".a" * 20_000 + "=1",))):
-        with pytest.raises(ConfigError, match=r"64 parts|section\.key=value is needed"):
+        with pytest.raises(
+            ConfigError, match=r"at most 64 parts|--set must be section\.key=value, got"
+        ):
             load(*arguments)
     assert time.process_time() - began < 5
 
@@ -200,7 +202,10 @@ def test_tables_in_tables_are_refused_at_once(tmp_path):
 def test_a_configuration_is_a_file_of_bounded_size(tmp_path):
     os.mkfifo(tmp_path / "pipe.toml")
     (tmp_path / "long.toml").write_bytes(b"#" * (2**18 + 1))
-    for name, message in (("pipe", "got no regular file"), ("long", "more than 262144 bytes")):
+    for name, message in (
+        ("pipe", "got no regular file"),
+        ("long", "must have at most 262144 bytes, got more"),
+    ):
         with pytest.raises(ConfigError, match=message):
             load(tmp_path / f"{name}.toml")
 
@@ -215,7 +220,7 @@ def test_a_study_of_any_number_of_steps_is_sized_at_once():
     "setting", ["task.path='../x'", "output.path='/tmp/x'", "output.folder='x'", "out='x'"]
 )
 def test_no_setting_says_where_output_goes(setting):
-    with pytest.raises(ConfigError, match="unknown key"):
+    with pytest.raises(ConfigError, match="is not a known key"):
         load(None, (setting,))
 
 

@@ -133,7 +133,11 @@ def test_duplicating_every_neuron_changes_nothing():
     ("loss", "targets", "message"),
     [
         ("logistic", [[0.0], [1.0]], "logistic"),
-        ("softmax", [[1.0], [1.0]], "at least 2 classes"),
+        (
+            "softmax",
+            [[1.0], [1.0]],
+            "targets must have at least 2 columns for the softmax loss, got 1",
+        ),
         ("softmax", [[1.0, 1.0], [0.0, 1.0]], "probabilities"),
         ("sqared", [[0.0], [1.0]], "did you mean 'squared'"),
     ],

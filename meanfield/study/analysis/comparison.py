@@ -67,10 +67,12 @@ def compare(run: RunRecord) -> list[dict[str, Any]]:
     names = [name for name, process in run.processes.items() if process.flow == REFERENCE_FLOW]
     if not names:
         raise ValueError(
-            f"{run.path}: no process is gradient descent, which others are compared with"
+            f"{run.path} must have a process of gradient descent to compare with, got {', '.join(run.processes)}"
         )
     if len(run.processes) == 1:
-        raise ValueError(f"{run.path}: {names[0]} is the only process, there is nothing to compare")
+        raise ValueError(
+            f"{run.path} must have two processes or more to compare, got {names[0]} only"
+        )
     reference = run.processes[names[0]]
     level = onset_level(reference.observables["sigma_trace"])
     first = _row(names[0], reference, level)

@@ -133,7 +133,7 @@ class Snapshots(Sequence[Snapshot]):
         times = self.times
         found = np.flatnonzero(times == time)
         if not len(found):
-            raise ValueError(f"time: {time:g} came, allowed are {_listed(times)}")
+            raise ValueError(f"time must be one of {_listed(times)}, got {time:g}")
         return self[int(found[0])]
 
     def __len__(self) -> int:
@@ -149,7 +149,7 @@ class Snapshots(Sequence[Snapshot]):
         try:
             row = self._rows[index]
         except IndexError:
-            raise IndexError(f"snapshot {index}: there are {len(self)}") from None
+            raise IndexError(f"index must be within {len(self)} snapshots, got {index}") from None
         return Snapshot(float(self._times[row]), *self._reader.snapshot(self._process, row))
 
     def __repr__(self) -> str:
@@ -181,7 +181,7 @@ class Process:
 def look_up(values: Mapping[str, _T], name: str, kind: str) -> _T:
     """A value by name; the KeyError says which names there are."""
     if name not in values:
-        raise KeyError(f"{kind}: {name} came, allowed are {', '.join(values)}")
+        raise KeyError(f"{kind} must be one of {', '.join(values)}, got {name}")
     return values[name]
 
 

@@ -75,7 +75,7 @@ def read_cloud(path: Path, process: str | None = None, time: float | None = None
         name = _choose(run, process)
         snapshots = run[name].snapshots
         if not len(snapshots):
-            raise ValueError(f"{run.path}: {name} has no snapshots")
+            raise ValueError(f"{run.path}: {name} must have snapshots, got none")
         try:
             snapshot = snapshots[-1] if time is None else snapshots.at(time)
         except ValueError as error:
@@ -138,9 +138,9 @@ def distance(
         Sinkhorn's iterations did not converge, or a plan is not known to be optimal.
     """
     if subsample is not None and subsample < 1:
-        raise ValueError(f"subsample: {subsample} came, at least 1 is needed")
+        raise ValueError(f"subsample must be an integer of at least 1, got {subsample}")
     if seed < 0:
-        raise ValueError(f"seed: {seed} came, at least 0 is needed")
+        raise ValueError(f"seed must be an integer of at least 0, got {seed}")
     rng = np.random.default_rng(seed)
     paired = len(a.position) == len(b.position) and np.array_equal(a.weight, b.weight)
     a, b = _subsamples(a, b, subsample, rng, paired)
@@ -217,11 +217,13 @@ def _choose(run: StoredRun, process: str | None) -> str:
     names = list(run)
     if process is not None:
         if process not in names:
-            raise ValueError(f"{run.path}: process {process} came, allowed are {', '.join(names)}")
+            raise ValueError(
+                f"{run.path}: process must be one of {', '.join(names)}, got {process}"
+            )
         return process
     default = [name for name in names if run[name].flow == REFERENCE_FLOW] or names
     if len(default) != 1:
-        raise ValueError(f"{run.path}: process: none came, one of {', '.join(default)} is needed")
+        raise ValueError(f"{run.path}: process must be one of {', '.join(default)}, got none")
     return default[0]
 
 

@@ -65,9 +65,7 @@ def seconds(text: str) -> float:
         except ValueError:
             amount = 0.0
     if not 0 < amount < float("inf"):
-        raise ValueError(
-            f"--max-runtime: {text!r} came, a time above 0 is needed, as 3600 or 1h30m"
-        )
+        raise ValueError(f"--max-runtime must be a time above 0, as 3600 or 1h30m, got {text!r}")
     return amount
 
 

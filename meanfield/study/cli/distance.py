@@ -72,7 +72,7 @@ def distance(
         unlike = "; ".join(between.differences(a, b))
         if unlike and not force:
             raise ValueError(
-                f"{paths[0]} and {paths[1]} are of different problems: {unlike}; --force compares them"
+                f"{paths[0]} and {paths[1]} must be of one problem, got {unlike}; --force compares them"
             )
         if unlike:
             typer.echo(f"warning: different problems: {unlike}", err=True)
@@ -99,7 +99,7 @@ def _pair(name: str, values: list[str] | None) -> tuple[str | None, str | None]:
     if not values:
         return None, None
     if len(values) > 2:
-        raise ValueError(f"--{name}: {len(values)} came, one or two are allowed")
+        raise ValueError(f"--{name} must be given once or twice, got {len(values)} times")
     return values[0], values[-1]
 
 
@@ -109,4 +109,4 @@ def _time(text: str | None) -> float | None:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"--time: {text!r} came, a number or last is needed") from None
+        raise ValueError(f"--time must be a number or last, got {text!r}") from None

@@ -98,7 +98,7 @@ def carry_out(
     with user_errors():
         if launched_rank() is not None:
             raise ValueError(
-                "a width study starts its own processes; run the command without mpiexec"
+                "a width study must be started without mpiexec, got an MPI launcher; it starts workers itself"
             )
         from meanfield.study.storage.study_file import read_study
 
@@ -136,7 +136,7 @@ def _plan(
         kept = {**there.width.model_dump(), **options}
         return make_plan(there.config, **{**kept, "widths": _numbers(widths) or kept["widths"]})
     if widths is None:
-        raise ValueError("--widths: none came, e.g. 64,256,1024 is needed")
+        raise ValueError("--widths must be given, as 64,256,1024, got none")
     return make_plan(load(config, tuple(overrides)), _numbers(widths), **options)  # type: ignore[arg-type]
 
 
@@ -144,7 +144,7 @@ def _numbers(text: str | None) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(",")) if text else ()
     except ValueError:
-        raise ValueError(f"--widths: {text!r} came, whole numbers with commas are needed") from None
+        raise ValueError(f"--widths must be integers separated by commas, got {text!r}") from None
 
 
 def _execution(
@@ -158,7 +158,7 @@ def _execution(
     from meanfield.study.width.study import Execution
 
     if (task_index is None) != (num_tasks is None):
-        raise ValueError("--task-index, --num-tasks: one came, both or none are needed")
+        raise ValueError("--task-index and --num-tasks must be given together, got one of them")
     shares = 1 if num_tasks is None else num_tasks
     return Execution(jobs, task_index or 0, shares, collect, threads, options)
 

@@ -12,9 +12,10 @@ from pydantic_core import ErrorDetails
 
 from meanfield.study.config.derived import Chosen
 
-# Pydantic's words, where a person who writes TOML needs others.
-NEEDED = {
+# What a value must be, where pydantic's own words are not those of TOML.
+CONDITIONS = {
     "int_type": "an integer",
+    "int_from_float": "an integer",
     "float_type": "a number",
     "string_type": "a string",
     "bool_type": "true or false",
@@ -24,13 +25,18 @@ NEEDED = {
     "tuple_type": "an array",
     "too_short": "at least one process",
 }
-
+BOUNDS = {
+    "greater_than": ("above", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("below", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
 
 MOST = 100  # letters of a key that are shown
 
 
 class ConfigError(ValueError):
-    """Settings that are not allowed: `lines` of ``section.key: what came, what is allowed``."""
+    """Invalid settings: `lines` of ``<section.key> must be <condition>, got <value>``."""
 
     def __init__(self, *lines: str) -> None:
         super().__init__("\n".join(lines))
@@ -40,34 +46,44 @@ class ConfigError(ValueError):
 def describe(
     error: ValidationError, model: type[BaseModel], given: dict[str, Any] | None = None
 ) -> list[str]:
-    """One line for each error of pydantic's: which key, what came, what is allowed; `given` is what was validated."""
+    """One line for each error of pydantic's: the key, the condition and the value; `given` is what was validated."""
     return [_line(details, model, given) for details in error.errors(include_url=False)]
 
 
 def _line(details: ErrorDetails, model: type[BaseModel], given: dict[str, Any] | None) -> str:
     keys, section = _resolve(details["loc"], model, given)
-    kind, came, context = details["type"], details["input"], details.get("ctx", {})
+    kind, value, context = details["type"], details["input"], details.get("ctx", {})
     key = ".".join(name if len(name) <= MOST else f"{name[:MOST]}…" for name in keys)
     if kind == "extra_forbidden":
         known = list(section.model_fields)
-        return f"{key}: unknown key{_did_you_mean(keys[-1], known)}; {', '.join(known)} are known"
+        hint = _did_you_mean(keys[-1], known)
+        return f"{key} is not a known key; known keys: {', '.join(known)}{hint}"
     if kind == "missing":
-        return f"{key}: missing, it has no default"
+        return f"{key} must be given, it has no default"
     if kind == "union_tag_invalid":
         variant, allowed = context["discriminator"].strip("'"), context["expected_tags"]
         hint = _did_you_mean(context["tag"], [tag.strip("'") for tag in allowed.split(", ")])
-        return f"{key}.{variant}: {context['tag']!r} came, {allowed} are allowed{hint}"
+        return f"{key}.{variant} must be one of {allowed}, got {context['tag']!r}{hint}"
     if kind == "union_tag_not_found":
-        return f"{key}.{context['discriminator'].strip(chr(39))}: missing, it has no default"
-    if kind == "value_error":  # raised by our own validators, in our own words
-        return _told(key, keys[-1] if keys else "", came, str(context["error"]))
+        return f"{key}.{context['discriminator'].strip(chr(39))} must be given, it has no default"
+    if kind == "value_error":  # raised by our own validators
+        return _told(key, keys[-1] if keys else "", value, str(context["error"]))
     hint = ""
-    if kind == "literal_error" and isinstance(came, str):
+    if kind == "literal_error" and isinstance(value, str):
         hint = _did_you_mean(
-            came, [word.strip("'") for word in context["expected"].split("'")[1::2]]
+            value, [word.strip("'") for word in context["expected"].split("'")[1::2]]
         )
-    needed = NEEDED.get(kind) or details["msg"].removeprefix("Input should be ")
-    return f"{key}: {came!r} came, {needed} is needed{hint}"
+    condition = _condition(kind, context) or details["msg"].removeprefix("Input should be ")
+    return f"{key} must be {condition}, got {value!r}{hint}"
+
+
+def _condition(kind: str, context: dict[str, Any]) -> str | None:
+    """What the value must be; None where pydantic's own words serve."""
+    if kind in BOUNDS:
+        word, name = BOUNDS[kind]
+        bound = context[name]
+        return f"{word} {bound:g}" if isinstance(bound, float) else f"{word} {bound}"
+    return CONDITIONS.get(kind)
 
 
 def _resolve(
@@ -121,20 +137,22 @@ def _sections(annotation: Any) -> list[type[BaseModel]]:
     return [section for member in get_args(annotation) for section in _sections(member)]
 
 
-def _told(key: str, last: str, came: Any, message: str) -> str:
+def _told(key: str, last: str, value: Any, message: str) -> str:
     """The message of a validator with the whole key; one about an argument begins with that key's last part."""
     if last and message.startswith((f"{last} ", f"{last}[")):
         return f"{key}{message.removeprefix(last)}"
-    return f"{key}{_joint(key, came)}{message}"
+    return f"{key}{_joint(key, value, message)}{message}"
 
 
-def _joint(key: str, came: Any) -> str:
-    """Between key and message: a table's message goes on with the name of a key in it, the whole file's starts with one."""
+def _joint(key: str, value: Any, text: str) -> str:
+    """Between key and message: a table's message begins with the name of a key in it, the whole file's with a key."""
     if not key:
         return ""
-    return "." if isinstance(came, dict) else ": "
+    if isinstance(value, dict):
+        return "."
+    return " " if text.startswith("must ") else ": "
 
 
 def _did_you_mean(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -139,7 +139,7 @@ class RunConfig(Section):
         surplus = sorted(NETWORK_SECTIONS & self.model_fields_set)
         if self.landscape is not None and surplus:
             raise ValueError(
-                f"landscape: {', '.join(surplus)} came too; a study has either a landscape or a network on a task"
+                f"landscape must be without {', '.join(surplus)}, got both; a run has either a landscape or a network on a task"
             )
         return self
 
@@ -205,13 +205,13 @@ def _parsed(path: Path) -> dict[str, Any]:
     try:
         if path.exists() and not path.is_file():  # a pipe or a device may never come to an end
             what = "a folder" if path.is_dir() else "no regular file"
-            raise ConfigError(f"{path}: must be a TOML file, got {what}{_INFO.format(path)}")
+            raise ConfigError(f"{path} must be a TOML file, got {what}{_INFO.format(path)}")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if content.startswith(_HDF5):
-            raise ConfigError(f"{path}: must be a TOML file, got HDF5{_INFO.format(path)}")
+            raise ConfigError(f"{path} must be a TOML file, got HDF5{_INFO.format(path)}")
         if len(content) > MAX_BYTES:
-            raise ConfigError(f"{path}: more than {MAX_BYTES} bytes came")
+            raise ConfigError(f"{path} must have at most {MAX_BYTES} bytes, got more")
         return parse(decoded(content))
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
@@ -219,7 +219,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     except ConfigError:
         raise
     except ValueError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+        raise ConfigError(f"{path}: invalid TOML: {error}") from error
 
 
 def load_text(text: str) -> RunConfig:
@@ -232,7 +232,7 @@ def _config(settings: dict[str, Any], overrides: tuple[str, ...]) -> RunConfig:
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
-            raise ConfigError(f"--set: {override!r} came, section.key=value is needed")
+            raise ConfigError(f"--set must be section.key=value, got {override!r}")
         _set(settings, key, parse_value(value.strip()), "--set")
     return RunConfig(**settings)
 
@@ -279,19 +279,21 @@ def _require_shallow(settings: dict[str, Any]) -> None:
             if isinstance(value, dict | list | tuple)
         ]
     if level:
-        raise ConfigError(f"tables and arrays in each other came, {MAX_DEPTH} deep is allowed")
+        raise ConfigError(f"tables and arrays must be nested at most {MAX_DEPTH} deep, got more")
 
 
 def _set(settings: dict[str, Any], key: str, value: Any, what: str) -> None:
     """Set ``a.b`` in nested tables, to a value that somebody gave to `what`."""
     *sections, last = [part.strip() for part in key.split(".")]
     if not all([*sections, last]) or len(sections) > MAX_DEPTH:
-        raise ConfigError(f"{what}: {key!r} came, the path of a key as section.key is needed")
+        raise ConfigError(f"{what} must be the path of a key, as section.key, got {key!r}")
     table: Any = settings
     for section in sections:
         table = table.setdefault(section, {})
         if not isinstance(table, dict):
-            raise ConfigError(f"{what}: {key!r} came, {section!r} is not a section")
+            raise ConfigError(
+                f"{what} must be a key of a section, got {key!r}, where {section!r} is no section"
+            )
     if value is None:
         table.pop(last, None)
     else:

@@ -84,7 +84,7 @@ class LandscapeSection(NamedSection):
     def _is_one(self) -> LandscapeSection:
         dimension = self.build().dimension
         if self.start is not None and len(self.start) != dimension:
-            raise ValueError(f"start: {len(self.start)} numbers came, {dimension} are needed")
+            raise ValueError(f"start must have {dimension} numbers, got {len(self.start)}")
         return self
 
 

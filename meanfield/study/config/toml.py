@@ -68,11 +68,13 @@ def parse(text: str) -> dict[str, Any]:
         It is none, or one whose keys or brackets exhaust the parser.
     """
     if _LONG_KEY.search(text):
-        raise ValueError("a key of more than 64 parts came")
+        raise ValueError("keys must have at most 64 parts, got more")
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise ValueError("brackets in brackets came, without end") from None
+        raise ValueError(
+            "brackets must be nested less deeply, got too many for the parser"
+        ) from None
 
 
 def parse_value(text: str) -> Any:

@@ -40,7 +40,7 @@ class Problem(ABC):
             The shapes differ.
         """
         if np.shape(start) != self.start.shape:
-            raise ValueError(f"start: shape {np.shape(start)} came, {self.start.shape} is needed")
+            raise ValueError(f"start must have shape {self.start.shape}, got {np.shape(start)}")
         return replace(self, start=np.array(start, dtype=self.start.dtype))
 
     @property
@@ -123,8 +123,8 @@ def build_problem(config: RunConfig, memory_limit: int | None = None) -> Problem
     )
     if config.output.eigenvalues > problem.start.size:
         raise ValueError(
-            f"output.eigenvalues: {config.output.eigenvalues} came, "
-            f"the Hessian has {problem.start.size} of them"
+            f"output.eigenvalues must be at most {problem.start.size}, the dimension of the Hessian, "
+            f"got {config.output.eigenvalues}"
         )
     return problem
 

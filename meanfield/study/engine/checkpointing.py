@@ -25,9 +25,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if not self.seconds > 0:
-            raise ValueError(f"checkpoint_seconds: {self.seconds} came, more than 0 is needed")
+            raise ValueError(f"checkpoint_seconds must be above 0, got {self.seconds}")
         if self.steps is not None and self.steps < 1:
-            raise ValueError(f"checkpoint_every: {self.steps} came, at least 1 is needed")
+            raise ValueError(f"checkpoint_every must be an integer of at least 1, got {self.steps}")
 
 
 class Checkpointer:

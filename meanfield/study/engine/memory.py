@@ -130,5 +130,5 @@ def parse_bytes(text: str) -> int:
     parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", text.lower())
     amount = 0 if parts is None else int(float(parts[1]) * UNITS[parts[2] or ""])
     if amount <= 0:
-        raise ValueError(f"--memory-limit: {text!r} came, an amount as 8GB or 500MB is needed")
+        raise ValueError(f"--memory-limit must be an amount, as 8GB or 500MB, got {text!r}")
     return amount

@@ -78,7 +78,7 @@ class JobRanks(Ranks):
             return
         if first == 0:  # it speaks for all
             raise errors[0] from None
-        raise type(errors[first])(f"process {first}: {errors[first]}") from None
+        raise type(errors[first])(f"rank {first}: {errors[first]}") from None
 
     @contextmanager
     def on_error_end_all(self) -> Iterator[None]:
@@ -94,7 +94,7 @@ class JobRanks(Ranks):
 
     def _abort(self, message: str, code: int) -> NoReturn:
         rank, size = self._processes.rank, self._processes.size
-        print(f"error: process {rank} of {size}: {message}", file=sys.stderr, flush=True)
+        print(f"error: rank {rank} of {size}: {message}", file=sys.stderr, flush=True)
         sys.stdout.flush()
         self._processes.comm.Abort(code)
         raise SystemExit(code)
@@ -128,7 +128,9 @@ class JobRanks(Ranks):
             except ValueError as error:
                 raise ValueError(str(error).replace("n_particles", "network.width")) from None
         elif size > 1:
-            raise ValueError(f"landscape: it has no particles to spread over {size} processes")
+            raise ValueError(
+                f"landscape must be left out on {size} ranks, got one; it has no particles to distribute"
+            )
 
     def problem_for(self, problem: Problem, flow: solvers.Flow, **time_stepping: Any) -> Problem:
         from meanfield.distributed import GatheredRisk, SpreadRisk
@@ -197,11 +199,13 @@ def find_ranks(command: str = "run") -> Ranks:
     try:
         processes = Processes.world()
     except ImportError as error:
-        raise ValueError(f"an MPI launcher started this process, but {error}") from None
+        raise ValueError(
+            f"mpi4py must be usable where an MPI launcher started the program: {error}"
+        ) from None
     if started is not None and started != processes.size:
         raise ValueError(
-            f"an MPI launcher started {started} processes, but mpi4py's MPI library finds {processes.size}: "
-            "is the launcher that of another MPI?"
+            f"the MPI launcher must be that of mpi4py's MPI library, got {started} ranks started "
+            f"and {processes.size} found"
         )
     use_cores(processes.cores())
     ranks = JobRanks(processes)

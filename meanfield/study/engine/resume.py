@@ -109,12 +109,12 @@ def resume(
 def ended(folder: Path) -> Path | None:
     """The file of a run that has ended; None if there is a checkpoint to go on from. Raises as `resume` does."""
     if not folder.is_dir():
-        raise ValueError(f"{folder}: there is no such folder")
+        raise ValueError(f"{folder} must be the folder of a run, got no such folder")
     if Checkpoints(folder).load() is not None:
         return None
     path = folder / FILE_NAME
     if not path.is_file():
-        raise ValueError(f"{folder}: there is no run in it that could go on")
+        raise ValueError(f"{folder} must hold a run that can be resumed, got none")
     read_in_child(path, read_run)
     if (status := read_run(path).attributes["status"]) in ("interrupted", "running"):
         raise ValueError(
@@ -156,12 +156,12 @@ def _work(
     prepared = PreparedRun.of(load_text(here.config), options, start)
     if prepared.digest() != here.problem:
         raise CheckpointError(
-            f"{folder}: the data or the start of its study are not those that the run began with"
+            f"{folder}: the data and the start must be those that the run began with, got others"
         )
     if here.rows and prepared.perturbed not in here.rows:  # an older version began it
         prepared = prepared.without_perturbed()
     if not _fits(here, prepared):
-        raise CheckpointError(f"{folder}: the checkpoint does not fit its study")
+        raise CheckpointError(f"{folder}: the checkpoint must fit the configuration, got another's")
     return prepared
 
 
@@ -218,7 +218,7 @@ def _recover(folder: RunFolder, start: Checkpoint) -> None:
         )
         trouble = done.stderr.strip() or f"exit code {done.returncode}"
     except subprocess.TimeoutExpired:
-        done, trouble = None, f"nothing came of it within {RECOVERY_SECONDS:g} s"
+        done, trouble = None, f"it did not end within {RECOVERY_SECONDS:g} s"
     if done is None or done.returncode != 0:
         raise RunFileError(
             f"{folder.partial}: cannot be recovered: {trouble}; `meanfield run --force` begins anew"

@@ -189,15 +189,17 @@ def _worst(statuses: list[Status]) -> Status:
 def _prepare(folder: Path, force: bool) -> None:
     """Make the folder if need be; refuse it if it holds something and `force` is not set."""
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder}: a file came, a folder is needed for the output")
+        raise ValueError(f"{folder} must be a folder for the output, got a file")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         found = {path.name for path in folder.iterdir()}
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+        raise OutputError(f"{folder}: cannot be created: {error.strerror}") from error
     if found & set(CHECKPOINT_NAMES) and not force:
         raise ValueError(
-            f"{folder}: there is a run in it that has not ended; `meanfield resume {folder}` goes on with it, --force begins anew"
+            f"{folder} must be empty, got an unfinished run; `meanfield resume {folder}` continues it, --force starts over"
         )
     if any(not name.endswith(LEFT_OVER) for name in found) and not force:
-        raise ValueError(f"{folder}: the folder is not empty; choose another, or use --force")
+        raise ValueError(
+            f"{folder} must be empty, got other files; choose another folder, or use --force"
+        )

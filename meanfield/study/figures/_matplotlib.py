@@ -15,7 +15,7 @@ try:
     import matplotlib.font_manager  # noqa: F401
 except OSError as error:  # nor is there a folder for temporary files
     raise OutputError(
-        "figures: matplotlib finds no folder that can be written; set MPLCONFIGDIR to one"
+        "matplotlib must have a writable folder, got none; set MPLCONFIGDIR to one"
     ) from error
 finally:
     _log.setLevel(_level)

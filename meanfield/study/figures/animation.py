@@ -73,9 +73,9 @@ def save_animation(
     writer = _writer(out.suffix.removeprefix("."), fps)
     with StoredRun.open(path) as result:
         if process not in result:
-            raise ValueError(f"process: {process!r} came, one of {', '.join(result)} is allowed")
+            raise ValueError(f"process must be one of {', '.join(result)}, got {process!r}")
         if not len(result[process].snapshots):
-            raise ValueError(f"{path}: {process} has no snapshots, there is nothing to animate")
+            raise ValueError(f"{path}: {process} must have snapshots to animate, got none")
         scene = _scene(result[process])
         colour = looks(result)[process].colour
     with styled(), written_whole(out, out.suffix) as partial:
@@ -93,15 +93,15 @@ def save_animation(
 def _writer(suffix: str, fps: float) -> AbstractMovieWriter:
     if suffix not in ANIMATIONS:
         raise ValueError(
-            f"format: {suffix!r} came, one of {', '.join(ANIMATIONS)} is allowed of an animation"
+            f"the format of an animation must be one of {', '.join(ANIMATIONS)}, got {suffix!r}"
         )
     if not 0 < fps <= 100:
-        raise ValueError(f"fps: {fps} came, a number above 0 and at most 100 is needed")
+        raise ValueError(f"fps must be a number above 0 and at most 100, got {fps}")
     if suffix == "gif":
         return PillowWriter(fps=fps)  # type: ignore[arg-type]
     if not FFMpegWriter.isAvailable():
         raise ValueError(
-            "format: 'mp4' came, which needs ffmpeg; there is none here, gif is allowed"
+            "the format of an animation must be gif where ffmpeg is not installed, got 'mp4'"
         )
     return FFMpegWriter(fps=fps)  # type: ignore[arg-type]
 

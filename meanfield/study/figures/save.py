@@ -51,7 +51,7 @@ def save_study_figures(
 def _save(figures: Iterable[Drawn], folder: Path, formats: Sequence[str]) -> list[Path]:
     for name in formats:
         if name not in FORMATS:
-            raise ValueError(f"format: {name!r} came, one of {', '.join(FORMATS)} is allowed")
+            raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
     paths = []
     for drawn in figures:
         for suffix in formats:

@@ -53,9 +53,9 @@ def write_report(source: str | Path, out: str | Path | None = None) -> Path:
 def check_name(out: str | Path) -> None:
     """Refuse what is no name of an HTML file, as one that would replace the run itself."""
     if Path(out).suffix.lower() not in SUFFIXES:
-        raise ValueError(f"out: {Path(out).name!r} came, a name that ends in .html is needed")
+        raise ValueError(f"out must be a name that ends in .html, got {Path(out).name!r}")
     if Path(out).is_dir():
-        raise ValueError(f"out: {out} is a folder, the name of a file is needed")
+        raise ValueError(f"out must be the name of a file, got the folder {out}")
 
 
 def save(report: Report, out: str | Path | None = None) -> Path:

@@ -34,8 +34,8 @@ def read_source(path: str | Path) -> RunRecord | StudyRecord:
         return read_study(path)
     if kind == "unfinished study":
         raise RunFileError(
-            f"{path}: no {STUDY_NAME} yet: the width study is not finished; `meanfield resume {path}` goes on with it, "
-            f"`meanfield width --collect --out {path}` makes one of the runs there are"
+            f"{path} must be a finished width study, got one without {STUDY_NAME}; `meanfield resume {path}` continues it, "
+            f"`meanfield width --collect --out {path}` collects the finished runs"
         )
     return read_run(path)
 

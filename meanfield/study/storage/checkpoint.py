@@ -138,14 +138,14 @@ class Checkpoint:
             not content.startswith(MAGIC)
             or digest != hashlib.sha256(body).hexdigest().encode() + b"\n"
         ):
-            raise CheckpointError("damaged or broken off")
+            raise CheckpointError("damaged or incomplete")
         try:
             end = content.index(b"\n", len(MAGIC) + _DIGEST_LINE) + 1
             about = json.loads(content[len(MAGIC) + _DIGEST_LINE : end])
             version = about["schema_version"]
             if version > SCHEMA_VERSION:
                 raise NewerCheckpointError(
-                    f"schema version {version} came, up to {SCHEMA_VERSION} can be read: a newer meanfield wrote it"
+                    f"schema version must be at most {SCHEMA_VERSION}, got {version}: a newer meanfield wrote it"
                 )
             arrays = dict(_arrays(about["arrays"], memoryview(content)[end:]))
             return _count(about["number"]), cls._of(about, arrays)
@@ -159,7 +159,7 @@ class Checkpoint:
         ) as error:
             if isinstance(error, CheckpointError):
                 raise
-            raise CheckpointError(f"not what a run writes ({error!r})") from error
+            raise CheckpointError(f"not a checkpoint of a run ({error!r})") from error
 
     @classmethod
     def _of(cls, about: dict[str, Any], arrays: dict[str, Floats]) -> Checkpoint:
@@ -198,37 +198,39 @@ def _arrays(about: list[Any], content: memoryview) -> Iterator[tuple[str, Floats
     begin = 0
     for name, dtype, shape in about:
         if dtype not in _DTYPES:
-            raise ValueError(f"{name}: dtype {dtype} came")
+            raise ValueError(
+                f"{name} must have one of the dtypes {', '.join(_DTYPES)}, got {dtype}"
+            )
         size = math.prod(map(_count, shape))
         end = begin + size * np.dtype(dtype).itemsize
         if end > len(content):
-            raise ValueError(f"{name}: {size} numbers came, there are less")
+            raise ValueError(f"{name} must have {size} numbers, got fewer")
         yield str(name), np.frombuffer(content[begin:end], dtype).reshape(shape).copy()
         begin = end
 
 
 def _status(value: Any) -> Status:
     if value not in get_args(Status):
-        raise ValueError(f"{value!r} came, a status is needed")
+        raise ValueError(f"a status must be one of {', '.join(get_args(Status))}, got {value!r}")
     return cast(Status, value)
 
 
 def _versions(text: Any) -> str:
     versions = json.loads(text)
     if not all(isinstance(version, str) for version in versions.values()):
-        raise ValueError(f"{text!r:.100} came, versions are needed")
+        raise ValueError(f"versions must be strings by name, got {text!r:.100}")
     return str(text)
 
 
 def _count(value: Any) -> int:
     if not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r} came, a count is needed")
+        raise ValueError(f"a count must be an integer of at least 0, got {value!r}")
     return value
 
 
 def _number(value: Any) -> float:
     if not isinstance(value, int | float):
-        raise ValueError(f"{value!r} came, a number is needed")
+        raise ValueError(f"a time must be a number, got {value!r}")
     return value
 
 
@@ -236,7 +238,9 @@ def _content(path: Path) -> bytes:
     with open(path, "rb", opener=open_own) as file:
         size, most = os.fstat(file.fileno()).st_size, available_memory()
         if most is not None and size > most:
-            raise CheckpointError(f"{size} bytes came, there is memory for {most}")
+            raise CheckpointError(
+                f"the file must have at most {most} bytes to fit the memory, got {size}"
+            )
         return file.read()
 
 

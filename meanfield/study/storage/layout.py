@@ -140,7 +140,7 @@ def require_space(folder: Path, layout: RunLayout) -> None:
     needed, free = layout.estimated_bytes(), shutil.disk_usage(folder).free
     if needed > free:
         raise OutputError(
-            f"{folder}: the run needs about {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; "
+            f"{folder} must have about {needed / 1e6:.0f} MB free for the run, got {free / 1e6:.0f} MB; "
             "a larger output.snapshot_every or output.snapshot_dtype = 'float32' needs less"
         )
 

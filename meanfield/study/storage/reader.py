@@ -140,7 +140,7 @@ class RunReader:
             except _ChangedError:
                 if time.monotonic() >= began + TRIES:
                     raise RunFileError(
-                        f"{self.path}: it was changed whenever it was read, for {TRIES:g} s; try again later"
+                        f"{self.path}: it changed during every attempt to read it for {TRIES:g} s; try again later"
                     ) from None
             except RunFileError as error:
                 raise naming(self.path, error) from error
@@ -158,7 +158,7 @@ class RunReader:
     def _try(self, read: Callable[[Any], _T]) -> _T:
         with turn(self._raw, exclusive=False) as held:
             if not held:
-                raise TimeoutError("its writer does not let go of it")
+                raise TimeoutError("its writer keeps it locked")
             before = self._at_rest()
             try:
                 result = read(self._committed())
@@ -198,12 +198,12 @@ class RunReader:
 
     def _require_open(self) -> None:
         if self._raw.closed:
-            raise RunFileError(f"{self.path}: this result is closed")
+            raise RunFileError(f"{self.path}: the result is closed")
 
     def _explain(self) -> str:
         self._raw.seek(0)
         signature = self._raw.read(8)
-        return "damaged or broken off" if signature == b"\x89HDF\r\n\x1a\n" else "not an HDF5 file"
+        return "damaged or incomplete" if signature == b"\x89HDF\r\n\x1a\n" else "not an HDF5 file"
 
     def _follow(self) -> None:
         """The path of a file that has got its final name."""
@@ -259,7 +259,7 @@ def _newest(folder: Path) -> Path:
         except FileNotFoundError:
             continue
     if not found:
-        raise RunFileError(f"{folder}: there is neither {FILE_NAME} nor {FILE_NAME}{PARTIAL} in it")
+        raise RunFileError(f"{folder} must hold {FILE_NAME} or {FILE_NAME}{PARTIAL}, got neither")
     return max(found)[1]
 
 
@@ -275,13 +275,11 @@ def check_schema(path: Path, file: h5py.File) -> None:
     """Raise `RunFileError` if it is not the file of a run, or of another version."""
     schema, version = file.attrs.get("schema"), file.attrs.get("schema_version")
     if not isinstance(schema, str) or schema != SCHEMA:
-        raise RunFileError(f"{path}: not the file of a run: its schema is {schema}, not {SCHEMA}")
+        raise RunFileError(f"{path} must be the file of a run, of schema {SCHEMA}, got {schema}")
     if version != SCHEMA_VERSION:
         is_newer = isinstance(version, int | np.integer) and version > SCHEMA_VERSION
         newer = "; a newer meanfield wrote it" if is_newer else ""
-        raise RunFileError(
-            f"{path}: schema version {version} came, {SCHEMA_VERSION} can be read{newer}"
-        )
+        raise RunFileError(f"{path}: schema version must be {SCHEMA_VERSION}, got {version}{newer}")
 
 
 def read_header(file: h5py.File) -> RunHeader:

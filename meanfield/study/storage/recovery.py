@@ -56,7 +56,7 @@ def _own(path: Path) -> GuardedFile:
 
 def _take_back(file: h5py.File, about: Mapping[str, Any]) -> None:
     if file.attrs["created"] != about["created"] or file["config"].asstr()[()] != about["config"]:
-        raise ValueError("the checkpoint is of another run")
+        raise ValueError("the checkpoint must be of this run, got that of another")
     for name, (observables, snapshots) in about["rows"].items():
         group = file[name]
         shorten(group["observables"], observables)

@@ -127,7 +127,9 @@ def require_layout(file: h5py.File, layout: RunLayout) -> None:
             if dataset is None and leaf in NEWER:
                 continue
             if dataset is None or dataset.shape[1:] != rest or dataset.maxshape[:1] != (None,):
-                raise RunFileError(f"{file.filename}: {name}/{key} is not what its study writes")
+                raise RunFileError(
+                    f"{file.filename}: {name}/{key} must be as its run writes it, got another shape"
+                )
 
 
 def append(dataset: h5py.Dataset, row: int, values: NDArray[Any]) -> None:
@@ -189,5 +191,5 @@ def shorten(group: h5py.Group, rows: int) -> None:
         if dataset.maxshape[:1] != (None,):
             continue
         if len(dataset) < rows:
-            raise ValueError(f"{dataset.name}: {len(dataset)} rows came, {rows} are needed")
+            raise ValueError(f"{dataset.name} must have at least {rows} rows, got {len(dataset)}")
         dataset.resize(rows, axis=0)

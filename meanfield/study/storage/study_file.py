@@ -208,14 +208,16 @@ def read_study(path: str | Path) -> StudyRecord:
         with _opened(path) as raw, h5py.File(raw, "r") as file:
             schema = file.attrs.get("schema"), file.attrs.get("schema_version")
             if schema != (SCHEMA, SCHEMA_VERSION):
-                came, read = f"{schema[0]} {schema[1]}", f"{SCHEMA} {SCHEMA_VERSION}"
-                raise RunFileError(f"{path}: a file of schema {came}, only {read} can be read")
+                found, needed = f"{schema[0]} {schema[1]}", f"{SCHEMA} {SCHEMA_VERSION}"
+                raise RunFileError(f"{path}: the schema must be {needed}, got {found}")
             require_plain_table(file)
             return _record(path, file)
     except Exception as error:  # HDF5 and h5py raise nearly anything over a damaged file
         if isinstance(error, RunFileError) and str(error).startswith(str(path)):
             raise
-        raise RunFileError(f"{path}: not a width study that can be read ({error})") from error
+        raise RunFileError(
+            f"{path} must be a width study, got a file that cannot be read ({error})"
+        ) from error
 
 
 def _record(path: Path, file: h5py.File) -> StudyRecord:

@@ -50,7 +50,9 @@ def require_plain(file: h5py.File) -> None:
     _require_config(file)
     shapes = {_require_process(file, n) for n in names if n not in OWN_NAMES}
     if len(shapes) != 1:
-        raise RunFileError("there are no processes, or their particles are not equally many")
+        raise RunFileError(
+            "the processes must be one or more with equally many particles, got others"
+        )
     if "comparison" in names:
         group = _group(file, "comparison")
         _members(group, "comparison")

@@ -30,7 +30,7 @@ def require_room(
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OutputError(
-            f"{folder}: the runs need about {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; "
+            f"{folder} must have about {needed / 1e6:.0f} MB free for the runs, got {free / 1e6:.0f} MB; "
             "a larger output.snapshot_every or output.snapshot_dtype = 'float32' needs less"
         )
 

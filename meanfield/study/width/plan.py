@@ -52,16 +52,14 @@ class WidthSection(Section):
 
     @model_validator(mode="after")
     def _widths_grow(self) -> WidthSection:
-        came = ", ".join(map(str, self.widths)) or "none"
+        found = ", ".join(map(str, self.widths)) or "none"
         if not self.widths or any(
             a >= b for a, b in zip(self.widths, self.widths[1:], strict=False)
         ):
-            raise ValueError(
-                f"widths: {came} came, one or more in increasing order, each once, are needed"
-            )
+            raise ValueError(f"widths must be one or more, increasing, got {found}")
         if self.reference_width < self.widths[-1]:
             raise ValueError(
-                f"reference_width: {self.reference_width} came, at least the widest, {self.widths[-1]}, is needed"
+                f"reference_width must be at least the largest width, {self.widths[-1]}, got {self.reference_width}"
             )
         return self
 
@@ -184,9 +182,9 @@ class WidthPlan:
         Task 0 has the reference.
         """
         if tasks < 1:
-            raise ValueError(f"num_tasks: {tasks} came, at least 1 is needed")
+            raise ValueError(f"num_tasks must be an integer of at least 1, got {tasks}")
         if not 0 <= index < tasks:
-            raise ValueError(f"task_index: {index} came, 0 to {tasks - 1} are allowed")
+            raise ValueError(f"task_index must be an integer from 0 to {tasks - 1}, got {index}")
         loads, mine = np.zeros(tasks), []
         for run in self.runs:
             least = int(np.argmin(loads))
@@ -233,7 +231,9 @@ def make_plan(
         Widths out of order or wider than the reference, no seed, an unknown start; a landscape, which has no width.
     """
     if config.landscape is not None:
-        raise ConfigError("landscape: it has no width; a width study needs a network on a task")
+        raise ConfigError(
+            "landscape must be left out of a width study, got one; it has no width, a network on a task has"
+        )
     if reference_width is None:
         reference_width = WIDER * max(widths, default=1)
     settings = {"widths": widths, "seeds": seeds, "reference_width": reference_width}
@@ -263,12 +263,14 @@ def read_plan(folder: Path) -> WidthPlan | None:
         tables = parse(decoded(content))
         width = tables.pop("width", None)
         if not isinstance(width, dict):
-            raise ConfigError(f"{path}: not the plan of a width study, it has no table [width]")
+            raise ConfigError(f"{path} must be the plan of a width study, got no table [width]")
         return make_plan(load_text(format_toml(tables)), **width)
     except ConfigError:
         raise
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path}: not the plan of a width study: {error}") from error
+        raise ConfigError(
+            f"{path} must be the plan of a width study, got another file: {error}"
+        ) from error
 
 
 def _flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -139,7 +139,7 @@ def _work_folder(path: Path) -> Iterator[Path]:
     unfinished.mkdir(parents=True, exist_ok=True)
     with (unfinished / "lock").open("wb") as lock, turn(lock, exclusive=True) as mine:
         if not mine:
-            raise RunError("another process is at it")
+            raise RunError("another worker is computing it")
         try:
             yield unfinished
         finally:

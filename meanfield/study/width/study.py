@@ -82,15 +82,19 @@ class Execution:
         if self.threads is None:
             return there_are
         if not 1 <= self.threads <= there_are:
-            raise ValueError(f"threads: {self.threads} came, 1 to {there_are} are allowed")
+            raise ValueError(
+                f"threads must be an integer from 1 to {there_are}, got {self.threads}"
+            )
         return self.threads
 
     def workers(self) -> int:
         """Processes at a time."""
         if self.jobs is not None and self.jobs < 1:
-            raise ValueError(f"jobs: {self.jobs} came, at least 1 is needed")
+            raise ValueError(f"jobs must be an integer of at least 1, got {self.jobs}")
         if self.jobs is not None and self.threads is not None and self.jobs > self.cores():
-            raise ValueError(f"jobs: {self.jobs} came with {self.threads} threads; each needs one")
+            raise ValueError(
+                f"jobs must be at most threads = {self.threads}, got {self.jobs}; each needs one"
+            )
         return self.jobs or self.cores()
 
 
@@ -156,21 +160,22 @@ class _Crew(NamedTuple):
 def _prepare(plan: WidthPlan, folder: Path) -> None:
     """The folder with the plan in it; refused if it is of another study."""
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder}: a file came, a folder is needed for the study")
+        raise ValueError(f"{folder} must be a folder for the study, got a file")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         strange = any(not path.name.startswith(PLAN_NAME) for path in folder.iterdir())
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+        raise OutputError(f"{folder}: cannot be created: {error.strerror}") from error
     there = read_plan(folder)  # after the look: what another task puts beside its plan comes later
     if there is None:
         if strange:
             raise ValueError(
-                f"{folder}: the folder is not empty and holds no study; choose another"
+                f"{folder} must be empty or hold this study, got other files; choose another folder"
             )
     elif differences := plan.differences(there):
         raise ValueError(
-            f"{folder}: it holds another study (there and now: {'; '.join(differences)}); choose another folder"
+            f"{folder} must be empty or hold this study, got another (there and now: {'; '.join(differences)}); "
+            "choose another folder"
         )
     if there != plan:
         write_atomically(folder / PLAN_NAME, plan.to_toml().encode())

@@ -168,7 +168,10 @@ def test_draws_are_nested_and_depend_on_the_seed_and_the_split(folder):
         ({"classes": ("cat", "cow")}, "every class must be .*got 'cow'"),
         ({"classes": ("cat", 10)}, "every class must be .*got 10"),
         ({"classes": (True, False)}, "every class must be .*got True"),
-        ({"classes": ("cat", 3)}, r"classes must be at least two different classes, got \('cat', 3"),
+        (
+            {"classes": ("cat", 3)},
+            r"classes must be at least two different classes, got \('cat', 3",
+        ),
         ({"classes": ("cat",)}, r"classes must be at least two different classes, got \('cat',"),
         ({"classes": "cat"}, "classes must be a tuple .*got 'cat'"),
         ({"mean_square": 0.0}, "mean_square must be .*, got 0.0"),
@@ -273,7 +276,10 @@ def test_a_hostile_pickle_is_refused_and_not_executed(tmp_path, inside, archived
     content = pickle.dumps({b"data": hostile} if inside else hostile, protocol=protocol)
     write = write_archive if archived else write_folder
     path = write(tmp_path / "a.tar.gz", data_batch_1=content)
-    with pytest.raises(ValueError, match=r"data_batch_1: the pickle asks for \w+\.system"):
+    with pytest.raises(
+        ValueError,
+        match=r"data_batch_1: the file must be a batch of CIFAR-10, got another pickle: it asks for \w+\.system",
+    ):
         tasks.cifar10(path, n=10)
     assert not trace.exists()
     pickle.loads(content)
@@ -310,13 +316,22 @@ def damaged():
         "list": (pickle.dumps([1], protocol=2), "must be a dictionary, got list"),
         "no labels": (pickle.dumps({b"data": pixels}, protocol=2), "must have the key 'labels'"),
         "float": ({b"data": pixels / 2, b"labels": numbers}, "arrays must be of type .*got <f8"),
-        "objects": ({b"data": pixels.astype(object), b"labels": numbers}, "arrays must hold numbers, got Python objects"),
+        "objects": (
+            {b"data": pixels.astype(object), b"labels": numbers},
+            "arrays must hold numbers, got Python objects",
+        ),
         "wide": ({b"data": pixels.astype(np.int64), b"labels": numbers}, r"int64 \(3, 3072\)"),
         "shape": ({b"data": pixels[:, :-1], b"labels": numbers}, r"uint8 \(3, 3071\)"),
         "no array": ({b"data": b"abc", b"labels": numbers}, "got bytes"),
-        "few": ({b"data": pixels, b"labels": [0]}, r"labels must have shape \(3,\), one per image, got \(1,\)"),
+        "few": (
+            {b"data": pixels, b"labels": [0]},
+            r"labels must have shape \(3,\), one per image, got \(1,\)",
+        ),
         "ten": ({b"data": pixels, b"labels": [0, 1, 10]}, "labels must be integers from 0 to 9"),
-        "words": ({b"data": pixels, b"labels": [b"a"] * 3}, "entries must be arrays or lists of integers, got list"),
+        "words": (
+            {b"data": pixels, b"labels": [b"a"] * 3},
+            "entries must be arrays or lists of integers, got list",
+        ),
         "big": ({b"data": pixels, b"labels": [0, 1, 2**70]}, "must be a batch of CIFAR-10"),
     }
 
@@ -375,5 +390,7 @@ def test_sizes_are_limited(tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(_cifar10, "_BATCH_LIMIT", 10_000)
     for place in (folder, path):
-        with pytest.raises(ValueError, match="data_batch_1 must have at most 10000 bytes, got more"):
+        with pytest.raises(
+            ValueError, match="data_batch_1 must have at most 10000 bytes, got more"
+        ):
             tasks.cifar10(place, n=10)

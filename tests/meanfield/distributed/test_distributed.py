@@ -190,7 +190,9 @@ def test_eigenpairs_are_those_of_one_process(n_particles, k):
 def test_more_processes_than_groups_are_refused():
     for n_particles, size in ((2, 3), (1000, 17)):
         risk, _, _ = problem(n_particles)
-        with pytest.raises(ValueError, match=f"n_particles must be .* {size} ranks, got {n_particles}"):
+        with pytest.raises(
+            ValueError, match=f"n_particles must be .* {size} ranks, got {n_particles}"
+        ):
             in_lockstep(size, lambda p, r=risk, n=n_particles: SpreadRisk(r, n, p))
 
 
@@ -202,7 +204,10 @@ def test_bad_arguments_of_a_share():
         for bad, message in [
             (lambda: shares.value(x), "x must have the 5 particles of this rank, of 10, got 10"),
             (lambda: shares.own(x[1:]), r"whole must have shape \(…, 10, D\), got \(9, 4\)"),
-            (lambda: shares.value(shares.own(x), np.full(5, 0.2)), "weights must be None for particles distributed over ranks"),
+            (
+                lambda: shares.value(shares.own(x), np.full(5, 0.2)),
+                "weights must be None for particles distributed over ranks",
+            ),
         ]:
             with pytest.raises(ValueError, match=message):
                 bad()

@@ -154,7 +154,7 @@ def test_runs_with_different_settings_or_data_are_refused_by_all(tmp_path):
     assert began.startswith("start must be the same")
     assert schedule.startswith("checkpoints must be the same")
     assert stale.startswith("task.targets must be the same") and "task.inputs" not in stale
-    assert missing.startswith("process 1: ") and "none.npz" in missing
+    assert missing.startswith("rank 1: ") and "none.npz" in missing
     assert "version of scipy must be the same" in version and "0.1 on rank 1" in version
 
 
@@ -190,28 +190,28 @@ def test_machines_may_keep_the_same_data_in_different_folders(tmp_path):
 
 def wrong_toml(folder):
     (folder / "study.1.toml").write_text("steps = six")
-    return "process 1: ", "not TOML"
+    return "rank 1: ", "invalid TOML"
 
 
 def wrong_toml_of_the_first(folder):
     (folder / "study.0.toml").write_text("steps = -1")
-    return "", "steps: -1"
+    return "", "steps must be at least 0, got -1"
 
 
 def no_toml(folder):
     (folder / "study.1.toml").unlink()
-    return "process 1: ", "no such file"
+    return "rank 1: ", "no such file"
 
 
 def no_data(folder):
     (folder / "data.1.npz").unlink()
-    return "process 1: ", "data.1.npz"
+    return "rank 1: ", "data.1.npz"
 
 
 def more_steps(folder):
     text = (folder / "study.1.toml").read_text()
     (folder / "study.1.toml").write_text(text.replace("steps = 4", "steps = 5"))
-    return "steps must be the same on every process, got 4 on process 0 and 5 on process 1", REMEDY
+    return "steps must be the same on every rank, got 4 on rank 0 and 5 on rank 1", REMEDY
 
 
 @needs_mpi
@@ -251,11 +251,10 @@ def test_processes_with_other_command_lines_are_not_waited_for(tmp_path, second,
     code, _, stderr = finish(start(2, code, "run", *settings(SMALL), "--out", out))
     assert code == 2 and stderr.count("error:") == 1 and "Traceback" not in stderr
     if described is None:
-        assert "error: process 1: --max-runtime" in stderr
+        assert "error: rank 1: --max-runtime" in stderr
     else:
-        assert (
-            f"command must be the same on every process, got run on process 0 and {described}"
-            in (stderr)
+        assert f"command must be the same on every rank, got run on rank 0 and {described}" in (
+            stderr
         )
 
 

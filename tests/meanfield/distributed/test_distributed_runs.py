@@ -206,8 +206,8 @@ def test_bad_input_earns_one_message(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
     for out, values, message in [
-        ("a", ("steps=-1",), "steps: -1 came"),
-        ("full", SMALL, "the folder is not empty"),
+        ("a", ("steps=-1",), "steps must be at least 0, got -1"),
+        ("full", SMALL, "must be empty, got other files"),
     ]:
         run = start(2, COMMAND, "run", *settings(values), "--out", str(tmp_path / out))
         code, stdout, stderr = finish(run)
@@ -282,13 +282,13 @@ FAILS = {
         "    if launched_rank() == 1 and len(calls) == 5: raise MemoryError('no room')\n"
         "    return gradient(self, x)\n"
         "d.SpreadRisk.gradient = fail\n",
-        "error: process 1 of 2: MemoryError: no room",
+        "error: rank 1 of 2: MemoryError: no room",
     ),
     "a full disk": (
         "from meanfield.study.storage.layout import OutputError; import meanfield.study.engine.run as r\n"
         "def fail(self, *row): raise OutputError('run.h5.partial: cannot write: disk full')\n"
         "r.RunWriter.observe = fail\n",
-        "error: process 0 of 2: run.h5.partial: cannot write: disk full",
+        "error: rank 0 of 2: run.h5.partial: cannot write: disk full",
     ),
 }
 

@@ -46,7 +46,9 @@ def test_without_mpi4py_a_launched_process_says_so(monkeypatch):
     _forget_launchers(monkeypatch)
     monkeypatch.setenv("PMI_RANK", "1")
     monkeypatch.setitem(sys.modules, "mpi4py", None)
-    with pytest.raises(ValueError, match=r"launcher started this process.*meanfield-eos\[mpi\]"):
+    with pytest.raises(
+        ValueError, match=r"where an MPI launcher started the program: .*meanfield-eos\[mpi\]"
+    ):
         ranks_module.find_ranks()
 
 
@@ -59,7 +61,9 @@ def test_a_launcher_of_another_mpi_is_found_out(monkeypatch):
         size = 1
 
     monkeypatch.setattr("meanfield.distributed.Processes.world", Alone)
-    with pytest.raises(ValueError, match="started 2 processes, but mpi4py's MPI library finds 1"):
+    with pytest.raises(
+        ValueError, match="that of mpi4py's MPI library, got 2 ranks started and 1 found"
+    ):
         ranks_module.find_ranks()
 
 
@@ -97,7 +101,7 @@ def in_team(size, prepared):
 
 
 @pytest.mark.parametrize("error", [ValueError, OutputError])
-@pytest.mark.parametrize(("failing", "message"), [({0}, "^bad$"), ({1}, "^process 1: bad$")])
+@pytest.mark.parametrize(("failing", "message"), [({0}, "^bad$"), ({1}, "^rank 1: bad$")])
 def test_an_error_of_one_process_is_one_of_all(error, failing, message):
     def prepared(ranks, rank):
         with ranks.together():
@@ -112,9 +116,9 @@ def test_an_error_of_one_process_is_one_of_all(error, failing, message):
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (KeyError("bug"), 1, "error: process 1 of 2: KeyError: 'bug'"),
-        (OutputError("disk full"), 1, "error: process 1 of 2: disk full"),
-        (KeyboardInterrupt(), 130, "error: process 1 of 2: interrupted"),
+        (KeyError("bug"), 1, "error: rank 1 of 2: KeyError: 'bug'"),
+        (OutputError("disk full"), 1, "error: rank 1 of 2: disk full"),
+        (KeyboardInterrupt(), 130, "error: rank 1 of 2: interrupted"),
     ],
 )
 def test_an_exception_ends_the_job_with_the_number_of_the_process(capsys, error, code, message):
@@ -148,9 +152,9 @@ def test_a_study_without_shares_for_all_is_refused():
     valley = build_problem(load(None, ("landscape={name='valley'}",)))
 
     def prepared(ranks, rank):
-        with pytest.raises(ValueError, match=r"network.width: 2 came for 3 processes"):
+        with pytest.raises(ValueError, match=r"network.width must be .* 3 ranks, got 2"):
             ranks.require_shares(narrow)
-        with pytest.raises(ValueError, match=r"landscape: .* no particles .* 3 processes"):
+        with pytest.raises(ValueError, match=r"landscape must be left out on 3 ranks"):
             ranks.require_shares(valley)
 
     in_team(3, prepared)

@@ -114,10 +114,12 @@ def test_a_width_study_shares_its_threads_among_its_processes(monkeypatch):
     assert Execution().cores() == Execution().workers() == 4
     assert Execution(threads=3).cores() == Execution(threads=3).workers() == 3
     assert Execution(jobs=1, threads=3).workers() == 1
-    with pytest.raises(ValueError, match="jobs: 3 came with 2 threads"):
+    with pytest.raises(ValueError, match="jobs must be at most threads = 2, got 3"):
         Execution(jobs=3, threads=2).workers()
     for count in (0, 5):
-        with pytest.raises(ValueError, match=f"threads must be an integer from 1 to 4, got {count}"):
+        with pytest.raises(
+            ValueError, match=f"threads must be an integer from 1 to 4, got {count}"
+        ):
             Execution(threads=count).cores()
     told = []
     monkeypatch.setattr(width_study, "do_jobs", lambda jobs, *how: told.append(how[:2]) or {})

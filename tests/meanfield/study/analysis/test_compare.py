@@ -200,8 +200,12 @@ def test_compare_prints_json_for_machines(run_file):
 
 def test_runs_without_a_pair_to_compare_are_refused(tmp_path, small):
     for name, processes, message in (
-        ("a", "processes={gradient_descent={}}", "the only process"),
-        ("b", "processes={gradient_flow={},free_energy_flow={}}", "no process is gradient descent"),
+        ("a", "processes={gradient_descent={}}", "must have two processes or more to compare, got"),
+        (
+            "b",
+            "processes={gradient_flow={},free_energy_flow={}}",
+            "must have a process of gradient descent to compare with, got",
+        ),
     ):
         path = run(load(None, (*small, processes)), tmp_path / name)
         result = meanfield_command("compare", path)
@@ -212,7 +216,10 @@ def test_runs_without_a_pair_to_compare_are_refused(tmp_path, small):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["none.h5"], "there is no such file"), (["run.h5", "--format", "gif"], "'gif' came")],
+    [
+        (["none.h5"], "there is no such file"),
+        (["run.h5", "--format", "gif"], "format must be one of png, svg, pdf, got 'gif'"),
+    ],
 )
 def test_wrong_input_is_refused(run_file, arguments, message):
     result = meanfield_command("compare", run_file.parent / arguments[0], *arguments[1:])

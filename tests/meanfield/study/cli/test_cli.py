@@ -46,10 +46,12 @@ def test_run_is_told_its_threads(tmp_path, small):
     with StoredRun.open(tmp_path / "run.h5") as result:
         assert json.loads(result.attributes["machine_json"])["threads"] == 1
     for command in (("run", *out), ("resume", tmp_path)):
-        assert_refused(meanfield_command(*command, "--threads", 0), "threads: 0 came, 1 to")
+        assert_refused(
+            meanfield_command(*command, "--threads", 0), "threads must be an integer from 1 to"
+        )
     assert_refused(
         meanfield_command("width", "--widths", "8,16", "--out", tmp_path / "width", "--threads", 0),
-        "threads: 0 came, 1 to",
+        "threads must be an integer from 1 to",
     )
 
 
@@ -100,7 +102,7 @@ def test_quiet_prints_nothing(tmp_path, small, monkeypatch):
 def test_a_folder_that_is_not_empty_is_only_used_by_force(tmp_path, small):
     (tmp_path / "notes.txt").write_text("mine")
     arguments = ["run", "--out", tmp_path, "--no-figures", *settings(small)]
-    assert_refused(meanfield_command(*arguments), "not empty", "--force")
+    assert_refused(meanfield_command(*arguments), "must be empty, got ", "--force")
     assert os.listdir(tmp_path) == ["notes.txt"]
     assert meanfield_command(*arguments, "--force").exit_code == 0
     assert (tmp_path / "notes.txt").read_text() == "mine"
@@ -109,7 +111,10 @@ def test_a_folder_that_is_not_empty_is_only_used_by_force(tmp_path, small):
 def test_a_file_is_no_folder(tmp_path, small):
     path = tmp_path / "file"
     path.write_text("mine")
-    assert_refused(meanfield_command("run", "--out", path, *settings(small)), "a folder is needed")
+    assert_refused(
+        meanfield_command("run", "--out", path, *settings(small)),
+        "must be a folder for the output, got a file",
+    )
 
 
 def test_several_wrong_settings_are_one_message(tmp_path):
@@ -117,16 +122,21 @@ def test_several_wrong_settings_are_one_message(tmp_path):
     config.write_text("learning_rate = -1\n[network]\nwidht = 5\n")
     out = tmp_path / "out"
     result = meanfield_command("run", config, "--out", out, "--set", "steps=-1")
-    assert_refused(result, "learning_rate: -1 came", "did you mean 'width'", "steps: -1 came")
+    for line in (
+        "learning_rate must be above 0, got -1",
+        "did you mean 'width'",
+        "steps must be at least 0, got -1",
+    ):
+        assert_refused(result, line)
     assert not out.exists()
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("network.width=0", "network.width: 0 came"),
-        ("learning_rate=0", "learning_rate: 0 came"),
-        ("learning_rate=nan", "learning_rate: nan came"),
+        ("network.width=0", "network.width must be at least 1, got 0"),
+        ("learning_rate=0", "learning_rate must be above 0, got 0"),
+        ("learning_rate=nan", "learning_rate must be a finite number, got nan"),
         ("risk.loss=softmax", "softmax"),
         ("nonsense", "section.key=value"),
     ],
@@ -140,9 +150,12 @@ def test_wrong_settings_are_refused(tmp_path, setting, message):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"inputs": [[1.0, np.nan]], "targets": [1.0]}, "inputs: nan at index (0, 1)"),
-        ({"inputs": np.ones((3, 2)), "targets": np.ones(4)}, "3 and 4 rows"),
-        ({"inputs": np.ones((3, 2))}, "no array 'targets'"),
+        (
+            {"inputs": [[1.0, np.nan]], "targets": [1.0]},
+            "inputs must be finite, got nan at index (0, 1)",
+        ),
+        ({"inputs": np.ones((3, 2)), "targets": np.ones(4)}, "equally many rows, got 3 and 4"),
+        ({"inputs": np.ones((3, 2))}, "must have an array 'targets', got inputs"),
     ],
 )
 def test_data_that_cannot_be_used_are_refused(tmp_path, arrays, message):
@@ -224,7 +237,10 @@ def test_plot_draws_what_is_asked_for(small_run, tmp_path):
     }
     assert {path.suffix for path in tmp_path.iterdir()} == {".svg", ".pdf"}
     assert (tmp_path / "loss.svg").read_text().lstrip().startswith("<?xml")
-    assert_refused(meanfield_command("plot", small_run, "--format", "gif"), "'gif' came")
+    assert_refused(
+        meanfield_command("plot", small_run, "--format", "gif"),
+        "format must be one of png, svg, pdf, got 'gif'",
+    )
 
 
 def test_plot_animates_a_process(small_run, tmp_path):
@@ -233,9 +249,9 @@ def test_plot_animates_a_process(small_run, tmp_path):
     )
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'gradient_flow.gif'}\n")
     assert (tmp_path / "gradient_flow.gif").read_bytes().startswith(b"GIF89a")
-    assert_refused(meanfield_command("plot", small_run, "--animate", "jko"), "process: 'jko' came")
+    assert_refused(meanfield_command("plot", small_run, "--animate", "jko"), ", got 'jko'")
     refused = meanfield_command("plot", small_run, "--animate", "gradient_flow", "--format", "png")
-    assert_refused(refused, "format: 'png' came, one of gif, mp4")
+    assert_refused(refused, "the format of an animation must be one of gif, mp4, got 'png'")
 
 
 def test_plot_draws_a_width_study(tmp_path, monkeypatch):
@@ -273,10 +289,13 @@ def test_files_that_are_no_run_are_refused(tmp_path, command):
         file["x"] = 1.0
     assert_refused(meanfield_command(command, tmp_path / "none.h5"), "there is no such file")
     assert_refused(
-        meanfield_command(command, tmp_path), "there is neither run.h5 nor run.h5.partial in it"
+        meanfield_command(command, tmp_path), "must hold run.h5 or run.h5.partial, got neither"
     )
     assert_refused(meanfield_command(command, rubbish), "not an HDF5 file")
-    assert_refused(meanfield_command(command, foreign), "its schema is None")
+    assert_refused(
+        meanfield_command(command, foreign),
+        "must be the file of a run, of schema meanfield-run, got None",
+    )
 
 
 def test_validate(tmp_path):

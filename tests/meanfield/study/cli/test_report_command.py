@@ -51,7 +51,7 @@ def test_json_for_machines(made, tmp_path):
         (["none"], "there is no such file"),
         (["."], "neither run.h5"),
         (["text.h5"], "not an HDF5 file"),
-        (["text.h5", "--out", "text.h5"], "a name that ends in .html is needed"),
+        (["text.h5", "--out", "text.h5"], "out must be a name that ends in .html, got 'text.h5'"),
     ],
 )
 def test_wrong_input_is_a_message_and_nothing_is_written(tmp_path, monkeypatch, arguments, message):

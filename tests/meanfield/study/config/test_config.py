@@ -61,7 +61,7 @@ def test_all_errors_come_at_once_one_line_each(tmp_path):
         """,
     )
     assert len(lines) == 8
-    assert {line.split(":")[0].split(" must be")[0] for line in lines} == {
+    assert {line.split(" ")[0] for line in lines} == {
         "learning_rate",
         "stpes",
         "network.widht",
@@ -76,31 +76,37 @@ def test_all_errors_come_at_once_one_line_each(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("stpes = 3", r"stpes: unknown key \(did you mean 'steps'\?\); seed, "),
-        ("[network]\nwidht = 3", r"network.widht: unknown key \(did you mean 'width'\?\); width, "),
-        ("[task]\ntarge = 3", r"task.targe: unknown key \(did you mean 'target'\?\); name, n, "),
+        ("stpes = 3", r"stpes is not a known key; known keys: seed, .*; did you mean 'steps'\?"),
+        (
+            "[network]\nwidht = 3",
+            r"network.widht is not a known key; known keys: width, .*; did you mean 'width'\?",
+        ),
+        (
+            "[task]\ntarge = 3",
+            r"task.targe is not a known key; known keys: name, n, .*; did you mean 'target'\?",
+        ),
         (
             "[processes.gradient_flow]\nintegrater = 'rk4'",
-            r"processes.gradient_flow.integrater: unknown key \(did you mean 'integrator'\?\)",
+            r"processes.gradient_flow.integrater is not a known key; known keys: .*; did you mean 'integrator'\?",
         ),
-        ("[task]\nname = 'digit'", r"task.name: 'digit' came, .* \(did you mean 'digits'\?\)"),
+        ("[task]\nname = 'digit'", r"task.name must be .*got 'digit'; did you mean 'digits'\?"),
         (
             "[processes.gradient_floe]",
-            r"processes.gradient_floe.flow: 'gradient_floe' came.*mean 'gradient_flow'",
+            r"processes.gradient_floe.flow must be .*got 'gradient_floe'; did you mean 'gradient_flow'",
         ),
-        ("[risk]\nloss = 'sqared'", r"risk.loss: 'sqared' came, .* \(did you mean 'squared'\?\)"),
-        ("[task]\nname = 'npz'", "task.path: missing"),
-        ("learning_rate = -1.0", "learning_rate: -1.0 came, greater than 0 is needed"),
-        ("learning_rate = inf", "learning_rate: inf came, a finite number is needed"),
-        ("learning_rate = nan", "learning_rate: nan came"),
-        ("steps = true", "steps: True came, an integer is needed"),
-        ("steps = 10.0", "steps: 10.0 came, an integer is needed"),
-        ("seed = '1'", "seed: '1' came, an integer is needed"),
-        ("[network]\nwidth = 0", "network.width: 0 came"),
-        ("[task]\nn = 1798", "task.n: 1798 came"),
-        ("task = 3", "task: 3 came, a table is needed"),
-        ("processes = 3", "processes: 3 came, a table is needed"),
-        ("[processes]", "processes: {} came, at least one process is needed"),
+        ("[risk]\nloss = 'sqared'", r"risk.loss must be .*got 'sqared'; did you mean 'squared'\?"),
+        ("[task]\nname = 'npz'", "task.path must be given, it has no default"),
+        ("learning_rate = -1.0", "learning_rate must be above 0, got -1.0"),
+        ("learning_rate = inf", "learning_rate must be a finite number, got inf"),
+        ("learning_rate = nan", "learning_rate must be .*got nan"),
+        ("steps = true", "steps must be an integer, got True"),
+        ("steps = 10.0", "steps must be an integer, got 10.0"),
+        ("seed = '1'", "seed must be an integer, got '1'"),
+        ("[network]\nwidth = 0", "network.width must be .*got 0"),
+        ("[task]\nn = 1798", "task.n must be .*got 1798"),
+        ("task = 3", "task must be a table, got 3"),
+        ("processes = 3", "processes must be a table, got 3"),
+        ("[processes]", "processes must be at least one process, got {}"),
         ("[processes.'a b']\nflow = 'gradient_flow'", "processes.a b: the name must be of letters"),
         ("[processes.comparison]\nflow = 'gradient_flow'", "processes.comparison: the name"),
         (
@@ -115,8 +121,14 @@ def test_all_errors_come_at_once_one_line_each(tmp_path):
             "[processes.gradient_flow]\nintegrator = 'adaptive'\ndt = 0.5",
             "processes.gradient_flow.dt must not be given with integrator = 'adaptive', .*, got 0.5",
         ),
-        ("[processes.gradient_descent]\ndt = 0.5", "processes.gradient_descent.dt: unknown key"),
-        ("[processes.rod_flow]\nintegrator = 'rk4'", "processes.rod_flow.integrator: unknown key"),
+        (
+            "[processes.gradient_descent]\ndt = 0.5",
+            "processes.gradient_descent.dt is not a known key; known keys: ",
+        ),
+        (
+            "[processes.rod_flow]\nintegrator = 'rk4'",
+            "processes.rod_flow.integrator is not a known key; known keys: ",
+        ),
         (
             "[processes.central_flow]\ndt = 0.3",
             "processes.central_flow.dt must be 1/m for an integer m, got 0.3",
@@ -131,7 +143,7 @@ def test_all_errors_come_at_once_one_line_each(tmp_path):
         ),
         (
             "[processes.edge_flwo]",
-            r"processes.edge_flwo.flow: 'edge_flwo' came.*mean 'edge_flow'",
+            r"processes.edge_flwo.flow must be .*got 'edge_flwo'; did you mean 'edge_flow'",
         ),
         (
             "[processes.gradient_flow]\ndelay = true\nintegrator = 'rk4'",
@@ -149,28 +161,37 @@ def test_all_errors_come_at_once_one_line_each(tmp_path):
             "[processes.sqrt_loss_gradient_descent]\nminimum = inf",
             "processes.sqrt_loss_gradient_descent.minimum must be a finite number, got inf",
         ),
-        ("[landscape]\nname = 'vally'", r"landscape.name: 'vally' came, .* mean 'valley'\?\)"),
-        ("[landscape]\nzeta = 1.0", "landscape.name: missing, it has no default"),
-        ("landscape = 3", "landscape: 3 came, a table is needed"),
+        (
+            "[landscape]\nname = 'vally'",
+            r"landscape.name must be .*got 'vally'; did you mean 'valley'\?",
+        ),
+        ("[landscape]\nzeta = 1.0", "landscape.name must be given, it has no default"),
+        ("landscape = 3", "landscape must be a table, got 3"),
         (
             "[landscape]\nname = 'valley'\nzta = 2.0",
-            r"landscape.zta: unknown key \(did you mean 'zeta'\?\); .*epsilon",
+            r"landscape.zta is not a known key; known keys: .*epsilon.*; did you mean 'zeta'\?",
         ),
-        ("[landscape]\nname = 'valley'\nzeta = 'a'", "landscape.zeta: 'a' came, a number is"),
-        ("[landscape]\nname = 'valley'\nzeta = nan", "landscape.zeta: nan came, a finite number"),
+        ("[landscape]\nname = 'valley'\nzeta = 'a'", "landscape.zeta must be a number, got 'a'"),
+        (
+            "[landscape]\nname = 'valley'\nzeta = nan",
+            "landscape.zeta must be a finite number, got nan",
+        ),
         (
             "[landscape]\nname = 'valley'\nstart = [1.0]",
-            "landscape.start: 1 numbers came, 2 are needed",
+            "landscape.start must have 2 numbers, got 1",
         ),
-        ("[landscape]\nname = 'valley'\nstart = 1.0", "landscape.start: 1.0 came, an array is"),
+        ("[landscape]\nname = 'valley'\nstart = 1.0", "landscape.start must be an array, got 1.0"),
         (
             "[landscape]\nname = 'valley'\nstart = [0.0, inf]",
-            "landscape.start.1: inf came, a finite number is needed",
+            "landscape.start.1 must be a finite number, got inf",
         ),
-        ("[landscape]\nname = 'valley'\ndtype = 'float16'", "landscape.dtype: 'float16' came"),
+        (
+            "[landscape]\nname = 'valley'\ndtype = 'float16'",
+            "landscape.dtype must be .*got 'float16'",
+        ),
         (
             "[landscape]\nname = 'linear_neurons'\nwidth = 1.5",
-            "landscape.width: 1.5 came, an integer is needed",
+            "landscape.width must be an integer, got 1.5",
         ),
         (
             "[landscape]\nname = 'river_valley'\ncodimension = 7",
@@ -178,9 +199,12 @@ def test_all_errors_come_at_once_one_line_each(tmp_path):
         ),
         (
             "[landscape]\nname = 'valley'\n[task]\nn = 5\n[risk]\n",
-            "landscape: risk, task came too; a study has either a landscape or a network on a task",
+            "landscape must be without risk, task, got both; a run has either a landscape or a network on a task",
         ),
-        ("[task]\nname = 'cifar10'\ntarget = 'signs'", r"task.target: 'signs' came.*mean 'sign'"),
+        (
+            "[task]\nname = 'cifar10'\ntarget = 'signs'",
+            r"task.target must be .*got 'signs'; did you mean 'sign'",
+        ),
     ],
 )
 def test_an_error_says_what_came_and_what_is_allowed(tmp_path, text, line):
@@ -190,7 +214,11 @@ def test_an_error_says_what_came_and_what_is_allowed(tmp_path, text, line):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"steps = ", "not TOML"), (b"\xff\xfe", "the text must be UTF-8"), (None, "no such file")],
+    [
+        (b"steps = ", "invalid TOML"),
+        (b"\xff\xfe", "the text must be UTF-8"),
+        (None, "no such file"),
+    ],
 )
 def test_what_is_no_toml_is_refused(tmp_path, content, message):
     path = tmp_path / "study.toml"

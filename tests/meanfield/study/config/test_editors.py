@@ -42,7 +42,7 @@ def test_a_text_is_read_as_editors_save_it(content, tmp_path):
         (TEXT.encode("utf-32"), "UTF-8, got UTF-16"),
         ("steps = 7\n# Schrödinger\n".encode("latin-1"), "the byte 0xf6 in line 2; save it as"),
         ("# “start”\n".encode("cp1252"), "the byte 0x93 in line 1; save it as UTF-8"),
-        (codecs.BOM_UTF8 * 2 + TEXT.encode(), "not TOML"),
+        (codecs.BOM_UTF8 * 2 + TEXT.encode(), "invalid TOML"),
         (b"\x1f\x8b\x08\x00", "UTF-16, or no text"),
     ],
 )
@@ -155,5 +155,5 @@ def test_commands_take_a_run_without_steps(tmp_path):
 
 
 def test_fewer_than_no_steps_are_refused():
-    with pytest.raises(ConfigError, match="steps: -1 came, greater than or equal to 0"):
+    with pytest.raises(ConfigError, match="steps must be at least 0, got -1"):
         load(None, ("steps=-1",))

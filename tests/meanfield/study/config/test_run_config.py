@@ -67,9 +67,12 @@ def test_paths_may_be_paths(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "line"),
     [
-        ({"stpes": 3}, "stpes: unknown key (did you mean 'steps'?)"),
-        ({"self": 3}, "self: unknown key"),
-        ({"network": {"widht": 3}}, "network.widht: unknown key (did you mean 'width'?)"),
+        ({"stpes": 3}, "stpes is not a known key; known keys: seed, "),
+        ({"self": 3}, "self is not a known key; known keys: "),
+        (
+            {"network": {"widht": 3}},
+            "network.widht is not a known key; known keys: width, activation, bias, train_output; did you mean 'width'?",
+        ),
         ({"processes": {"rod_flwo": {}}}, "processes.rod_flwo.flow"),
         ({"processes": {}}, "processes"),
         ({"task": 3}, "task"),

@@ -175,7 +175,11 @@ def test_single_precision_and_a_start_of_ones_own():
 @pytest.mark.parametrize(
     ("landscape", "processes", "message"),
     [
-        ("name='valley'", "free_energy_flow={rank=3}", "processes.free_energy_flow: rank: 3 came"),
+        (
+            "name='valley'",
+            "free_energy_flow={rank=3}",
+            "processes.free_energy_flow: rank must be at most x0.size = 2, got 3",
+        ),
         (
             "name='quartic'",
             "self_stabilization={}",
@@ -184,12 +188,12 @@ def test_single_precision_and_a_start_of_ones_own():
         (
             "name='valley'",
             "mine={flow='free_energy_flow',delay=true,growth='exact'}",
-            "processes.mine: delay: it needs growth='linear'",
+            "processes.mine: growth must be 'linear' where delay=True, got 'exact'",
         ),
         (
             "name='valley'",
             "sqrt_loss_gradient_descent={}",
-            "processes.sqrt_loss_gradient_descent: x0: E − minimum",
+            "processes.sqrt_loss_gradient_descent: x0 must be a point from which a step exists: E − minimum must be above 0",
         ),
     ],
 )
@@ -202,7 +206,7 @@ def test_what_does_not_fit_the_landscape_is_refused_before_anything_is_made(
 
 
 def test_more_eigenvalues_than_there_are_coordinates_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="output.eigenvalues: 3 came, the Hessian has 2"):
+    with pytest.raises(ValueError, match="output.eigenvalues must be at most 2, .*got 3"):
         run(study("name='valley'", "gradient_descent={}", "output.eigenvalues=3"), tmp_path)
 
 

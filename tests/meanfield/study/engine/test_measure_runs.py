@@ -68,9 +68,9 @@ def test_certificates_are_in_the_file(path):
 @pytest.mark.parametrize(
     ("process", "message"),
     [
-        ("jko={dt=3.0}", "dt: 3.0 came, 1/m"),
-        ("jko={saddle=true,temperature=0.1}", "temperature: 0.1 came"),
-        ("phase_space={}", "x0: shape (8, 66) came, (N, 1) is needed"),
+        ("jko={dt=3.0}", "dt must be 1/m for an integer m ≥ 1, or an integer that divides"),
+        ("jko={saddle=true,temperature=0.1}", "temperature must be 0 where saddle=True, got 0.1"),
+        ("phase_space={}", "x0 must have shape (N, 1), as θ has one dimension, got (8, 66)"),
         ("phase_space={cells=[3,20]}", "cells must be an integer of at least 4, got 3"),
         ("phase_space={cells=[3000,3000]}", "max_cells"),
         ("langevin={}", "temperature"),

@@ -31,7 +31,7 @@ def test_amounts(text, expected):
 
 @pytest.mark.parametrize("text", ["", "0", "-1GB", "GB", "8 apples", "1e9", "nan"])
 def test_amounts_that_are_none(text):
-    with pytest.raises(ValueError, match="--memory-limit: .* came"):
+    with pytest.raises(ValueError, match="--memory-limit must be an amount, .*got "):
         parse_bytes(text)
 
 

@@ -255,9 +255,9 @@ def test_a_run_that_has_ended_is_left_alone(tmp_path, small):
 
 
 def test_what_cannot_go_on_is_refused(tmp_path, small):
-    with pytest.raises(ValueError, match="there is no such folder"):
+    with pytest.raises(ValueError, match="must be the folder of a run, got no such folder"):
         resume(tmp_path / "none")
-    with pytest.raises(ValueError, match="there is no run in it"):
+    with pytest.raises(ValueError, match="must hold a run that can be resumed, got none"):
         resume(tmp_path)
 
 
@@ -275,7 +275,9 @@ def test_other_data_are_refused(tmp_path):
     run(load_text(text), tmp_path / "out", progress=stop_at("gradient_descent", 2))
     x, y = sine(20)
     np.savez(tmp_path / "sine.npz", inputs=x, targets=-y)
-    with pytest.raises(CheckpointError, match="start of its study are not those"):
+    with pytest.raises(
+        CheckpointError, match="the data and the start must be those that the run began with"
+    ):
         resume(tmp_path / "out")
 
 
@@ -293,12 +295,12 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, small):
     run(load(None, (*small, "seed=1")), tmp_path / "b", progress=stop_at("gradient_flow", 2))
     for name in NAMES:
         shutil.copy(tmp_path / "a" / name, tmp_path / "b" / name)
-    with pytest.raises(RunFileError, match="the checkpoint is of another run"):
+    with pytest.raises(RunFileError, match="the checkpoint must be of this run"):
         resume(tmp_path / "b")
 
 
 def test_a_damaged_file_that_hangs_its_reader_is_given_up(tmp_path, small, monkeypatch):
     run(load(None, small), tmp_path, progress=stop_at("gradient_flow", 2))
     monkeypatch.setattr("meanfield.study.engine.resume.RECOVERY_SECONDS", 0.01)
-    with pytest.raises(RunFileError, match="nothing came of it within 0.01 s"):
+    with pytest.raises(RunFileError, match="it did not end within 0.01 s"):
         resume(tmp_path)

@@ -134,8 +134,11 @@ def test_checkpoints_come_when_they_are_due(tmp_path, small):
     assert steps_of_checkpoints(tmp_path / "c", small, always) == [None, 0, 1, 2, 3, 4, 5]
     asked = steps_of_checkpoints(tmp_path / "d", small, never, signal.SIGUSR1)
     assert asked == [None, None, None, None, 3, 3, 3]
-    for schedule in ({"seconds": 0.0}, {"steps": 0}):
-        with pytest.raises(ValueError, match="came"):
+    for schedule, condition in (
+        ({"seconds": 0.0}, "above 0, got 0.0"),
+        ({"steps": 0}, "an integer of at least 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=f"^checkpoint_(seconds|every) must be {condition}"):
             Schedule(**schedule)
 
 
@@ -225,8 +228,13 @@ def test_resume_ends_as_run_does(tmp_path, small, small_run, monkeypatch):
 
 
 def test_what_cannot_be_resumed_is_refused(tmp_path):
-    assert_refused(meanfield_command("resume", tmp_path / "none"), "there is no such folder")
-    assert_refused(meanfield_command("resume", tmp_path), "there is no run in it")
+    assert_refused(
+        meanfield_command("resume", tmp_path / "none"),
+        "must be the folder of a run, got no such folder",
+    )
+    assert_refused(
+        meanfield_command("resume", tmp_path), "must hold a run that can be resumed, got none"
+    )
     (tmp_path / NAMES[0]).write_bytes(b"meanfield checkpoint\nrubbish")
     assert_refused(meanfield_command("resume", tmp_path), "checkpoint-0: damaged")
 
@@ -241,7 +249,7 @@ def test_times(text, expected):
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "inf", "nan", "1d", "m", "1h 2m", "30m1h"])
 def test_times_that_are_none(tmp_path, text):
-    with pytest.raises(ValueError, match="a time above 0 is needed"):
+    with pytest.raises(ValueError, match="--max-runtime must be a time above 0, "):
         seconds(text)
     result = meanfield_command("run", "--out", tmp_path / "out", f"--max-runtime={text}")
     assert_refused(result, "--max-runtime")

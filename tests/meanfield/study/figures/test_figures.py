@@ -289,7 +289,7 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(record, tmp_path):
 
 
 def test_unknown_formats_are_refused_before_anything_is_drawn(record, tmp_path):
-    with pytest.raises(ValueError, match="format: 'gif' came"):
+    with pytest.raises(ValueError, match="format must be one of .*got 'gif'"):
         figures.save_figures(record, tmp_path, ["png", "gif"])
     assert not list(tmp_path.iterdir())
 

@@ -207,9 +207,9 @@ def test_a_single_particle_is_animated_too(tmp_path, name):
 @pytest.mark.parametrize(
     ("out", "process", "fps", "message"),
     [
-        ("x.gif", "none", 10, "process: 'none' came, one of gradient_descent, central is"),
-        ("x.avi", GD, 10, "format: 'avi' came, one of gif, mp4"),
-        ("x.gif", GD, 0, "fps: 0 came"),
+        ("x.gif", "none", 10, "process must be one of gradient_descent, central, got 'none'"),
+        ("x.avi", GD, 10, "format of an animation must be one of gif, mp4, got 'avi'"),
+        ("x.gif", GD, 0, "fps must be a number above 0 and at most 100, got 0"),
     ],
 )
 def test_what_cannot_be_animated_is_refused(written, tmp_path, out, process, fps, message):
@@ -228,7 +228,7 @@ def test_an_mp4_has_a_frame_per_snapshot(written, tmp_path):
 
 def test_mp4_without_ffmpeg_is_a_clear_error(written, tmp_path, monkeypatch):
     monkeypatch.setattr("matplotlib.animation.FFMpegWriter.isAvailable", lambda: False)
-    with pytest.raises(ValueError, match="'mp4' came, which needs ffmpeg"):
+    with pytest.raises(ValueError, match="must be gif where ffmpeg is not installed, got 'mp4'"):
         figures.save_animation(written, tmp_path / "x.mp4", GD)
 
 

@@ -347,7 +347,7 @@ def test_it_lies_beside_the_file_unless_told_otherwise(instant, tmp_path, monkey
 def test_names_that_are_no_names_of_a_page_are_refused(small_run, tmp_path, out):
     (tmp_path / "x.html").mkdir()
     before = small_run.read_bytes()
-    with pytest.raises(ValueError, match="out: "):
+    with pytest.raises(ValueError, match="^out must be "):
         write_report(small_run, tmp_path / out if out != "run.h5" else small_run)
     assert small_run.read_bytes() == before
 

@@ -151,7 +151,7 @@ def test_it_lies_in_the_folder_of_the_study(folder, without_figures):
 
 def test_a_study_that_is_going_on_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "study.toml").write_text("")
-    with pytest.raises(RunFileError, match="no study.h5 yet.*--collect"):
+    with pytest.raises(RunFileError, match="got one without study.h5; .*--collect"):
         make_report(tmp_path)
 
 

@@ -118,7 +118,7 @@ def test_cut_at_any_byte_of_its_header_the_one_before_is_read(tmp_path):
     for name in NAMES:
         (tmp_path / name).write_bytes(whole[:100])
     with pytest.raises(
-        CheckpointError, match="checkpoint-0: damaged or broken off\n.*checkpoint-1"
+        CheckpointError, match="checkpoint-0: damaged or incomplete\n.*checkpoint-1"
     ):
         Checkpoints(tmp_path).load()
 
@@ -138,7 +138,7 @@ def test_versions_of_the_schema(tmp_path):
     (tmp_path / NAMES[0]).write_bytes(encoded(schema_version=SCHEMA_VERSION - 1))
     assert Checkpoints(tmp_path).load().position.state.step == 3
     (tmp_path / NAMES[1]).write_bytes(encoded(1, schema_version=SCHEMA_VERSION + 1))
-    with pytest.raises(NewerCheckpointError, match="schema version 2 came, up to 1"):
+    with pytest.raises(NewerCheckpointError, match="schema version must be at most 1, got 2"):
         Checkpoints(tmp_path).load()
 
 
@@ -162,7 +162,7 @@ def test_versions_of_the_schema(tmp_path):
 )
 def test_what_no_run_writes_is_refused(about):
     """Its digest is right: somebody else made it."""
-    with pytest.raises(CheckpointError, match="not what a run writes"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of a run"):
         Checkpoint.decoded(encoded(**about))
 
 

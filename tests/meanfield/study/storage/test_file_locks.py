@@ -257,7 +257,7 @@ def test_a_file_that_never_rests_is_given_up(tmp_path, monkeypatch):
         writer._turns = WriterTurns(hurry=lambda: True)
         with meanfield.Result.open(tmp_path) as result:
             count = iter(range(10**6))
-            with pytest.raises(RunFileError, match="it was changed whenever it was read"):
+            with pytest.raises(RunFileError, match="it changed during every attempt to read it"):
                 result._reader.read(lambda file: write_at(writer, GD, next(count)))
 
 

@@ -222,5 +222,5 @@ def test_readers_and_the_writer_take_turns(tmp_path, monkeypatch):
             monkeypatch.setattr(reader, "BIRTH", 0.0)
             monkeypatch.setattr(reader, "TRIES", 0.0)
             monkeypatch.setattr(file_lock, "PATIENCE", 0.2)
-            with pytest.raises(RunFileError, match="its writer does not let go of it"):
+            with pytest.raises(RunFileError, match="its writer keeps it locked"):
                 result.refresh()

@@ -270,7 +270,7 @@ def test_without_room_the_run_does_not_start(tmp_path, monkeypatch):
     assert small.estimated_bytes() > 10_000 * 3 * 8 * 3 * (2 + 3)
     usage = shutil.disk_usage(tmp_path)._replace(free=small.estimated_bytes() - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(OutputError, match="needs about .* MB"):
+    with pytest.raises(OutputError, match="must have about .* MB free for the run, got"):
         require_space(tmp_path, small)
     require_space(tmp_path, layout(particles=9_000))
 
@@ -311,12 +311,12 @@ def _cut(path):
     ("make", "message"),
     [
         (lambda path: None, "there is no such file"),
-        (lambda path: path.mkdir(), "there is neither run.h5 nor run.h5.partial in it"),
+        (lambda path: path.mkdir(), "must hold run.h5 or run.h5.partial, got neither"),
         (lambda path: path.write_bytes(b""), "not an HDF5 file"),
         (lambda path: path.write_bytes(b"rubbish" * 100), "not an HDF5 file"),
-        (_cut, "damaged or broken off"),
+        (_cut, "damaged or incomplete"),
         (_foreign, "its schema is None"),
-        (_later_version, "schema version 99 came.*a newer meanfield wrote it"),
+        (_later_version, "schema version must be 1, got 99; a newer meanfield wrote it"),
     ],
 )
 def test_what_is_no_run_is_refused(tmp_path, make, message):

@@ -84,7 +84,7 @@ def test_a_new_study_and_its_continuation(new, tmp_path, at_home):
     other = command(*begin, "--set", "learning_rate=0.3")
     assert (
         other.exit_code == 2
-        and "it holds another study" in other.stderr
+        and "must be empty or hold this study, got another" in other.stderr
         and "learning_rate is 0.2 and 0.3" in other.stderr
     )
 
@@ -141,19 +141,34 @@ def test_a_run_that_fails_is_named_and_ends_in_exit_code_one(new, tmp_path, monk
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "--widths: none came"),
-        (["--widths", "8,x"], "--widths: '8,x' came, whole numbers"),
-        (["--widths", "16,8"], "widths: 16, 8 came, one or more in increasing order"),
-        (["--widths", "8,8"], "widths: 8, 8 came"),
-        (["--widths", "8", "--seeds", "0"], "seeds: 0 came"),
-        (["--widths", "8,16", "--reference-width", "12"], "reference_width: 12 came"),
-        (["--widths", "8", "--start", "nestled"], "start: 'nestled' came"),
-        (["--widths", "8", "--jobs", "0"], "jobs: 0 came"),
-        (["--widths", "8", "--task-index", "0"], "--task-index, --num-tasks: one came"),
-        (["--widths", "8", "--task-index", "3", "--num-tasks", "3"], "task_index: 3 came, 0 to 2"),
-        (["--widths", "8", "--task-index", "0", "--num-tasks", "0"], "num_tasks: 0 came"),
-        (["--widths", "8", "--set", "stepz=1"], "stepz: unknown key"),
-        (["--widths", "8", "--set", "output.eigenvalues=1000"], "output.eigenvalues: 1000 came"),
+        ([], "--widths must be given, as 64,256,1024, got none"),
+        (["--widths", "8,x"], "--widths must be integers separated by commas, got '8,x'"),
+        (["--widths", "16,8"], "widths must be one or more, increasing, got 16, 8"),
+        (["--widths", "8,8"], "widths must be one or more, increasing, got 8, 8"),
+        (["--widths", "8", "--seeds", "0"], "seeds must be at least 1, got 0"),
+        (
+            ["--widths", "8,16", "--reference-width", "12"],
+            "reference_width must be at least the largest width, 16, got 12",
+        ),
+        (["--widths", "8", "--start", "nestled"], ", got 'nestled'"),
+        (["--widths", "8", "--jobs", "0"], "jobs must be an integer of at least 1, got 0"),
+        (
+            ["--widths", "8", "--task-index", "0"],
+            "--task-index and --num-tasks must be given together, got one of them",
+        ),
+        (
+            ["--widths", "8", "--task-index", "3", "--num-tasks", "3"],
+            "task_index must be an integer from 0 to 2, got 3",
+        ),
+        (
+            ["--widths", "8", "--task-index", "0", "--num-tasks", "0"],
+            "num_tasks must be an integer of at least 1, got 0",
+        ),
+        (["--widths", "8", "--set", "stepz=1"], "stepz is not a known key; known keys: "),
+        (
+            ["--widths", "8", "--set", "output.eigenvalues=1000"],
+            "output.eigenvalues must be at most ",
+        ),
     ],
 )
 def test_wrong_input_is_one_line_and_leaves_no_folder(new, tmp_path, options, message):
@@ -167,7 +182,7 @@ def test_a_landscape_is_refused(tmp_path):
     path = tmp_path / "valley.toml"
     path.write_text("[landscape]\nname = 'valley'\n", encoding="utf-8")
     result = command(path, "--widths", "8,16", "--out", tmp_path / "study")
-    assert result.exit_code == 2 and "landscape: it has no width" in result.stderr
+    assert result.exit_code == 2 and "landscape must be left out of a width study" in result.stderr
 
 
 def test_options_of_the_fixture_are_those_of_a_plan(tiny):
@@ -177,5 +192,5 @@ def test_options_of_the_fixture_are_those_of_a_plan(tiny):
 def test_it_is_refused_under_a_launcher(tmp_path, monkeypatch):
     monkeypatch.setenv("PMI_RANK", "0")
     result = command("--widths", "2", "--out", tmp_path / "out")
-    assert result.exit_code == 2 and "run the command without mpiexec" in result.stderr
+    assert result.exit_code == 2 and "must be started without mpiexec" in result.stderr
     assert not (tmp_path / "out").exists()

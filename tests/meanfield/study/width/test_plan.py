@@ -71,16 +71,16 @@ def test_tasks_share_the_runs_evenly(tiny, tasks):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"widths": (16, 8)}, "widths: 16, 8 came, one or more in increasing order"),
-        ({"widths": (8, 8)}, "widths: 8, 8 came"),
-        ({"widths": ()}, "widths: none came"),
-        ({"widths": (0, 8)}, "widths.0: 0 came"),
-        ({"seeds": 0}, "seeds: 0 came"),
-        ({"seeds": -2}, "seeds: -2 came"),
-        ({"reference_width": 12}, "reference_width: 12 came, at least the widest, 16"),
-        ({"start": "nestled"}, "start: 'nestled' came"),
-        ({"held_out": 0}, "held_out: 0 came"),
-        ({"colour": 0}, "colour: unknown key"),
+        ({"widths": (16, 8)}, "widths must be one or more, increasing, got 16, 8"),
+        ({"widths": (8, 8)}, "widths must be one or more, increasing, got 8, 8"),
+        ({"widths": ()}, "widths must be one or more, increasing, got none"),
+        ({"widths": (0, 8)}, "widths.0 must be at least 1, got 0"),
+        ({"seeds": 0}, "seeds must be at least 1, got 0"),
+        ({"seeds": -2}, "seeds must be at least 1, got -2"),
+        ({"reference_width": 12}, "reference_width must be at least the largest width, 16, got 12"),
+        ({"start": "nestled"}, "start must be .*got 'nestled'"),
+        ({"held_out": 0}, "held_out must be at least 1, got 0"),
+        ({"colour": 0}, "colour is not a known key; known keys: "),
     ],
 )
 def test_wrong_input_is_named(tiny, settings, message):
@@ -90,7 +90,7 @@ def test_wrong_input_is_named(tiny, settings, message):
 
 def test_a_landscape_has_no_width():
     study = load(None, ("landscape.name=valley",))
-    with pytest.raises(ConfigError, match="landscape: it has no width"):
+    with pytest.raises(ConfigError, match="landscape must be left out of a width study"):
         make_plan(study, (8, 16))
 
 
@@ -129,7 +129,7 @@ def test_a_start_of_another_shape_is_refused(tiny):
     problem = build_problem(tiny().study_of(Run(8, 0)))
     moved = problem.started_from(np.ones(problem.start.shape, np.float32))
     assert moved.start.dtype == problem.start.dtype and (moved.start == 1).all()
-    with pytest.raises(ValueError, match=r"start: shape \(9, 4\) came, \(8, 4\) is needed"):
+    with pytest.raises(ValueError, match=r"start must have shape \(8, 4\), got \(9, 4\)"):
         problem.started_from(np.ones((9, 4)))
 
 
@@ -138,5 +138,7 @@ def test_the_plan_of_a_study_may_have_been_edited(tiny, tmp_path):
     (tmp_path / PLAN_NAME).write_bytes(codecs.BOM_UTF8 + text.encode())
     assert read_plan(tmp_path) == tiny()
     (tmp_path / PLAN_NAME).write_bytes(text.encode("utf-16"))
-    with pytest.raises(ConfigError, match=r"study.toml: .*got UTF-16"):
+    with pytest.raises(
+        ConfigError, match=r"study.toml must be the plan of a width study, .*got UTF-16"
+    ):
         read_plan(tmp_path)

@@ -105,7 +105,8 @@ def test_missing_and_broken_runs_are_done_again_and_named(tiny, tiny_study, star
 def test_another_study_is_refused_with_what_differs(tiny, started):
     before = (started / "study.toml").read_text()
     with pytest.raises(
-        ValueError, match="it holds another study .there and now: learning_rate is 0.2 and 0.3"
+        ValueError,
+        match="hold this study, got another .there and now: learning_rate is 0.2 and 0.3",
     ):
         run_width_study(tiny("learning_rate=0.3"), started)
     with pytest.raises(ValueError, match="width.widths is .8, 16. and .8, 32."):
@@ -115,9 +116,9 @@ def test_another_study_is_refused_with_what_differs(tiny, started):
 
 def test_a_folder_with_something_else_is_refused(tiny, tmp_path):
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(ValueError, match="not empty and holds no study"):
+    with pytest.raises(ValueError, match="must be empty or hold this study, got other files"):
         run_width_study(tiny(), tmp_path)
-    with pytest.raises(ValueError, match="a folder is needed"):
+    with pytest.raises(ValueError, match="must be a folder for the study, got a file"):
         run_width_study(tiny(), tmp_path / "thesis.tex")
 
 
@@ -177,7 +178,7 @@ def test_a_run_that_another_process_is_at_is_left_to_it(tiny, tmp_path, monkeypa
     plan, run = tiny(), Run(8, 0)
     with (
         runs._work_folder(run.path(tmp_path)),
-        pytest.raises(runs.RunError, match="another process"),
+        pytest.raises(runs.RunError, match="another worker is computing it"),
     ):
         runs.execute(plan, tmp_path, run, Options(), lambda fraction: None)
     assert not list((tmp_path / "runs").iterdir())
@@ -250,7 +251,7 @@ def test_a_reference_that_needs_too_much_memory_is_refused_before_anything_is_ru
 
 
 def test_jobs_below_one(tiny, tmp_path):
-    with pytest.raises(ValueError, match="jobs: 0 came"):
+    with pytest.raises(ValueError, match="jobs must be an integer of at least 1, got 0"):
         run_width_study(tiny(), tmp_path / "study", Execution(jobs=0))
 
 
