@@ -1,4 +1,4 @@
-"""The gradients at the two ends w ± u of an oscillation, however small it is."""
+"""Gradients at the two endpoints w ± u of an oscillation of any size."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def endpoint_gradients(
         m = ½ (g₊ + g₋),    d = ½ (g₊ − g₋),    g± = ∇E(w ± u).
 
     Subtracting the gradients gives d with an error of order ε(|m| + λ|r|), where ε is the machine epsilon, λ the curvature
-    along u and r what rounding takes from w ± u, |r_i| ≤ min(|u_i|, ε|w_i|). A fluctuation far below the rounding of w is lost
-    by it: the difference is zero or noise, whatever the curvature. But then d = ∇²E(w) u + O(|u|³), and the product has no such
-    error. So where u is small both are computed, and the product is returned where the two agree within the error of the
+    along u and r the rounding error of w ± u, |r_i| ≤ min(|u_i|, ε|w_i|). A fluctuation far below the rounding of w is lost:
+    the difference is zero or noise, whatever the curvature. But then d = ∇²E(w) u + O(|u|³), and the product has no such
+    error. So where u is small, both are computed, and the product is returned where the two agree within the error of the
     difference; where they do not, the terms of order |u|³ are larger than the rounding, and the difference is the better one.
-    The precision and the objective's curvatures decide, no step size has to be chosen, and d is that of w ± u to the rounding
+    Only the precision and the objective's curvatures enter, no step size has to be chosen, and d is that of w ± u to the rounding
     of the gradients everywhere.
 
     Parameters
     ----------
     objective : Objective
-        Without an ``hvp``, a central difference of gradients at a step of its own takes its place.
+        Without an ``hvp``, a central difference of gradients replaces it.
     w, u : arrays (*x)
     product : array (*x), optional
-        ∇²E(w) u, where it is known already.
+        ∇²E(w) u, if already known.
 
     Returns
     -------
@@ -41,8 +41,8 @@ def endpoint_gradients(
 
     Notes
     -----
-    Two gradients; where max|u| < ε^(1/3) max|w| a Hessian product more (above, rounding takes ε^(2/3) of d at most); where |u| is
-    below the rounding ε |w ∘ u| / |u| of w along u, one gradient and one product.
+    Two gradients; where max|u| < ε^(1/3) max|w| also a Hessian product (above, rounding affects at most ε^(2/3) of d); where |u|
+    is below the rounding ε |w ∘ u| / |u| of w along u, one gradient and one product.
     """
     eps, largest = epsilon(w), peak(objective, u)
     if largest == 0.0:

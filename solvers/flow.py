@@ -1,7 +1,7 @@
-"""What moves: the interface that ``solve`` drives.
+"""Flows: the interface that ``solve`` integrates.
 
-A flow's state is one array. Every flow, gradient descent included, reads a *center* and a *fluctuation* off its state (zero for
-the gradient flow), so every run can be compared with every other. Time counts iterations of gradient descent.
+A flow's state is one array. Every flow, gradient descent included, has a *center* and a *fluctuation* (zero for
+gradient flow), computed from its state, so any two runs can be compared. Time counts iterations of gradient descent.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Flow(ABC):
     diagnostic_names: ClassVar[tuple[str, ...]] = ()
     #: of those that should be small
     tolerances: ClassVar[Mapping[str, Tolerance]] = {}
-    #: whether particle i of the center is the i-th of gradient descent
+    #: whether particle i of the center corresponds to particle i of gradient descent
     labelled: ClassVar[bool] = True
     #: whether its arithmetic goes particle by particle, apart from what it asks of the objective, `norm`, `peak` and
     #: `top_eigenpairs`: each process then moves its own particles only
@@ -139,7 +139,7 @@ class Flow(ABC):
 
     @property
     def balanced(self) -> bool:
-        """Whether the scheme in time tells the energy that is dissipated."""
+        """Whether the time integration yields the dissipated energy."""
         return False
 
     @abstractmethod
@@ -155,13 +155,13 @@ class Flow(ABC):
         """u, shaped like x0, or (r, *x) for r of them."""
 
     def iterate(self, step: int, state: Array) -> Array | None:
-        """The iterate of gradient descent itself; None for its continuous models."""
+        """The iterate, for gradient descent; None for continuous models."""
         return None
 
     def mirrored(self, state: Array) -> Array:
-        """The state with the sign of its fluctuation changed, as a start from an odd iterate x_k = w_k − u_k asks for.
+        """The state with the sign of its fluctuation changed, as needed to start from an odd iterate x_k = w_k − u_k.
 
-        The state itself where that sign has no meaning.
+        The state itself where the sign has no meaning.
         """
         return state
 
@@ -182,12 +182,12 @@ class Flow(ABC):
         return self.predicted_loss(objective, step, state) - trace / self.learning_rate
 
     def diagnostics(self, objective: Any, step: int, state: Array) -> dict[str, float]:
-        """Numbers that tell how well the flow is solved at a state, e.g. residuals; evaluated only when asked for."""
+        """Numbers that measure how accurately the flow is solved at a state, e.g. residuals; evaluated on request only."""
         return {}
 
 
 class WithoutFluctuation(Flow):
-    """A flow whose state is the center, and nothing else."""
+    """A flow whose state is the center alone."""
 
     @classmethod
     def state_arrays(cls, options: Mapping[str, Any]) -> int:
@@ -210,7 +210,7 @@ class ContinuousFlow(Flow):
     """
 
     delay: bool = False
-    #: the scheme that ``solve`` takes where it is given neither one nor dt
+    #: the integrator that ``solve`` uses if neither integrator nor dt is given
     default_integrator: ClassVar[Integrator] = RK4()
 
     @property
@@ -236,16 +236,16 @@ class ContinuousFlow(Flow):
         return self.rates(objective, time, state)[0]
 
     def constrain(self, objective: Any, state: Array) -> Array:
-        """The state put back where the flow's constraints hold, after every step in time."""
+        """The state projected onto the flow's constraints, after every time step."""
         return state
 
     def disturb(self, objective: Any, step: int, state: Array, iterations: int) -> Array:
-        """The state at `step` with the noise that so many iterations before it have left; none, for most flows."""
+        """The state at `step` with the noise accumulated over the last `iterations`; none for most flows."""
         return state
 
 
 class SteppedFlow(Flow):
-    """A flow with a scheme in time of its own, of a declared order."""
+    """A flow with its own time integration."""
 
     order: ClassVar[int]
     default_dt: ClassVar[float]
@@ -255,7 +255,7 @@ class SteppedFlow(Flow):
     def prepare(
         self, objective: Any, state: Array, dt: float
     ) -> tuple[Array, dict[str, float]] | None:
-        """A state to start from, completed by what depends on dt, and numbers as of `advance_reporting`; None if it is complete.
+        """A start state completed by what depends on dt, and numbers as from `advance_reporting`; None if it is complete.
 
         Raises
         ------
@@ -271,9 +271,9 @@ class SteppedFlow(Flow):
     def advance_reporting(
         self, objective: Any, state: Array, dt: float
     ) -> tuple[Array, dict[str, float]]:
-        """`advance`, and numbers that tell how well this step was solved, diagnostics of the new state.
+        """`advance`, and diagnostics of the new state that measure how accurately this step was solved.
 
-        Of a flow that is `balanced` also what it "dissipated".
+        For a `balanced` flow also the energy "dissipated".
         """
         return self.advance(objective, state, dt), {}
 
@@ -286,10 +286,10 @@ class DiscreteFlow(Flow):
         """The state at step + 1 from that at step."""
 
     def leap(self, objective: Any, state: Array, steps: int) -> tuple[Array, int]:
-        """The state after as many of so many steps as can be taken at once, and how many those are: none, in general."""
+        """The state after as many of `steps` steps as can be taken at once, and their number: 0 in general."""
         return state, 0
 
 
 def as_iterate(x0: Any) -> Array:
-    """x0 as a floating array of its own (float32 stays), finite, of at least one entry."""
+    """A copy of x0 as a floating-point array (float32 is kept), finite, with at least one entry."""
     return finite_array("x0", x0).copy(order="K")

@@ -1,4 +1,4 @@
-"""The free energy whose descent–ascent gradient descent is."""
+"""The free energy of gradient descent."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ class FreeEnergy:
 
         F_η(w, u) = E(w) + ½ ⟨u, (∇²E(w) − (2/η) I) u⟩
 
-    With r fluctuations u_r, of covariance Σ = Σ_r u_r u_rᵀ, what each adds to E(w) is summed; at r = 1 this is the formula above.
-    Gradient descent is the unit-step explicit Euler scheme of ẇ = −η ∂_w F, u̇ = +η ∂_u F with the endpoint closure.
+    With r fluctuations u_r, of covariance Σ = Σ_r u_r u_rᵀ, the contributions of each to E(w) are added; r = 1 gives the
+    formulas above. Gradient descent is the unit-step explicit Euler scheme of ẇ = −η ∂_w F, u̇ = +η ∂_u F with the endpoint
+    closure.
 
     Parameters
     ----------
     objective : Objective
-        E; the Taylor closure uses ``hvp`` and ``third`` (or central differences of the gradient in its place).
+        E; the Taylor closure uses ``hvp`` and ``third`` (or central differences of the gradient).
     learning_rate : float
         η > 0.
     closure : {"endpoint", "taylor"}
@@ -115,7 +116,7 @@ def _taylor_gradient(own: Any, center: Array, us: Array) -> tuple[Array, Array]:
 
 
 def _stacked(center: Array, fluctuation: Array) -> Array:
-    """The fluctuations as (r, *x), whether one or several came."""
+    """One or several fluctuations as (r, *x)."""
     us = fluctuation[None] if fluctuation.ndim == center.ndim else fluctuation
     if us.shape[1:] != center.shape or us.size == 0:
         needed = f"{center.shape} or (r, *{center.shape}), as the center"

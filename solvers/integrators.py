@@ -1,4 +1,4 @@
-"""Schemes in time for ẏ = f(t, y), y a vector. Each declares its order."""
+"""Time integrators for ẏ = f(t, y), y a vector. Each declares its order."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from solvers._support.options import check_options
 from solvers._support.threads import one_blas_thread
 from solvers.objective import Array
 
-# The least that SciPy works with: a hundred times the rounding.
+# The smallest rtol that SciPy accepts: a hundred units of roundoff.
 _LEAST_RTOL = 100 * float(np.finfo(np.float64).eps)
 
 RightHandSide = Callable[[float, Array], Array]
 
 
 class SchemeError(ArithmeticError):
-    """A scheme in time that cannot go on, though the numbers are finite."""
+    """A time integration that cannot continue although all numbers are finite."""
 
 
 class Integrator(Protocol):
-    """A one-step scheme. `default_dt` is the step taken where ``solve`` is not told; None: the scheme chooses its own.
+    """A one-step scheme. `default_dt` is the default step of ``solve``; None: the scheme chooses its own.
 
-    `entrywise` says whether it treats every entry of y by itself, as one must that moves a part of the particles.
+    `entrywise`: whether it treats every entry of y independently, as needed where each rank moves a part of the particles.
     """
 
     order: ClassVar[int]
@@ -40,7 +40,7 @@ class Integrator(Protocol):
 
 @dataclass(frozen=True)
 class Euler:
-    """Explicit Euler, y + dt f(t, y). Its default step is 1: the free-energy flow then is gradient descent."""
+    """Explicit Euler, y + dt f(t, y). With its default step of 1, free-energy flow is gradient descent."""
 
     order: ClassVar[int] = 1
     default_dt: ClassVar[float | None] = 1.0
@@ -95,7 +95,7 @@ class Adaptive:
         |u| may be many orders below |w|: atol must lie below the fluctuations that are to be resolved.
 
     max_steps : int
-        Inner steps that one call may take. The scheme is explicit: on a flow of stiffness s per iteration
+        Largest number of inner steps per call. The scheme is explicit: on a flow of stiffness s per iteration
         it takes at least s/3.3 of them.
 
     Raises
@@ -124,12 +124,12 @@ class Adaptive:
     def advance(self, f: RightHandSide, t: float, y: Array, dt: float) -> Array:
         """y(t + dt), by as many inner steps as the tolerance takes.
 
-        Every call starts anew, its first step chosen by SciPy: the result depends on (t, y, dt) alone, so a run can be cut and
-        continued anywhere without a change.
+        Every call starts afresh, with a first step chosen by SciPy: the result depends on (t, y, dt) alone, so a run can be
+        interrupted and resumed anywhere without a change.
         """
         from scipy.integrate import RK45
 
-        # SciPy combines the stages through BLAS. More threads would gain nothing there, would compete with those of the
+        # SciPy combines the stages through BLAS. More threads would not be faster, would compete with those of the
         # objective's own kernels (three times slower, measured), and would make the last digits depend on their number.
         with one_blas_thread():
             solver: Any = RK45(_finite(f), t, y, t + dt, rtol=self.rtol, atol=self.atol)
@@ -150,7 +150,7 @@ class Adaptive:
         return result
 
 
-#: What configurations and ``solve`` call the schemes.
+#: Integrators by their names in configurations and ``solve``.
 INTEGRATORS: dict[str, Callable[..., Integrator]] = {
     "euler": Euler,
     "midpoint": Midpoint,
@@ -160,12 +160,12 @@ INTEGRATORS: dict[str, Callable[..., Integrator]] = {
 
 
 def as_integrator(value: object) -> Integrator:
-    """A scheme in time, given as such or by name.
+    """An integrator, given as an object or by name.
 
     Raises
     ------
     ValueError
-        For another name, and for an object that is no scheme.
+        For an unknown name or an object that is not an integrator.
     """
     if isinstance(value, str):
         return INTEGRATORS[choice("integrator", value, INTEGRATORS)]()
@@ -181,7 +181,7 @@ def as_integrator(value: object) -> Integrator:
 
 
 def _finite(f: RightHandSide) -> RightHandSide:
-    """f that raises where it is not finite: a step-size control would search for ever."""
+    """f, raising where it is not finite: a step-size control would search forever."""
 
     def checked(t: float, y: Array) -> Array:
         velocity = f(t, y)

@@ -1,4 +1,4 @@
-"""Normal numbers that depend on a seed and a counter alone."""
+"""Normal random numbers determined by a seed and a counter."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from solvers.objective import Array, is_spread
 
 
 def standard_normal(seed: int, counter: int, like: Array) -> Array:
-    """ξ of the counter-th draw, of the shape and precision of `like`.
+    """ξ of the counter-th draw, with the shape and precision of `like`.
 
-    By Philox, a generator by counter (Salmon et al., SC 2011): a run that was cut goes on as if it had not been, whatever the
-    number of threads; and the first n rows for a wider system are the rows of the narrower. (NumPy may change its normal draws
+    By Philox, a counter-based generator (Salmon et al., SC 2011): an interrupted run continues identically, for any
+    number of threads; and the first n rows for a wider system are those of a narrower one. (NumPy may change its normal draws
     with a version.)
     """
     return _GENERATOR.normal(int(seed), int(counter), like.shape).astype(like.dtype, copy=False)
@@ -32,7 +32,7 @@ class _Generator(threading.local):
         """The first numbers of `Philox(key=key, counter=counter << 192)`."""
         words = self._unused["state"]
         words["key"][:] = key % 2**64, key >> 64
-        # The upper 64 of the 256 bits of the counter: no draw ever runs into the next one's numbers.
+        # The upper 64 of the 256 bits of the counter: the numbers of different draws never overlap.
         words["counter"][:] = 0, 0, 0, counter
         self._bits.state = self._unused
         return self._standard_normal(shape)
@@ -42,7 +42,7 @@ _GENERATOR = _Generator()
 
 
 def spread_normal(objective: Any, seed: int, counter: int, like: Array) -> Array:
-    """The same, or this process's part of it where the objective is spread."""
+    """The same, or this rank's part of it if the objective is distributed."""
     if not is_spread(objective):
         return standard_normal(seed, counter, like)
     own: Array = objective.own(standard_normal(seed, counter, objective.gather(like)))

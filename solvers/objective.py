@@ -1,4 +1,4 @@
-"""What a solver may ask of an objective."""
+"""The interface of objectives, and checks of it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Array = NDArray[np.floating[Any]]
 
 @runtime_checkable
 class Objective(Protocol):
-    """A function E to be minimised, of arrays x of one fixed shape.
+    """A function E to be minimised, of arrays x of a fixed shape.
 
-    ``gradient(x)`` and ``hvp(x, v)``, the Hessian times v, return arrays shaped like x; these may be one array that is written
-    anew each time, the arguments must be left as they are. Optional: ``third(x, u)`` = ∇³E(x)[u, u]
-    (else a central difference of gradients), ``inner(u, v)``, the inner product in which gradient and Hessian are taken (else
-    the dot product), ``minimum``, the infimum of E, and ``compiled_gradient``, for functions of a few coordinates a function
-    ``g(x, out)`` compiled by numba that writes ∇E(x) of a float64 array (d,), with which gradient descent takes millions of
-    steps in seconds. ``fresh_arrays = True`` tells that every array returned is new, and the caller's own: it need not be copied.
+    ``gradient(x)`` and ``hvp(x, v)``, the Hessian times v, return arrays shaped like x. They may reuse one array for their
+    results, but must not modify their arguments. Optional: ``third(x, u)`` = ∇³E(x)[u, u]
+    (default: a central difference of gradients), ``inner(u, v)``, the inner product in which gradient and Hessian are taken
+    (default: the dot product), ``minimum``, the infimum of E, and ``compiled_gradient``, for functions of a few coordinates: a
+    function ``g(x, out)`` compiled by numba that writes ∇E(x) of a float64 array (d,), with which gradient descent takes
+    millions of steps in seconds. ``fresh_arrays = True`` declares that every returned array is new, so it need not be copied.
 
-    An objective may be *spread*: x is then one process's part of a point, every method is called by all processes together, and
-    ``value`` and ``inner`` are of the whole point. It also has ``largest(number)``, the largest over the processes, NaN if one
-    is (every objective that processes evaluate together has it); ``gather(x)``, the whole of arrays (…, *x) of which each
-    process has its part; and ``own(x)``, the part of such a whole.
+    An objective may be *distributed* over MPI ranks: x is then one rank's part of a point, every method is collective, and
+    ``value`` and ``inner`` refer to the whole point. It also has ``largest(number)``, the maximum over the ranks, NaN if one
+    is NaN (as every objective that ranks evaluate together); ``gather(x)``, the whole of arrays (…, *x) of which each
+    rank has a part; and ``own(x)``, this rank's part of such a whole.
     """
 
     def value(self, x: Array) -> float: ...
@@ -39,12 +39,12 @@ class Objective(Protocol):
 
 
 def check_objective(objective: Any, x: Array, needs: tuple[str, ...], flow: str) -> Array:
-    """The gradient at x of an objective that has what a flow needs.
+    """The gradient at x, after checking that the objective has what a flow needs.
 
     Raises
     ------
     ValueError
-        Where a method is missing, writes to its arguments, shapes disagree, or two random vectors show that the Hessian is not
+        Where a method is missing or modifies its arguments, shapes disagree, or two random vectors show that the Hessian is not
         symmetric.
     """
     methods("objective", objective, needs, flow)
@@ -66,7 +66,7 @@ def _check_unchanged(x: Array, kept: Array) -> None:
 
 
 def check_number(method: str, value: object) -> float:
-    """What an objective's method returned as a number, which it must be."""
+    """Check that a method of the objective returned a number, and return it as a float."""
     if np.ndim(value) == 0:  # type: ignore[arg-type]
         try:
             return float(value)  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ def check_number(method: str, value: object) -> float:
 
 
 def check_like(method: str, value: object, x: Array) -> Array:
-    """What an objective's method returned as an array like x, which it must be."""
+    """Check that a method of the objective returned an array like x, and return it."""
     found: Array = np.asarray(value)
     if found.dtype.kind not in "fiu":
         raise ValueError(
@@ -95,7 +95,7 @@ def _check_hessian(objective: Any, x: Array) -> None:
     kept = x.copy()
     images = [check_like("hvp", objective.hvp(x, v), x) for v in (a, b)]
     _check_unchanged(x, kept)
-    # A Hessian by differences of gradients is symmetric to √eps only.
+    # A Hessian by differences of gradients is symmetric only to √eps.
     scale = norm(objective, a) * norm(objective, images[1]) + norm(objective, b) * norm(
         objective, images[0]
     )
@@ -107,7 +107,7 @@ def _check_hessian(objective: Any, x: Array) -> None:
         )
 
 
-# Sums of squares in double precision of which no term that matters has been lost.
+# Sums of squares in double precision that lost no significant term to underflow.
 _SQUARES = 1e-200, 1e200
 # Sums and maxima of fewer numbers are taken over Python's floats, several times as fast. (NumPy adds so few in sequence, too.)
 _FEW = 8
@@ -115,11 +115,11 @@ _FLOAT64 = np.dtype(np.float64)
 
 
 class _OwnResults:
-    """An objective each of whose results is an array of its own, whatever it does with its own arrays."""
+    """An objective that returns a new array each time, even if the wrapped one reuses its arrays."""
 
     def __init__(self, objective: Any) -> None:
         self.original = objective
-        # Looked up here once: what an objective lacks takes long to miss.
+        # Looked up once: a failing attribute look-up is slow.
         self.is_spread = is_spread(objective)
         self.inner = getattr(objective, "inner", _dot)
         fresh = getattr(objective, "fresh_arrays", False) is True
@@ -144,12 +144,12 @@ def _copying(method: Callable[..., Any]) -> Callable[..., Array]:
 
 
 def with_own_results(objective: Any) -> Any:
-    """The objective, whose results later calls do not change: it may compute each of them into one array of its own."""
+    """The objective, wrapped so that later calls do not change earlier results."""
     return objective if isinstance(objective, _OwnResults) else _OwnResults(objective)
 
 
 def inner(objective: Any, u: Array, v: Array) -> float:
-    """⟨u, v⟩ of the objective; the dot product where it has none, summed in an order that no thread count changes."""
+    """⟨u, v⟩ of the objective; by default the dot product, summed in an order independent of the number of threads."""
     return float(objective.inner(u, v)) if hasattr(objective, "inner") else _dot(u, v)
 
 
@@ -168,24 +168,24 @@ def _is_small(u: Array) -> bool:
 
 
 def is_spread(objective: Any) -> bool:
-    """Whether x is one process's part of a point."""
+    """Whether x is one rank's part of a point."""
     if isinstance(objective, _OwnResults):
         return objective.is_spread
     return hasattr(objective, "gather")
 
 
 def require_same(objective: Any, what: str) -> None:
-    """Compare the arguments of `solve` over the processes that evaluate an objective together, if there are several.
+    """Compare the arguments of `solve` over the ranks that evaluate an objective together, if there are several.
 
     Raises
     ------
     ValueError
-        On every process, where one gives another description than this one's.
+        On every rank, where a description differs from that of another rank.
     """
     if not hasattr(objective, "largest"):
         return
     number = float(zlib.crc32(what.encode()))
-    extremes = -objective.largest(-number), objective.largest(number)  # both, on all processes
+    extremes = -objective.largest(-number), objective.largest(number)  # collective
     if extremes != (number, number):
         raise ValueError(
             f"arguments of solve must be the same on every rank, got ({what}) here and others elsewhere"
@@ -193,7 +193,7 @@ def require_same(objective: Any, what: str) -> None:
 
 
 def peak(objective: Any, u: Array) -> float:
-    """max |u|, over all processes if the objective is spread; NaN where u has one."""
+    """max |u|, over all ranks if the objective is distributed; NaN if u has a NaN."""
     own = _largest_of_few(u.tolist()) if _is_small(u) else float(np.abs(u).max(initial=0.0))
     return float(objective.largest(own)) if is_spread(objective) else own
 
@@ -215,7 +215,7 @@ def is_finite(u: Array) -> bool:
 
 
 def all_finite(objective: Any, u: Array) -> bool:
-    """Whether every entry is finite, on all processes if the objective is spread."""
+    """Whether every entry is finite, on all ranks if the objective is distributed."""
     finite = is_finite(u)
     return objective.largest(not finite) == 0 if is_spread(objective) else finite
 
@@ -243,8 +243,8 @@ def hessian_product(objective: Any, x: Array, v: Array, size: float | None = Non
 
     size : |v|, where it is known already.
 
-    It is taken along v/|v|, so that nothing underflows. A difference at the step h has relative errors of order h², if the
-    derivatives of E change over lengths of one, and ε(1 + max|x|)/h by rounding: they balance at the cube root.
+    It is computed along v/|v|, so that nothing underflows. A difference with step h has relative errors of order h², if the
+    derivatives of E vary over lengths of one, and ε(1 + max|x|)/h by rounding: they balance at the cube root.
     """
     size = norm(objective, v) if size is None else size
     if size == 0.0:
@@ -263,8 +263,8 @@ def hessian_product(objective: Any, x: Array, v: Array, size: float | None = Non
 def third(objective: Any, x: Array, u: Array) -> Array:
     """∇³E(x)[u, u]: the objective's own, else the second central difference of its gradient.
 
-    Along u/|u| truncation, h² if the derivatives of E change over lengths of one, and rounding, ε(1 + max|x|)/h², balance at the
-    fourth root; relative errors are its square.
+    Along u/|u| the truncation error, h² if the derivatives of E vary over lengths of one, and rounding, ε(1 + max|x|)/h²,
+    balance at the fourth root; the relative error is its square.
     """
     if hasattr(objective, "third"):
         result: Array = objective.third(x, u)
@@ -281,7 +281,7 @@ def third(objective: Any, x: Array, u: Array) -> Array:
 
 
 def _rounding(objective: Any, x: Array) -> float:
-    """Of positions, and of gradients over curvatures, in lengths of one."""
+    """Rounding error of positions, and of gradients over curvatures, in units of length."""
     return epsilon(x) * (1.0 + peak(objective, x))
 
 

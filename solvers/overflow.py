@@ -1,4 +1,4 @@
-"""Of a state that is not finite: whether the numbers were too short or the run diverged."""
+"""Diagnosis of a non-finite state: insufficient precision or divergence."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from solvers.objective import all_finite
 from solvers.state import State
 from solvers.stepping import Advance
 
-# A divergence keeps growing; what only passed through a large number has come back after so many steps.
+# A divergence keeps growing; a state that only passed through large numbers has returned after this many steps.
 _PROBED_STEPS = 10
 
 
 def overflow_reason(objective: Any, state: State, stepper: Callable[[Any], Advance]) -> str:
     """Why the step from `state` is not finite.
 
-    A float32 run is taken on in float64. It was the precision if that stays finite, and is within float32's range in the end.
+    A float32 run is continued in float64. Precision was the cause if that stays finite and ends within the range of float32.
 
     Parameters
     ----------
     objective : Objective
-        Where it computes in a precision of its own, its ``as_float64()`` is the same in double precision.
+        Where it computes in a fixed precision, its ``as_float64()`` is the same objective in double precision.
     state : State
-        The last that is finite.
+        The last finite state.
     stepper : callable
         Objective ↦ the map from a state to the next.
     """

@@ -14,13 +14,13 @@ Progress = Callable[[int, int], None]
 
 
 def shows_bars(console: Console) -> bool:
-    """Whether bars go there: a terminal, or a notebook that has the widgets for them (ipywidgets)."""
+    """Whether the console shows progress bars: a terminal, or a notebook with ipywidgets."""
     return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 @contextmanager
 def progress_bar(progress: bool | Progress, steps: int) -> Iterator[Progress]:
-    """Where to report (iterations done, iterations in all): nowhere, a bar on stderr, or the caller's own callable."""
+    """A callable for (iterations done, total): one that does nothing, a bar on stderr, or the caller's own."""
     if callable(progress):
         yield progress
     elif not progress:

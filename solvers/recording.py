@@ -1,4 +1,4 @@
-"""What a solution is made of, in arrays of the size they are going to have."""
+"""Recording of a solution in preallocated arrays."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from solvers._support.memory import available_memory
 from solvers.objective import Array, is_spread
 
-# Less is not worth asking the system for.
+# Below this, available memory is not checked.
 _WORTH_ASKING = 64 * 2**20
 _SCALARS = ("time", "fluctuation_trace", "loss", "predicted_loss", "free_energy", "dissipated")
 
 
 class Recorder:
-    """Keeps every `every`-th observation, the first and the last of a run that goes from one step to another.
+    """Keeps every `every`-th observation of a run between two steps, and the first and the last.
 
     stride : iterations between two observations.
     """
@@ -31,7 +31,7 @@ class Recorder:
         self._arrays: dict[str, Array] = {}
 
     def record(self, observation: Any, is_last: bool) -> None:
-        """Keep an observation if it is one of those."""
+        """Record an observation if it is due."""
         o = observation
         if o.step == self._saved_step or (o.step % self.every and not is_last and self.rows):
             return
@@ -42,7 +42,7 @@ class Recorder:
             self._allocate(o.objective, found)
         self._scalars[self.rows] = scalars
         for name, array in found.items():
-            if array.dtype != self._arrays[name].dtype:  # an objective has changed its precision
+            if array.dtype != self._arrays[name].dtype:  # the objective changed its precision
                 common = np.result_type(array, self._arrays[name])
                 self._arrays[name] = self._arrays[name].astype(common)
             self._arrays[name][self.rows] = array
@@ -50,13 +50,13 @@ class Recorder:
         self._saved_step = o.step
 
     def due(self, step: int) -> int:
-        """The next step after this one that is kept."""
+        """The next step after this one to be recorded."""
         return min(self._stop, (step // self.every + 1) * self.every)
 
     def results(self) -> tuple[dict[str, Array], dict[str, NDArray[np.float64]]]:
         """Arrays (rows, …) by name, and scalars (rows,) by name."""
         for array in (self._scalars, *self._arrays.values()):
-            if len(array) > self.rows:  # in place, nothing is copied
+            if len(array) > self.rows:  # in place, without a copy
                 array.resize((self.rows, *array.shape[1:]), refcheck=False)
         scalars = self._scalars.T.copy()
         return self._arrays, dict(zip(_SCALARS, scalars, strict=True))
@@ -70,11 +70,11 @@ class Recorder:
                 name: np.empty((self._most, *array.shape), array.dtype)
                 for name, array in found.items()
             }
-        except (MemoryError, ValueError) as error:  # ValueError: more than an address can say
+        except (MemoryError, ValueError) as error:  # ValueError: beyond the address space
             raise self._refusal(row, None) from error
 
     def _require(self, objective: Any, row: int) -> None:
-        """See that so many bytes for each row are there; on all processes, if the objective is spread."""
+        """Check that there is memory for all rows of this many bytes; on all ranks if the objective is distributed."""
         available = available_memory() if self._most * row > _WORTH_ASKING else None
         lacking = available is not None and self._most * row > available
         if is_spread(objective):

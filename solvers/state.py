@@ -1,4 +1,4 @@
-"""Where a run stands, and how one flow goes on from where another one stood."""
+"""The state of a run, and how a flow continues from its own or another flow's state."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from solvers.objective import Array, all_finite, check_like, check_objective, pe
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands: all that is needed to go on from it, bit for bit.
+    """The state of a run: all that is needed to continue it, bit for bit.
 
     step : iterations done. values : the flow's state. dissipated : ∫ (dF/dt) dt since the start of the run, NaN where the
-    scheme does not give it. history : of a delay equation, the states before, one step in time apart, oldest first. report :
-    what the scheme has to tell of its steps since the state before, the largest number of each name. flow, objective : what
-    `solve` was moving, on what; a state without them is taken for one of whatever flow it is given to. The objective is not
+    scheme does not give it. history : for a delay equation, the earlier states, one time step apart, oldest first. report :
+    diagnostics of the scheme's steps since the last state, the maximum by name. flow, objective : what
+    `solve` was integrating; a state without them is accepted as one of any flow. The objective is not
     pickled.
     """
 
@@ -42,7 +42,7 @@ class State:
         values: Any = self.values
         if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
             values = array("values", values)
-        # Sums run in the order of memory: a state that was stored and read again must not have another one.
+        # Sums run in memory order, which must be the same for a state that was stored and read again.
         object.__setattr__(self, "values", np.ascontiguousarray(values))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -56,14 +56,14 @@ class State:
         history: Array | None = None,
         report: Mapping[str, float] | None = None,
     ) -> State:
-        """The state of the same flow so many iterations later."""
+        """The state of the same flow `steps` iterations later."""
         return State(
             self.step + steps, values, dissipated, history, report or {}, self.flow, self.objective
         )
 
 
 def start(flow: Flow, objective: Any, x0: Any) -> tuple[State, str]:
-    """The state at t = 0, and what there is to say about it.
+    """The state at t = 0, and a message about it.
 
     Raises
     ------
@@ -84,12 +84,12 @@ def start(flow: Flow, objective: Any, x0: Any) -> tuple[State, str]:
 
 
 def resume(flow: Flow, objective: Any, state: State) -> tuple[State, str]:
-    """The state from which a flow goes on, given its own or another's, and what there is to say about it.
+    """The state from which a flow continues, given its own or another flow's, and a message about it.
 
     Raises
     ------
     ValueError
-        For a state that does not fit the objective, or from which this flow cannot go on.
+        For a state that does not fit the objective, or from which this flow cannot continue.
     """
     if state.flow is not None and not _same(flow, state.flow):
         part = flow.at(state.step)
@@ -116,7 +116,7 @@ def resume(flow: Flow, objective: Any, state: State) -> tuple[State, str]:
 
 
 def _iterate(flow: Flow, state: State, before: Flow) -> Array:
-    """The iterate at which another flow's state stands, where that is what this one starts from."""
+    """The iterate of another flow's state, from which this one starts."""
     iterate = before.iterate(state.step, state.values)
     if iterate is not None:
         return iterate

@@ -1,4 +1,4 @@
-"""How a flow's state gets from one iteration to the next."""
+"""Time stepping of a flow's state from one iteration to the next."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def stepper(
     integrator: Integrator | str | None = None,
     steps: int = 1,
 ) -> Advance:
-    """The map from a state to the next that is seen: an iteration later, or dt iterations if that is more."""
+    """The map from a state to the next observed one: one iteration later, or dt iterations if dt > 1."""
     instance("flow", flow, Flow, "for instance GradientDescent(0.1)")
     objective = with_own_results(objective)
     if isinstance(flow, Scheduled):
@@ -62,12 +62,12 @@ def stepper(
 
 
 def stride(dt: float | None) -> int:
-    """Iterations from one state that `stepper` returns to the next."""
+    """Iterations between two states that `stepper` returns."""
     return 1 if dt is None or dt < 1 else int(dt)
 
 
 def prepared(flow: Flow, objective: Any, state: State, dt: float | None, steps: int) -> State:
-    """The state to start from, completed where the flow's own scheme has something to add that depends on dt."""
+    """The start state, completed by what the flow's own scheme adds depending on dt."""
     flow = flow.at(state.step)
     if not isinstance(flow, SteppedFlow):
         return state
@@ -77,9 +77,9 @@ def prepared(flow: Flow, objective: Any, state: State, dt: float | None, steps: 
 
 
 def leap(flow: Flow, objective: Any, state: State, before: int) -> State:
-    """The state as near to the step `before` as the flow gets at once; that itself, where it takes steps one by one.
+    """The state as near to the step `before` as the flow gets in one call; unchanged where it takes steps one by one.
 
-    It stops short of a divergence, and every so often, so that the run can be interrupted.
+    The call stops before a divergence, and after a bounded number of steps, so that the run can be interrupted.
     """
     steps = min(before - state.step, _STEPS_AT_ONCE)
     if steps < 1 or not isinstance(flow, DiscreteFlow):
@@ -91,7 +91,7 @@ def leap(flow: Flow, objective: Any, state: State, before: int) -> State:
 def is_particlewise(
     flow: Flow, dt: float | None = None, integrator: Integrator | str | None = None
 ) -> bool:
-    """Whether flow and scheme in time can move a part of the particles, see `Flow.particlewise`."""
+    """Whether flow and integrator can move a part of the particles, see `Flow.particlewise`."""
     if isinstance(flow, Scheduled):
         flow = flow.flow
     if not isinstance(flow, ContinuousFlow) or flow.delay:
@@ -194,13 +194,13 @@ def _with_energy(flow: ContinuousFlow, objective: Any, integrator: Integrator) -
     """A step of the state, and the change of the free energy along it."""
 
     def velocity(t: float, y: Array, shape: tuple[int, ...]) -> Array:
-        # The dissipated energy rides along as one more coordinate, so that its balance has the scheme's order.
+        # The dissipated energy is integrated as one more coordinate, so that its balance has the order of the scheme.
         values, rate = flow.rates(objective, t, y[:-1].reshape(shape))
         return np.append(values.ravel(), y.dtype.type(rate))
 
     def move(t: float, values: Array, dt: float) -> tuple[Array, float]:
         shape = values.shape
-        # Each step's share starts from zero and is summed in float64 whatever the state's precision.
+        # The contribution of each step starts from zero and is summed in float64 whatever the state's precision.
         y = np.append(values.ravel(), values.dtype.type(0.0))
         y = integrator.advance(lambda t, y: velocity(t, y, shape), t, y, dt)
         return y[:-1].reshape(shape), float(y[-1])
@@ -225,8 +225,8 @@ def _without_energy(flow: ContinuousFlow, objective: Any, integrator: Integrator
 def _by_method_of_steps(flow: ContinuousFlow, objective: Any, dt: float) -> Advance:
     """The midpoint rule z_{j+1} = z_j + dt V(z(t_j + dt/2 − ½)) of the delay equation ż(t) = V(z(t − ½)), dt = 1/m.
 
-    The delayed time lies on the grid for odd m, else half-way between two of its points, whose mean is taken: order two. At
-    dt = 1 it is t_j itself, and the step that of gradient descent. Before t = 0 the history is z_0 + tV(z_0).
+    The delayed time is on the time grid for odd m, otherwise half-way between two points, whose mean is taken: order two. At
+    dt = 1 it is t_j itself, and the step is that of gradient descent. Before t = 0 the history is z_0 + tV(z_0).
     """
     clock = _Clock(dt, steps=1)
     lag = (clock.substeps - 1) / 2  # in steps of dt

@@ -1,4 +1,4 @@
-"""The only time loop, and what comes out of it."""
+"""The time loop: `solve`, its observations and its solution."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ from solvers.recording import Recorder
 from solvers.state import State, resume, start
 from solvers.stepping import Advance, leap, prepared, stepper, stride
 
-# From here on steps are worth seconds of compilation, where there is something to compile.
+# From this number of steps on, compiling a gradient for seconds pays off.
 _MANY_STEPS = 50_000
 _MOST = 2**63 - 1
 
 
 class Observation:
-    """A run seen at an integer time. Arrays are read off the state; what costs evaluations is computed when first asked for.
+    """A run observed at an integer time. Quantities that need evaluations of the objective are computed on first access.
 
-    Arrays are read-only: the run goes on with them.
+    Arrays are read-only: the run continues with them.
     """
 
     def __init__(self, flow: Flow, objective: Any, state: State) -> None:
         self.flow = flow
         self._own = with_own_results(objective)
         self._state = state
-        self._values = state.values  # objectives need not take arrays that are read-only
+        self._values = state.values  # objectives need not accept read-only arrays
 
     def __repr__(self) -> str:
         return described("Observation", [("flow", self.flow), ("step", self.step)])
 
     @property
     def objective(self) -> Any:
-        """What the flow moves on."""
+        """The objective of the run."""
         return self._own.original
 
     @property
@@ -114,7 +114,7 @@ class Observation:
 
     @cached_property
     def diagnostics(self) -> dict[str, float]:
-        """What flow and scheme tell of their own solution, by ``flow.diagnostic_names``; of steps there are none at the start."""
+        """Diagnostics of flow and scheme, by ``flow.diagnostic_names``; those of steps are missing at the start."""
         at_state = self.flow.diagnostics(self._own, self.step, self._values)
         return at_state | dict(self._state.report)
 
@@ -126,12 +126,12 @@ class Observation:
 
     @property
     def dissipated(self) -> float:
-        """∫ (dF/dt) dt since the start, by the run's own scheme in time; F(t) − F(0) for the exact flow. NaN for maps."""
+        """∫ (dF/dt) dt since the start, by the run's own integrator; F(t) − F(0) for the exact flow. NaN for maps."""
         return self._state.dissipated
 
 
 def _read_only(array: Any) -> Any:
-    """A view that cannot be written through; None for None."""
+    """A read-only view; None for None."""
     if array is None:
         return None
     view = array.view()
@@ -141,10 +141,10 @@ def _read_only(array: Any) -> Any:
 
 @dataclass
 class Solution:
-    """What `solve` returns. Arrays have the saved times as first axis.
+    """The result of `solve`. The first axis of arrays is the saved times.
 
-    status : "complete", "diverged" (stopped at the first state that is not finite; or all states are, not all losses), "failed"
-    (the scheme in time could not go on, or memory ran out) or "interrupted" (Ctrl-C); message says at which step.
+    status : "complete", "diverged" (stopped at the first non-finite state; or all states are finite, but not all losses),
+    "failed" (the integrator could not continue, or memory ran out) or "interrupted" (Ctrl-C); message gives the step.
     """
 
     times: NDArray[np.float64]
@@ -154,11 +154,11 @@ class Solution:
     losses: NDArray[np.float64]  #: E at the center
     predicted_losses: NDArray[np.float64]  #: the loss averaged over the oscillation
     free_energies: NDArray[np.float64]  #: F = predicted loss − tr Σ/η
-    dissipated: NDArray[np.float64]  #: ∫ (dF/dt) dt, by the scheme in time; NaN for maps
+    dissipated: NDArray[np.float64]  #: ∫ (dF/dt) dt, by the integrator; NaN for maps
     iterates: Array | None  #: (s, *x), gradient descent only
     status: str
     message: str
-    #: to go on from: ``solve(flow, objective, solution.state, …)``
+    #: to continue from: ``solve(flow, objective, solution.state, …)``
     state: State = field(repr=False)
 
     def __repr__(self) -> str:
@@ -179,48 +179,48 @@ def solve(
     progress: bool | Progress = False,
     observe: Callable[[Observation], None] | None = None,
 ) -> Solution:
-    """Move `flow` on `objective` from x0 for a number of iterations.
+    """Integrate `flow` on `objective` from x0 for a number of iterations.
 
     Parameters
     ----------
     flow : Flow
-        What moves, e.g. ``FreeEnergyFlow(learning_rate)``.
+        For example ``FreeEnergyFlow(learning_rate)``.
     objective : Objective
-        What it moves on.
+        The function to minimise, see `Objective`.
     x0 : array or State
-        The iterate to start from, or a ``Solution.state`` to go on from; steps are then counted from there. A state of this
-        very flow, of the same parameters, goes on bit for bit. Of another one it stands for its iterate x_k = w + (−1)^k u,
+        The iterate to start from, or a ``Solution.state`` to continue; steps are then counted from there. A state of this
+        flow, with the same parameters, is continued bit for bit. One of another flow stands for its iterate x_k = w + (−1)^k u,
         from which this flow starts as from any other iterate: a state of gradient descent of any kind (also of another
         learning rate) or of a flow without fluctuation, for every flow; a state with one fluctuation, for gradient descent.
-        Others are refused: between two models of the oscillation there is no such reading.
+        Others raise: a state of one model of the oscillation does not determine one of another.
     steps : int
         Iterations of gradient descent to cover, at least 0.
     save_every : int
-        The solution keeps every save_every-th iteration, and the last.
+        Keep every save_every-th iteration, and the last.
     dt : float, optional
-        Step in time of a continuous flow, 1/m for an integer m, or an integer that divides `steps` (for slow flows, which are
-        then seen only that often); by default the scheme's. Not for maps and adaptive schemes.
+        Time step of a continuous flow, 1/m for an integer m, or an integer that divides `steps` (for slow flows, which are
+        then observed only every dt iterations); by default that of the scheme. Not for maps and adaptive schemes.
     integrator : Integrator or {"euler", "midpoint", "rk4", "adaptive"}, optional
-        Scheme in time of a flow given by an ordinary differential equation; by default `RK4` where dt is given, else the
+        Time integrator of a flow given by an ordinary differential equation; by default `RK4` where dt is given, else the
         flow's own.
     progress : bool or callable
-        True: a bar with rate and time left, on stderr where that is a terminal, in a notebook where ipywidgets is installed. A
-        callable gets (iterations done, iterations in all) after each, or after many where an objective's `compiled_gradient`
-        lets gradient descent take them at once.
+        True: a bar with rate and remaining time, on stderr in a terminal, in a notebook with ipywidgets. A
+        callable receives (iterations done, total) after each iteration, or after many where an objective's `compiled_gradient`
+        lets gradient descent take many at once.
     observe : callable, optional
-        Called with an `Observation` at every iteration, the start included, whatever save_every is. Its arrays are read-only.
+        Called with an `Observation` at every iteration, the start included, for any save_every. Its arrays are read-only.
 
     Returns
     -------
     Solution
-        Complete, or up to where it ended: see its status.
+        Complete, or up to the point where the run ended: see its status.
 
     Raises
     ------
     ValueError
         For a start that is empty or not finite, an objective without what the flow needs (or with a Hessian that is not
-        symmetric), a solution that is larger than the memory that is available, and arguments outside what is listed; on every
-        process, where those that share an objective pass different ones.
+        symmetric), a solution larger than the available memory, or a parameter out of range; on every
+        rank, where ranks that share an objective pass different arguments.
     """
     timing = {"steps": steps, "save_every": save_every, "dt": dt, "integrator": integrator}
     require_same(objective, _agreed(flow, x0, timing))
@@ -253,7 +253,7 @@ def solve(
                 report(state.step - last + steps, steps)
                 if state.step == last:
                     break
-                # what nobody looks at may pass at once
+                # steps that are not observed may be taken in one call
                 if observe is None and steps >= _MANY_STEPS:
                     state = leap(flow, objective, state, recorder.due(state.step) - 1)
                 following = advance(state)
@@ -265,7 +265,7 @@ def solve(
         except SchemeError as error:
             status, message = "failed", f"failed at step {state.step + 1}: {error}"
         except MemoryError as error:
-            if is_spread(objective):  # the other processes are waiting in the middle of a step
+            if is_spread(objective):  # the other ranks are waiting in the middle of a step
                 raise
             status, message = "failed", f"failed at step {state.step + 1}: out of memory: {error}"
         except KeyboardInterrupt:
@@ -295,7 +295,7 @@ def solve(
 
 
 def _agreed(flow: Flow, x0: Any, timing: Mapping[str, object]) -> str:
-    """What processes that share an objective must agree about; an object that shows its address only is known by its class."""
+    """What ranks that share an objective must agree on; an object whose repr is only its address is described by its class."""
     begun: dict[str, object] = {"begun_at": x0.step} if isinstance(x0, State) else {}
     shown = [repr(flow), *(f"{name}={value!r}" for name, value in {**begun, **timing}.items())]
     return ", ".join(re.sub(r" at 0x[0-9a-f]+", "", text) for text in shown)

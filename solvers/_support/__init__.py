@@ -1,1 +1,1 @@
-"""What both packages need and no user sees: checks of arguments, short reprs, the memory there is, BLAS on one thread."""
+"""Internal helpers of both packages: argument checks, short reprs, available memory, BLAS on one thread."""

@@ -1,7 +1,7 @@
 """Checks of arguments.
 
-Each returns the argument as the code wants it, numbers as Python's own whatever precision they came in, or raises a ValueError
-that names the argument, the condition and what was given.
+Each returns the argument in the form that the code uses, numbers as Python's own whatever their precision, or raises a ValueError
+that names the argument, the condition and the value.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 _FLOAT64 = np.dtype(np.float64)
 _LONGEST = 100  # characters of a value that a message shows
 
-# What NumPy and the array types of other libraries raise for what is no array of numbers.
+# What NumPy and the array types of other libraries raise for objects that are not arrays of numbers.
 _NO_ARRAY = (TypeError, ValueError, OverflowError, RuntimeError, AttributeError)
 
 
@@ -39,12 +39,12 @@ def wrong_shape(name: str, needed: object, shape: tuple[int, ...], remedy: str =
 
 
 def shown(value: object) -> str:
-    """A value in a message: arrays by dtype and shape, all else by the first characters of its repr."""
+    """A value in a message: arrays by dtype and shape, other objects by the first characters of their repr."""
     if isinstance(value, np.ndarray) and value.ndim:
         return f"{value.dtype} {value.shape}"
     try:
         text = " ".join(repr(value).split())
-    except Exception:  # the value is at fault, and the message is about another of its faults
+    except Exception:  # a failing repr must not hide the actual error
         text = f"an object of type {type(value).__name__}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
@@ -128,7 +128,7 @@ def function(name: str, value: object) -> Any:
 
 
 def methods(name: str, value: object, names: Iterable[str], needed_by: str) -> Any:
-    """An object, no class, that has these methods."""
+    """An instance (not a class) that has these methods."""
     if isinstance(value, type):
         raise refusal(name, "an object", value, f"call the class: {value.__name__}(…)")
     for method in names:
@@ -140,7 +140,7 @@ def methods(name: str, value: object, names: Iterable[str], needed_by: str) -> A
 
 
 def array(name: str, value: object) -> NDArray[np.floating[Any]]:
-    """Real numbers as an array: float32 stays, all else becomes float64. It may be the caller's own array."""
+    """Real numbers as an array: float32 is kept, other types become float64. It may be the caller's own array."""
     if type(value) is np.ndarray and value.dtype is _FLOAT64:
         return value
     if callable(value) and not hasattr(value, "__array__"):
@@ -176,9 +176,9 @@ def finite_array(name: str, value: object) -> NDArray[np.floating[Any]]:
 def probabilities(
     name: str, value: object, shape: tuple[int, ...], rounding: float = 1e-9
 ) -> NDArray[np.float64]:
-    """Weights, at least 0 and of sum one, scaled in float64 to a sum of one; equal ones for None.
+    """Nonnegative weights that sum to one, rescaled in float64; equal weights for None.
 
-    The sum may be off by `rounding`, or by what the precision in which they came explains: of float32, 1e-6.
+    The sum may differ from 1 by `rounding`, or by what the precision of the weights explains: 1e-6 for float32.
     """
     if value is None:
         return np.full(shape, 1.0 / math.prod(shape))
@@ -200,7 +200,7 @@ def float_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     """float64 or float32."""
     try:
         resolved = np.dtype(dtype)
-    except Exception:  # NumPy raises what it likes for what it cannot read
+    except Exception:  # NumPy raises various exceptions for invalid dtypes
         resolved = np.dtype(object)
     if dtype is None or resolved not in (np.dtype(np.float64), np.dtype(np.float32)):
         raise refusal(name, "float64 or float32", dtype)
@@ -208,13 +208,13 @@ def float_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def settle(instance: object, **values: object) -> None:
-    """Set fields of a frozen dataclass, to what its checks have made of them."""
+    """Set fields of a frozen dataclass to their checked values."""
     for name, value in values.items():
         object.__setattr__(instance, name, value)
 
 
 def _scalar(value: object) -> Any:
-    """A real number, or one in an array without axes; None for all else, truth values included."""
+    """A real number, possibly in an array without axes; None for anything else, booleans included."""
     if isinstance(value, bool | np.bool_ | str | bytes):
         return None
     if isinstance(value, Real):

@@ -1,4 +1,4 @@
-"""How much memory there is."""
+"""Available memory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def fitting(name: str, value: int, *shape: int) -> None:
-    """See that the float64 arrays for which an argument asks, a few of one shape, can be had.
+    """Check that there is memory for a few float64 arrays of a shape.
 
     Raises
     ------
     ValueError
-        There is less memory available.
+        Not enough memory is available; the message names the argument that determines the shape.
     """
     amount, available = 4 * 8 * math.prod(shape), available_memory()
     if amount > (2**40 if available is None else available):
@@ -25,7 +25,7 @@ def fitting(name: str, value: int, *shape: int) -> None:
 
 
 def available_memory() -> int | None:
-    """Bytes that this process may still take: of the machine, and of its control group; None where no system tells."""
+    """Bytes that this process may still allocate, by the machine and its control group; None where unknown."""
     found = [amount for amount in (_of_machine(), *_of_groups()) if amount is not None]
     return min(found, default=None)
 
@@ -41,7 +41,7 @@ def _of_machine() -> int | None:
 
 
 def _of_groups() -> list[int]:
-    """What is left to the process's groups, and to those around them, of either version."""
+    """Bytes left in the process's control groups and their ancestors, of cgroup version 1 or 2."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:

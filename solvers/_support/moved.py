@@ -1,4 +1,4 @@
-"""Old names of modules, for one version more."""
+"""Old names of modules, importable for one more version."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def keep_importable(names: Mapping[str, str]) -> None:
     Parameters
     ----------
     names : mapping
-        New names by old ones, in full.
+        Full new names by full old names.
     """
     sys.meta_path.append(_Finder(dict(names)))
 
 
 class _Alias(ModuleType):
-    """A module whose names are those of another."""
+    """A module that forwards to another one."""
 
     def __init__(self, name: str, home: str) -> None:
         super().__init__(name, f"Moved to `{home}`.")
@@ -53,4 +53,4 @@ class _Finder(MetaPathFinder, Loader):
         return _Alias(spec.name, home)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing: the other module is there."""
+        """Do nothing: the other module is loaded already."""

@@ -1,4 +1,4 @@
-"""Short reprs: arrays by their precision and shape, never by their numbers."""
+"""Short reprs: arrays by precision and shape, never by their values."""
 
 from __future__ import annotations
 

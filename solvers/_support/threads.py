@@ -10,7 +10,7 @@ from threadpoolctl import ThreadpoolController
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
-    """Within it BLAS runs on one thread."""
+    """Context in which BLAS runs on one thread."""
     limits: AbstractContextManager[Any] = _blas().limit(limits=1)
     return limits
 

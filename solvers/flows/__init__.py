@@ -1,4 +1,4 @@
-"""The models of gradient descent, one equation in each file, and the list of them."""
+"""Gradient descent and its models, one equation per file, and the list of them."""
 
 from __future__ import annotations
 

@@ -17,16 +17,16 @@ from solvers.objective import Array, all_finite, inner, norm, third
 from solvers.spectrum.complementarity import Complementarity, solve_complementarity
 from solvers.spectrum.eigenpairs import top_eigenpairs
 
-# Of the eigenpairs: eigenvalues are then good to its square, over the relative gap, and Σ to some 1e-4.
+# Tolerance of the eigenpairs: eigenvalues are then accurate to its square over the relative gap, and Σ to about 1e-4.
 _TOLERANCE = 1e-4
-# Modes within this fraction below 2/η are watched: a step may carry them there.
+# Modes within this fraction below 2/η are tracked: a step may bring them to 2/η.
 _MARGIN = 0.05
 _VECTORS = slice(3, None)  # of a state
 
 
 @dataclass(frozen=True)
 class CentralFlow(SteppedFlow):
-    """The averaged trajectory w with the covariance Σ that keeps it at the edge of stability:
+    """The time-averaged trajectory w with the covariance Σ that keeps it at the edge of stability:
 
         ẇ = −η [∇E(w) + ½ ∇_w⟨∇²E(w), Σ⟩],    Σ ⪰ 0,    ∇²E ⪯ (2/η) I,    ⟨Σ, (2/η) I − ∇²E⟩ = 0,
 
@@ -39,33 +39,33 @@ class CentralFlow(SteppedFlow):
         X ⪰ 0,    Y = ((2/η) I − V*HV)/(η dt) + ∇³E[V, V]·∇E + ½ 𝒦X ⪰ 0,    ⟨X, Y⟩ = 0,
 
     (𝒦X)_ij = Σ_kl ⟨∇³E[v_i, v_j], ∇³E[v_k, v_l]⟩ X_kl: Y is, over η dt, how far below 2/η the Hessian will be after the step,
-    so modes enter and leave by themselves and what a step overshoots the next one takes back. It is of order one in dt. The Σ
-    of a state is the solution at its center, with the run's dt; that of the start, too.
+    so modes enter and leave by themselves, and a step corrects the overshoot of the last. The scheme is of order one in dt. The Σ
+    of a state, the first included, is the solution at its center with the run's dt.
 
-    All eigenvectors above (1 − 5%)·2/η are watched, warm-started from those of the step before. V is made of the first, and of
-    the others that could reach 2/η within the step: whose eigenvalue is below it by no more than η dt |∇E| |∇³E[v_i, v_i]|, with
-    the largest of the norms known. (ẇ/η is ∇E without a projection of it, so that an eigenvalue moves no faster.) That none is
-    missing is made certain when another is found, and when by that bound one that is not watched might have come to 2/η
-    since. With k modes in V a step costs k(k + 1)/2 third derivatives, a gradient and the eigenpairs.
+    All eigenvectors above (1 − 5%)·2/η are tracked, warm-started from those of the last step. V consists of the first, and of
+    those others that could reach 2/η within the step: whose eigenvalue is below it by no more than η dt |∇E| |∇³E[v_i, v_i]|,
+    with the largest of the norms known. (ẇ/η is ∇E minus a projection of it, so an eigenvalue moves no faster.) That none is
+    missing is verified when another is found, and when by that bound an untracked one might have reached 2/η since. With k modes
+    in V a step costs k(k + 1)/2 third derivatives, a gradient and the eigenpairs.
 
     Parameters
     ----------
     learning_rate : float
         η > 0.
     max_modes : int
-        Most modes that may be watched; where more are needed, the run stops with status "failed" and says so.
+        Largest number of tracked modes; where more are needed, the run stops with status "failed".
 
     Raises
     ------
     ValueError
-        For a value outside what is listed.
+        For a parameter out of range.
 
     Notes
     -----
     The fluctuations are u_r = √x_r V q_r, (max_modes, *x), from the eigenpairs of X, zero where there are none. Third
     derivatives are the objective's ``third``, or differences of its gradients. A state has 4 + max_modes arrays: w, ẇ, an array
-    whose first numbers are √x_r and by how much eigenvalues that are not watched may still rise, and the orthonormal vectors
-    V q_r, the other eigenvectors watched and the next one below them, from all of which the next eigenproblem starts.
+    whose first numbers are √x_r and by how much untracked eigenvalues may still rise, and the orthonormal vectors
+    V q_r, the other tracked eigenvectors and the next one below them, from all of which the next eigenproblem starts.
 
     References
     ----------
@@ -88,7 +88,7 @@ class CentralFlow(SteppedFlow):
         return 4 + int(options["max_modes"])
 
     def start(self, objective: Any, x0: Array) -> Array:
-        """The state at w_0, with nothing solved for yet."""
+        """The state at w_0, before the first complementarity problem is solved."""
         return self._state(x0 - x0.dtype.type(0.5 * self.learning_rate) * objective.gradient(x0))
 
     def prepare(
@@ -150,17 +150,17 @@ class CentralFlow(SteppedFlow):
         return state
 
     def _numbers(self, state: Array) -> Array:
-        """√x_r of max_modes fluctuations, and the leeway: how far eigenvalues may rise until one might be missing."""
+        """√x_r of max_modes fluctuations, and the margin: how far eigenvalues may rise before one might be missed."""
         known = state[2].ravel()[: self.max_modes + 1]
         return np.pad(known, (0, self.max_modes + 1 - len(known)))
 
     def _solved(
         self, objective: Any, w: Array, before: Array, dt: float
     ) -> tuple[Array, dict[str, float]]:
-        """The state at w, and the residual of its complementarity problem, from a state near by."""
+        """The state at w, and the residual of its complementarity problem, from a nearby state."""
         gradient = objective.gradient(w)
         if not (all_finite(objective, w) and all_finite(objective, gradient)):
-            return self._state(w, gradient), {}  # here the run ends
+            return self._state(w, gradient), {}  # the run ends here
         leeway = float(self._numbers(before)[-1])
         values, vectors, certain = self._watched(objective, w, before[_VECTORS], leeway <= 0.0)
         slack = 2.0 / self.learning_rate - values
@@ -169,13 +169,13 @@ class CentralFlow(SteppedFlow):
         k = len(turns)
         solution = self._complementarity(objective, gradient, turns, slack[:k], dt)
         variances, q = np.linalg.eigh(solution.x)
-        with one_blas_thread():  # the last digits then do not depend on their number
+        with one_blas_thread():  # the last digits then do not depend on the number of threads
             push = 0.5 * np.tensordot(solution.x, turns, axes=2) if k else 0.0
             turned = np.tensordot(q.T[::-1], vectors[:k], axes=1)
         velocity = -self.learning_rate * (gradient + push)
         numbers = np.zeros(self.max_modes + 1)
         numbers[:k] = np.sqrt(np.maximum(variances[::-1], 0.0))
-        if k:  # else there is nothing to tell how fast eigenvalues move
+        if k:  # otherwise nothing bounds how fast eigenvalues move
             known = 2 * _MARGIN / self.learning_rate if certain else leeway
             numbers[-1] = max(known - reach * fastest, 0.0)
         state = self._state(w, velocity, numbers, np.append(turned, vectors[k:], axis=0))
@@ -184,7 +184,7 @@ class CentralFlow(SteppedFlow):
     def _watched(
         self, objective: Any, w: Array, near: Array, certify: bool
     ) -> tuple[NDArray[np.float64], Array, bool]:
-        """The eigenvalues that are watched; their eigenvectors, and one more; whether it is certain that those are all."""
+        """The tracked eigenvalues; their eigenvectors, and one more; whether they are certainly all."""
         threshold = (1.0 - _MARGIN) * 2.0 / self.learning_rate
         start = near[near.reshape(len(near), -1).any(axis=1)]
         k = max(len(start), 1)
@@ -211,7 +211,7 @@ class CentralFlow(SteppedFlow):
         slack: NDArray[np.float64],
         reach: float,
     ) -> tuple[Array, float]:
-        """∇³E[v_i, v_j] of the modes that take part, (k, k, *x), and the largest norm of a square."""
+        """∇³E[v_i, v_j] of the participating modes, (k, k, *x), and the largest norm of a diagonal entry."""
         squares: list[Array] = []
         fastest = 0.0
         for gap, v in zip(slack, vectors, strict=False):
@@ -236,14 +236,14 @@ class CentralFlow(SteppedFlow):
         a = np.diag(slack) / (self.learning_rate * dt) + products.reshape(k, k)
         try:
             return solve_complementarity(a, 0.5 * operator.reshape(k, k, k, k))
-        except (ArithmeticError, ValueError) as error:  # none, or of numbers that are not finite
+        except (ArithmeticError, ValueError) as error:  # no solution, or non-finite numbers
             raise SchemeError(str(error)) from None
 
 
 def turns_of(
     objective: Any, w: Array, vectors: Array, squares: Sequence[Array] | None = None
 ) -> Array:
-    """∇³E(w)[v_i, v_j], (k, k, *x), by polarisation from the squares ∇³E[v, v], where they are known those of the vectors."""
+    """∇³E(w)[v_i, v_j], (k, k, *x), by polarisation; `squares` are the known ∇³E[v_i, v_i]."""
     k = len(vectors)
     turns = np.empty((k, k, *w.shape), w.dtype)
     for i in range(k):

@@ -1,4 +1,4 @@
-"""The edge flow: a symmetrised loss for the center, one carried direction and magnitude for the fluctuation."""
+"""The edge flow: a symmetrised loss for the center, one tracked direction and magnitude for the fluctuation."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class EdgeFlow(ContinuousFlow):
         q̇ = η (I − q q*) ∇²E(w) q
         d log m/dt = η (S − 2/η),    S = ⟨q, ∇²E(w) q⟩
 
-    in iterations. Two gradients and one Hessian-vector product per evaluation. log m is carried, so m decays as far as it will
-    without underflow. It starts from the rod gauge, u_0 = (η/2)∇E(x_0), w_0 = x_0 − u_0, of which only the part along the top
+    in iterations. Two gradients and one Hessian-vector product per evaluation. The state holds log m, so m can decay arbitrarily
+    far without underflow. The flow starts from u_0 = (η/2)∇E(x_0), w_0 = x_0 − u_0, of which only the part along the top
     eigenvector is kept in q, m.
 
     Parameters
@@ -64,7 +64,7 @@ class EdgeFlow(ContinuousFlow):
         u = x0.dtype.type(0.5 * self.learning_rate) * objective.gradient(x0)
         q = top_eigenpairs(objective, x0, tol=1e-10).vectors[0]
         along = inner(objective, q, u)
-        # No fluctuation at all is the one case whose logarithm is not finite; this exponential of it is zero again.
+        # A zero fluctuation has no finite logarithm; the exponential of this value is zero again.
         log_m = math.log(abs(along)) if along != 0.0 else float(np.finfo(x0.dtype).min)
         return np.stack([x0 - u, math.copysign(1.0, along) * q, np.full_like(x0, log_m)])
 

@@ -41,33 +41,33 @@ class FreeEnergyFlow(ContinuousFlow):
         "linear": u̇ as above, which on a mode of curvature λ grows like exp((ηλ − 2)t). "exact": with A u = u + η ∂_u F and
         ρ = ⟨u, Au⟩/|u|², u̇ = log|ρ| u + (Au − ρu), which grows as fast per unit of time as gradient descent per step. Where
         |ρ| < e⁻², the rate along u is held at −2, the fastest decay of the linear law: log|ρ| is unbounded as u turns from modes
-        that relax (ρ < 0) to one that oscillates (ρ > 0), and no explicit scheme would follow it.
+        that relax (ρ < 0) to one that oscillates (ρ > 0), and no explicit scheme could follow it.
     rank : int
         Number of fluctuations. Above 1 the first fluctuation is split at t = 0 along the rank − 1 top eigenvectors of ∇²E, the
-        remainder coming last: tr Σ is unchanged, the coherence between the modes is dropped.
+        remainder last: tr Σ is unchanged, the coherence between the modes is dropped.
     fluctuation_floor : "rounding" or float
-        "rounding" (default): after every iteration u receives the rounding error of gradient descent's step, as noise: normal,
-        of variance ulp(w_i)²/12, on the coordinates where u is not zero; several fluctuations share it, and one of exact growth
-        takes the part along itself. It is left out while the largest |u_i| is above √ε times the largest |w_i|, where it cannot
-        be seen. A number above 0: after every step in time, each u_r with 0 < |u_r| < floor is scaled up to it. 0: neither, u
-        decays to the underflow.
+        "rounding" (default): after every iteration u receives the rounding error of gradient descent's step as noise: normal,
+        of variance ulp(w_i)²/12, on the coordinates where u is not zero; several fluctuations share it, and with exact growth
+        only the part along u is added. It is omitted while the largest |u_i| is above √ε times the largest |w_i|, where it cannot
+        be seen. A number above 0: after every time step, each u_r with 0 < |u_r| < floor is scaled up to it. 0: neither, u
+        decays to underflow.
     delay : bool
         Whether the velocity is taken half an iteration before, ż(t) = V(z(t − ½)) for z = (w, u): second-order accurate in
         time where the flow without delay is first-order, at no extra gradient. Has its own scheme in time, for dt = 1/m
         (default ¼); dt = 1 is gradient descent. Not with growth="exact", which corrects the same error.
     seed : int
-        Of the rounding noise, at least 0, below 2¹²⁸.
+        Seed of the rounding noise, at least 0 and below 2¹²⁸.
 
     Raises
     ------
     ValueError
-        For a value outside what is listed.
+        For a parameter out of range.
 
     Notes
     -----
-    Start (the rod gauge): w_0 = x_0 − (η/2)∇E(x_0), u_0 = (η/2)∇E(x_0). Below the edge of stability u decays; that of gradient
-    descent as far as the rounding of its iterates, from which it grows again once the edge is crossed. So that rounding sets the
-    onset wherever the decay gets there: it differs between float32 and float64, and between two runs of gradient descent one
+    Start: w_0 = x_0 − (η/2)∇E(x_0), u_0 = (η/2)∇E(x_0). Below the edge of stability u decays; that of gradient
+    descent decays to the rounding of its iterates, from which it grows again once the edge is crossed. So rounding sets the
+    onset wherever the decay gets that far: it differs between float32 and float64, and between two runs of gradient descent one
     rounding apart. The noise has the size and the directions of that rounding, and other seeds give other onsets, distributed as
     gradient descent's are over such runs. For d = ½(∇E(w + u) − ∇E(w − u)) at any |u| see `endpoint_gradients`.
 
@@ -134,11 +134,11 @@ class FreeEnergyFlow(ContinuousFlow):
         return state
 
     def disturb(self, objective: Any, step: int, state: Array, iterations: int) -> Array:
-        """The state with the rounding that so many of gradient descent's iterations would have left in u."""
+        """The state with the rounding errors that these iterations of gradient descent would leave in u."""
         if self.fluctuation_floor != "rounding" or not self._is_rounded(objective, state):
             return state
         share = state.dtype.type((iterations / (12 * self.rank)) ** 0.5)
-        # A coordinate that does not move, as that of a dead neuron, is not rounded.
+        # A coordinate that does not move, as of a dead neuron, is not rounded.
         scale = share * np.spacing(np.abs(state[0])) * state[1:].any(axis=0)
         disturbed = state.copy()
         for r, u in enumerate(disturbed[1:]):
@@ -147,7 +147,7 @@ class FreeEnergyFlow(ContinuousFlow):
         return disturbed
 
     def _is_rounded(self, objective: Any, state: Array) -> bool:
-        """Whether a fluctuation is so small beside w that the rounding of w can be seen in it."""
+        """Whether a fluctuation is so small relative to w that the rounding of w matters."""
         share = epsilon(state) ** 0.5
         bound = share * peak(objective, state[0])
         return all(peak(objective, u) <= bound for u in state[1:])
@@ -182,7 +182,7 @@ class FreeEnergyFlow(ContinuousFlow):
 
 
 def _along(objective: Any, noise: Array, u: Array) -> Array:
-    """The part of the noise along u: ρ would else be a mean over all directions, of which most do not grow."""
+    """The part of the noise along u: otherwise ρ would be a mean over all directions, most of which do not grow."""
     q = u / u.dtype.type(peak(objective, u) or 1.0)
     part: Array = u.dtype.type(inner(objective, noise, q) / (inner(objective, q, q) or 1.0)) * q
     return part

@@ -1,4 +1,4 @@
-"""Gradient descent and its two variants of bounded step, read as a center and a fluctuation."""
+"""Gradient descent and two variants with bounded steps, read as a center and a fluctuation."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class GradientDescent(_Descent):
     colour: ClassVar[str] = "black"
 
     def leap(self, objective: Any, state: Array, steps: int) -> tuple[Array, int]:
-        """Many steps in one call, where the objective has a `compiled_gradient`; the same numbers."""
+        """Many steps in one call, with identical results, where the objective has a `compiled_gradient`."""
         gradient = getattr(objective, "compiled_gradient", None)
         if gradient is None or state.ndim != 2 or state.dtype != np.float64:
             return state, 0
@@ -101,7 +101,7 @@ class GradientDescent(_Descent):
 
 
 class _WithoutFreeEnergy(_Descent):
-    """A map that is not the descent–ascent of a free energy."""
+    """A map that is not descent–ascent on a free energy."""
 
     def free_energy(self, objective: Any, step: int, state: Array) -> float:
         """NaN."""
@@ -110,11 +110,11 @@ class _WithoutFreeEnergy(_Descent):
 
 @dataclass(frozen=True)
 class NormalizedGradientDescent(_WithoutFreeEnergy):
-    """Normalised gradient descent x_{k+1} = x_k − η ∇E(x_k)/|∇E(x_k)|, the norm being the objective's.
+    """Normalised gradient descent x_{k+1} = x_k − η ∇E(x_k)/|∇E(x_k)|, with the objective's norm.
 
-    It never settles: near a manifold of minimisers it steps across, and drifts along it so that the logarithm of the sharpness
-    falls, in time η²k by Ẋ = −¼ P∇log S (`SharpnessFlow`). Center and fluctuation are read as in `GradientDescent`; it has no
-    free energy (NaN).
+    It does not converge: near a manifold of minimisers it steps across, and drifts along it so that the logarithm of the
+    sharpness decreases, in time η²k by Ẋ = −¼ P∇log S (`SharpnessFlow`). Center and fluctuation are as in `GradientDescent`; it
+    has no free energy (NaN).
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class SqrtLossGradientDescent(_WithoutFreeEnergy):
     """Gradient descent on √(E − min E): x_{k+1} = x_k − η ∇E(x_k) / (2√(E(x_k) − min E)).
 
     Near a manifold of minimisers it oscillates across, with an amplitude of order η, and drifts along it by Ẋ = −⅛ P∇S in time
-    η²k (`SharpnessFlow`). Center and fluctuation are read as in `GradientDescent`; it has no free energy (NaN).
+    η²k (`SharpnessFlow`). Center and fluctuation are as in `GradientDescent`; it has no free energy (NaN).
 
     Parameters
     ----------

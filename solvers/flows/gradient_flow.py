@@ -1,4 +1,4 @@
-"""The gradient flow."""
+"""Gradient flow."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from solvers.objective import Array, inner
 
 @dataclass(frozen=True)
 class GradientFlow(WithoutFluctuation, ContinuousFlow):
-    """The gradient flow ẇ = −η ∇E(w), with time counted in iterations of gradient descent.
+    """Gradient flow ẇ = −η ∇E(w), with time counted in iterations of gradient descent.
 
     It has no fluctuation; its free energy is E, with dE/dt = −η |∇E|² = −|ẇ|²/η. Nothing holds its sharpness at 2/η:
-    where gradient descent is at the edge of stability this flow is stiff, and a fixed explicit step that suits the others is
-    unstable on it. So its default integrator controls its step.
+    where gradient descent is at the edge of stability this flow is stiff, and a fixed explicit step suitable for the others is
+    unstable for it. So its default integrator adapts its step.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Minimising movements as a flow, beside gradient descent and its other models."""
+"""Minimising movements as a flow."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from solvers.objective import Array
 
 @dataclass(frozen=True)
 class JKOFlow(SteppedFlow):
-    """Minimising movements of N particles of equal weight, by `JKO`; one step of dt = τ iterations after the other.
+    """Minimising movements of N particles of equal weight, by `JKO`, in steps of dt = τ iterations.
 
-    Without ``saddle`` the implicit counterpart of `GradientFlow` from x_0, at a temperature of mean-field Langevin without its
-    noise; with it that of `FreeEnergyFlow` from the same start, w_0 = x_0 − u_0, u_0 = (η/2)∇E(x_0). On an objective of
-    single points these are one particle. Of order one in τ, and stable beyond the explicit schemes' τ.
+    Without ``saddle``, the implicit counterpart of `GradientFlow` from x_0 or, at a temperature, of mean-field Langevin without
+    its noise; with it, that of `FreeEnergyFlow` from the same start, w_0 = x_0 − u_0, u_0 = (η/2)∇E(x_0). An objective of a
+    single point has one particle. Of order one in τ, and stable beyond the explicit schemes' τ.
 
     Parameters
     ----------
@@ -37,13 +37,13 @@ class JKOFlow(SteppedFlow):
     Raises
     ------
     ValueError
-        For arguments outside what is listed.
+        For a parameter out of range.
 
     Notes
     -----
-    Diagnostics, the largest of the steps since the last observation: `certificate_excess`, by how much an energy inequality
+    Diagnostics, the largest over the steps since the last observation: `certificate_excess`, by how much an energy inequality
     fails (rounding at most); `optimality_residual`; `plan_changed`, 1 where a plan was not the identity; `inner_iterations`;
-    `rejected_steps`, those that were halved. A step that cannot be solved ends the run with status "failed".
+    `rejected_steps`, the number that were halved. A step that cannot be solved ends the run with status "failed".
 
     References
     ----------
@@ -81,7 +81,7 @@ class JKOFlow(SteppedFlow):
         self._scheme(1.0)  # refuses options that do not go together
 
     def start(self, objective: Any, x0: Array) -> Array:
-        """The particles, or with saddle=True the weights and the fluctuations, (2, *x)."""
+        """The particles, or with saddle=True the weights and fluctuations, (2, *x)."""
         if not self.saddle:
             return x0
         u = x0.dtype.type(0.5 * self.learning_rate) * objective.gradient(x0)
@@ -118,7 +118,7 @@ class JKOFlow(SteppedFlow):
         return float(objective.value(state))
 
     def free_energy(self, objective: Any, step: int, state: Array) -> float:
-        """F; at a temperature E + T Ent, by the estimator that a step from there takes."""
+        """F; at a temperature E + T Ent, by the estimator that a step from this state uses."""
         if self.temperature == 0:
             return super().free_energy(objective, step, state)
         entropy = self.temperature * estimator(state).value(state)

@@ -1,4 +1,4 @@
-"""Mean-field Langevin: gradient descent on particles with noise."""
+"""Mean-field Langevin: noisy gradient descent on particles."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from solvers.objective import Array
 class Langevin(WithoutFluctuation, DiscreteFlow):
     """Mean-field Langevin: the particles of ∂_t μ = ∇·(μ η ∇E'[μ]) + η T Δμ by the Euler–Maruyama scheme,
 
-        θ ← θ − h ∇E'[μ](θ) + √(2hT) ξ,     h = η / steps_per_iteration,     ξ standard normal, anew for each particle,
+        θ ← θ − h ∇E'[μ](θ) + √(2hT) ξ,     h = η / steps_per_iteration,     ξ standard normal, independent for each particle,
 
-    steps_per_iteration times an iteration. Its measure descends E + T Ent. Weak order one in h: in the potential ½θ² the
-    stationary variance is T / (1 − h/2), not T. At temperature zero and one step it is gradient descent, bit for bit. Particles
-    (N, D) interact through the objective; one of shape (D,) is an ordinary Langevin process.
+    steps_per_iteration times per iteration. The measure descends E + T Ent. Weak order one in h: in the potential ½θ² the
+    stationary variance is T / (1 − h/2), not T. At temperature zero and one step per iteration it is gradient descent, bit for
+    bit. Particles (N, D) interact through the objective; one of shape (D,) is an ordinary Langevin process.
 
-    The center is the particles, the fluctuation zero. The noise is a function of the seed, the number of the step and the shape
-    alone (Philox, a generator by counter): a run that was cut goes on as if it had not been, whatever the number of threads; and
-    the first n rows of the noise of a wider system are the noise of the narrower. (NumPy may change its normal draws with a
+    The center is the particles, the fluctuation is zero. The noise depends on the seed, the number of the step and the shape
+    alone (Philox, a counter-based generator): an interrupted run continues identically, for any number of threads; and
+    the first n rows of the noise of a wider system are the noise of the narrower one. (NumPy may change its normal draws with a
     version.)
 
     Parameters
@@ -42,13 +42,13 @@ class Langevin(WithoutFluctuation, DiscreteFlow):
     steps_per_iteration : int
         At least 1.
     entropy : Entropy, optional
-        How ``solve`` estimates Ent for the free energies that it records, for instance ``BlobEntropy(bandwidth)`` at a cost of
-        N² for each. Without, they are NaN, or E where T = 0. A single one: `mean_field_langevin_free_energy`.
+        How ``solve`` estimates Ent for the recorded free energies, for instance ``BlobEntropy(bandwidth)`` at a cost of
+        N² each. Without it they are NaN, or E where T = 0. For a single value see `mean_field_langevin_free_energy`.
 
     Raises
     ------
     ValueError
-        For arguments outside what is listed.
+        For a parameter out of range.
 
     References
     ----------
@@ -82,7 +82,7 @@ class Langevin(WithoutFluctuation, DiscreteFlow):
         return state
 
     def noise(self, index: int, like: Array) -> Array:
-        """ξ of the index-th step from the start, of the shape and precision of `like`."""
+        """ξ of the index-th step from the start, with the shape and precision of `like`."""
         return standard_normal(self.seed, index, like)
 
     def free_energy(self, objective: Any, step: int, state: Array) -> float:
@@ -109,14 +109,14 @@ def mean_field_langevin_free_energy(
     temperature : float
         T ≥ 0.
     entropy : Entropy, optional
-        How to estimate Ent. By default as suits independent draws: ``SpacingEntropy(independent_draws=True)`` on the line, in
-        more dimensions ``BlobEntropy(reference_bandwidth(x))``. That bandwidth is another for each x: free energies that are to
-        be compared closely want one estimator for all.
+        How to estimate Ent. By default for independent draws: ``SpacingEntropy(independent_draws=True)`` on the line, in
+        more dimensions ``BlobEntropy(reference_bandwidth(x))``. That bandwidth depends on x: to compare free energies
+        closely, use one estimator for all.
 
     Raises
     ------
     ValueError
-        For a temperature that is not a finite number of at least zero, or particles that the estimator refuses.
+        For a temperature that is not finite and at least zero, or particles invalid for the estimator.
     """
     temperature = real("temperature", temperature, least=0)
     x = finite_array("x", x)

@@ -1,4 +1,4 @@
-"""The phase-space PDE as a flow, beside gradient descent and its other models."""
+"""The phase-space PDE as a flow."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _HEADER = 7  # particles, rows, columns, the first edge and the spacing of θ, t
 
 @dataclass(frozen=True)
 class PhaseSpaceFlow(SteppedFlow):
-    """The kinetic equation by `PhaseSpacePDE`, started from N particles (N, 1) as gradient descent is.
+    """The kinetic equation solved by `PhaseSpacePDE`, started from N particles (N, 1) as gradient descent is.
 
-    Risk, fluctuation, free energy and dissipation are those of the grid's law. Center and fluctuation, (N, 1), are N equal
-    particles of that law, its quantiles (see `PhaseSpaceDensity.particles`): particle i is not neuron i of gradient descent, so
-    that Wasserstein distances to it mean something and distances particle by particle do not.
+    Risk, fluctuation, free energy and dissipation are those of the law on the grid. Center and fluctuation, (N, 1), are N equal
+    particles of that law, its quantiles (see `PhaseSpaceDensity.particles`): particle i does not correspond to neuron i of
+    gradient descent, so Wasserstein distances to it are meaningful and particle-by-particle distances are not.
 
     Parameters
     ----------
     learning_rate, temperature, cells, max_cells
-        As of `PhaseSpacePDE`.
+        As in `PhaseSpacePDE`.
 
     Raises
     ------
     ValueError
-        For arguments outside what is listed, particles of more than one coordinate.
+        For a parameter out of range, or particles of more than one coordinate.
 
     Notes
     -----
-    Diagnostics, the largest of the iterations since the last observation: `substeps` in time, `outflow` (mass that met the
-    boundary of the domain and was held there), `growths` of the domain, `mass_error`. The state is one array: how many
-    particles, how many cells, where they lie, their masses; `density` reads it.
+    Diagnostics, the largest over the iterations since the last observation: `substeps` in time, `outflow` (mass that reached the
+    boundary of the domain and was kept inside), `growths` of the domain, `mass_error`. The state is one array: the number of
+    particles, the number of cells, their positions and masses; `density` decodes it.
 
     References
     ----------
@@ -81,7 +81,7 @@ class PhaseSpaceFlow(SteppedFlow):
         )
 
     def density(self, state: Array) -> PhaseSpaceDensity:
-        """The law of centers and fluctuations that a state holds."""
+        """The law of centers and fluctuations encoded in a state."""
         _, rows, columns, theta, theta_step, u, u_step = state[:_HEADER]
         return PhaseSpaceDensity(
             theta + theta_step * np.arange(rows + 1),
@@ -90,7 +90,7 @@ class PhaseSpaceFlow(SteppedFlow):
         )
 
     def start(self, objective: Any, x0: Array) -> Array:
-        """The particles' law on the grid."""
+        """The law of the particles on the grid."""
         return _packed(self._pde.start(objective, x0), len(x0))
 
     def advance(self, objective: Any, state: Array, dt: float) -> Array:

@@ -1,4 +1,4 @@
-"""The rod flow, with its covariance in low-rank form."""
+"""Rod flow, with its covariance in low-rank form."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ class RodFlow(SteppedFlow):
     in iterations, from w_0 = x_0 − u_0, Σ_0 = u_0u_0*, u_0 = (η/2)∇E(x_0). The fluctuation is u; tr Σ is that of the whole Σ.
 
     Σ is kept as Σ_r s_r s_r*, in r ≤ rank orthogonal factors: never a matrix of the size of x squared. Its scheme is the
-    exponential midpoint rule, of order two: over a step in which g± are held, Σ ← e^{−2dt}Σ + ½(1 − e^{−2dt})(η²/4)(g₊g₊* +
-    g₋g₋*) is exact, and adds two factors; then all but the largest are dropped. Two gradients and two Hessian-vector products
-    per evaluation, two evaluations per step.
+    exponential midpoint rule, of order two: over a step with constant g±, Σ ← e^{−2dt}Σ + ½(1 − e^{−2dt})(η²/4)(g₊g₊* +
+    g₋g₋*) is exact and adds two factors; then all but the largest `rank` are dropped. Two gradients and two Hessian-vector
+    products per evaluation, two evaluations per step.
 
     Parameters
     ----------
     learning_rate : float
         η > 0.
     rank : int
-        Most factors that are kept. Σ forgets with e^{−2t}; sixteen leave out less than its rounding where x is not so small
-        that none is.
+        Largest number of factors kept. Σ decays like e^{−2t}; with sixteen, what is dropped is below its rounding where x is not
+        so small that none is dropped.
 
     Raises
     ------
     ValueError
-        For a value outside what is listed.
+        For a parameter out of range.
 
     References
     ----------
-    Regis, Chewi, arXiv:2602.01480; taking u from Σ is this package's reading.
+    Regis, Chewi, arXiv:2602.01480; taking u from Σ is this package's interpretation.
     """
 
     learning_rate: float
@@ -93,7 +93,7 @@ class RodFlow(SteppedFlow):
         return FreeEnergy(objective, self.learning_rate).mean_loss(state[0], state[1])
 
     def _rates(self, objective: Any, state: Array) -> tuple[Array, Array]:
-        """ẇ, and the factors that feed Σ: g₊g₊* + g₋g₋* = 2(mm* + dd*) for mean and half difference m, d of the gradients."""
+        """ẇ, and the factors added to Σ: g₊g₊* + g₋g₋* = 2(mm* + dd*) for mean and half difference m, d of the gradients."""
         eta = self.learning_rate
         w, u = state[0], state[1]
         mean, difference = endpoint_gradients(objective, w, u)
@@ -114,7 +114,7 @@ class RodFlow(SteppedFlow):
 def _compressed(factors: Array, rank: int) -> Array:
     """The `rank` largest orthogonal factors of Σ_r s_r s_r*, largest first, the first one along the first given.
 
-    From the eigenvectors of the factors' Gram matrix: what that loses is below the rounding of Σ, though not of its root.
+    From the eigenvectors of the factors' Gram matrix: the error is below the rounding of Σ, though not of its square root.
     """
     flat = factors.reshape(len(factors), -1)
     scale = np.max(np.abs(flat))
@@ -123,6 +123,6 @@ def _compressed(factors: Array, rank: int) -> Array:
     unit = flat / scale
     _, mixing = np.linalg.eigh(unit @ unit.T)
     kept = mixing.T[::-1][:rank] @ flat
-    if np.dot(kept[0], unit[0]) < 0:  # the sign of u is free; a continuous one is easier to read
+    if np.dot(kept[0], unit[0]) < 0:  # the sign of u is arbitrary; keep it continuous in time
         kept[0] *= -1
     return kept.reshape(rank, *factors.shape[1:])

@@ -25,13 +25,13 @@ class SelfStabilization(ContinuousFlow):
         ȧ = η U a,    U̇ = −η (Ψ[∇h] + ½ Ψ Ψ*[a aᵀ]),    U = V*∇²E V − (2/η) I,    Ψ[z] = ∇³E(x̄)[V, V]·z,
 
     in iterations, for the amplitudes a (k) along the top eigenvectors V of ∇²E(x̄). ∇h is the part of ∇E(x̄) across V, and Ψ
-    acts on that part of space. Here the center moves with it, ẇ = −η (∇h + ½ Ψ*[a aᵀ]) and U = U(x̄) + Ψ[w − x̄], so that the
+    acts on that subspace. Here the center moves too, ẇ = −η (∇h + ½ Ψ*[a aᵀ]) and U = U(x̄) + Ψ[w − x̄], so the
     model is descent in w and ascent in u = V a on the free energy
 
         F(w, u) = E(x̄) + ⟨∇h, w − x̄⟩ + ½ ⟨a, U a⟩.
 
     With one mode, α = −Ψ[∇h] and β = ΨΨ*, the flow conserves ½U² + ¼βa² − ½α log a²; in units where α = β = 1, ½y² + ¼a² − ½
-    log a². Built by `from_objective`; a run may start at x̄ or near it, with the oscillation u_0 = V V*(η/2)∇E(x_0).
+    log a². Create it with `from_objective`; a run may start at x̄ or near it, with the oscillation u_0 = V V*(η/2)∇E(x_0).
 
     References
     ----------
@@ -71,12 +71,12 @@ class SelfStabilization(ContinuousFlow):
     def from_objective(
         cls, objective: Any, x: Array, learning_rate: float, modes: int = 1
     ) -> SelfStabilization:
-        """The model of gradient descent on an objective near x, with so many top eigenvectors.
+        """The model of gradient descent on an objective near x, with `modes` top eigenvectors.
 
         Raises
         ------
         ValueError
-            For modes outside 1 … x.size − 1, an objective without hvp, or eigenpairs that were not found.
+            For modes outside 1 … x.size − 1, an objective without hvp, or eigenpairs that do not converge.
         """
         x = finite_array("x", x).copy()
         learning_rate = check_learning_rate(learning_rate)

@@ -1,4 +1,4 @@
-"""The flow along a manifold of minimisers that lowers the sharpness."""
+"""The flow along a manifold of minimisers that decreases the sharpness."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from solvers.objective import Array, inner, norm, third
 from solvers.spectrum.eigenpairs import Eigenpairs, top_eigenpairs
 
 _NO_MINIMISER = "x0 must be a point from which gradient flow reaches a minimiser, got one from which it does not"
-# Curvatures below this fraction of the sharpness count as directions along the manifold.
+# Directions with curvatures below this fraction of the sharpness count as tangent to the manifold.
 _FLAT = 1e-4
 
 
@@ -25,28 +25,28 @@ class SharpnessFlow(WithoutFluctuation, ContinuousFlow):
         law="normalized":   Ẋ = −¼ P ∇log S(X)    of `NormalizedGradientDescent`
         law="sqrt_loss":    Ẋ = −⅛ P ∇S(X)        of `SqrtLossGradientDescent`
 
-    with S the sharpness, P the projection on the manifold's tangent space, the kernel of the Hessian. Here t counts
-    iterations: the velocity is η²Ẋ. Its free energy is what it descends, ¼ log S or ⅛ S, with dF/dt = −|ẋ|²/η². It has no
+    with S the sharpness and P the projection onto the manifold's tangent space, the kernel of the Hessian. Here t counts
+    iterations: the velocity is η²Ẋ. Its free energy is ¼ log S or ⅛ S, with dF/dt = −|ẋ|²/η². It has no
     fluctuation.
 
-    A start off the manifold is taken there by the gradient flow, as the maps do in their first phase; after every step Newton's
-    method takes it back. ∇S = ∇³E[v, v] for the top eigenvector v.
+    Gradient flow takes a start off the manifold to it, as the maps do in their first phase; after every step Newton's
+    method projects back. ∇S = ∇³E[v, v] for the top eigenvector v.
 
     Parameters
     ----------
     learning_rate : float
-        η > 0 of the map.
+        Learning rate η > 0 of the map.
     law : {"normalized", "sqrt_loss"}
 
     Raises
     ------
     ValueError
-        For a value outside what is listed, or a start from which the gradient flow does not reach a minimiser.
+        For a parameter out of range, or a start from which gradient flow does not reach a minimiser.
 
     Notes
     -----
-    The default scheme is Euler's with dt = 1, whose error is of order η², below the maps' own of order η. The flow is slow: an
-    integer dt > 1, which ``solve`` takes with `RK4`, covers many iterations at once.
+    The default integrator is Euler with dt = 1, whose error is of order η², below that of the maps, of order η. The flow is
+    slow: an integer dt > 1, for which ``solve`` uses `RK4`, covers many iterations at once.
 
     References
     ----------
@@ -61,7 +61,7 @@ class SharpnessFlow(WithoutFluctuation, ContinuousFlow):
     colour: ClassVar[str] = "sky"
 
     def start(self, objective: Any, x0: Array) -> Array:
-        """The minimiser that the gradient flow reaches from x0, shape (*x)."""
+        """The minimiser that gradient flow reaches from x0, shape (*x)."""
         return _on_manifold(objective, _gradient_flow_limit(objective, x0), rounds=20)
 
     def rates(self, objective: Any, time: float, state: Array) -> tuple[Array, float]:
@@ -94,7 +94,7 @@ def _top(objective: Any, x: Array) -> Eigenpairs:
 def _across(objective: Any, x: Array, z: Array, sharpness: float) -> Array:
     """The part of z across the manifold, in the range of the Hessian H: H y for the y that minimises |Hy − z|² + δ²|y|².
 
-    The damping δ leaves out curvatures below it, by (λ/δ)², and keeps those above to (δ/λ)².
+    The damping δ suppresses curvatures below it by (λ/δ)², and keeps those above to within (δ/λ)².
     """
     image: Array = objective.hvp(x, _solved(objective, x, z, sharpness))
     return image
@@ -131,7 +131,7 @@ def _on_manifold(objective: Any, x: Array, rounds: int) -> Array:
 
 
 def _gradient_flow_limit(objective: Any, x: Array) -> Array:
-    """Where ẋ = −∇E(x) comes to rest, near enough for Newton's method."""
+    """The limit of ẋ = −∇E(x), accurate enough for Newton's method."""
     shape, initial = x.shape, norm(objective, objective.gradient(x))
     if initial == 0.0:
         return x

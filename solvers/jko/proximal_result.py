@@ -1,4 +1,4 @@
-"""What the proximal steps on grids and quantiles report."""
+"""Results of the proximal steps on grids and quantiles."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from solvers._support.reprs import compact_repr
 
 
 class JKOError(RuntimeError):
-    """A minimising movement was not solved to its tolerance, of particles not even by shorter sub-steps."""
+    """A minimising movement was not solved to its tolerance, for particles not even by shorter sub-steps."""
 
 
 @dataclass(frozen=True, eq=False)
 class ProximalResult:
     """One step of argmin E[μ] + D(μ, μ_n)/(2 η τ), D a squared distance.
 
-    energy_before, energy : E before and after. transport_cost : D between the two. excess : E after + D/(2 η τ) − E before, the
-    certificate: at most 0 in exact arithmetic. residual : of the optimality conditions. iterations : of the inner solver.
+    energy_before, energy : E before and after. transport_cost : D between both states. excess : E after + D/(2 η τ) − E before,
+    the certificate: at most 0 in exact arithmetic. residual : of the optimality conditions. iterations : of the inner solver.
     """
 
     energy_before: float
@@ -33,7 +33,7 @@ class ProximalResult:
 
 
 def settle_settings(scheme: Any) -> None:
-    """Check the settings that all proximal schemes have."""
+    """Check the settings common to all proximal schemes."""
     for name in ("step_size", "learning_rate", "tolerance"):
         settle(scheme, **{name: real(name, getattr(scheme, name), above=0)})
     settle(

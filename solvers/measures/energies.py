@@ -1,11 +1,11 @@
-"""Energies of measures whose Wasserstein gradient flow is wanted, to be added up:
+"""Energies of measures that define Wasserstein gradient flows, and can be added:
 
     ∂_t μ = ∇·(μ ∇E'[μ]),    E = ∫ V dμ + ½ ∬ W(x − y) dμ dμ + T ∫ ρ log ρ + c/(m − 1) ∫ ρ^m + any functional
           = ∇·(μ ∇V) + ∇·(μ ∇W*μ) + T Δρ + c Δρ^m + …
 
 `GridJKO` takes all of them, `QuantileJKO` all but `Functional`. `Potential`, `Interaction` and their sums are also objectives on
 particles: ``value(x, weights)``, ``gradient(x, weights, at)`` and ``hvp(x, v, weights)`` with x (N, D) and weights (N,), the
-Wasserstein gradient ∇E'[μ] not multiplied by the weight. A density has no meaning there, so the others refuse.
+Wasserstein gradient ∇E'[μ] not multiplied by the weight. Particles have no density, so the other energies raise.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Energy:
 
     @property
     def terms(self) -> tuple[Energy, ...]:
-        """What it is a sum of."""
+        """The terms of the sum."""
         return (self,)
 
     def __repr__(self) -> str:
@@ -38,7 +38,7 @@ class Energy:
         return f"{type(self).__name__}({shown})"
 
     def _shown(self) -> dict[str, object]:
-        """What a repr shows."""
+        """The parameters shown in a repr."""
         return vars(self)
 
     def __add__(self, other: object) -> Energy:
@@ -53,7 +53,7 @@ class Energy:
     def gradient(
         self, x: ArrayLike, weights: ArrayLike | None = None, at: ArrayLike | None = None
     ) -> Float64:
-        """∇E'[μ] at points (M, D), by default at the particles themselves."""
+        """∇E'[μ] at points (M, D), by default at the particles."""
         raise self._refusal()
 
     def hvp(self, x: ArrayLike, v: ArrayLike, weights: ArrayLike | None = None) -> Float64:
@@ -117,7 +117,7 @@ class Potential(_OfFunction):
     function : (M, D) points -> (M,)
         V.
     gradient, hessian : (M, D) -> (M, D) and (M, D, D), optional
-        Of V; central differences in their place. `GridJKO` uses neither.
+        Derivatives of V; by default central differences. `GridJKO` uses neither.
     """
 
     def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -141,14 +141,14 @@ class Interaction(_OfFunction):
     Parameters
     ----------
     function : (M, D) differences x − y -> (M,)
-        W, which must be even. It may be singular at 0; its mean over a cell then stands for W(0) on a grid.
+        W, which must be even. It may be singular at 0; on a grid, its mean over a cell then replaces W(0).
     gradient, hessian : (M, D) -> (M, D) and (M, D, D), optional
-        Of W; central differences in their place. A particle exerts no force on itself, whatever they say at 0.
+        Derivatives of W; by default central differences. A particle exerts no force on itself, whatever their value at 0.
 
     Raises
     ------
     ValueError
-        When evaluated, where W is seen not to be even.
+        On evaluation, if W is found not to be even.
     """
 
     def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -182,7 +182,7 @@ class Interaction(_OfFunction):
         return np.concatenate(blocks)
 
     def check_even(self, differences: Float64) -> None:
-        """A ValueError where W(r) and W(−r) differ beyond rounding."""
+        """Raise a ValueError where W(r) and W(−r) differ beyond rounding."""
         there, back = self.field.values(differences), self.field.values(-differences)
         if not np.allclose(there, back, rtol=1e-9, atol=1e-12, equal_nan=True):
             raise ValueError("function must be even, W(x − y) = W(y − x), got one that is not")
@@ -207,7 +207,7 @@ class PowerEntropy(Energy):
     Raises
     ------
     ValueError
-        For an exponent or a coefficient that is not a finite number above 0, or the exponent 1, which is `Entropy`.
+        For an exponent or a coefficient that is not a finite number above 0, or the exponent 1, whose limit is `Entropy`.
     """
 
     def __init__(self, exponent: float, coefficient: float = 1.0) -> None:
@@ -243,7 +243,7 @@ def _measure(x: ArrayLike, weights: ArrayLike | None) -> tuple[Float64, Float64]
 
 
 def _like(name: str, value: ArrayLike, x: Float64, all_of_them: bool = False) -> Float64:
-    """Points of the same dimension as x (N, D), (M, D), or as many of them."""
+    """Points (M, D) of the same dimension as x (N, D), or of the same shape."""
     points = check_positions(name, value)
     if points.shape[1] != x.shape[1] or (all_of_them and len(points) != len(x)):
         needed = f"{x.shape}" if all_of_them else f"(M, {x.shape[1]})"

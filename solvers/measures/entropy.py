@@ -1,8 +1,8 @@
-"""The entropy Ent[μ] = ∫ ρ log ρ of a measure that is known by its particles.
+"""Estimators of the entropy Ent[μ] = ∫ ρ log ρ of a measure given by particles.
 
 An estimator has ``value(x, weights)``, ``gradient(x, weights)``, the mean-field gradient ∇_θ (δEnt/δμ)(x_i) = (1/p_i) ∂Ent/∂x_i,
-and ``hvp(x, v, weights)``, the derivative of the gradient along v. The gradient is that of the value, exactly: nothing in an
-estimator, such as a bandwidth, follows the particles.
+and ``hvp(x, v, weights)``, the derivative of the gradient along v. The gradient is exactly that of the value: nothing in an
+estimator, such as a bandwidth, depends on the particles.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BLOCK = 2**18
 
 
 class Entropy(Protocol):
-    """What an estimator of the entropy has: x and v (N, D), weights (N,) positive of sum one, by default 1/N each."""
+    """An estimator of the entropy: x and v (N, D), weights (N,) positive and of sum one, by default 1/N each."""
 
     def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float: ...
     def gradient(self, x: ArrayLike, weights: ArrayLike | None = None) -> Array: ...
@@ -44,10 +44,10 @@ class Entropy(Protocol):
 
 @dataclass(frozen=True)
 class SpacingEntropy:
-    """Entropy on the line by the gaps between neighbours.
+    """Entropy on the line from the gaps between neighbouring particles.
 
-    With the particles in increasing order x_1 < … < x_n, of weights p_i, it is the entropy, exactly, of the probability density
-    that is constant in each gap and zero outside, a gap having half the mass of either end, scaled to a sum of one:
+    For particles in increasing order x_1 < … < x_n with weights p_i, it is exactly the entropy of the probability density
+    that is constant in each gap and zero outside, each gap having half the mass of its two ends, normalised to one:
 
         Ent = Σ_{i<n} q_i log(q_i / (x_{i+1} − x_i)),     q_i = (p_i + p_{i+1}) / (2 − p_1 − p_n),
 
@@ -56,21 +56,21 @@ class SpacingEntropy:
     quadratic potential the gradient flow of energy and entropy has the exact mean and variance for every n.
 
     At quantiles of a smooth density the error vanishes with n: it is −(1/24n²) ∫ ρ'²/ρ³ + o(n⁻²) on an interval where ρ > 0, of
-    order log(n)/n for a Gaussian, whose tails are cut. *Independent draws* have gaps that scatter like exponential variables
-    however many there are, and
+    order log(n)/n for a Gaussian, whose tails are cut. *Independent draws* have gaps that fluctuate like exponential variables
+    for any n, and
 
         E[Ent_n] − Ent → γ = 0.5772…,     for the uniform density exactly ψ(n + 1) + γ − log(n − 1) at every n.
 
-    ``independent_draws=True`` takes the latter off. The gradient there is no estimate at all (1/gap has no mean); but a gradient
-    flow makes neighbouring gaps even on times of order n⁻², which takes γ out of the value itself.
+    ``independent_draws=True`` subtracts the latter. The gradient is then no estimate of ∇log ρ (1/gap has no mean); but a
+    gradient flow equalises neighbouring gaps in times of order n⁻², which removes γ from the value itself.
 
-    Where particles coincide the density has an atom: Ent = ∞, and there is no gradient. Particles need not come in order, and
-    may change places on the way.
+    Where particles coincide the density has an atom: Ent = ∞, and there is no gradient. Particles need not be ordered, and
+    may pass each other.
 
     Parameters
     ----------
     independent_draws : bool
-        Whether the particles are independent draws, or behave so, as those of `Langevin` do, rather than quantiles.
+        Whether the particles are independent draws, or behave like them, as those of `Langevin` do, rather than quantiles.
 
     Raises
     ------
@@ -112,7 +112,7 @@ class SpacingEntropy:
     def _cells(
         self, x: ArrayLike, weights: ArrayLike | None
     ) -> tuple[NDArray[np.intp], Float64, Float64, Float64]:
-        """Order of the particles, gaps (n − 1,), their masses (n − 1,), and the weights in order (n,)."""
+        """Order of the particles, gaps (n − 1,), their masses (n − 1,), and the sorted weights (n,)."""
         positions, p = _particles(x, weights)
         if positions.shape[1] != 1 or len(positions) < 2:
             raise wrong_shape("x", "(N, 1) with N ≥ 2", positions.shape)
@@ -137,7 +137,7 @@ class SpacingEntropy:
 
 @dataclass(frozen=True)
 class BlobEntropy:
-    """Entropy in any dimension of the particles blurred by a Gaussian, the "blob method".
+    """Entropy in any dimension of the particles convolved with a Gaussian, the "blob method".
 
         Ent_ε[μ] = ∫ log(φ_ε * μ) dμ = Σ_i p_i log s_i,     s_i = Σ_j p_j φ_ε(x_i − x_j),     φ_ε = N(0, ε² I)
 
@@ -146,17 +146,17 @@ class BlobEntropy:
         −ε⁻² Σ_j p_j φ_ε(x_i − x_j) (1/s_i + 1/s_j) (x_i − x_j).
 
     For a density, Ent_ε − Ent = −KL(ρ | φ_ε * ρ) = −(ε⁴/8) ∫ (Δρ)²/ρ + O(ε⁶), and the gradient's error is of order ε⁴ too. Of N
-    independent draws it is larger by O(1/(N ε^D)) on average, and scatters by the standard deviation of log ρ over √N. Where ε is
-    smaller than the distances between particles each is alone, and no gradient is left. So ε is to fall with N, but more slowly
-    than those distances.
+    independent draws it is larger by O(1/(N ε^D)) on average, and fluctuates by the standard deviation of log ρ over √N. Where ε
+    is smaller than the distances between particles, each is isolated and the gradient vanishes. So ε should decrease with N, but
+    more slowly than those distances.
 
-    The N² pairs come in blocks of max(2¹⁸, N), of which no more than five arrays are held at once: 10 MiB up to N = 2¹⁸.
+    The N² pairs are processed in blocks of max(2¹⁸, N), with at most five arrays of a block at once: 10 MiB up to N = 2¹⁸.
 
     Parameters
     ----------
     bandwidth : float
-        ε > 0, in units of x, the standard deviation of φ_ε. It stays what it is wherever the particles go: otherwise the gradient
-        were not that of the value. `reference_bandwidth` gives one.
+        ε > 0, in units of x, the standard deviation of φ_ε. It is fixed while the particles move: otherwise the gradient
+        would not be that of the value. `reference_bandwidth` suggests one.
 
     Raises
     ------
@@ -166,7 +166,7 @@ class BlobEntropy:
 
     References
     ----------
-    Carrillo, Craig, Patacchini, arXiv:1709.09195; whose ε may be another multiple of the standard deviation.
+    Carrillo, Craig, Patacchini, arXiv:1709.09195, whose ε may be another multiple of the standard deviation.
     """
 
     bandwidth: float
@@ -187,7 +187,7 @@ class BlobEntropy:
         result = np.zeros_like(positions)
         for rows, ratio, _ in self._blocks(positions, p[:, 0]):
             here, mass = positions[rows], p[rows]
-            # Σ_j p_j R_ij = 1: what draws the density at x_i, and what x_j does to the density at x_i.
+            # Σ_j p_j R_ij = 1: the effect of all x_j on the density at x_i, and of x_i on the density at all x_j.
             result[rows] += here - ratio @ (p * positions)
             result += (ratio.T @ mass) * positions - ratio.T @ (mass * here)
         return (-result / self.bandwidth**2).astype(_dtype(x))
@@ -207,10 +207,10 @@ class BlobEntropy:
         return (-result / self.bandwidth**2).astype(_dtype(x))
 
     def _blocks(self, x: Float64, p: Float64) -> Iterator[tuple[slice, Float64, Float64]]:
-        """Rows i at a time: R_ij = φ(x_i − x_j)/s_i for all j, (b, N), and log s_i, (b,).
+        """Blocks of rows i: R_ij = φ(x_i − x_j)/s_i for all j, (b, N), and log s_i, (b,).
 
-        A particle's own term keeps s_i ≥ p_i φ(0). Only one without mass can be so far from all others that s_i underflows: its
-        exponents are shifted by their largest, and its log s_i, which enters nothing, is left so.
+        A particle's own term keeps s_i ≥ p_i φ(0). Only a particle without mass can be so far from all others that s_i
+        underflows: its exponents are shifted by their maximum, and its log s_i, which is not used, is not corrected.
         """
         massless = p == 0.0
         size = max(1, _BLOCK // len(x))
@@ -242,9 +242,9 @@ class BlobEntropy:
 def estimator(
     x: ArrayLike, bandwidth: float | None = None, weights: ArrayLike | None = None
 ) -> Entropy:
-    """The estimator that suits the particles x (N, D) of weights (N,).
+    """The default estimator for particles x (N, D) of weights (N,).
 
-    `SpacingEntropy` on the line; in more dimensions, or where a bandwidth is asked for, `BlobEntropy` with that bandwidth, by
+    `SpacingEntropy` on the line; in more dimensions, or where a bandwidth is given, `BlobEntropy` with that bandwidth, by
     default ``reference_bandwidth(x, weights)``.
     """
     positions, _ = _particles(x, None)
@@ -258,7 +258,7 @@ def reference_bandwidth(x: ArrayLike, weights: ArrayLike | None = None) -> float
 
         ε = s (4 / ((D + 2) N))^(1/(D + 4)),     s² = Σ_i p_i |x_i − mean|² / D,     N counted as 1/Σ p_i²
 
-    A measure of several narrow peaks wants a smaller one, of the peaks' own width.
+    A measure with several narrow peaks needs a smaller one, of the width of the peaks.
 
     Raises
     ------
@@ -278,7 +278,7 @@ def reference_bandwidth(x: ArrayLike, weights: ArrayLike | None = None) -> float
 
 
 def _jumps(density: Float64) -> Float64:
-    """From each gap to the next, with zero outside."""
+    """Differences from each gap to the next, with zero outside."""
     return np.diff(density, prepend=0.0, append=0.0)
 
 
@@ -299,7 +299,7 @@ def _particles(x: ArrayLike, weights: ArrayLike | None) -> tuple[Float64, Float6
 
 
 def _centered(x: ArrayLike, weights: ArrayLike | None) -> tuple[Float64, Float64]:
-    """Positions (N, D) about their mean, where sums of products lose no digits, and weights (N,)."""
+    """Positions (N, D) relative to their mean, so that sums of products lose no digits, and weights (N,)."""
     positions, p = _particles(x, weights)
     return positions - p @ positions, p
 
@@ -312,6 +312,6 @@ def _direction(v: ArrayLike, shape: tuple[int, ...]) -> Float64:
 
 
 def _dtype(x: ArrayLike) -> np.dtype[Any]:
-    """float32 stays, all else is float64."""
+    """float32 for float32, float64 for other types."""
     dtype = np.asarray(x).dtype
     return np.dtype(np.float32 if dtype == np.float32 else np.float64)

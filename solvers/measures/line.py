@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Float64 = NDArray[np.float64]
 
-#: Levels in [0, 1] that differ by no more are one.
+#: Levels in [0, 1] that differ by no more are considered equal.
 SAME_LEVEL = 4.0 * float(np.finfo(np.float64).eps)
 
 
@@ -23,7 +23,7 @@ class Pieces(NamedTuple):
 
     @classmethod
     def of(cls, masses: Float64, left: Float64, right: Float64) -> Pieces:
-        """Without those of no mass."""
+        """Pieces without those of zero mass."""
         occupied = masses > 0
         masses = masses[occupied]
         ends = np.minimum(np.concatenate([[0.0], cumulated(masses)]), 1.0)
@@ -45,7 +45,7 @@ def quantile(measure: Pieces, levels: ArrayLike) -> Float64:
 
 
 def integral(measure: Pieces, levels: ArrayLike) -> Float64:
-    """∫_0^p Q at levels p in [0, 1], which must be in that interval."""
+    """∫_0^p Q at levels p in [0, 1]."""
     i, share = _locate(measure, levels)
     masses, left, right, _ = measure
     whole = np.concatenate([[0.0], np.cumsum(masses * 0.5 * (left + right))])
@@ -55,15 +55,15 @@ def integral(measure: Pieces, levels: ArrayLike) -> Float64:
 
 
 def cumulated(masses: Float64) -> Float64:
-    """Sums m_1, m_1 + m_2, … of masses of sum one, of whole multiples of 2⁻⁶²: not even many of them sum up to an error."""
+    """Sums m_1, m_1 + m_2, … of masses of sum one, as integer multiples of 2⁻⁶², so that errors do not accumulate."""
     units = np.rint(np.ldexp(masses, 62)).astype(np.int64)
     return np.ldexp(np.cumsum(units).astype(np.float64), -62)
 
 
 def aligned(ends: Float64, with_others: Float64) -> Float64:
-    """Levels, in increasing order, of which those that are others but for rounding are these.
+    """Increasing levels, where those equal to one of `with_others` up to rounding are replaced by it.
 
-    Between two such levels is no mass, but two measures there may be far from each other.
+    There is no mass between two such levels, but the quantiles of two measures may differ much there.
     """
     at = np.clip(np.searchsorted(with_others, ends), 1, len(with_others) - 1)
     below, above = with_others[at - 1], with_others[at]
@@ -80,7 +80,7 @@ def squared_distance(a: Pieces, b: Pieces) -> float:
 
 
 def _locate(measure: Pieces, levels: ArrayLike) -> tuple[NDArray[np.intp], Float64]:
-    """The piece that a level is in, the lower of two, and the share of its mass below the level."""
+    """The piece that contains a level, the lower of two, and the fraction of its mass below the level."""
     p = np.asarray(levels, dtype=np.float64)
     if not np.all((p >= 0) & (p <= 1)):
         raise ValueError(f"levels must be from 0 to 1, got values from {p.min()} to {p.max()}")
@@ -89,7 +89,7 @@ def _locate(measure: Pieces, levels: ArrayLike) -> tuple[NDArray[np.intp], Float
 
 
 def _at_both_ends(measure: Pieces, levels: Float64) -> Float64:
-    """Q just after every level but the last, and just before every one but the first: (2, k)."""
+    """Q just after every level except the last, and just before every level except the first: (2, k)."""
     _, left, right, ends = measure
     i = np.searchsorted(ends[1:-1], levels[:-1], side="right")
     shares = (np.stack([levels[:-1], levels[1:]]) - ends[i]) / (ends[i + 1] - ends[i])

@@ -1,4 +1,4 @@
-"""Probability measures as the transport schemes hold them: by particles, by cells of a grid, by quantiles."""
+"""Representations of probability measures: by particles, by cells of a grid, by quantiles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from solvers._support.memory import fitting
 from solvers._support.reprs import compact_repr
 from solvers.measures.line import Float64, Pieces, integral, quantile
 
-_MOST_NODES = 1000  # of a quadrature: the next computes them for minutes
+_MOST_NODES = 1000  # of a quadrature: computing more takes minutes
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -37,7 +37,7 @@ class Particles:
     Raises
     ------
     ValueError
-        For empty or non-finite positions, weights that are no probabilities.
+        For empty or non-finite positions, or weights that are not probabilities.
     """
 
     positions: Float64
@@ -65,7 +65,7 @@ class Particles:
         return (self.weights * centered.T) @ centered
 
     def pieces(self) -> Pieces:
-        """The measure on the line, by its pieces; a ValueError in other dimensions."""
+        """The measure on the line as pieces; raises a ValueError in other dimensions."""
         _check_line(self.dimension)
         order = np.argsort(self.positions[:, 0], kind="stable")
         x = self.positions[order, 0]
@@ -81,12 +81,12 @@ class Grid:
     edges : (n1 + 1,), or a tuple of one such array per axis, at most two
         Increasing; cell i of an axis lies between edges i and i + 1.
     masses : (n1,) or (n1, n2)
-        Of the cells: cell-averaged density times volume, ≥ 0, of sum one.
+        Masses of the cells: cell-averaged density times volume, ≥ 0, of sum one.
 
     Raises
     ------
     ValueError
-        For edges that do not increase, masses that are no probabilities, more than two axes.
+        For edges that do not increase, masses that are not probabilities, or more than two axes.
     """
 
     edges: tuple[Float64, ...]
@@ -115,12 +115,12 @@ class Grid:
         function : (M, D) points -> (M,)
             The density up to a factor.
         nodes : int
-            Of the quadrature, per cell and axis: exact for polynomials up to degree 2·nodes − 1.
+            Quadrature nodes per cell and axis: exact for polynomials up to degree 2·nodes − 1.
 
         Raises
         ------
         ValueError
-            As the grid does; for a density that is negative, not finite or zero at every node, or of another shape.
+            As for the grid; for a density that is negative, not finite or zero at every node, or of wrong shape.
         """
         axes = _check_edges(edges)
         nodes = count("nodes", nodes, 1, _MOST_NODES)
@@ -153,7 +153,7 @@ class Grid:
 
     @property
     def centers(self) -> tuple[Float64, ...]:
-        """Of the cells, along each axis."""
+        """Centers of the cells along each axis."""
         return tuple(0.5 * (axis[1:] + axis[:-1]) for axis in self.edges)
 
     @property
@@ -164,7 +164,7 @@ class Grid:
 
     @property
     def volumes(self) -> Float64:
-        """Of the cells, shaped like masses."""
+        """Volumes of the cells, shaped like masses."""
         widths = [np.diff(axis) for axis in self.edges]
         return widths[0] if self.dimension == 1 else np.multiply.outer(*widths)
 
@@ -178,13 +178,13 @@ class Grid:
         return self.masses.ravel() @ self.points
 
     def covariance(self) -> Float64:
-        """(D, D), that of the cells' own width included."""
+        """(D, D), including the variance within cells."""
         centered = self.points - self.mean()
         of_centers = (self.masses.ravel() * centered.T) @ centered
         return of_centers + np.diag(self.cell_variances())
 
     def cell_variances(self) -> Float64:
-        """E[h²/12] along each axis, h the width of the cell a point is in: W2² from the density to its masses at the centers."""
+        """E[h²/12] along each axis, h the width of the cell of a point: W2² from the density to its masses at the centers."""
         others = [tuple(j for j in range(self.dimension) if j != k) for k in range(self.dimension)]
         squares = zip(self.edges, others, strict=True)
         return np.array(
@@ -192,7 +192,7 @@ class Grid:
         )
 
     def pieces(self) -> Pieces:
-        """The measure on the line, by its pieces; a ValueError in other dimensions."""
+        """The measure on the line as pieces; raises a ValueError in other dimensions."""
         _check_line(self.dimension)
         return Pieces.of(self.masses, self.edges[0][:-1], self.edges[0][1:])
 
@@ -201,7 +201,7 @@ class Grid:
 class Quantiles:
     """A measure on the line by its quantile function: q(i/n) = values[i], linear in between.
 
-    Each of the n cells [values[i], values[i + 1]] has mass 1/n, spread evenly; a cell of no width is an atom.
+    Each of the n cells [values[i], values[i + 1]] has mass 1/n, uniformly distributed; a cell of zero width is an atom.
 
     Parameters
     ----------
@@ -229,9 +229,10 @@ class Quantiles:
 
     @classmethod
     def of(cls, measure: Measure, cells: int) -> Quantiles:
-        """The quantiles i/n of another measure on the line, 0 < i < n = cells; the two ends give the outer cells their means.
+        """The quantiles i/n of another measure on the line, 0 < i < n = cells; the two ends are such that the outer cells keep
+        their means.
 
-        So the length of a tail does not count, only its mass: the variance errs by less than O(1/n) (by 3e-4 of it for a Gaussian
+        So the mass of a tail counts, not its length: the error of the variance is below O(1/n) (relative 3e-4 for a Gaussian
         and n = 500).
 
         Raises
@@ -273,7 +274,7 @@ class Quantiles:
         return np.array([[np.mean(left**2 + left * right + right**2) / 3]])
 
     def pieces(self) -> Pieces:
-        """The measure by its cells."""
+        """The measure as pieces, one per cell."""
         n = len(self.values) - 1
         return Pieces.of(np.full(n, 1.0 / n), self.values[:-1], self.values[1:])
 
@@ -288,7 +289,7 @@ def unit_gauss(nodes: int) -> tuple[Float64, Float64]:
 
 
 def check_positions(name: str, value: ArrayLike) -> Float64:
-    """Finite positions as (n, D), n, D ≥ 1; (n,) is taken for (n, 1)."""
+    """Finite positions as (n, D), n, D ≥ 1; (n,) becomes (n, 1)."""
     x = np.array(array(name, value), dtype=np.float64)
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or x.size == 0:
@@ -298,7 +299,7 @@ def check_positions(name: str, value: ArrayLike) -> Float64:
 
 
 def _check_edges(edges: ArrayLike | tuple[ArrayLike, ...]) -> tuple[Float64, ...]:
-    """One increasing array per axis, of one axis or two."""
+    """One increasing array per axis, for one or two axes."""
     several = isinstance(edges, tuple | list) and len(edges) > 0 and _has_axes(edges[0])
     axes = tuple(
         array("edges", axis).astype(np.float64)

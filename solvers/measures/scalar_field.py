@@ -1,4 +1,4 @@
-"""A function of points and its derivatives, by differences where they are not given."""
+"""A function of points and its derivatives, by default by differences."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class ScalarField:
     function : (M, D) -> (M,)
     gradient : (M, D) -> (M, D), optional
     hessian : (M, D) -> (M, D, D), optional
-        What is missing is a central difference of fourth order, of V or of its gradient: good to about 12 digits of the
+        A missing derivative is a central difference of fourth order, of V or of its gradient, accurate to about 12 digits of the
         function's size.
 
     Raises
     ------
     ValueError
-        Where a function does not return what is listed.
+        Where a function returns another shape.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ def _evaluated(
 
 
 def _differences(function: Callable[[Float64], Float64], points: Float64) -> Float64:
-    """∂_k of the function at points (M, D): (*of the function, D)."""
-    # h⁴ of the truncation balances ε/h of the rounding
+    """∂_k of the function at points (M, D): (*shape of the function, D)."""
+    # the truncation error h⁴ balances the rounding error ε/h
     h = np.finfo(np.float64).eps ** 0.2 * np.maximum(1.0, np.abs(points))
     columns = []
     for k in range(points.shape[1]):

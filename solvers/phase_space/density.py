@@ -1,4 +1,4 @@
-"""Laws of centers and fluctuations on the line, as the masses of a rectangular grid of cells."""
+"""Laws of centers and fluctuations on the line, as masses of the cells of a rectangular grid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from solvers.measures.representations import Grid
 _GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
 _ROUNDING = 1e-9  # of the sum of masses
 
-# θ ± u take so many values at most, of 8 bytes each.
+# Largest number of values of θ ± u, of 8 bytes each.
 _MOST_LATTICE_POINTS = 2**26
 
 
@@ -29,9 +29,9 @@ _MOST_LATTICE_POINTS = 2**26
 class PhaseSpaceGrid:
     """Equidistant cells along θ and u, such that θ ± u takes few values on it.
 
-    The larger of the two spacings is an odd multiple of the smaller, which is called δ. The centers of the cells then have all
-    their θ + u on one lattice of spacing δ, all their θ − u on another, of rows·p + columns·q points at most (p, q: the spacings
-    in units of δ), and the middles of the cells' faces have theirs half-way between those points.
+    The larger of the two spacings is an odd multiple of the smaller, δ. Then all
+    centers of cells have θ + u on one lattice of spacing δ and θ − u on another, of at most rows·p + columns·q points (p, q: the
+    spacings in units of δ), and the centers of the faces have theirs half-way between those points.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class PhaseSpaceGrid:
 
     @property
     def spacings(self) -> tuple[float, float]:
-        """Of θ and of u."""
+        """Spacings of θ and u."""
         (a, b), (rows, columns) = (self.theta_edges[[0, -1]], self.u_edges[[0, -1]]), self.shape
         return float(a[1] - a[0]) / rows, float(b[1] - b[0]) / columns
 
@@ -109,7 +109,7 @@ class PhaseSpaceGrid:
 
     @cached_property
     def face_lattices(self) -> tuple[Float64, Float64]:
-        """Those at the middles of faces."""
+        """The values at the centers of faces."""
         return self._lattices(max(self.strides))
 
     def _lattices(self, beyond: int) -> tuple[Float64, Float64]:
@@ -126,7 +126,7 @@ class PhaseSpaceGrid:
         return plus, minus
 
     def padded(self, cells: Sequence[int]) -> PhaseSpaceGrid:
-        """With so many cells more below and above in θ, below and above in u."""
+        """The grid with `cells` more cells below and above in θ, and below and above in u."""
         edges: list[Float64] = []
         for old, spacing, before, after in zip(
             (self.theta_edges, self.u_edges), self.spacings, cells[::2], cells[1::2], strict=True
@@ -139,7 +139,7 @@ class PhaseSpaceGrid:
     def covering(
         cls, domain: tuple[tuple[float, float], tuple[float, float]], cells: tuple[int, int]
     ) -> PhaseSpaceGrid:
-        """Of so many cells, at least the domain: its shape is met by widening one side about its middle, by √3 at most."""
+        """A grid of this shape that covers the domain, one side of which is widened about its middle, by at most √3."""
         spacings = [(high - low) / n for (low, high), n in zip(domain, cells, strict=True)]
         large, small = (0, 1) if spacings[0] >= spacings[1] else (1, 0)
         ratio = spacings[large] / spacings[small]
@@ -158,14 +158,14 @@ class PhaseSpaceGrid:
 class PhaseSpaceDensity:
     """A law p(θ, u) of a center and a fluctuation, both real, constant in the cells of a grid.
 
-    Integrals of other functions are taken at the centers of cells, with an error of order two in their width.
+    Integrals of functions use their values at the centers of cells, with an error of order two in the width of the cells.
 
     Parameters
     ----------
     theta_edges, u_edges : (rows + 1,), (columns + 1,)
         Edges of the cells, in the units of the parameter: equidistant, one spacing an odd multiple of the other.
     masses : (rows, columns)
-        Of the cells: not negative, of sum one.
+        Masses of the cells: nonnegative, of sum one.
 
     Raises
     ------
@@ -203,7 +203,7 @@ class PhaseSpaceDensity:
     def of_particles(
         cls, grid: PhaseSpaceGrid, centers: Float64, fluctuations: Float64
     ) -> PhaseSpaceDensity:
-        """Equal particles (N,), each shared by the four cells about it in proportion to its nearness: the means are kept.
+        """The law of equal particles (N,), each distributed bilinearly over the four nearest cells: the means are preserved.
 
         Raises
         ------
@@ -259,10 +259,10 @@ class PhaseSpaceDensity:
         )
 
     def particles(self, n: int) -> tuple[Float64, Float64]:
-        """n equal particles of this law, centers (n, 1) and fluctuations (n, 1), always the same ones.
+        """n equal particles of this law, centers (n, 1) and fluctuations (n, 1), deterministic.
 
-        The Rosenblatt transform of n points of low discrepancy, ((i + ½)/n, frac((i + ½) φ)) with the golden ratio φ: quantiles
-        of θ, and of u in the row of cells that θ is in. Averages of smooth functions err by O(log n / n).
+        The Rosenblatt transform of n low-discrepancy points ((i + ½)/n, frac((i + ½) φ)) with the golden ratio φ: quantiles
+        of θ, and of u in the row of cells of θ. Averages of smooth functions have errors O(log n / n).
 
         Raises
         ------
@@ -285,7 +285,7 @@ class PhaseSpaceDensity:
 
 
 def _place(name: str, x: Float64, centers: Float64) -> tuple[NDArray[np.intp], Float64]:
-    """The center before each point and the share of the way to the next."""
+    """The index of the center before each point, and the fraction of the distance to the next."""
     position = (x - centers[0]) / (centers[1] - centers[0])
     if not (np.min(position) >= 0 and np.max(position) <= len(centers) - 1):
         raise ValueError(

@@ -28,19 +28,19 @@ from solvers.phase_space.density import PhaseSpaceDensity, PhaseSpaceGrid
 
 LIMITERS = finite_volume.LIMITERS
 
-# Masses and velocities of both stages and what NumPy needs to combine them: ten arrays in float64.
+# Masses and velocities of both stages and temporary arrays: ten arrays in float64.
 _BYTES_PER_CELL = 80
-# The velocities change with the law, and at most a few fold within an iteration.
+# The velocities change with the law, at most by a small factor within an iteration.
 _LARGEST_STEP = 1 / 8
 
 
 @dataclass(frozen=True)
 class PhaseSpaceReport:
-    """What an advance tells of itself.
+    """Diagnostics of an `advance`.
 
-    substeps : steps in time. outflow : mass that met the boundary of the domain on its way out, and was held there. growths : how
+    substeps : time steps. outflow : mass that reached the boundary of the domain and was kept inside. growths : how
     often the domain was enlarged. mass_error : |mass − 1| at the end. dissipated : ∫ (dF/dt) dt by the scheme's own fluxes, with
-    dF/dt = −η‖∂_θF'‖² + η‖∂_uF'‖² and the share of the diffusion; F(t) − F(0) for the exact solution.
+    dF/dt = −η‖∂_θF'‖² + η‖∂_uF'‖² and the contribution of the diffusion; F(t) − F(0) for the exact solution.
     """
 
     substeps: int
@@ -61,14 +61,14 @@ class PhaseSpacePDE:
     so that θ̇ = −(η/2) (g₊(θ + u) + g₋(θ − u)) and u̇ = (η/2) (g₊(θ + u) − g₋(θ − u)) − 2u with g± = ∇R'[μ±]. Its particle system
     is `FreeEnergyFlow`.
 
-    Finite volumes, unsplit, with limited slopes and upwind fluxes; in time Heun's method, which is SSP: mass is kept to rounding
-    and never negative. On the grid μ± are measures on lattices of about rows + columns points, and g± are evaluated at as many:
-    the velocities are those of the grid's law exactly.
+    Unsplit finite volumes with limited slopes and upwind fluxes; in time Heun's method, which is SSP: mass is conserved to
+    rounding and never negative. On the grid μ± are measures on lattices of about rows + columns points, and g± are evaluated at
+    as many points: the velocities are exactly those of the law on the grid.
 
-    Order, in the width h of the cells: two where p is smooth, in L1 and in the bulk of the marginals; at the ends of a compact
-    support, where slopes are limited, W2 falls a little slower. Fluctuations that contract end in a law thinner than a cell, and
-    W2 falls like h. A law on a curve, as the start from particles is, has no slopes that the limiter would leave: while it moves
-    across the cells it is spread as by upwind differences, and W2 falls like √h at least.
+    Order in the width h of the cells: two where p is smooth, in L1 and in the bulk of the marginals; at the ends of a compact
+    support, where slopes are limited, W2 decreases slightly more slowly. Fluctuations that contract end in a law thinner than a
+    cell, and W2 decreases like h. For a law on a curve, as for a start from particles, the limiter removes all slopes: while it
+    moves across the cells it is spread as by upwind differences, and W2 decreases at least like √h.
 
     Parameters
     ----------
@@ -79,22 +79,22 @@ class PhaseSpacePDE:
     cells : (rows, columns)
         Along θ and along u, at least 4 each.
     domain : ((θ_min, θ_max), (u_min, u_max)), optional
-        What the grid covers at first; one side is widened, by √3 at most, to spacings of which one is an odd multiple of the
-        other. By default square cells, with room for half as much again as the start takes along θ, twice as much along u.
+        The initial domain of the grid; one side is widened, by at most √3, so that one spacing is an odd multiple of the
+        other. By default square cells, on a domain 1.5 times as large as the start along θ and twice as large along u.
     max_cells : int
-        The domain grows by half on every side that mass is about to leave by, as long as it has no more cells, of 80 bytes.
+        The domain grows by half on every side that mass reaches, up to this number of cells, of 80 bytes each.
     limiter : {"mc", "minmod", "upwind"}
-        Of the slopes; "upwind" takes none, and is of first order.
+        Slope limiter; "upwind" uses no slopes and is of first order.
     cfl : float
-        Steps in time are this fraction, below 1, of what keeps masses positive (see ``_kernels.finite_volume``), and ⅛ at most.
+        Time steps are this fraction, below 1, of the bound for positive masses (see ``_kernels.finite_volume``), and at most ⅛.
     outflow_tolerance : float
-        The rate, in mass per iteration, at which mass may meet one side of the boundary (where it is held) without the domain
+        The rate, in mass per iteration, at which mass may reach one side of the boundary (where it is kept) without the domain
         growing.
 
     Raises
     ------
     ValueError
-        For a value outside what is listed; for a grid larger than max_cells.
+        For a parameter out of range, or a grid larger than max_cells.
 
     Notes
     -----
@@ -144,8 +144,8 @@ class PhaseSpacePDE:
         objective : objective on measures
             ``value(x, weights)`` and ``gradient(x, weights, at)`` for particles x (N, 1), as of `meanfield.Risk`.
         x0 : (N,) or (N, 1), or a function
-            The iterate that gradient descent starts from: fluctuations u_0 = (η/2)∇R'[μ_0](x_0), centers x_0 − u_0, equal masses.
-            Or p_0(θ, u) up to a factor, arrays (M,) in and out: the grid takes its averages over the cells, over `domain`.
+            The start of gradient descent: fluctuations u_0 = (η/2)∇R'[μ_0](x_0), centers x_0 − u_0, equal masses.
+            Or p_0(θ, u) up to a factor, arrays (M,) in and out, averaged over the cells of `domain`.
 
         Raises
         ------
@@ -176,19 +176,19 @@ class PhaseSpacePDE:
     def advance(
         self, objective: Any, density: PhaseSpaceDensity, time: float, dt: float | None = None
     ) -> tuple[PhaseSpaceDensity, PhaseSpaceReport]:
-        """The law a time later, in iterations, and how it went.
+        """The law a given time later, in iterations, and diagnostics.
 
         Parameters
         ----------
         dt : float, optional
-            A fixed step in time (the last one may be shorter); by default chosen anew at every step.
+            A fixed time step (the last one may be shorter); by default chosen at every step.
 
         Raises
         ------
         ValueError
             For a time or dt that is not a finite number above zero; a dt that does not keep the masses positive.
         SchemeError
-            When mass is about to leave a domain that cannot grow any more.
+            When mass would leave a domain that cannot grow further.
         FloatingPointError
             When the velocities are not finite.
         """
@@ -209,12 +209,12 @@ class PhaseSpacePDE:
 
 
 class _Stage:
-    """The velocities of a law, and what follows from them."""
+    """The velocities of a law, and derived quantities."""
 
     def __init__(self, pde: PhaseSpacePDE, objective: Any, grid: PhaseSpaceGrid, masses: Float64):
         (rows, columns), (h_theta, h_u), eta = grid.shape, grid.spacings, pde.learning_rate
         self.masses, self.limiter = masses, LIMITERS.index(pde.limiter)
-        # In cells per unit of time, as the velocities are.
+        # In cells per unit of time, as are the velocities.
         self.diffusion = eta * pde.temperature / h_theta**2
         self.squares = -(h_theta**2) / eta, h_u**2 / eta
         gradients = [
@@ -230,13 +230,13 @@ class _Stage:
         )
 
     def largest_dt(self) -> float:
-        """The bound below which no mass turns negative."""
+        """The largest time step for which no mass becomes negative."""
         rate = finite_volume.largest_loss_rate(self.diffusion, self.masses, self.down, self.right)
-        # Less what rounding may take.
+        # Reduced by a margin for rounding.
         return (1.0 - 1e-12) / rate if rate > 0 else math.inf
 
     def outflows(self) -> Float64:
-        """Rates at which mass would leave by each side, the lower and upper ones of θ, then of u, were it not held."""
+        """Rates at which mass would leave through each side, lower and upper in θ, then in u, if it were not kept inside."""
         m, down, right = self.masses, self.down, self.right
         return np.array(
             [
@@ -257,7 +257,7 @@ class _Stage:
 
 
 class _Run:
-    """An advance under way."""
+    """The state of a running `advance`."""
 
     def __init__(self, pde: PhaseSpacePDE, objective: Any, density: PhaseSpaceDensity):
         self.pde, self.objective = pde, objective
@@ -266,7 +266,7 @@ class _Run:
         self.outflow, self.dissipated = 0.0, 0.0
 
     def step(self, end: float, fixed: float | None) -> None:
-        """One step in time, not beyond the end; where a stage has mass about to leave, the domain grows in its place."""
+        """One time step, not beyond the end; where mass would leave in a stage, the domain grows instead."""
         first = self._stage(self.masses)
         if self._grow(first):
             return
@@ -276,7 +276,7 @@ class _Run:
             wanted = fixed
             self._check_fixed(fixed, first)
         remaining = end - self.time
-        # No sliver of a step is left over by rounding.
+        # Rounding must not leave a tiny last step.
         dt = remaining if wanted > (1.0 - 1e-9) * remaining else wanted
         first_rates, first_power = first.rates()
         while True:
@@ -312,7 +312,7 @@ class _Run:
             )
 
     def _grow(self, stage: _Stage) -> bool:
-        """By half of the cells there are, on every side that mass of this stage is about to leave by; whether there is one."""
+        """Enlarge the domain by half of its cells on every side that mass of this stage would leave; whether there is one."""
         leaking = stage.outflows() > self.pde.outflow_tolerance
         if not np.any(leaking):
             return False
@@ -364,7 +364,7 @@ def _checked_domain(domain: Any) -> tuple[tuple[float, float], tuple[float, floa
 def _domain_of(
     w: Float64, u: Float64, cells: tuple[int, int]
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Of square cells, with room for the particles and half as much again along θ, as much again along u, about 0."""
+    """A domain of square cells, 1.5 times as large as the particles' extent along θ and twice along u, about 0."""
     width, height = 1.5 * float(np.ptp(w)), 4.0 * float(np.max(np.abs(u)))
     spacing = max(width / cells[0], height / cells[1]) or 1.0 / max(cells)
     middle = 0.5 * float(w.min() + w.max())
@@ -373,7 +373,7 @@ def _domain_of(
 
 
 def _check_objective(objective: Any, x: float) -> None:
-    """That it is one on weighted particles of one dimension, tried at one of them."""
+    """Check, at one particle, that the objective takes weighted particles of one dimension."""
     point, weights = np.full((1, 1), x), np.ones(1)
     try:
         gradient = np.asarray(objective.gradient(point, weights=weights, at=point))

@@ -1,4 +1,4 @@
-"""The top of the Hessian's spectrum, from Hessian-vector products alone."""
+"""The top of the Hessian's spectrum, from Hessian-vector products."""
 
 from solvers.spectrum.complementarity import Complementarity, solve_complementarity
 from solvers.spectrum.eigenpairs import Eigenpairs, top_eigenpairs

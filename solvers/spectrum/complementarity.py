@@ -50,7 +50,7 @@ def solve_complementarity(a: Matrix, operator: NDArray[np.float64]) -> Complemen
     ValueError
         For arrays that are not finite or not of these shapes.
     ArithmeticError
-        There is no solution (𝒦 vanishes where A is negative), or the solver did not find it.
+        If there is no solution (𝒦 vanishes where A is negative), or the solver does not find it.
     """
     a, operator = _checked("a", a), _checked("operator", operator)
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
@@ -58,7 +58,7 @@ def solve_complementarity(a: Matrix, operator: NDArray[np.float64]) -> Complemen
     if operator.shape != a.shape * 2:
         raise wrong_shape("operator", f"{a.shape * 2}, that of a twice", operator.shape)
     size = float(np.linalg.norm(a))
-    if len(a) == 0 or np.linalg.eigvalsh(a)[0] >= 0.0:  # nothing needs holding
+    if len(a) == 0 or np.linalg.eigvalsh(a)[0] >= 0.0:  # X = 0 is the solution
         return Complementarity(np.zeros_like(a), a, 0.0)
     strength = float(np.linalg.norm(operator.reshape(a.size, a.size), 2))
     if strength == 0.0:

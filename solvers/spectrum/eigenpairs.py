@@ -15,12 +15,12 @@ from solvers._support.threads import one_blas_thread
 from solvers.objective import Array, is_spread, norm
 from solvers.spectrum.lanczos import RitzPairs, lanczos
 
-# Below this size the whole matrix is cheaper than a Krylov space.
+# Up to this size the full matrix is cheaper than a Krylov space.
 _DENSE_SIZE = 24
-# A spectrum without a gap at its top ends as "not converged" rather than never.
+# A spectrum without a gap at its top ends as "not converged" rather than running forever.
 _MAX_PRODUCTS = 2000
-# What of a warm start is random, without which nothing tells that a larger eigenvalue has come up: less makes the vector itself
-# converge no sooner, and costs more products until that is certain.
+# Relative size of the random part of a warm start, without which a new larger eigenvalue could be missed: less makes the vector
+# itself converge no sooner, and costs more products until none is certainly missing.
 _RANDOM_SHARE = 0.1
 
 
@@ -28,7 +28,7 @@ _RANDOM_SHARE = 0.1
 class Eigenpairs:
     """Eigenvalues (k,) in decreasing order, eigenvectors (k, *x) of unit norm, residual norms |Hv − λv| (k,).
 
-    Unpacks to (values, vectors). Pairs that did not converge, or of which it is not certain that no larger one is missing, are
+    Unpacks to (values, vectors). Pairs that did not converge, or above which a larger one may be missing, are
     NaN, and `converged` is False.
     """
 
@@ -52,11 +52,11 @@ def top_eigenpairs(
     above: float | None = None,
     certify: bool = True,
 ) -> Eigenpairs:
-    """The k algebraically largest eigenvalues of the Hessian of `objective` at x, and their eigenvectors.
+    """The k (algebraically) largest eigenvalues of the Hessian of `objective` at x, and their eigenvectors.
 
-    Eigenvalues come as often as their multiplicity says. By a block Lanczos method on ``objective.hvp`` that goes on until it is
-    certain that no larger one is missing, apart from a chance of one in some hundred by its (always the same) random vectors; up
-    to x.size = 24 or 3k by the whole matrix. The largest eigenvalue is the sharpness.
+    Eigenvalues are repeated according to multiplicity. Computed by a block Lanczos method on ``objective.hvp`` that continues
+    until it is certain that no larger one is missing, with a failure probability of about one in a hundred over its (fixed)
+    random vectors; up to x.size = 24 or 3k by the full matrix. The largest eigenvalue is the sharpness.
 
     Parameters
     ----------
@@ -66,15 +66,15 @@ def top_eigenpairs(
     k : int
         From 1 to x.size.
     tol : float
-        Relative: |Hv − λv| ≤ tol |λ|, and no eigenvalue that is missing exceeds λ_k by more than tol |λ_k|. Eigenvalues are then
-        good to about tol² |λ| over the relative gap.
+        Relative: |Hv − λv| ≤ tol |λ|, and no missing eigenvalue exceeds λ_k by more than tol |λ_k|. Eigenvalues are then
+        accurate to about tol² |λ| over the relative gap.
     start : array (s, *x) or (*x), optional
-        Warm start, as the eigenvectors at a nearby x.
+        Warm start, e.g. the eigenvectors at a nearby x.
     above : float, optional
-        Only eigenvalues above this are wanted, which may be far fewer products. Pairs that are not above it are no more than
-        estimates, and have no part in `converged`.
+        Only eigenvalues above this are needed, which may take far fewer products. Other pairs are only
+        estimates, and do not affect `converged`.
     certify : bool
-        False spares the products that exclude that a larger one is missing: for a start whose vectors are known to lead to all.
+        False omits the products that exclude a missing larger eigenvalue: for a start whose vectors are known to lead to all.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def top_eigenpairs(
     Raises
     ------
     ValueError
-        For arguments outside what is listed, or a start whose shape does not fit.
+        For a parameter out of range, or a start of wrong shape.
     """
     methods("objective", objective, ["hvp"], "top_eigenpairs")
     x = array("x", x)
@@ -93,7 +93,7 @@ def top_eigenpairs(
     tol = real("tol", tol, above=0, below=1)
     bound = -np.inf if above is None else real("above", above)
     certify = flag("certify", certify)
-    if is_spread(objective):  # Lanczos' vectors are kept whole, by every process the same
+    if is_spread(objective):  # every rank keeps the same whole Lanczos vectors
         whole = None if start is None else objective.gather(start)
         found = top_eigenpairs(
             _Together(objective), objective.gather(x), k, tol, whole, above, certify
@@ -102,7 +102,7 @@ def top_eigenpairs(
     k = count("k", k, 1, x.size)
     starts = _starts(x, k, start, certify)
     try:
-        with one_blas_thread():  # the eigenvectors' last digits, and with them the run's, then do not depend on their number
+        with one_blas_thread():  # the last digits of eigenvectors, and so of the run, then do not depend on the number of threads
             if x.size <= max(_DENSE_SIZE, 3 * len(starts)):
                 pairs = _dense(objective, x, k)
             else:
@@ -115,7 +115,7 @@ def top_eigenpairs(
                     bound,
                     certify,
                 )
-    except FloatingPointError:  # as in a run that is about to diverge
+    except FloatingPointError:  # e.g. in a run about to diverge
         return _no_pairs(x, k)
     kept = k if pairs.complete else pairs.found
     values = pairs.values[:kept]
@@ -139,7 +139,7 @@ def _no_pairs(x: Array, k: int) -> Eigenpairs:
 def _residuals(
     objective: Any, x: Array, values: Array, vectors: Array, pairs: RitzPairs
 ) -> NDArray[np.float64]:
-    """Those that the method claims, exact up to rounding; of pairs where that is not small measured, a product each."""
+    """Residuals as estimated by the method, exact up to rounding; where they are not small, measured with one product each."""
     residuals = np.array(pairs.residuals[: len(values)])
     if x.dtype != np.float64:
         for i in range(pairs.found):
@@ -149,7 +149,7 @@ def _residuals(
 
 
 class _Together:
-    """A spread objective on whole arrays."""
+    """A distributed objective on whole arrays."""
 
     def __init__(self, objective: Any) -> None:
         self._objective = objective
@@ -165,7 +165,7 @@ class _Together:
 
 
 def _starts(x: Array, k: int, start: Array | None, certify: bool) -> NDArray[np.float64]:
-    """At least k vectors of standard normal numbers, to which those of the start are added, far larger, or which they replace."""
+    """At least k standard normal vectors, to which the far larger vectors of the start are added, or which they replace."""
     given = np.empty((0, *x.shape)) if start is None else array("start", start)
     if given.shape[given.ndim - x.ndim :] != x.shape or given.ndim - x.ndim not in (0, 1):
         raise wrong_shape("start", f"(s, *{x.shape})", given.shape)

@@ -1,4 +1,4 @@
-"""The largest eigenvalues of a symmetric operator, by a block Lanczos method that knows when none is missing."""
+"""The largest eigenvalues of a symmetric operator, by a block Lanczos method that certifies that none is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float64]
 
 _SPARE_PAIRS = 4  # Ritz pairs kept at a restart beyond one for each start
-# An eigenvector that has less than this in common with the random part of the starts may be missed. The probability of that is at
+# An eigenvector whose overlap with the random part of the starts is below this may be missed. The probability of that is at
 # most 0.8 times as much for one start, 2.35 times for several (Sankar, Spielman, Teng, SIAM J. Matrix Anal. Appl. 28, 2006).
 _LEAST_SHARE = 1e-3
 # A remainder this far below what it is the remainder of is rounding.
@@ -22,7 +22,7 @@ _NOTHING = 100 * float(np.finfo(np.float64).eps)
 class RitzPairs:
     """Eigenvalues (k,) in decreasing order, orthonormal vectors (k, size), residual norms (k,).
 
-    The first `found` have converged and are the largest there are; `complete`: they are all that were wanted.
+    The first `found` have converged and are the largest eigenvalues; `complete`: they are all that were requested.
     """
 
     values: Vector
@@ -43,21 +43,21 @@ def lanczos(
 ) -> RitzPairs:
     """The k largest eigenvalues of a symmetric operator, with their multiplicities, and their eigenvectors.
 
-    An orthonormal basis, the m rows of V, is held with H V* = V* T + R* B, where T = V H V*, and the rows of R, orthonormal and
-    orthogonal to V, span the remainders of the products and the starts not yet used. With T = S diag(θ) Sᵀ the pair of θ_i and
-    y_i = S_i V has the residual R* B S_i. The next product is that of the residual of the first pair that has not converged: a
-    good start costs as few products as it deserves. With one start this is the Lanczos method. A full basis is restarted with the
-    best Ritz vectors.
+    The method keeps an orthonormal basis, the m rows of V, with H V* = V* T + R* B, where T = V H V*, and the rows of R,
+    orthonormal and orthogonal to V, span the remainders of the products and the starts not yet used. With T = S diag(θ) Sᵀ the
+    pair of θ_i and y_i = S_i V has the residual R* B S_i. The next product is that of the residual of the first pair that has
+    not converged: a good start thus needs few products. With one start this is the Lanczos method. A full basis is restarted
+    with the best Ritz vectors.
 
-    Small residuals do not tell that no eigenvalue was missed; of a multiple one, the Krylov space of one vector has only one
+    Small residuals do not show that no eigenvalue was missed; for a multiple one, the Krylov space of one vector has only one
     eigenvector. But take a unit eigenvector z, Hz = λz, orthogonal to the pairs found. With the other pairs y_i, of residuals
     r_i, it has ⟨y_i, z⟩ = ⟨r_i, z⟩/(λ − θ_i); and with a start s therefore
 
         ⟨s, z⟩ = ⟨g(λ), z⟩,    g(λ) = Σ_i ⟨s, y_i⟩ r_i/(λ − θ_i) + (the part of s in the span of R).
 
     As s is partly random, the left-hand side is not tiny: once |g(t)| is, there is no such z of λ ≥ t. Until then the next
-    product is that of g(t). One start answers for all eigenvalues that differ from those found. Of an eigenvalue of which f
-    copies were found, these may have used up what f starts had of its eigenvectors: there f + 1 starts are asked, that is the
+    product is that of g(t). One start suffices for all eigenvalues that differ from those found. For an eigenvalue of which f
+    copies were found, these may contain all that f starts had of its eigenvectors: then f + 1 starts are tested, by the
     largest singular value of their g.
 
     Parameters
@@ -65,18 +65,18 @@ def lanczos(
     product : callable
         v (size,) ↦ Hv.
     starts : (p, size)
-        p ≥ k vectors, each the sum of anything and of independent standard normal numbers.
+        p ≥ k vectors, each the sum of any vector and of independent standard normal numbers.
     k : int
         From 1 to size.
     tol : float
-        Converged are pairs whose residual is at most tol |λ|, and no eigenvalue that is missing exceeds the k-th by more than
+        Pairs converge when their residual is at most tol |λ|; no missing eigenvalue exceeds the k-th by more than
         tol |λ_k|.
     max_products : int
-        Where it stops if they are not; at least p.
+        Limit of the products; at least p.
     above : float
-        Only eigenvalues above this are wanted, the other pairs need not converge.
+        Only eigenvalues above this are needed; the other pairs need not converge.
     certify : bool
-        False: it is enough that the pairs converge, and starts need no random part.
+        False: stop when the pairs have converged; the starts then need no random part.
 
     References
     ----------
@@ -101,12 +101,12 @@ def lanczos(
 
 
 class _Space:
-    """V and R, with T and B; the starts are C V + D R. Pairs are numbered from the largest on."""
+    """V and R, with T and B; the starts are C V + D R. Pairs are in decreasing order."""
 
     values: Vector  #: θ (m,)
     rotation: Vector  #: S (m, m)
-    residuals: Vector  #: R's coordinates of the residuals, B S (r, m)
-    rounding: float  #: of the operator itself: no pair can be better than that
+    residuals: Vector  #: coordinates of the residuals in R, B S (r, m)
+    rounding: float  #: of the operator itself: no pair can be more accurate
 
     def __init__(self, starts: Vector, capacity: int) -> None:
         count, size = starts.shape
@@ -142,7 +142,7 @@ class _Space:
         self._diagonalise()
 
     def turn(self, direction: Vector) -> None:
-        """Turn the rows of R so that the first is this combination of them, a unit vector, up to its sign."""
+        """Rotate the rows of R so that the first is this combination of them, a unit vector, up to its sign."""
         axis = direction.copy()
         axis[0] += np.copysign(1.0, axis[0])
         axis /= np.linalg.norm(axis)
@@ -154,7 +154,8 @@ class _Space:
     def restart(self, kept: int, level: float) -> None:
         """Keep the largest pairs only.
 
-        What an eigenvector of eigenvalue `level` has in common with the others shows in R. That of a larger one has less there.
+        The overlap of an eigenvector of eigenvalue `level` with the dropped pairs is visible in R. That of a larger one is
+        smaller.
         """
         m, kept = self.m, min(kept, self.m - 1)
         used = self.used[:, :m] @ self.rotation
@@ -172,13 +173,13 @@ class _Space:
         return overlaps
 
     def _remainder(self, vector: Vector) -> tuple[Vector, Vector, float]:
-        """Overlaps with the rows of V and R, what is left of a vector, and its norm: 0 if it is rounding."""
+        """Overlaps with the rows of V and R, the remainder of a vector, and its norm: 0 if it is rounding."""
         rows = [self.basis[: self.m], self.rest]
         size = float(_norm(vector))
         if not np.isfinite(size):
             raise FloatingPointError("the operator's products are too large")
         overlaps = np.zeros(self.m + len(self.rest))
-        for _ in range(2):  # once leaves rounding errors of the size of what was removed
+        for _ in range(2):  # a single pass leaves rounding errors of the size of the removed part
             parts = []
             for some in rows:
                 parts.append(some @ vector)
@@ -209,7 +210,7 @@ def _norm(columns: Vector) -> Vector:
 
 
 class _Question:
-    """Whether a space answers for the k largest eigenvalues, of those above a bound."""
+    """The convergence test of a space for the k largest eigenvalues, or those of them above a bound."""
 
     def __init__(self, space: _Space, k: int, tol: float, above: float, certify: bool) -> None:
         self.space, self.tol, self.above, self.k, self.certify = space, tol, above, k, certify
@@ -220,14 +221,14 @@ class _Question:
         self.wanted = int(np.count_nonzero(self.values > above))
 
     def level(self, found: int) -> float:
-        """The bound that no eigenvalue beyond the first so many may exceed."""
+        """The bound that no eigenvalue beyond the first `found` may exceed."""
         bound = float(self.values[found - 1] if 0 < found <= self.wanted else self.above)
         if found == self.wanted < self.k:
             bound = self.above
         return bound + max(self.tol * abs(bound), self.space.rounding)
 
     def next_direction(self) -> Vector | None:
-        """In which direction of R the space should grow; None if it need not."""
+        """The direction of R in which the space should grow; None if it need not."""
         missing = np.flatnonzero(~self.converged[: self.wanted])
         if len(missing):
             i = missing[0]
@@ -245,7 +246,7 @@ class _Question:
         return bool(self.converged[:found].all()) and self._hidden_direction(found) is None
 
     def _hidden_direction(self, found: int) -> Vector | None:
-        """The direction of R in which an eigenvector that is missing would show first; None if there is none."""
+        """The direction of R in which a missing eigenvector would be visible first; None if there is none."""
         space = self.space
         if not (self.certify and len(space.rest)):
             return None
@@ -263,7 +264,9 @@ class _Question:
         return direction
 
     def _starts_to_ask(self, found: int) -> int:
-        """One more than the most copies of one eigenvalue among those found; of the smallest, more copies would not matter."""
+        """One more than the highest multiplicity among the eigenvalues found, except the smallest, of which more copies would
+        not matter.
+        """
         values = self.values[:found]
         near = 2 * np.maximum(self.tol * np.abs(values[:-1]), self.space.rounding)
         groups = np.split(values, np.flatnonzero(-np.diff(values) > near) + 1)

@@ -1,4 +1,4 @@
-"""POT, imported once for the whole project."""
+"""The only import of POT."""
 
 import os
 

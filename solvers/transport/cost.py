@@ -1,4 +1,4 @@
-"""What a distance is going to cost, before it starts."""
+"""Estimates of memory and time of transport distances."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ FLOAT = 8  # bytes
 
 
 class Cost(NamedTuple):
-    """Working memory in bytes, an upper bound, and time in seconds, on one core of about 3 GHz and good to a factor of four.
+    """An upper bound of the working memory in bytes, and the time in seconds on one core of about 3 GHz, to within a factor of
+    four.
 
-    Of entropic transport it may be a tenth, where the measures have many dimensions and few iterations do.
+    For entropic transport the time may be ten times less, in many dimensions, where few iterations suffice.
     """
 
     bytes: int
@@ -24,7 +25,7 @@ class Cost(NamedTuple):
 
 
 def exact(n: int, m: int, dimension: int, lazy: bool) -> Cost:
-    """The network simplex: costs, plan and arcs of all pairs; lazy, each cost is computed again whenever it is looked at."""
+    """The network simplex: costs, plan and arcs of all pairs; with lazy=True each cost is computed whenever it is used."""
     points, pairs = n + m, n * m
     seconds = 6.0 * (pairs / 4000**2) ** 1.3
     if lazy:
@@ -38,7 +39,7 @@ def exact(n: int, m: int, dimension: int, lazy: bool) -> Cost:
 def sliced_transport(n: int, m: int, dimension: int, projections: int) -> Cost:
     """A block of projections at a time, and the directions."""
     points = n + m
-    rows = projections + min(dimension, projections // sliced.GROUPS)  # the last group is whole
+    rows = projections + min(dimension, projections // sliced.GROUPS)  # the last group is complete
     held = max(points, min(sliced.BLOCK, rows * points))
     values = 4 * held + 20 * points + 3 * points * dimension + 4 * rows * dimension
     return Cost(
@@ -48,9 +49,9 @@ def sliced_transport(n: int, m: int, dimension: int, projections: int) -> Cost:
 
 
 def entropic(n: int, m: int, dimension: int, iterations: int) -> Cost:
-    """A block of pairs at a time; the time is that of so many iterations, in each of which all pairs are summed twice.
+    """A block of pairs at a time; the time is that of the iterations, each of which sums over all pairs twice.
 
-    A measure with itself is summed once in an iteration, and takes about a third as many.
+    A measure with itself needs one sum per iteration, and about a third as many iterations.
     """
     points = n + m
     block = max(sinkhorn.BLOCK, n, m)

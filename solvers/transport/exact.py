@@ -1,12 +1,12 @@
-"""Exact transport whose optimality is proved: plans of a network simplex, checked by dual potentials, solved again where need be.
+"""Exact transport with proved optimality: plans of a network simplex, checked by dual potentials and refined if necessary.
 
-A network simplex takes a plan for optimal when no reduced cost is below about −1e-15 times its potentials, and these are as large
-as the largest cost times the number of points. One far particle thus hides the costs of all others. Therefore
+A network simplex considers a plan optimal when no reduced cost is below about −1e-15 times its potentials, and these are as large
+as the largest cost times the number of points. One distant particle thus hides the costs of all others. Therefore
 
 - every plan P is checked: with potentials u_i + v_j ≤ C_ij no plan costs less than Σ a u + Σ b v, so the cost of P is above the
-  least one by no more than Σ P_ij (C_ij − u_i − v_j), and what rounding adds (`certify`);
-- where this is not small beside the cost of P itself, the problem is solved again with min(C_ij − u_i − v_j, K) in place of C_ij.
-  As these are no larger, a plan that is optimal with them and uses no pair above K is optimal; and as no pair of mass w has a
+  optimum by no more than Σ P_ij (C_ij − u_i − v_j) plus rounding (`certify`);
+- where this is not small relative to the cost of P, the problem is solved again with min(C_ij − u_i − v_j, K) in place of C_ij.
+  As these are no larger, a plan that is optimal for them and uses no pair above K is optimal; and as no pair of mass w has a
   reduced cost above the excess over w, K can be small (`ExactTransport.again`).
 """
 
@@ -22,31 +22,31 @@ from scipy.spatial.distance import cdist
 
 from solvers.measures.line import Float64
 
-#: Of the cost of a plan, what its excess may be.
+#: Tolerated excess, as a fraction of the cost of the plan.
 TOLERANCE = 1e-10
-#: The same of what the rounding of weights may make of it.
+#: The same for the excess due to the rounding of weights.
 DATA_TOLERANCE = 1e-4
-#: Times the simplex is started again, at most. Each time the excess falls by several orders of magnitude.
+#: Largest number of restarts of the simplex. Each decreases the excess by several orders of magnitude.
 ROUNDS = 12
-#: Where costs are brought: a simplex adds 1 to the largest of them.
+#: Scale of the costs: a simplex adds 1 to the largest of them.
 LARGEST_COST = 2.0**20
-#: By which the largest cost allowed grows, where a plan needs larger ones.
+#: Growth factor of the cut-off of costs, where a plan needs larger ones.
 GROWTH = 2.0**12
-#: Pairs that are looked at together, 0.5 MB.
+#: Pairs processed together, 0.5 MB.
 BLOCK = 2**16
 #: Masses are multiples of it, so that their sums have no rounding.
 UNIT = 2.0**-52
 EPS, TINY = float(np.finfo(np.float64).eps), float(np.finfo(np.float64).tiny)
-#: Weights that differ by no more, relatively, are taken for equal.
+#: Weights with smaller relative differences are considered equal.
 SAME_WEIGHT = 8.0 * EPS
-#: So many units, and so small a share of two weights, may be their rounding.
+#: Up to this many units, and this fraction of two weights, may be due to their rounding.
 FEW_UNITS, FEW = 64.0, 2.0**-20
 
 Indices = NDArray[np.intp]
 
 
 class SimplexSolution(NamedTuple):
-    """What a simplex found: masses of pairs, potentials of the rows, and a warning where it did not come to its end."""
+    """The result of a simplex: masses of pairs, potentials of the rows, and a warning if it did not finish."""
 
     rows: Indices
     columns: Indices
@@ -56,24 +56,24 @@ class SimplexSolution(NamedTuple):
 
 
 class OptimalityBound(NamedTuple):
-    """Cost Σ P_ij C_ij of a plan, by how much it may be above the least one, and the potentials that prove it."""
+    """Cost Σ P_ij C_ij of a plan, by how much it may exceed the optimum, and the potentials that prove it."""
 
     cost: float
     excess: float
-    rounding: float  #: the part of the excess that is rounding of potentials
-    of_data: float  #: by how much the cost may be off in either direction as weights are rounded and squares underflow
+    rounding: float  #: the part of the excess due to rounding of potentials
+    of_data: float  #: error of the cost in either direction, by rounding of weights and underflow of squares
     u: Float64
     v: Float64
 
     @property
     def is_optimal(self) -> bool:
-        """Whether the excess does not matter beside the cost."""
+        """Whether the excess is negligible relative to the cost."""
         return self.excess <= TOLERANCE * self.cost
 
 
 @dataclass(frozen=True)
 class ExactPlan:
-    """An optimal plan. distance : W2. gap : how far it may be from the exact one, `certificate` tells why."""
+    """An optimal plan. distance : W2. gap : bound of its error, proved by `certificate`."""
 
     rows: Indices
     columns: Indices
@@ -85,7 +85,7 @@ class ExactPlan:
 
     @property
     def proved(self) -> bool:
-        """Whether the gap does not matter beside the distance."""
+        """Whether the gap is negligible relative to the distance."""
         found = self.certificate
         return found.is_optimal and found.of_data <= DATA_TOLERANCE * found.cost
 
@@ -103,15 +103,15 @@ def solve(
     lazy: LazySimplex | None = None,
     may_be_dense: bool = True,
 ) -> ExactPlan:
-    """The plan of least Σ P_ij |x_i − y_j|² between weights a (n,) and b (m,), and how sure that is.
+    """The plan of minimal Σ P_ij |x_i − y_j|² between weights a (n,) and b (m,), and a bound of its error.
 
     Parameters
     ----------
     simplex : function (costs (n, m), supplies, demands) -> SimplexSolution
     lazy : function (x, y, supplies, demands) -> SimplexSolution, optional
-        Tried first, in its place.
+        Tried first.
     may_be_dense : bool
-        Whether costs may be kept where the lazy one was not enough.
+        Whether costs may be stored if the lazy solution is not proved.
     """
     from_x, from_y = np.flatnonzero(a), np.flatnonzero(b)
     x, y, a, b = x[from_x], y[from_y], a[from_x], b[from_y]
@@ -121,7 +121,7 @@ def solve(
     if flow.warning is None and not found.is_optimal and found.cost > 0 and may_be_dense:
         flow, found = problem.again(simplex, flow, found)
     distance = float(np.sqrt(found.cost))
-    either_way = found.of_data + (x.shape[1] + 4) * EPS * found.cost  # costs are rounded, too
+    either_way = found.of_data + (x.shape[1] + 4) * EPS * found.cost  # costs are rounded too
     least, most = max(found.cost - found.excess - either_way, 0.0), found.cost + either_way
     gap = max(distance - float(np.sqrt(least)), float(np.sqrt(most)) - distance)
     return ExactPlan(
@@ -136,10 +136,10 @@ def solve(
 
 
 def whole_units(a: Float64, b: Float64) -> tuple[Float64, Float64]:
-    """Whole numbers in proportion to positive weights, of one sum: a simplex adds and subtracts them without rounding.
+    """Integers in proportion to positive weights, with equal sums: a simplex adds and subtracts them without rounding.
 
-    Equal weights are so exactly, others to 2⁻⁵² of the mass, and at least one such unit. What one sum then lacks goes, unit by
-    unit, to the weights that were rounded down most.
+    Equal weights stay equal exactly, others to 2⁻⁵² of the mass, and at least one unit. The deficit of one sum is distributed,
+    unit by unit, to the weights that were rounded down most.
     """
     n, m = len(a), len(b)
     if np.all(a == a[0]) and np.all(b == b[0]):
@@ -168,23 +168,25 @@ def certify(
     u: Float64,
     b: Float64,
 ) -> OptimalityBound:
-    """How far a plan is from the optimum, by the best potentials that go with u (n,).
+    """A bound of a plan's distance to the optimum, by the best potentials for u (n,).
 
     Parameters
     ----------
     costs : function
-        C (k, m) of some rows.
+        Slice of rows -> C (k, m).
     on_plan : (k,)
-        C of the flow's pairs.
+        C on the pairs of the flow.
     b : (m,)
-        The column sums of the plan, but for rounding.
+        Column sums of the plan, up to rounding.
     """
     size = max(1, BLOCK // len(b))
     blocks = [slice(start, start + size) for start in range(0, len(u), size)]
     v = np.full(len(b), np.inf)
     for rows in blocks:
         np.minimum(v, np.min(costs(rows) - u[rows, None], axis=0), out=v)
-    shift = np.partition(v, len(v) // 2)[len(v) // 2]  # small potentials are rounded less
+    shift = np.partition(v, len(v) // 2)[
+        len(v) // 2
+    ]  # small potentials have smaller rounding errors
     u, v = u + shift, v - shift
     found = _excess(flow, on_plan, u, v, b)
     if not found.is_optimal:
@@ -197,7 +199,7 @@ def _excess(
     flow: SimplexSolution, on_plan: Float64, u: Float64, v: Float64, b: Float64
 ) -> OptimalityBound:
     reduced = np.maximum(on_plan - u[flow.rows] - v[flow.columns], 0.0)
-    # C_ij − u_i − v_j ≥ 0 as computed means that it is at least −2ε (|u_i| + |v_j|).
+    # A computed C_ij − u_i − v_j ≥ 0 is at least −2ε (|u_i| + |v_j|) exactly.
     rounding = 2.0 * EPS * float(flow.masses @ np.abs(u[flow.rows]) + b @ np.abs(v))
     cost, excess = float(flow.masses @ on_plan), float(flow.masses @ reduced) + rounding
     return OptimalityBound(cost, min(excess, cost), rounding, 0.0, u, v)
@@ -205,7 +207,7 @@ def _excess(
 
 @dataclass(frozen=True)
 class ExactTransport:
-    """Points and weights of two measures, and the weights in whole units."""
+    """Points and weights of two measures, and the weights in integer units."""
 
     x: Float64
     y: Float64
@@ -216,7 +218,7 @@ class ExactTransport:
 
     @classmethod
     def of(cls, x: Float64, y: Float64, a: Float64, b: Float64) -> ExactTransport:
-        """With the units of `whole_units`."""
+        """The problem with the units of `whole_units`."""
         return cls(x, y, a, b, *whole_units(a, b))
 
     def costs(self, rows: slice = slice(None)) -> Float64:
@@ -224,12 +226,12 @@ class ExactTransport:
         return np.asarray(cdist(self.x[rows], self.y, "sqeuclidean"))
 
     def lazily(self, simplex: LazySimplex) -> tuple[SimplexSolution, OptimalityBound]:
-        """By a simplex that keeps no costs."""
+        """Solve by a simplex that stores no costs."""
         flow = simplex(self.x, self.y, self.supplies, self.demands)
         return self._certify(flow, self.costs, flow.u)
 
     def first(self, simplex: Simplex) -> tuple[SimplexSolution, OptimalityBound]:
-        """With the costs themselves, cut off where no pair of an optimal plan can be."""
+        """Solve with the costs, cut off above the range of an optimal plan."""
         cap = self._bound()
         if cap == 0:
             each = np.arange(len(self.a))
@@ -248,11 +250,11 @@ class ExactTransport:
     def again(
         self, simplex: Simplex, flow: SimplexSolution, found: OptimalityBound
     ) -> tuple[SimplexSolution, OptimalityBound]:
-        """With reduced costs, the largest of them cut off, until the excess is small."""
+        """Solve with reduced costs, cut off above K, until the excess is small."""
         growth, most = 1.0, max(len(self.a), len(self.b))
         for _ in range(ROUNDS):
             known, bound = (found.u, found.v), found.excess
-            if found.rounding > TOLERANCE * found.cost:  # potentials that tell nothing
+            if found.rounding > TOLERANCE * found.cost:  # uninformative potentials
                 known, bound = (0.0 * found.u, 0.0 * found.v), found.cost
             cap = growth * most * bound
             scale = _scale(cap)
@@ -266,7 +268,7 @@ class ExactTransport:
                 return other, found
             if np.max(costs[other.rows, other.columns]) >= scale * cap:
                 growth *= GROWTH
-            del costs  # before they are computed anew
+            del costs  # free the memory before they are computed again
             fresh = self.costs()
             other, certificate = self._certify(other, fresh.__getitem__, known[0] + other.u / scale)
             if certificate.excess < found.excess:
@@ -281,9 +283,9 @@ class ExactTransport:
         return np.asarray(flow.masses / sums[flow.rows] * self.a[flow.rows])
 
     def _without_rounding(self, flow: SimplexSolution) -> SimplexSolution:
-        """Without the few units that go from large masses to large masses, as they do because weights are rounded.
+        """Remove the few units transported between large masses, which result from the rounding of weights.
 
-        They are nothing where points are near each other, and very much where they are far. What the plan then lacks of the
+        They are negligible where points are close, and matter where they are far apart. What the plan then lacks of the
         weights b is either their rounding or counted by `_of_weights`.
         """
         whole = np.minimum(self.supplies[flow.rows], self.demands[flow.columns])
@@ -293,7 +295,7 @@ class ExactTransport:
         )
 
     def _bound(self) -> float:
-        """Of costs in an optimal plan between equally many particles of weight 1/n: n times the cost of any plan."""
+        """Bound of costs in an optimal plan between equally many particles of weight 1/n: n times the cost of any plan."""
         if np.any(self.supplies != 1.0) or np.any(self.demands != 1.0):
             return np.inf
         return float(np.sum((self.x - self.y) ** 2))
@@ -309,7 +311,7 @@ class ExactTransport:
         return flow, found._replace(of_data=self._of_weights(plan, found.v) + underflow)
 
     def _of_weights(self, plan: SimplexSolution, v: Float64) -> float:
-        """What it may cost to bring to the columns what they lack, or away what they have too much."""
+        """Bound of the cost of correcting the column sums of the plan."""
         missing = np.abs(np.bincount(plan.columns, plan.masses, len(self.b)) - self.b)
         lacking = np.flatnonzero(missing > SAME_WEIGHT * self.b)
         if not len(lacking):
@@ -319,12 +321,12 @@ class ExactTransport:
 
 
 def _scale(cap: float) -> float:
-    """The power of two that brings the largest cost to about 2²⁰."""
+    """The power of two that scales the largest cost to about 2²⁰."""
     return float(np.ldexp(LARGEST_COST, min(-int(np.frexp(cap)[1]), 1000)))
 
 
 def _exponent(x: Float64, y: Float64) -> int:
-    """Of the power of two by which positions are multiplied, so that the largest cost is about 2²⁰."""
+    """Exponent of the power of two that scales positions so that the largest cost is about 2²⁰."""
     least = np.minimum(x.min(axis=0), y.min(axis=0))
     largest = np.maximum(x.max(axis=0), y.max(axis=0))
     extent = float(np.max(0.5 * largest - 0.5 * least))

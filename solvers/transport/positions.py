@@ -1,4 +1,4 @@
-"""Positions of points, so scaled and moved that arithmetic with their squares loses nothing."""
+"""Positions scaled and shifted so that arithmetic with their squares is accurate."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from solvers.measures.line import Float64
 
 
 def near_the_origin(x: Float64, y: Float64) -> tuple[Float64, Float64, int]:
-    """Both (n, D), (m, D) seen from a point amidst x, over a power of two about as large as the largest, and its exponent.
+    """Both (n, D), (m, D) relative to a point amid x, divided by a power of two of about the largest size, and its exponent.
 
-    Products and squares then have the digits of the distances between points, wherever these are, and do not over- or underflow.
+    Products and squares are then as accurate as the distances between points, wherever these are, and do not over- or underflow.
     """
     x, y = x.copy(), y.copy()
     exponent = _scale(x, y)
@@ -29,7 +29,7 @@ def root_mean_square(x: Float64) -> float:
 
 
 def _scale(x: Float64, y: Float64) -> int:
-    """In place."""
+    """Scale both in place; the exponent."""
     exponent = max(_exponent(x), _exponent(y))
     for positions in (x, y):
         np.ldexp(positions, -exponent, out=positions)
@@ -37,5 +37,5 @@ def _scale(x: Float64, y: Float64) -> int:
 
 
 def _exponent(x: Float64) -> int:
-    """Of the least power of two above all coordinates."""
+    """Exponent of the smallest power of two above all coordinates."""
     return int(np.frexp(max(np.max(x), -np.min(x)))[1])

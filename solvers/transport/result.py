@@ -1,4 +1,4 @@
-"""What a transport distance is returned as, and the error where it is not known."""
+"""The result of transport distances, and their error class."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class TransportError(RuntimeError):
-    """An optimal transport solver stopped before it had the optimum. text : what happened, without the remedy."""
+    """An optimal transport solver stopped before reaching the optimum. text : the message without the remedy."""
 
     def __init__(self, text: str, remedy: str = "") -> None:
         super().__init__(f"{text}; {remedy}" if remedy else text)
@@ -16,14 +16,15 @@ class TransportError(RuntimeError):
 
 @dataclass(frozen=True)
 class TransportResult:
-    """distance : W2, SW2 or √S_ε, by method. plan (n, m) : its marginals are the weights; sparse where costs were lazy, None
-    where quantiles, projections or potentials gave the distance.
+    """distance : W2, SW2 or √S_ε, by method. plan (n, m) : its marginals are the weights; sparse with lazy=True, None
+    where the distance follows from quantiles, projections or potentials.
 
-    gap : how far the distance of a plan may be from W2, proved by dual potentials of the plan, rounding included; 0 without one.
-    error : of "exact" the largest violation of a marginal; of "sliced" the standard error over directions, and rounding; of
-    "sinkhorn" how far the distance may be from √S_ε by rounding and iterations: a distance below it may as well be zero.
-    residual : of "sinkhorn" the mass that violates a marginal. discretization_error : how far the distance may be from that of
-    the measures given, where cells of a grid were taken for points at their centers; NaN where that is not known.
+    gap : bound of the difference between the distance of a plan and W2, proved by dual potentials, rounding included; 0 without
+    a plan.
+    error : for "exact" the largest violation of a marginal; for "sliced" the standard error over directions, and rounding; for
+    "sinkhorn" the error of √S_ε by rounding and iterations: a distance below it is indistinguishable from zero.
+    residual : for "sinkhorn" the mass that violates a marginal. discretization_error : bound of the difference to the distance of
+    the given measures, where cells of a grid were replaced by points at their centers; NaN where unknown.
     regularization : ε.
     """
 

@@ -1,4 +1,4 @@
-"""Entropic transport between point clouds, with no matrix of costs: every sum over pairs is taken in blocks."""
+"""Entropic transport between point clouds without a cost matrix: every sum over pairs is taken in blocks."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from scipy.spatial.distance import cdist
 
 from solvers.measures.line import Float64
 
-#: Pairs of points that are held at a time, 2 MB: they stay in the cache.
+#: Pairs of points per block, 2 MB, which fits the cache.
 BLOCK = 2**18
 #: ε over the sum of the two measures' variances, by default.
 SHARE_OF_VARIANCE = 0.05
 MAX_ITERATIONS = 1000
-#: Of the divergence, what the iterations may leave undecided; else they go on, to the last tolerance and so many more.
+#: Tolerated relative error of the divergence by the iterations; above it they continue, down to this tolerance.
 RESOLUTION, LAST_TOLERANCE, MORE_ITERATIONS = 1e-2, 1e-12, 200
-#: Of the exponents |x_i − y_j|²/ε, what the rounding of |x|² − 2 x·y + |y|² may be.
+#: Tolerated rounding error of the exponents |x_i − y_j|²/ε by |x|² − 2 x·y + |y|².
 EXPONENT_ROUNDING = 1e-9
-#: Of a last gain, how often it may still come: modes that converge as slowly may hide behind faster ones.
+#: Multiple of the last gain that may still follow: slowly converging modes may be hidden by faster ones.
 SLOWEST = 2e4
 EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """The value S_ε, its error, the mass that the plans put in wrong places, and whether that is tolerated."""
+    """The value S_ε, its error, the violation of the plans' marginals, and whether that is within the tolerance."""
 
     value: float
     error: float
@@ -34,7 +34,7 @@ class Divergence:
 
 
 def default_regularization(x: Float64, y: Float64, a: Float64, b: Float64) -> float:
-    """ε = 0.05 (tr Cov(x) + tr Cov(y)): of the units of the cost, and blind to where the measures are."""
+    """ε = 0.05 (tr Cov(x) + tr Cov(y)): in units of the cost, and invariant under translations of the measures."""
     return SHARE_OF_VARIANCE * (_variance(x, a) + _variance(y, b))
 
 
@@ -51,9 +51,9 @@ def sinkhorn_divergence(
 
         OT_ε = min_P Σ P_ij |x_i − y_j|² + ε KL(P | a bᵀ) = max_{f,g} a·f + b·g − ε Σ a_i b_j (exp((f_i + g_j − C_ij)/ε) − 1)
 
-    The measures are centered first, as S_ε(α, β) = |mean(α) − mean(β)|² + S_ε of the centered ones: it converges faster, with
-    less rounding. Of measures that are close S_ε is a small difference of OT_ε: where the tolerance does not tell it from zero,
-    the iterations go on until it does or rounding is larger.
+    The measures are centered first, as S_ε(α, β) = |mean(α) − mean(β)|² + S_ε of the centered ones: this converges faster, with
+    less rounding. For close measures S_ε is a small difference of OT_ε: where the tolerance does not distinguish it from zero,
+    the iterations continue until it does or rounding dominates.
 
     Parameters
     ----------
@@ -63,9 +63,9 @@ def sinkhorn_divergence(
     regularization : float
         ε > 0, in units of the cost.
     tolerance : float
-        Of the residual Σ_i |(P 1)_i − a_i|, the largest of the three plans'.
+        Tolerance of the residual Σ_i |(P 1)_i − a_i|, the largest over the three plans.
     max_iterations : int
-        Of each of the three problems.
+        Limit for each of the three problems.
 
     References
     ----------
@@ -93,20 +93,20 @@ def sinkhorn_divergence(
 
 
 def _centered(x: Float64, y: Float64, a: Float64, b: Float64) -> tuple[Float64, Float64, float]:
-    """Positions from their means, and the square of the distance of these."""
+    """Centered positions, and the squared distance of the means."""
     nearby = np.median(x, axis=0)  # so that no digit is lost far from the origin
     x, y = x - nearby, y - nearby
     from_x, from_y = a @ x, b @ y
     apart = from_x - from_y
-    if x.shape == y.shape and np.array_equal(a, b):  # particles of one number may be close
+    if x.shape == y.shape and np.array_equal(a, b):  # particles of equal index may be close
         apart = a @ (x - y)
     return x - from_x, y - from_y, float(np.sum(apart**2))
 
 
 class _EntropicCost:
-    """One of the three OT_ε, by iterations that can be taken up again.
+    """One of the three OT_ε, by iterations that can be continued.
 
-    value : of the dual. missing : by how much it may still grow, estimated from the last gain and the rate of convergence.
+    value : of the dual. missing : estimated remaining increase, from the last gain and the rate of convergence.
     rounding : of the value.
     """
 
@@ -117,12 +117,12 @@ class _EntropicCost:
         self.moment, self.largest, self.iterations = moment, largest, 0
 
     def solve(self, tolerance: float, limit: int) -> None:
-        """Iterate until the residual is at most the tolerance, or to the limit of all calls together."""
+        """Iterate until the residual is at most the tolerance, or up to the limit over all calls."""
         while self.residual > tolerance and self.iterations < limit:
             self.iterations += 1
             before = self.residual
             weights, logarithms, size = self._iterate()
-            excess = np.expm1(logarithms)  # of the mass of each point
+            excess = np.expm1(logarithms)  # relative excess of the mass of each point
             self.residual = float(weights @ np.abs(excess))
             rate = min(self.residual / before, 1 - 1e-6) if np.isfinite(before) else 0.5
             gain = self.eps * float(weights @ np.maximum(excess - logarithms, 0.0))
@@ -131,12 +131,12 @@ class _EntropicCost:
             self.rounding = 4.0 * EPS * (size + (self.moment if self.by_products else 0.0))
 
     def _iterate(self) -> tuple[Float64, Float64, float]:
-        """One iteration: weights, the logarithms of masses of points over them, and the size of the value's terms."""
+        """One iteration: weights, the logarithms of masses of points over weights, and the size of the terms of the value."""
         raise NotImplementedError
 
 
 class _SelfCost(_EntropicCost):
-    """Of a measure with itself there is one potential; the mean of old and new converges in a few iterations."""
+    """A measure with itself has one potential; the mean of old and new converges in a few iterations."""
 
     def __init__(self, x: Float64, a: Float64, eps: float) -> None:
         of_x = np.sum(x**2, axis=1)
@@ -155,7 +155,7 @@ class _SelfCost(_EntropicCost):
 class _CrossCost(_EntropicCost):
     """Sinkhorn's iterations: f from g, and g from f. Then (f_old, g) has the column sums b, and row sums a exp((f_old − f)/ε).
 
-    The first g is that of y with itself: where x is close to y, it is right but for their distance.
+    The first g is that of y with itself, a good start where x is close to y.
     """
 
     def __init__(self, x: Float64, y: Float64, a: Float64, b: Float64, of_y: _SelfCost) -> None:
@@ -181,8 +181,8 @@ def softmin(
 ) -> Float64:
     """−ε log Σ_j exp(h_j − |x_i − y_j|²/ε), (n,): block by block, safe from underflow.
 
-    With |x − y|² = |x|² − 2 x·y + |y|² a block of exponents is one product of matrices; without, it takes several times as long,
-    but loses no digits of points far from the origin.
+    With |x − y|² = |x|² − 2 x·y + |y|² a block of exponents is one matrix product; otherwise it takes several times as long,
+    but loses no digits for points far from the origin.
     """
     rows = max(1, BLOCK // len(y))
     blocks = [slice(start, start + rows) for start in range(0, len(x), rows)]

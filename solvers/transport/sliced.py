@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from solvers._support.threads import one_blas_thread
 from solvers.measures.line import Float64, Pieces, squared_distance
 
-#: Independent groups of directions, at least: the standard error comes from their means.
+#: Smallest number of independent groups of directions: the standard error is estimated from their means.
 GROUPS = 8
-#: Projected coordinates that are held at a time.
+#: Projected coordinates per block.
 BLOCK = 2**20
 
 
 def directions(dimension: int, projections: int, seed: int) -> Float64:
     """Unit vectors, orthogonal within a group and independent between groups, each uniform on the sphere.
 
-    A group holds min(D, projections/8) of them. A whole basis integrates |θ·v|² exactly, so the part of a distance that is like a
-    shift or a change of scale has no error left, at no cost (Rowland et al. 2019).
+    A group has min(D, projections/8) of them. A complete basis integrates |θ·v|² exactly, so the part of a distance due to a
+    shift or a change of scale has no error, at no cost (Rowland et al. 2019).
 
     Returns
     -------
@@ -30,7 +30,7 @@ def directions(dimension: int, projections: int, seed: int) -> Float64:
     groups = -(-projections // size)
     rng = np.random.default_rng(seed)
     basis, triangle = np.linalg.qr(rng.standard_normal((groups, dimension, size)))
-    signs = np.sign(np.einsum("gkk->gk", triangle))  # without them a basis is not uniform
+    signs = np.sign(np.einsum("gkk->gk", triangle))  # without them the basis would not be uniform
     result: Float64 = np.swapaxes(basis * signs[:, None, :], 1, 2)
     return result
 
@@ -48,7 +48,7 @@ def sliced_w2_squared(
     projections : int
         At least 2; see `directions`.
     """
-    with one_blas_thread():  # more threads would change the last digits with their number
+    with one_blas_thread():  # the last digits would otherwise depend on the number of threads
         theta = directions(x.shape[1], projections, seed)
         values = slices(x, y, a, b, theta.reshape(-1, x.shape[1]))
     means = values.reshape(theta.shape[:2]).mean(axis=1)
@@ -72,7 +72,7 @@ def slices(x: Float64, y: Float64, a: Float64, b: Float64, theta: Float64) -> Fl
 
 
 class _Levels(NamedTuple):
-    """Lengths of the intervals between the levels i/n and j/m, and which of the sorted points have them."""
+    """Lengths of the intervals between the levels i/n and j/m, and the indices of the sorted points on them."""
 
     lengths: Float64
     of_x: NDArray[np.intp]
@@ -88,7 +88,7 @@ def _common_levels(n: int, m: int) -> _Levels:
 
 
 def _uniform(x: Float64, y: Float64, levels: _Levels) -> Float64:
-    """Of equal weights: the quantile functions are the sorted points, (L, n) and (L, m)."""
+    """For equal weights: the quantile functions are the sorted points, (L, n) and (L, m)."""
     x.sort(axis=1)
     y.sort(axis=1)
     gap = x - y if x.shape == y.shape else x[:, levels.of_x] - y[:, levels.of_y]

@@ -1,4 +1,4 @@
-"""The Wasserstein-2 distance of measures and what it costs: exact, sliced, or by entropic transport."""
+"""The Wasserstein-2 distance of measures and its cost: exact, sliced, or by entropic transport."""
 
 from __future__ import annotations
 
@@ -83,47 +83,47 @@ def w2(
         sliced      SW2² = E[W2²(θ·x, θ·y)],  θ uniform on the sphere
         sinkhorn    S_ε  = OT_ε(x, y) − ½ OT_ε(x, x) − ½ OT_ε(y, y),  OT_ε = min_P Σ_ij P_ij |x_i − y_j|² + ε KL(P | a bᵀ)
 
-    The last two are other quantities than W2, not estimates of it: SW2 ≤ W2/√D, and S_ε goes from W2² (ε → 0) to the squared
+    The last two are different quantities, not estimates of W2: SW2 ≤ W2/√D, and S_ε goes from W2² (ε → 0) to the squared
     distance of the means (ε → ∞).
 
     Parameters
     ----------
     x, y : (n, D), (m, D), or (n,), (m,) on the line; or `Particles`, `Grid`, `Quantiles`
-        Measures on the line, in whatever form, are compared by their quantile functions: in closed form, with no plan (not by
-        "sinkhorn"). In the plane the mass of a cell is taken to its center, which moves a grid by δ = √E[|h|²/12] in W2, h being
-        the sides of the cell: the result's ``discretization_error`` is the sum of δ over the grids (over √2, of "sliced").
+        Measures on the line, in any form, are compared by their quantile functions: in closed form, without a plan (not by
+        "sinkhorn"). In the plane the mass of a cell is moved to its center, which moves a grid by δ = √E[|h|²/12] in W2, h being
+        the sides of the cell: the result's ``discretization_error`` is the sum of δ over the grids (over √2 for "sliced").
     a, b : (n,), (m,), optional
         Non-negative weights of sum one; uniform by default. Measures have their own.
     method : {"exact", "sliced", "sinkhorn"}
         The network simplex of POT; sorting along random directions; Sinkhorn's iterations in blocks, with logarithms.
-        `estimate` says what they cost: "exact" 42 n m bytes (10 to 25 s at 5,000 points), "sliced" and "sinkhorn" O(n + m)
+        `estimate` gives their cost: "exact" 42 n m bytes (10 to 25 s at 5,000 points), "sliced" and "sinkhorn" O(n + m)
         (3 s at 100,000 points; 15 to 80 s at 5,000, and like n m).
     max_iterations : int, optional
-        Of the network simplex, by default as many as it takes; of Sinkhorn's iterations, by default 1,000.
+        Limit of the network simplex, by default none; of Sinkhorn's iterations, by default 1,000.
     require_convergence : bool
-        False: return what was reached, marked ``converged=False``, in place of raising.
+        False: return the last iterate, marked ``converged=False``, instead of raising.
     lazy : bool
-        "exact" in memory O(n + m), the plan sparse: costs are computed when they are asked for, in 1.5 (D = 3) to 18 (D = 66)
+        "exact" in memory O(n + m), the plan sparse: costs are computed when used, in 1.5 (D = 3) to 18 (D = 66)
         times the time.
     projections, seed : int
-        Of "sliced": at least so many directions, 2 or more, in orthogonal groups (`sliced.directions`). The result
+        For "sliced": at least this many directions, 2 or more, in orthogonal groups (`sliced.directions`). The result
         depends on the seed, not on the number of threads.
     regularization : float, optional
-        ε of "sinkhorn", in units of the cost; by default 0.05 (tr Cov(x) + tr Cov(y)). The iterations grow faster than 1/ε.
+        ε for "sinkhorn", in units of the cost; by default 0.05 (tr Cov(x) + tr Cov(y)). The iterations grow faster than 1/ε.
     tolerance : float
-        Of "sinkhorn": mass that may violate a marginal.
+        For "sinkhorn": tolerated violation of a marginal, as a mass.
     max_bytes : int
-        Working memory allowed; what needs more is refused before it starts.
+        Allowed working memory; a computation that needs more raises before it starts.
 
     Raises
     ------
     ValueError
-        For empty or non-finite positions, dimensions that differ, weights that are no probabilities or given beside a measure,
-        an unknown method or a bad option, and where more than max_bytes are needed.
+        For empty or non-finite positions, different dimensions, weights that are not probabilities or given beside a measure,
+        an unknown method or an invalid option, and where more than max_bytes are needed.
     TransportError
-        When the solver reached max_iterations; the plan that the network simplex then has does not even carry the whole mass.
-        And where W2² is not known to 1e-10 of itself by the potentials of the plan, or to 1e-4 because of masses below 2⁻⁵² that
-        would have to go far; W2 of far points with ``lazy=True`` needs as much memory as without.
+        When the solver reaches max_iterations; the plan of the network simplex then does not even transport the whole mass.
+        Also where the potentials of the plan do not prove W2² to a relative 1e-10, or to 1e-4 because of masses below 2⁻⁵² that
+        would have to be moved far; W2 of distant points with ``lazy=True`` needs as much memory as without.
 
     References
     ----------
@@ -163,7 +163,7 @@ def estimate(
     projections: int = 512,
     iterations: int = TYPICAL_ITERATIONS,
 ) -> Cost:
-    """Bytes and seconds that `w2` needs for n and m points, in advance: a bound of the memory, and a guess of the time.
+    """Memory and time that `w2` needs for n and m points: a bound in bytes, and an estimate in seconds.
 
     `iterations` are those expected of "sinkhorn".
     """
@@ -254,7 +254,7 @@ def _network_simplex(
 def _lazy_simplex(
     limit: int, x: Float64, y: Float64, supplies: Float64, demands: Float64
 ) -> SimplexSolution:
-    """Costs are computed whenever they are looked at."""
+    """Costs are computed whenever they are used."""
     with _quiet():
         _, log = ot.emd2_lazy(
             x, y, supplies, demands, numItermax=limit, log=True, return_matrix=True
@@ -265,7 +265,7 @@ def _lazy_simplex(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """POT's warnings come in its log too, where they are not overlooked."""
+    """Silence POT's warnings, which are also in its log and are read there."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -290,7 +290,7 @@ def _sinkhorn(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options)
         eps = float(np.ldexp(options.regularization, -2 * exponent))
     with np.errstate(over="ignore"):
         given = float(np.ldexp(eps, 2 * exponent))
-    if eps == 0:  # two points: there is one plan
+    if eps == 0:  # two points have a single plan
         distance = float(np.ldexp(np.linalg.norm(x[0] - y[0]), exponent))
         return TransportResult(distance, None, True, "sinkhorn", 0.0, regularization=given)
     limit = sinkhorn.MAX_ITERATIONS if options.max_iterations is None else options.max_iterations
@@ -376,14 +376,14 @@ def _between_measures(x: Measure, y: Measure, options: _Options) -> TransportRes
         return TransportResult(float(np.sqrt(squared)), None, True, method, 0.0)
     (points, a, moved), (others, b, moved_too) = _as_points(x), _as_points(y)
     result = w2(points, others, a, b, **options._asdict())
-    # of a cell's |h|²/12 a direction of the plane sees half, on average
+    # on average, a direction of the plane contributes half of a cell's |h|²/12
     share = {"exact": 1.0, "sliced": np.sqrt(0.5), "sinkhorn": np.nan}[method]
     moved += moved_too
     return replace(result, discretization_error=float(share * moved) if moved else 0.0)
 
 
 def _as_points(measure: Measure) -> tuple[Float64, Float64, float]:
-    """Positions and weights, without those of no mass, and the W2 by which they differ from the measure."""
+    """Positions and weights without those of zero mass, and their W2 distance to the measure."""
     if isinstance(measure, Quantiles):
         raise refusal("method", "'exact' for quantiles, a closed form", "sinkhorn")
     if isinstance(measure, Particles):

@@ -1,4 +1,4 @@
-"""Anderson's acceleration of a fixed-point iteration x ← g(x)."""
+"""Anderson acceleration of a fixed-point iteration x ← g(x)."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import numpy as np
 
 from solvers.measures.line import Float64
 
-#: How far the residual may rise above its least before the history is dropped.
+#: How far the residual may rise above its minimum before the history is dropped.
 _RISE = 1e4
-#: Singular values of the differences that count, relative to the largest: histories soon are nearly dependent.
+#: Relative cut-off of singular values of the differences: histories soon become nearly linearly dependent.
 _RANK = 1e-6
 
 
 class Anderson:
-    """The next point of a fixed-point iteration, from the last few.
+    """The next point of a fixed-point iteration, from the last few points.
 
     With r_k = g(x_k) − x_k, the point is g(x_k) − Σ_j γ_j Δg_j with γ minimising |r_k − Σ_j γ_j Δr_j| in a weighted norm, Δ being
-    differences of successive iterates. Where the residual rises 10⁴-fold above the least seen, or is not a number, it goes back
-    to the point of the least and iterates plainly for a while, for twice as long every time.
+    differences of successive iterates. Where the residual rises 10⁴-fold above its minimum, or is not a number, it returns
+    to the point of the minimum and takes plain iterations for a while, twice as many every time.
 
     Parameters
     ----------
     memory : int
-        Of differences.
+        Number of differences.
 
     References
     ----------
@@ -41,7 +41,7 @@ class Anderson:
         self._images: list[Float64] = []
 
     def following(self, x: Float64, image: Float64, weights: Float64) -> Float64:
-        """The point after x, where g(x) = image; weights of the entries, ≥ 0."""
+        """The point after x, with g(x) = image; `weights` of the entries, ≥ 0."""
         residual, root = image - x, np.sqrt(weights)
         size = float(np.linalg.norm(root * residual))
         if size < self._least or len(self._best) == 0:

@@ -13,7 +13,7 @@ from solvers.measures.line import Float64
 from solvers.measures.representations import Grid
 from solvers.measures.scalar_field import ScalarField
 
-#: Of Gauss–Jacobi quadrature, whose error for a logarithm falls with the square.
+#: Nodes of Gauss–Jacobi quadrature, whose error for a logarithm decreases with their square.
 _NODES = 64
 
 
@@ -25,7 +25,7 @@ class Convolution:
     Raises
     ------
     ValueError
-        For a W that is not even or not finite, in the plane for cells that differ in size.
+        For a W that is not even or not finite; in the plane, for cells of different sizes.
     """
 
     def __init__(self, term: Interaction, grid: Grid) -> None:
@@ -55,13 +55,13 @@ class Convolution:
         if self._is_line:
             self._matrix = values
             return
-        # Of the circular convolution only what is not wanted wraps around.
+        # Only entries that are not used wrap around in the circular convolution.
         self._shape = [int(next_fast_len(2 * n - 1, real=True)) for n in grid.masses.shape]
         self._transform = rfft2(values, self._shape)
         self._center = tuple(slice(n - 1, 2 * n - 1) for n in grid.masses.shape)
 
     def __call__(self, masses: Float64) -> Float64:
-        """Shaped like masses."""
+        """W*μ, shaped like masses."""
         if self._is_line:
             return self._matrix @ masses
         product = self._transform * rfft2(masses, self._shape)

@@ -20,7 +20,7 @@ from solvers.measures.energies import (
 from solvers.measures.line import Float64
 from solvers.measures.representations import Grid
 
-#: For the multiplier of the mass.
+#: Newton iterations for the multiplier of the mass.
 _NEWTON_STEPS, _NEWTON_TOLERANCE = 100, 1e-13
 
 
@@ -32,8 +32,8 @@ class GridEnergy:
     Raises
     ------
     ValueError
-        For a term that is none of `solvers.energies`, powers q of two sizes, an interaction that is not even or, in the plane, on
-        cells that differ in size.
+        For a term that is not one of `solvers.energies`, two different powers q, an interaction that is not even or, in the
+        plane, on cells of different sizes.
     """
 
     def __init__(self, energy: Energy, grid: Grid) -> None:
@@ -81,7 +81,7 @@ class GridEnergy:
         return total
 
     def variation(self, masses: Float64) -> Float64:
-        """E'[m] up to a constant, shaped like masses; where m = 0 and T > 0 it is −∞."""
+        """E'[m] up to a constant, shaped like masses; −∞ where m = 0 and T > 0."""
         total = self.potential + self.nonlocal_variation(masses)
         with np.errstate(divide="ignore"):
             log_density = np.log(masses) - self._log_volumes
@@ -106,13 +106,13 @@ class GridEnergy:
         return total
 
     def log_prox(self, log_s: Float64, scale: float) -> Float64:
-        """log of argmin Σ_c m log(m/s) + σ(the local part of E, without the potential) over masses of sum one; σ = scale.
+        """log of argmin Σ_c m log(m/s) + σ · (the local part of E without the potential) over masses of sum one; σ = scale.
 
         In u = log m, with the multiplier λ of the mass, cell by cell
 
             (1 + σT) u + σ k q/(q − 1) (e^u/|c|)^(q−1) = log s + σT log|c| + λ,
 
-        which the Wright omega function solves, ω + log ω = z; λ by Newton's method, on a concave function if q > 1.
+        solved by the Wright omega function, ω + log ω = z, and for λ by Newton's method, on a concave function if q > 1.
         """
         strength = 1.0 + scale * self.temperature
         free = (log_s + scale * self.temperature * self._log_volumes) / strength

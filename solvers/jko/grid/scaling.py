@@ -1,4 +1,4 @@
-"""Entropic transport on a grid by scaling: the Gaussian kernel in the log domain, and the iterations of a minimising movement."""
+"""Entropic transport on a grid by scaling: the Gaussian kernel in the log domain and the iterations of a minimising movement."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from solvers.jko.grid.energy import GridEnergy, log_total
 from solvers.measures.line import Float64
 from solvers.measures.representations import Grid
 
-#: A sum below this share of its largest possible term has lost terms to underflow, and is taken again in the log domain.
+#: A sum below this fraction of its largest possible term has lost terms to underflow, and is computed again in the log domain.
 _WEAK = 1e-250
-#: Terms that are summed at a time.
+#: Terms summed at a time.
 _BLOCK = 2**18
-#: Of the iteration for a measure's own potential, whose error at least halves.
+#: Iterations for a measure's own potential, whose error at least halves in each.
 _SELF_TOLERANCE, _SELF_ITERATIONS = 1e-14, 100
-#: In the start of the iterations: E' of a power of the density is unbounded in tails that carry nothing.
+#: Cut-off of E' in the start of the iterations: that of a power of the density is unbounded in tails without mass.
 _LONGEST_PUSH = 500.0
 
 
@@ -73,7 +73,7 @@ def self_potential(kernel: GaussianKernel, log_masses: Float64, start: Float64) 
 
 @dataclass(frozen=True)
 class Scaled:
-    """The end of the iterations.
+    """The result of the iterations.
 
     log_masses of μ. divergence : S_ε(μ, ν); without debiasing OT_ε(μ, ν) − OT_ε(ν, ν). residual : L1 norm by which the
     equations of the minimiser are violated.
@@ -94,7 +94,7 @@ class ProximalScaling:
 
         d · Kd = μ,    b · Kᵀa = ν,    a = μ/Kb,    μ = argmin_m σE(m) + KL(m | d · Kb)
 
-    They are iterated for log b, log d and the nonlocal part of E' together. Without debiasing d is the volume of the cells.
+    The iteration updates log b, log d and the nonlocal part of E' together. Without debiasing d is the volume of the cells.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class ProximalScaling:
         x, accelerate = self._start(), Anderson()
         least, best = np.inf, x
         for iteration in range(1, max_iterations + 1):  # noqa: B007
-            # A step of Anderson's may be far too long.
+            # A step of Anderson acceleration may be far too long.
             with np.errstate(over="ignore", invalid="ignore"):
                 image, residual, weights = self._iterate(x)
             if residual < least:
@@ -125,7 +125,7 @@ class ProximalScaling:
         return self._end(best, least, iteration, least <= tolerance)
 
     def _start(self) -> Float64:
-        """log b = log d + ½σE' of ν, of which σE' would move mass by −pace ∇E', too far in a long step; d of a blurred ν."""
+        """log b = log d + ½σE' of ν; σE' alone would move mass by −pace ∇E', too far in a long step; d is that of a blurred ν."""
         blurred = self._kernel(self._log_nu)
         blurred -= log_total(blurred)
         nu = self._nu[self._occupied]
@@ -139,7 +139,7 @@ class ProximalScaling:
         return np.concatenate(parts)
 
     def _unpack(self, x: Float64) -> tuple[Float64, Float64, Float64]:
-        """Log b, log d and the scaled nonlocal part, each shaped like the grid."""
+        """log b, log d and the scaled nonlocal part, each shaped like the grid."""
         shape, occupied = self._nu.shape, np.count_nonzero(self._occupied)
         log_b = np.full(shape, -np.inf)
         log_b[self._occupied] = x[:occupied]
@@ -173,7 +173,7 @@ class ProximalScaling:
         return np.concatenate(parts), residual, np.concatenate(weights)
 
     def _end(self, x: Float64, residual: float, iterations: int, converged: bool) -> Scaled:
-        """μ = a · Kb with b = ν/Kᵀa, which carries the mass of ν to rounding whatever the residual, and its divergence."""
+        """μ = a · Kb with b = ν/Kᵀa, which has the mass of ν to rounding whatever the residual, and its divergence."""
         log_b, log_d, pull = self._unpack(x)
         log_kb = self._kernel(log_b)
         local = log_kb + log_d - self._scale * self._energy.potential - pull
@@ -190,6 +190,6 @@ class ProximalScaling:
 
 
 def _mean(masses: Float64, values: Float64, reference: Float64) -> float:
-    """Σ m (v − r) over what has mass."""
+    """Σ m (v − r) over cells with mass."""
     occupied = masses > 0
     return float(np.sum(masses[occupied] * (values[occupied] - reference[occupied])))

@@ -31,8 +31,8 @@ class GridJKO:
         μ_{n+1} = argmin E[μ] + S_ε(μ, μ_n)/(2 η τ),    S_ε(μ, ν) = OT_ε(μ, ν) − ½ OT_ε(μ, μ) − ½ OT_ε(ν, ν),
         OT_ε(μ, ν) = min { Σ_cd P_cd |x_c − x_d|² + ε KL(P | dx dx) :  P ≥ 0,  P 1 = μ,  Pᵀ 1 = ν }
 
-    with masses at the centers of cells. Mass is kept to rounding, positivity always, and the energy inequality
-    E[μ_{n+1}] + S_ε/(2 η τ) ≤ E[μ_n] holds at every step (``excess`` ≤ 0), up to what `tolerance` leaves.
+    with masses at the centers of cells. Mass is conserved to rounding, positivity exactly, and the energy inequality
+    E[μ_{n+1}] + S_ε/(2 η τ) ≤ E[μ_n] holds at every step (``excess`` ≤ 0), up to the `tolerance`.
 
     Parameters
     ----------
@@ -40,36 +40,36 @@ class GridJKO:
         τ, in units of time; the error of the scheme is first order in it.
     regularization : float, optional
         ε, an area (a squared length): the kernel exp(−|x − y|²/ε) has variance ε/2. By default 2h² with h the largest side of a
-        cell, the least at which the sums over the grid are integrals to 8 digits (their error is about 2 exp(−π²ε/h²)); at
-        least h²/2, below which mass does not leave its cell.
+        cell, the smallest value at which the sums over the grid are integrals to 8 digits (their error is about 2 exp(−π²ε/h²));
+        at least h²/2, below which mass does not leave its cell.
     learning_rate : float
         η.
     debias : bool
-        False: OT_ε in place of S_ε, at the price that the notes tell.
+        False: OT_ε in place of S_ε, with the bias described in the notes.
     tolerance : float
-        Of the L1 norm by which the equations of the minimiser are violated.
+        Tolerated L1 norm of the residual of the minimiser's equations.
     max_iterations : int
-        Of the scaling.
+        Limit of the scaling iterations.
     require_convergence : bool
         False: return what was reached, marked ``converged=False``, in place of raising.
 
     Raises
     ------
     ValueError
-        For parameters outside what is listed.
+        For a parameter out of range.
 
     Notes
     -----
-    *Bias.* For near measures S_ε is W2² up to a relative O((ε/s²)²), whatever τ is, s being the width over which the density
+    *Bias.* For close measures S_ε is W2² up to a relative O((ε/s²)²), whatever τ is, s being the width over which the density
     varies; −(ε/s²)²/32 for the spread of a Gaussian of standard deviation s. Plain OT_ε is, to first order,
     W2² + (ε/2)(Ent μ + Ent ν): each step blurs with the variance ε/2, which is a diffusion ∂_t μ = ε/(4τ) Δμ on top of the flow.
     It is small only for ε ≪ 4ητT, so on a grid only for h² ≪ 4ητT.
 
     *Cost.* An iteration takes three products with K, O(n²) on the line and O(n1 n2 (n1 + n2)) in the plane. Their number grows
-    with 2ητ/ε times the strength of the energy: like it without acceleration, about like its square root with it.
+    with 2ητ/ε times the strength of the energy: linearly without acceleration, about like its square root with it.
 
-    *Where it is weak.* A flow without any diffusion that carries edges or narrows below √ε: a grid cannot hold it, the
-    iterations stall, and it raises. Use quantiles or particles there, or add a small `Entropy`.
+    *Limits.* A flow without diffusion that transports edges or contracts below √ε cannot be resolved by a grid: the
+    iterations stall, and the step raises. Use quantiles or particles there, or add a small `Entropy`.
 
     References
     ----------
@@ -92,12 +92,12 @@ class GridJKO:
             settle(self, regularization=real("regularization", self.regularization, above=0))
 
     def step(self, energy: Energy, grid: Grid) -> GridStep:
-        """From μ_n, of the energy's flow, over a time τ.
+        """One step of the energy's flow from μ_n, over a time τ.
 
         Raises
         ------
         ValueError
-            For an energy that grids do not know, a regularization below h²/2.
+            For an energy not available on grids, or a regularization below h²/2.
         JKOError
             When the residual is above the tolerance after max_iterations.
         """

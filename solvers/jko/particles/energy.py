@@ -1,4 +1,4 @@
-"""An energy of weighted particles, as the steps of a minimising movement see it."""
+"""An energy of weighted particles, as used by the steps of a minimising movement."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Float64 = NDArray[np.float64]
 
 
 class ParticleEnergy:
-    """E + T Ent on particles x (N, D) of weights p (N,), with the Wasserstein gradient and Hessian of it.
+    """E + T Ent on particles x (N, D) of weights p (N,), with its Wasserstein gradient and Hessian.
 
         inner(u, v) = Σ_i p_i u_i·v_i,    d/dε E[x + εv] = inner(gradient(x), v),    d/dε gradient(x + εv) = hvp(x, v)
 
-    Everything is float64 here; the objective is called in the precision of the state, with the weights if the user gave any,
-    and, if it is one of a single point, with arrays (D,).
+    All arrays are float64; the objective is called in the precision of the state, with the weights if the user gave any,
+    and with arrays (D,) if it is an objective of a single point.
 
     Parameters
     ----------
     objective, entropy : objects with ``value``, ``gradient`` and, where they can, ``hvp``
-        Without an hvp the Hessian is a central difference of gradients. entropy is not called at temperature 0.
+        Without an hvp the Hessian is a central difference of gradients. The entropy is not called at temperature 0.
     weights : (N,), of sum one
     pass_weights, single : bool
     dtype : the state's
@@ -72,7 +72,7 @@ class ParticleEnergy:
         if self._temperature > 0:
             try:
                 entropic = self._entropy.gradient(x, weights=self.weights)
-            except ValueError as error:  # particles that coincide have none
+            except ValueError as error:  # coinciding particles have no gradient
                 raise FloatingPointError(str(error)) from error
             gradient = gradient + self._temperature * entropic
         return gradient
@@ -88,7 +88,7 @@ class ParticleEnergy:
         return product
 
     def rounded(self, x: Float64) -> Float64:
-        """x as the state's precision holds it."""
+        """x rounded to the state's precision."""
         return x.astype(self._dtype).astype(np.float64)
 
     def inner(self, u: Array, v: Array) -> float:
@@ -103,13 +103,13 @@ class ParticleEnergy:
         return largest * float(np.sqrt(self.inner(u / largest, u / largest)))
 
     def _plain(self, x: Array) -> Array:
-        """As the objective takes it."""
+        """x in the shape and precision that the objective expects."""
         plain: Array = x.astype(self._dtype, copy=False)
         return plain[0] if self._single else plain
 
     def _shaped(self, values: Any, x: Array) -> Float64:
-        """What the objective gave, as (N, D) in float64."""
-        array = np.array(values, dtype=np.float64)  # a copy: it may be an array that is reused
+        """The objective's result as (N, D) in float64."""
+        array = np.array(values, dtype=np.float64)  # a copy: the objective may reuse the array
         if self._single:
             array = array[None]
         if array.shape != x.shape:
@@ -120,7 +120,7 @@ class ParticleEnergy:
         """(∇E(x + hv) − ∇E(x − hv)) / 2h.
 
         Positions are rounded by ε|x|, the derivatives of E may change over lengths of one: truncation (h|v|)² and rounding
-        ε|x|/h|v| balance at h|v| of order (ε|x|)^(1/3), for particles far away and the others.
+        ε|x|/h|v| balance at h|v| of order (ε|x|)^(1/3), for distant particles as for the others.
         """
         size = self.norm(v)
         if size == 0.0:

@@ -1,4 +1,4 @@
-"""Whether particles that moved are still an optimal plan by themselves, each from its old position, told without transport."""
+"""Whether the identity is an optimal plan between particles before and after a step, decided without solving transport."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ Indices = NDArray[np.intp]
 
 EPS = float(np.finfo(np.float64).eps)
 
-# Of the last test: pairs per particle to begin with, rounds in which violated ones are added, each looking at all N² pairs, and
-# sweeps of the shortest paths in a round. All ten rounds take a fifth of the time of exact transport.
+# In the last test: initial pairs per particle, rounds in which violated pairs are added, each checking all N² pairs, and
+# sweeps of the shortest paths per round. All ten rounds take a fifth of the time of exact transport.
 _NEIGHBOURS, _ROUNDS, _SWEEPS = 16, 10, 1000
 _BLOCK = 2**20
-# Of squares of distances from the center, times their median: from there on each difference is taken by itself.
+# Squared distances from the center above this multiple of their median: for those, each difference is computed directly.
 _FAR = 1e4
 
 
 def identity_is_optimal(x: Float64, y: Float64) -> bool:
-    """Whether Σ_i p_i |x_i − y_i|² is the least cost from y to x (N, D), whatever the weights p; False: it may be or not.
+    """Whether Σ_i p_i |x_i − y_i|² is the minimal cost from y to x (N, D), for any weights p; False means undecided.
 
-    Sure up to rounding of positions; in the last test, of 1e-14 times the squares of the two particles of a pair. The tests:
+    Correct up to rounding of positions; in the last test, up to 1e-14 times the squares of the two particles of a pair. The
+    tests:
 
-    - On the line it is so if and only if x and y are in the same order.
-    - It is so if no old particle is nearer to x_i than y_i, for every i: the identity then takes the least entry of every row of
-      the cost. (As when none moved by more than half the distance from y_i to the next old one.)
-    - It is so if there are v_i with v_j − v_i ≤ |x_i − y_j|² − |x_i − y_i|² for all i, j: any plan P of the same marginals then
+    - On the line, if and only if x and y are in the same order.
+    - If no old particle is nearer to x_i than y_i, for every i: the identity then takes the smallest entry of every row of
+      the cost. (For instance if no particle moved by more than half the distance from y_i to the next old one.)
+    - If there are v_i with v_j − v_i ≤ |x_i − y_j|² − |x_i − y_i|² for all i, j: any plan P of the same marginals then
       costs Σ P_ij |x_i − y_j|² ≥ Σ p_i |x_i − y_i|² + Σ P_ij (v_j − v_i), and the last sum is zero. (½(|y|² − v) is Brenier's
       convex potential at the particles.) Such v are distances of shortest paths; few pairs determine them.
     """
     if len(x) == 1:
         return True
     if x.shape[1] == 1:
-        # Ties in y are broken by x: particles that coincide may be numbered in any way.
+        # Ties in y are broken by x: coinciding particles may be numbered in any way.
         order = np.lexsort((x[:, 0], y[:, 0]))
         return bool(np.all(np.diff(x[order, 0]) >= 0.0))
     return _is_nearest(x, y) or _has_potential(x, y)
 
 
 def position_rounding(x: Float64, y: Float64) -> Float64:
-    """How far the distances |x_i − y_i| are known, (N,)."""
+    """Rounding error of the distances |x_i − y_i|, (N,)."""
     sizes = np.sqrt(np.sum(x**2, axis=1)) + np.sqrt(np.sum(y**2, axis=1))
     return 4.0 * EPS * sizes
 
 
 def _is_nearest(x: Float64, y: Float64) -> bool:
-    # Balls a little too small for y_i itself, and for what coincides with it.
+    # Balls slightly too small to contain y_i itself and particles that coincide with it.
     radius = np.sqrt(np.sum((x - y) ** 2, axis=1)) - position_rounding(x, y)
     moved = radius > 0.0
     if not np.any(moved):
@@ -58,7 +59,7 @@ def _is_nearest(x: Float64, y: Float64) -> bool:
 
 
 def _has_potential(x: Float64, y: Float64) -> bool:
-    """Shortest paths over the pairs of neighbours, then over the violated ones of all pairs too, until none is violated."""
+    """Shortest paths over pairs of neighbours, adding violated pairs until none is violated."""
     own = np.sum((x - y) ** 2, axis=1)
     v = np.zeros(len(x))
     k = min(_NEIGHBOURS, len(x))
@@ -72,7 +73,7 @@ def _has_potential(x: Float64, y: Float64) -> bool:
             if change <= EPS * -float(v.min()):
                 break
         else:
-            return False  # round a cycle of negative length for ever: the identity is not optimal
+            return False  # a cycle of negative length: the identity is not optimal
         source, reached, rounding = _shortest(x, y, own, v)
         if np.all(reached >= v - rounding):
             return True
@@ -81,12 +82,12 @@ def _has_potential(x: Float64, y: Float64) -> bool:
 
 
 def _shortest(x: Float64, y: Float64, own: Float64, v: Float64) -> tuple[Indices, Float64, Float64]:
-    """The least v_i + |x_i − y_j|² − |x_i − y_i|² over all i, for every j, the i where it is, and what rounding it may have.
+    """The minimum of v_i + |x_i − y_j|² − |x_i − y_i|² over i, for every j, its i, and a bound on its rounding error.
 
-    By |x|² − 2 x·y + |y|², which is a product of matrices; but for the y_j that are so far from most that its rounding is much.
+    By |x|² − 2 x·y + |y|², a matrix product, except for distant y_j, where its rounding error would be too large.
     """
     source, least, rounding = np.empty(len(x), np.intp), np.empty(len(x)), np.empty(len(x))
-    center = np.median(y, axis=0)  # the mean would follow a single far particle
+    center = np.median(y, axis=0)  # the mean would follow a single distant particle
     near_x, near_y = x - center, y - center
     squares = np.sum(near_y**2, axis=1)
     far = squares > _FAR * np.median(squares)

@@ -1,4 +1,4 @@
-"""One minimising movement of particles: the optimal plan and the positions given the plan, in turn."""
+"""One minimising movement of particles: alternate between the optimal plan and the positions given the plan."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from solvers.jko.particles.step_result import (
 
 Float64 = NDArray[np.float64]
 
-# Of Newton's method, which follows the minimiser of energies down to rounding.
+# Iterations of Newton's method, which refines the minimiser's result to rounding.
 _POLISHES = 10
 
 
@@ -38,10 +38,10 @@ def minimising_step(
     guess: Float64 | None,
     step_size: float,
 ) -> Move:
-    """A local minimiser x of E[x] + W2²(x, old)/2ητ, with the weights of `energy`; those of old are in `before`.
+    """A local minimiser x of E[x] + W2²(x, old)/2ητ with the weights of `energy`; those of old are in `before`.
 
-    Both halves of the alternation lower that sum, whose first value is E[old]: where the weights are the same, the energy
-    inequality holds at the end of it. StepError, or FloatingPointError where the energy or its gradient is not finite.
+    Both halves of the alternation decrease this sum, whose first value is E[old]: if the weights are the same, the energy
+    inequality holds at the end. Raises StepError, or FloatingPointError where the energy or its gradient is not finite.
     """
     eta = scheme.learning_rate
     x, plan, bound = _start(scheme, energy, before, old, guess, eta * step_size)
@@ -75,9 +75,9 @@ def _start(
     guess: Float64 | None,
     eta_tau: float,
 ) -> tuple[Float64, Plan, float]:
-    """Positions and plan to start from, and what E + W2²/2ητ may not exceed.
+    """Positions and plan to start from, and an upper bound for E + W2²/2ητ.
 
-    That is E[old]. Only where the guess has other weights, by which old may not be within reach, it is the guess's own.
+    The bound is E[old], or the guess's own value where the guess has other weights, with which old may be unreachable.
     """
     at_old = finite_value(before, old)
     if guess is None:
@@ -95,7 +95,7 @@ def _start(
 class _GivenPlan:
     """J(z) = E[x] + Σ_i p_i |x_i − ȳ_i|²/2ητ for z_i = √p_i (x_i − ȳ_i), whose dot product is the weighted one of x.
 
-    Given the plan it differs from E + W2²/2ητ by a constant; anchor is its barycentric projection ȳ of the old positions.
+    Given the plan it differs from E + W2²/2ητ by a constant; anchor is the plan's barycentric projection ȳ of the old positions.
     """
 
     energy: ParticleEnergy
@@ -103,11 +103,11 @@ class _GivenPlan:
     eta_tau: float
 
     def minimise(self, scheme: Scheme, x: Float64, gtol: float) -> tuple[Float64, int]:
-        """From x downhill, until |∇J| ≤ gtol or rounding forbids; iterations."""
+        """Descend from x until |∇J| ≤ gtol or rounding prevents it; the point and the number of iterations."""
         z = (self._root * (x - self.anchor)).ravel()
         if np.linalg.norm(self.gradient(z)) <= gtol:
             return x, 0
-        # Below this slope the drop that is left, |∇J|²ητ/2, is lost in the rounding of J.
+        # Below this slope the remaining decrease, |∇J|²ητ/2, is lost in the rounding of J.
         visible = math.sqrt(2.0 * ROUNDINGS * self.energy.eps * abs(self.value(z)) / self.eta_tau)
         z, downhill = self._descend(scheme, z, max(gtol, visible))
         z, _, polishes = newton_krylov(
@@ -143,10 +143,10 @@ class _GivenPlan:
         return self.anchor + z.reshape(self.anchor.shape) / self._root
 
     def _descend(self, scheme: Scheme, z: Float64, gtol: float) -> tuple[Float64, int]:
-        """SciPy's minimisers; what they did not reach is seen from the residual."""
+        """SciPy's minimisers; the residual shows whether they converged."""
         newton = self.energy.has_hvp if scheme.inner is None else scheme.inner == "newton-cg"
         if newton:
-            # At first as far as the explicit step would go.
+            # Initially as far as the explicit step.
             radius = self.eta_tau * float(np.linalg.norm(self.gradient(z)))
             result = minimize(
                 self.value,
@@ -162,7 +162,7 @@ class _GivenPlan:
                 },
             )
         else:
-            # Its gtol is the largest entry, and it stops when J no longer falls.
+            # Its gtol bounds the largest entry, and it stops when J no longer decreases.
             result = minimize(
                 self._finite_value_and_gradient,
                 z,

@@ -10,7 +10,7 @@ from scipy.sparse.linalg import LinearOperator, cg, gmres
 
 Vector = NDArray[np.float64]
 
-# Products with J that one Newton step may take. The equations of an implicit step are the identity plus what the forces add.
+# Products with J per Newton step. The equations of an implicit step are the identity plus a contribution of the forces.
 _PRODUCTS, _KRYLOV_SIZE = 400, 40
 _HALVINGS = 10
 
@@ -22,13 +22,13 @@ def newton_krylov(
     symmetric: bool,
     max_iterations: int,
 ) -> tuple[Vector, float, int]:
-    """A point z with |r(z)| ≤ 1, by z ← z + s d with J(z) d = −r(z), solved to a tolerance that falls with |r|.
+    """A point z with |r(z)| ≤ 1, by z ← z + s d with J(z) d = −r(z), solved to a tolerance that decreases with |r|.
 
-    s is 1, or the first of its halvings that lowers |r|.
+    s is 1, or the first of its halvings that decreases |r|.
 
     Parameters
     ----------
-    residual : z (k,) -> r (k,), in units of what is tolerated; FloatingPointError where it does not exist.
+    residual : z (k,) -> r (k,), in units of the tolerance; FloatingPointError where it does not exist.
     product : z, v -> J(z) v.
     symmetric : bool
         Whether J is symmetric and positive (conjugate gradients) or not (GMRES).
@@ -37,14 +37,14 @@ def newton_krylov(
     Returns
     -------
     z, |r(z)|, iterations
-        Where no halving lowers |r|, the z reached; |r| is above 1 there.
+        Where no halving decreases |r|, the last z, with |r| above 1.
     """
     r = residual(z)
     start = here = float(np.linalg.norm(r))
     for iteration in range(max_iterations):
         if not here > 1.0:
             return z, here, iteration
-        # No more exact than Newton's next |r| can be, which falls by a tenth at first and quadratically later.
+        # No more accurate than Newton's next |r| can be, which decreases by a tenth at first and quadratically later.
         tolerance = max(0.1 / here, min(0.1, here / start * 1e-3))
         direction = _solve(product, z, -r, tolerance, symmetric)
         found = _descend(residual, z, direction, here)
@@ -63,7 +63,7 @@ def _solve(
     symmetric: bool,
 ) -> Vector:
     operator = LinearOperator((z.size, z.size), matvec=lambda v: product(z, v), dtype=np.float64)
-    # What was reached at the limit is still a direction: whether it is one of descent, the residual will tell.
+    # The result at the iteration limit is still a direction: the residual shows whether it is one of descent.
     if symmetric:
         solution, _ = cg(operator, right, rtol=tolerance, maxiter=_PRODUCTS)
     else:
@@ -81,7 +81,7 @@ def _solve(
 def _descend(
     residual: Callable[[Vector], Vector], z: Vector, direction: Vector, here: float
 ) -> tuple[Vector, Vector] | None:
-    """z + s d and its residual, for the first s = 1, ½, ¼, … that lowers it by a share of s."""
+    """z + s d and its residual, for the first s = 1, ½, ¼, … that decreases it by a fraction of s."""
     s = 1.0
     for _ in range(_HALVINGS):
         candidate = z + s * direction

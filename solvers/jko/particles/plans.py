@@ -17,7 +17,7 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Masses P_ij ≥ 0 that come from the old particle y_j to the new one x_i, P 1 = p and Pᵀ 1 = q.
+    """Masses P_ij ≥ 0 transported from the old particle y_j to the new one x_i, P 1 = p and Pᵀ 1 = q.
 
     weights : p (m,). matrix : P (m, n); None: the identity, x_i from y_i alone.
     """
@@ -27,7 +27,7 @@ class Plan:
 
     @property
     def is_identity(self) -> bool:
-        """Whether every particle came from the old one of the same number."""
+        """Whether every particle is transported from the old one of the same index."""
         return self.matrix is None
 
     def project(self, y: Float64) -> Float64:
@@ -46,7 +46,7 @@ class Plan:
         return float(entries.data @ squared)
 
     def after(self, earlier: Plan) -> Plan:
-        """The two one after the other, glued where they meet: P_ij = Σ_k P_ik P'_kj / p'_k."""
+        """The composition of two plans, glued at their common marginal: P_ij = Σ_k P_ik P'_kj / p'_k."""
         if self.matrix is None:
             return earlier
         if earlier.matrix is None:
@@ -58,15 +58,15 @@ class Plan:
 
 
 def optimal_plan(x: Float64, y: Float64, p: Float64, q: Float64, max_iterations: int) -> Plan:
-    """A plan P of least cost Σ_ij P_ij |x_i − y_j|² between Σ_i p_i δ_{x_i} and Σ_j q_j δ_{y_j}.
+    """A plan P of minimal cost Σ_ij P_ij |x_i − y_j|² between Σ_i p_i δ_{x_i} and Σ_j q_j δ_{y_j}.
 
-    The identity wherever it is optimal; on the line the monotone one. Exact transport (`solvers.transport.w2`) is called only
-    where neither is known.
+    The identity wherever it is optimal; on the line the monotone plan. Exact transport (`solvers.transport.w2`) is called only
+    otherwise.
 
     Raises
     ------
     TransportError
-        When the network simplex reached max_iterations, or its plan is not known to be optimal.
+        When the network simplex reaches max_iterations, or its plan is not proved optimal.
     """
     can_be_identity = len(p) == len(q) and np.array_equal(p, q)
     if can_be_identity and identity_is_optimal(x, y):
@@ -80,9 +80,9 @@ def optimal_plan(x: Float64, y: Float64, p: Float64, q: Float64, max_iterations:
 
 
 def _is_identity_but_for_rounding(plan: Plan, x: Float64, y: Float64) -> bool:
-    """Whether an optimal plan saves no more than the rounding of positions, of the particles that are not sent by the identity.
+    """Whether an optimal plan saves no more than the rounding of positions, over the particles not mapped by the identity.
 
-    The others, which may be much farther apart, are no excuse.
+    The others, which may be much farther apart, are left out.
     """
     assert plan.matrix is not None
     p = plan.weights
@@ -95,7 +95,7 @@ def _is_identity_but_for_rounding(plan: Plan, x: Float64, y: Float64) -> bool:
 
 
 def _monotone(x: Float64, y: Float64, p: Float64, q: Float64) -> csr_array:
-    """On the line masses go in order: both measures are cut wherever one of them has an end of a particle's mass."""
+    """On the line masses are transported in order: both measures are split at the cumulative masses of either."""
     of_x, of_y = np.argsort(x, kind="stable"), np.argsort(y, kind="stable")
     ends_x, ends_y = (np.minimum(cumulated(w), 1.0) for w in (p[of_x], q[of_y]))
     ends_x[-1] = ends_y[-1] = 1.0
@@ -110,7 +110,7 @@ def _exact(x: Float64, y: Float64, p: Float64, q: Float64, max_iterations: int) 
     from solvers import transport
 
     try:
-        # A step that is under way takes the memory it needs.
+        # A running step takes the memory it needs.
         result = transport.w2(x, y, a=p, b=q, max_iterations=max_iterations, max_bytes=sys.maxsize)
     except transport.TransportError as error:
         remedy = "give a larger max_plan_iterations, fewer particles or a shorter step"

@@ -26,10 +26,10 @@ from solvers.spectrum.eigenpairs import top_eigenpairs
 
 Float64 = NDArray[np.float64]
 
-# How far the difference of the gradients at w ± u is known, relative to a curvature 2/η (see `endpoint_gradients`): in units of
-# the rounding of w, or of ε^(2/3) |u| where the Hessian product takes its place.
+# Accuracy of the difference of the gradients at w ± u, relative to a curvature 2/η (see `endpoint_gradients`): in units of
+# the rounding of w, or of ε^(2/3) |u| where the Hessian product replaces it.
 _DIFFERENCE_ROUNDINGS = 4.0
-# Relative, of the sharpness that decides whether the ascent step has a solution.
+# Relative tolerance of the sharpness that decides whether the ascent step has a solution.
 _SHARPNESS_TOL = 1e-4
 
 
@@ -41,7 +41,7 @@ class Growth:
     vector: Array
 
     def check(self, step_size: float) -> None:
-        """StepError where the ascent step of that size is not strictly concave."""
+        """Raise StepError where the ascent step of that size is not strictly concave."""
         if step_size * self.rate >= 1.0:
             raise StepError(
                 f"the ascent step of size {step_size:.3g} has no solution: τ(ηS − 2) = {step_size * self.rate:.3g} is not below 1"
@@ -51,7 +51,9 @@ class Growth:
 def largest_growth(
     energy: ParticleEnergy, learning_rate: float, positions: Float64, near: Growth | None = None
 ) -> Growth:
-    """At (w, u), positions (N, 2D); `near` is that of a state near by. A rate that Lanczos does not find is NaN."""
+    """The growth at (w, u), positions (N, 2D); `near` is that of a nearby state. The rate is NaN where Lanczos does not
+    converge.
+    """
     w, u = np.split(positions, 2, axis=1)
     mean = _MeanHessian(energy, w, u)
     start = near.vector if near is not None and near.vector.shape == w.shape else None
@@ -68,9 +70,9 @@ def saddle_step(
     step_size: float,
     growth: Growth,
 ) -> tuple[Move, Growth]:
-    """(w, u) with w = w̄ − τη ∂_w F, u = ū + τη ∂_u F there, and the growth there; `growth` is that of old.
+    """(w, u) with w = w̄ − τη ∂_w F, u = ū + τη ∂_u F at (w, u), and its growth; `growth` is that of old.
 
-    StepError, or FloatingPointError where the energy or its gradient is not finite.
+    Raises StepError, or FloatingPointError where the energy or its gradient is not finite.
     """
     growth.check(step_size)
     x, plan = old, Plan(energy.weights)
@@ -94,7 +96,9 @@ def saddle_step(
             break
         if np.array_equal(source, anchor):
             raise StepError(f"the residual remains {size:.1e} times the tolerance")
-        if source.tobytes() in seen:  # nothing falls in a saddle step, unlike in a minimising one
+        if (
+            source.tobytes() in seen
+        ):  # nothing decreases in a saddle step, unlike in a minimising one
             raise StepError("plans and positions repeat in a cycle")
         check_alternations(outer, scheme.max_plans)
     reached = largest_growth(energy, scheme.learning_rate, x, growth)
@@ -111,8 +115,8 @@ def saddle_step(
 class _Equations:
     """(w − w̄)/τ + η ∂_w F = 0, (u − ū)/τ − η ∂_u F = 0 for x = (w, u), anchor being (w̄, ū).
 
-    The unknown z is in units of what is tolerated, as the residual: x = anchor + τ · tolerances · z/√p. Then a fluctuation of
-    1e-9 is solved for as carefully as the weights are.
+    The unknown z, like the residual, is in units of the tolerance: x = anchor + τ · tolerances · z/√p. Then a fluctuation of
+    1e-9 is solved for as accurately as the weights are.
     """
 
     energy: ParticleEnergy
@@ -140,7 +144,7 @@ class _Equations:
         return cls(energy, eta, anchor, step_size, tolerances)
 
     def solve(self, x: Float64, max_iterations: int) -> tuple[Float64, int]:
-        """The solution next to x, and Newton's iterations; whether it is one, the residual says."""
+        """The solution near x, and the number of Newton iterations; the residual shows whether it converged."""
         z = (self._root * (x - self.anchor) / self._unit).ravel()
         z, _, iterations = newton_krylov(
             self._scaled_residual, self._product, z, symmetric=False, max_iterations=max_iterations
@@ -148,7 +152,7 @@ class _Equations:
         return self._positions(z), iterations
 
     def residual(self, x: Float64) -> Float64:
-        """Left sides of the equations, (M, 2D), in length per iteration."""
+        """Left-hand sides of the equations, (M, 2D), in length per iteration."""
         w, u = np.split(x, 2, axis=1)
         d_w, d_u = FreeEnergy(self.energy, self.learning_rate).gradient(w, u)
         left: Float64 = (x - self.anchor) / self.step_size
@@ -158,7 +162,7 @@ class _Equations:
         return left
 
     def size(self, x: Float64) -> float:
-        """The residual over what is tolerated, the two parts together."""
+        """The residual over the tolerance, both parts together."""
         return self.energy.norm(self.residual(x) / self.tolerances)
 
     def _scaled_residual(self, z: Float64) -> Float64:
@@ -207,7 +211,7 @@ class _MeanHessian:
 def _certificates(
     energy: ParticleEnergy, learning_rate: float, step_size: float, x: Float64, source: Float64
 ) -> tuple[Certificate, Certificate]:
-    """Neither part would rather have stayed: against w̄ for the weights, against ū for the fluctuations."""
+    """Neither part improves by returning: to w̄ for the weights, to ū for the fluctuations."""
     (w, u), (old_w, old_u) = np.split(x, 2, axis=1), np.split(source, 2, axis=1)
     weight = 1.0 / (2.0 * learning_rate * step_size)
     free_energy = FreeEnergy(energy, learning_rate)
@@ -217,7 +221,7 @@ def _certificates(
 
     here, still, quiet = parts(w, u), parts(old_w, u), parts(w, old_u)
     moved_w, moved_u = (weight * energy.inner(d, d) for d in (w - old_w, u - old_u))
-    # At a minimum of value zero what rounding takes from w ± u is all there is: its square, at a curvature of order 2/η.
+    # At a minimum of value zero only the rounding of w ± u remains: its square, at a curvature of order 2/η.
     rounded = np.minimum(np.abs(u), energy.eps * np.abs(w))
     lost = 2.0 / learning_rate * energy.inner(rounded, rounded)
     return (

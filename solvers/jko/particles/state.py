@@ -1,4 +1,4 @@
-"""Particles as they come from the user, and as the steps of a minimising movement see them."""
+"""Particles as the user gives them, and as the steps of a minimising movement use them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ParticleState:
-    """positions (N, D), or (w, u) side by side, (N, 2D), float64; weights (N,) > 0; and how they came."""
+    """positions (N, D), or (w, u) side by side, (N, 2D), float64; weights (N,) > 0; and the user's shape and precision."""
 
     positions: Float64
     weights: Float64
@@ -56,7 +56,7 @@ class ParticleState:
         return cls(x, p, dtype, axes == 1, saddle)
 
     def check_fits(self, guess: ParticleState) -> None:
-        """ValueError where the guess does not live where this measure does."""
+        """Raise a ValueError where the guess has particles of another dimension."""
         if guess.single != self.single or guess.positions.shape[1] != self.positions.shape[1]:
             dimension = self.positions.shape[1] // (1 + self.saddle)
             raise ValueError(
@@ -64,7 +64,7 @@ class ParticleState:
             )
 
     def shaped(self, positions: Float64) -> Array:
-        """Positions (M, D) or (M, 2D) in the shape and precision in which these came."""
+        """Positions (M, D) or (M, 2D) in the user's shape and precision."""
         x: Array = positions.astype(self.dtype)
         if self.saddle:
             x = np.stack(np.split(x, 2, axis=1))

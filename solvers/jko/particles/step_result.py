@@ -1,4 +1,4 @@
-"""What minimising and saddle steps of particles have in common: certificates, tolerances, a step taken or failed."""
+"""Common to minimising and saddle steps of particles: certificates, tolerances, results and errors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from solvers.jko.particles.plans import Plan
 
 Float64 = NDArray[np.float64]
 
-#: What rounding is granted, in units of roundoff: sums over particles err by a few of them.
+#: Tolerated rounding, in units of roundoff: sums over particles err by a few of them.
 ROUNDINGS = 64.0
 
 
 class Scheme(Protocol):
-    """The settings of `JKO` that a step looks at."""
+    """The settings of `JKO` that a step uses."""
 
     @property
     def learning_rate(self) -> float: ...
@@ -39,8 +39,9 @@ class Scheme(Protocol):
 class Certificate:
     """An inequality between energies that a step must satisfy.
 
-    excess : its left side minus its right side, at most 0 in exact arithmetic. rounding : the excess that is forgiven, 64 units
-    of roundoff of the terms, and of saddle steps what the rounding of w ± u alone changes. Both in units of the objective.
+    excess : its left-hand side minus its right-hand side, at most 0 in exact arithmetic. rounding : the tolerated excess, 64
+    units of roundoff of the terms, and for saddle steps also the effect of the rounding of w ± u. Both in units of the
+    objective.
     """
 
     name: str
@@ -54,13 +55,13 @@ class Certificate:
 
 
 class StepError(ArithmeticError):
-    """A step of that size was not solved; a shorter one may be."""
+    """A step of this size was not solved; a shorter one may be."""
 
 
 def certify(
     name: str, left: Sequence[float], right: Sequence[float], eps: float, lost: float = 0.0
 ) -> Certificate:
-    """That Σ left ≤ Σ right, of terms each of which may be `lost` off beside its own rounding; StepError where it is not."""
+    """Check Σ left ≤ Σ right, where each term may be off by `lost` besides its own rounding; StepError if it fails."""
     sizes = sum(abs(term) for term in (*left, *right))
     result = Certificate(name, sum(left) - sum(right), ROUNDINGS * eps * sizes + lost)
     if not result.holds:
@@ -70,7 +71,7 @@ def certify(
 
 @dataclass(frozen=True)
 class Move:
-    """A step of one size, solved. Positions (M, D), of which a saddle step has (w, u) side by side, (M, 2D)."""
+    """A solved step of one size. Positions (M, D); for a saddle step (w, u) side by side, (M, 2D)."""
 
     step_size: float
     positions: Float64
@@ -84,13 +85,13 @@ class Move:
 
 
 def check_alternations(done: int, most: int) -> None:
-    """StepError at the limit."""
+    """Raise StepError at the limit."""
     if done >= most:
         raise StepError(f"the plan still changes after max_plans = {most}")
 
 
 def tolerance(tol: float, speed: float, size: float, step_size: float, eps: float) -> float:
-    """Of a residual, in length per iteration: `tol` of the speed at the start, and the rounding of positions of that size."""
+    """Of a residual, in length per iteration: `tol` times the speed at the start, plus the rounding of positions of this size."""
     return tol * speed + ROUNDINGS * eps * (speed + size / step_size)
 
 

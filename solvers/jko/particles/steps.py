@@ -31,15 +31,15 @@ INNER = ("newton-cg", "l-bfgs")
 
 @dataclass(frozen=True)
 class JKOStep:
-    """A step of `JKO`, or as much of it as could be covered.
+    """A step of `JKO`, or the part of it that could be covered.
 
-    Of several sub-steps, `transport_cost` and `transport_parts` are τ Σ_k W2_k²/τ_k, which is no less than W2² between the first
-    and the last state, so that the energy inequality E + W2²/2ητ ≤ E before holds with them as it does with one.
+    For several sub-steps, `transport_cost` and `transport_parts` are τ Σ_k W2_k²/τ_k, which is no less than W2² between the first
+    and the last state, so the energy inequality E + W2²/2ητ ≤ E before holds with them as with a single step.
     """
 
     state: Array  #: shaped like the one given; (M, D) or (2, M, D) from a guess of M particles
     weights: NDArray[np.float64]  #: (M,)
-    energy_before: float  #: E + T Ent, or F of a saddle step, at the state given
+    energy_before: float  #: E + T Ent, or F for a saddle step, at the given state
     energy: float  #: the same at the new state
     transport_cost: float  #: W2², Σ_ij P_ij |x_i − y_j|²
     transport_parts: tuple[float, ...]  #: of the weights and of the fluctuations, in a saddle step
@@ -51,7 +51,7 @@ class JKOStep:
     certificates: tuple[Certificate, ...]  #: one per sub-step, two in a saddle step
     inner_iterations: int
     outer_iterations: int  #: plans computed
-    step_size: float  #: what was covered: the sum of the sub-steps
+    step_size: float  #: the time covered: the sum of the sub-steps
     substeps: int
     rejected: int  #: sub-steps that failed and were halved
     converged: bool
@@ -68,31 +68,31 @@ class JKO:
 
         μ = argmin  E[μ] + T Ent[μ] + W2²(μ, μ_n) / (2ητ),
 
-    a first-order scheme for ∂_t μ = ∇·(μ η ∇E'[μ]) + ηT Δμ, stable for every τ. On particles x_i of fixed weights p_i, the
-    optimal plan P from old to new particles, and the positions given the plan, are minimised over in turn. At the end
+    a first-order scheme for ∂_t μ = ∇·(μ η ∇E'[μ]) + ηT Δμ, stable for every τ. For particles x_i of fixed weights p_i, the
+    minimisation alternates between the optimal plan P from old to new particles and the positions given the plan. At the end
 
         η g_i + (x_i − ȳ_i)/τ = 0,    ȳ_i = Σ_j P_ij y_j / p_i,    E[x] + T Ent[x] + W2²(x, y)/2ητ ≤ E[y] + T Ent[y]
 
     with g the Wasserstein gradient. The first holds to `tol`, the second, the certificate of descent, to rounding. Where E is
-    not convex (along the step's plan) the minimiser is a local one, found downhill from the old particles; a critical point
-    stays.
+    not convex (along the step's plan) the minimiser is a local one, found by descent from the old particles; a critical point
+    is a fixed point.
 
     ``saddle=True`` is for the free energy F_η of gradient descent with learning rate η (`FreeEnergy`, endpoint closure), on
     pairs of weights and fluctuations (w_i, u_i): weights descend, fluctuations ascend,
 
         w_i = w̄_i − τη ∂_w F_i(w, u),    u_i = ū_i + τη ∂_u F_i(w, u),
 
-    w̄ and ū being projected by the optimal plan for the joint cost |Δw|² + |Δu|². Where it is the identity, as it is for short
-    steps, this is the implicit Euler scheme of `FreeEnergyFlow`. Given the plan and the other part, w is to minimise
-    F + Σ_i p_i |w_i − w̄_i|²/2ητ and u to maximise F − Σ_i p_i |u_i − ū_i|²/2ητ. The latter is strictly concave only if
+    w̄ and ū being projected by the optimal plan for the joint cost |Δw|² + |Δu|². Where it is the identity, as for short
+    steps, this is the implicit Euler scheme of `FreeEnergyFlow`. Given the plan and the other part, w minimises
+    F + Σ_i p_i |w_i − w̄_i|²/2ητ and u maximises F − Σ_i p_i |u_i − ū_i|²/2ητ. The latter is strictly concave only if
 
         τ (ηS − 2) < 1,    S the top eigenvalue of ½(∇²E(w + u) + ∇²E(w − u)),
 
-    which is asked for at both ends. Certificates: neither part gains by going back to w̄, to ū,
+    which is required at both ends. Certificates: neither part gains by returning to w̄ or ū,
 
         F(w, u) + Σ_i p_i |w_i − w̄_i|²/2ητ ≤ F(w̄, u),    F(w, u) − Σ_i p_i |u_i − ū_i|²/2ητ ≥ F(w, ū).
 
-    A step that is not solved, or fails a certificate, is halved, and the whole step_size covered by sub-steps.
+    A step that is not solved, or violates a certificate, is halved, and the whole step_size is covered by sub-steps.
 
     Parameters
     ----------
@@ -101,30 +101,30 @@ class JKO:
     learning_rate : float
         η > 0.
     temperature : float
-        T ≥ 0. With saddle=True only 0: noise on the weights alone is no gradient flow of F plus an entropy.
+        T ≥ 0. Only 0 with saddle=True: noise on the weights alone is not a gradient flow of F plus an entropy.
     saddle : bool
     entropy : object, optional
         Ent on particles: ``value(x, weights=None)``, ``gradient(x, weights=None)`` and possibly ``hvp(x, v, weights=None)``, with
         the conventions of `ParticleEnergy`. By default ``measures.entropy.estimator`` of the particles before the step: off the
-        line its bandwidth follows them from step to step, while one that is given stays the same functional.
+        line its bandwidth follows them from step to step, while a given one stays the same functional.
     inner : {"newton-cg", "l-bfgs"}, optional
-        How positions are minimised over: SciPy's trust-region Newton-CG or L-BFGS-B, either followed by Newton's method down to
-        rounding. By default the first where there is an hvp. A saddle step takes Newton–Krylov in any case.
+        Minimiser over positions: SciPy's trust-region Newton-CG or L-BFGS-B, either followed by Newton's method down to
+        rounding. By default the first where there is an hvp. A saddle step always uses Newton–Krylov.
     tol : float
-        Residual tolerated, relative to the speed η|g| at the start of the step (for weights and fluctuations each).
+        Tolerated residual, relative to the speed η|g| at the start of the step (separately for weights and fluctuations).
     max_iterations : int
-        Of the minimiser, or of Newton's method, each time.
+        Limit for the minimiser, or for Newton's method, each time.
     max_plans, max_plan_iterations : int
-        Alternations, and iterations of the network simplex for each.
+        Limits for the alternations, and for the iterations of the network simplex in each.
     max_halvings : int
         The shortest sub-step is τ / 2^max_halvings.
     require_convergence : bool
-        False: return what was covered, certified but marked ``converged=False``, in place of raising.
+        False: return the part covered, certified but marked ``converged=False``, instead of raising.
 
     Raises
     ------
     ValueError
-        For arguments outside what is listed.
+        For a parameter out of range.
 
     References
     ----------
@@ -177,26 +177,27 @@ class JKO:
         Parameters
         ----------
         objective : Objective
-            E on particles, its gradient the Wasserstein one (`Risk`); it gets ``weights`` if they are given here. On one point x
-            (D,), any objective.
-        state : (N, D) particles or (D,), a single one. With saddle=True (2, N, D) or (2, D): weights and fluctuations.
+            E on particles, its gradient the Wasserstein one (`Risk`); it receives ``weights`` if they are given here. On one
+            point x (D,), any objective.
+        state : (N, D) particles, or (D,) for a single one. With saddle=True (2, N, D) or (2, D): weights and fluctuations.
         weights : (N,), optional
             Positive, of sum one; 1/N each by default.
         guess : (M, D), optional
-            Where to start from; shaped like the state, or of another number of particles, as which the measure then goes on.
+            Initial guess; shaped like the state, or with another number of particles, which the new state then has.
             (2, M, D) with saddle=True.
         guess_weights : (M,), optional
-            By default `weights` if there are as many, else 1/M each. Where they are not the old ones, the certificate compares
-            with the larger of E[state] and the guess's own E + W2²/2ητ: by other particles the old measure may be out of reach.
+            By default `weights` if there are as many, else 1/M each. Where they differ from the old ones, the certificate
+            compares with the larger of E[state] and the guess's own E + W2²/2ητ: other particles may not be able to represent
+            the old measure.
 
         Raises
         ------
         ValueError
-            For arrays that do not fit, are empty or not finite; weights that are no probabilities or include zeros.
+            For arrays of wrong shape, empty or not finite; weights that are not probabilities or include zeros.
         JKOError
-            Where no sub-step down to τ / 2^max_halvings could be solved.
+            When no sub-step down to τ / 2^max_halvings could be solved.
         TransportError
-            Where a plan took more than max_plan_iterations.
+            When a plan takes more than max_plan_iterations.
         """
         state = array("state", state)
         guess = None if guess is None else array("guess", guess)
@@ -242,7 +243,7 @@ class JKO:
         return estimator(measure.positions, weights=measure.weights)
 
     def _energy_at(self, energy: ParticleEnergy, positions: Float64) -> float:
-        """What a step starts from; ValueError where it is not finite."""
+        """The energy at the start of a step; ValueError if it is not finite."""
         if self.saddle:
             value = FreeEnergy(energy, self.learning_rate).value(*np.split(positions, 2, axis=1))
         else:

@@ -1,4 +1,4 @@
-"""A whole step of a minimising movement, by sub-steps where it must."""
+"""A whole step of a minimising movement, divided into sub-steps where necessary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Float64 = NDArray[np.float64]
 
 
 class SteppingScheme(Scheme, Protocol):
-    """The settings of `JKO` that the division into sub-steps looks at."""
+    """The settings of `JKO` that the division into sub-steps uses."""
 
     @property
     def step_size(self) -> float: ...
@@ -30,10 +30,10 @@ class SteppingScheme(Scheme, Protocol):
 
 @dataclass
 class Walk:
-    """Moves that cover a step: each of its halves by halves of its own where it cannot be done at once.
+    """Moves that cover a step, by recursive halving where it cannot be solved at once.
 
     energy, before : with the weights of the new particles and of the old ones. positions : the old ones, then the newest.
-    halved : why a sub-step was first halved. stopped : why the rest is not covered. Empty if that did not happen.
+    halved : why a sub-step was first halved. stopped : why the rest is not covered. Both are empty otherwise.
     """
 
     scheme: SteppingScheme
@@ -54,11 +54,11 @@ class Walk:
 
     @property
     def growth_unknown(self) -> bool:
-        """Whether Lanczos did not find the sharpness that a saddle step is checked by."""
+        """Whether Lanczos did not converge for the sharpness that a saddle step is checked with."""
         return self._growth is not None and math.isnan(self._growth.rate)
 
     def cover(self) -> None:
-        """Until the step is covered, or one of its smallest sub-steps failed."""
+        """Move until the step is covered, or one of its smallest sub-steps fails."""
         whole = self.scheme.step_size
         pending = [whole]
         while pending:
@@ -69,7 +69,7 @@ class Walk:
                 self.rejected += 1
                 self.halved = self.halved or str(failure)
                 if np.array_equal(self.energy.weights, self.before.weights):
-                    self.guess = None  # it may be what failed, and the old positions do as well
+                    self.guess = None  # the guess may be the cause of the failure; the old positions are a valid start
                 if size <= whole / 2.0**self.scheme.max_halvings:
                     self.stopped = str(failure)
                     return

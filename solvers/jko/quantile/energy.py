@@ -1,4 +1,4 @@
-"""An energy as a function of quantiles, and the sum of it and a transport cost that a minimising movement lowers."""
+"""An energy as a function of quantiles, and its sum with a transport cost, which a minimising movement decreases."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from solvers.measures.line import Float64
 from solvers.measures.representations import unit_gauss
 from solvers.measures.scalar_field import ScalarField
 
-#: Gauss nodes per cell: of a potential, of an interaction between two cells, of one within a cell.
+#: Gauss nodes per cell: for a potential, for an interaction between two cells, for one within a cell.
 _NODES, _PAIR_NODES, _OWN_NODES = 4, 2, 8
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Value of a sum over cells, and per cell its derivatives in the left and the right end, each (n,)."""
+    """Value of a sum over cells, and per cell its derivatives with respect to the left and right ends, each (n,)."""
 
     value: float
     left: Float64
@@ -39,9 +39,9 @@ class Cells:
 
 @dataclass(frozen=True)
 class Derivatives:
-    """Value, gradient (k,) and Hessian, which is tridiagonal (bands, (2, k), diagonal first) plus, maybe, a dense matrix.
+    """Value, gradient (k,) and Hessian, which is tridiagonal (bands, (2, k), diagonal first) plus an optional dense matrix.
 
-    sizes (k,) : the sum of the sizes of what the entries of the gradient are sums of.
+    sizes (k,) : the sums of the absolute values of the terms of each entry of the gradient.
     """
 
     value: float
@@ -67,7 +67,7 @@ class QuantileEnergy:
     Raises
     ------
     ValueError
-        For a term that has no meaning on quantiles.
+        For a term that is not defined on quantiles.
     """
 
     def __init__(self, energy: Energy) -> None:
@@ -91,11 +91,11 @@ class QuantileEnergy:
                 raise refusal("energy", "a sum of energies known to QuantileJKO", term)
 
     def value(self, q: Float64) -> float:
-        """E; ∞ where an atom has an infinite one."""
+        """E; ∞ for an atom of infinite energy."""
         return self.derivatives(q).value
 
     def derivatives(self, q: Float64, *others: Callable[[Float64], Cells]) -> Derivatives:
-        """Of E and what else is to be added."""
+        """Derivatives of E plus other sums over cells."""
         value, sizes = 0.0, np.zeros_like(q)
         gradient, bands = np.zeros_like(q), np.zeros((2, len(q)))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

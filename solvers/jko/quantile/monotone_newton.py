@@ -13,17 +13,17 @@ from solvers.measures.line import Float64
 
 Function = Callable[[Float64], Derivatives]
 
-#: Share of a gap that a step may take away, halvings of a step, share of the slope that may be left after it.
+#: Largest fraction by which a step may shrink a gap, halvings of a step, fraction of the slope that may remain after it.
 _SHRINK, _HALVINGS, _SLOPE_LEFT = 0.9, 40, 0.9
 #: Relative rounding of a sum over cells.
 _ROUNDING = 1e-14
-#: Of the first barrier, in units of the forces times the mean gap.
+#: The first barrier, in units of the forces times the mean gap.
 _CENTERING = 0.1
 
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where it ended: q (k,), the residual of the optimality conditions there, Newton steps made."""
+    """The result: q (k,), the residual of its optimality conditions, the number of Newton steps."""
 
     q: Float64
     residual: float
@@ -34,10 +34,10 @@ class Minimum:
 def newton(
     function: Function, q: Float64, unit: float, tolerance: float, max_iterations: int
 ) -> Minimum:
-    """A local minimiser among increasing q of a function that is infinite, or infinitely steep, where two values meet.
+    """A local minimiser over increasing q of a function that is infinite, or infinitely steep, where two values coincide.
 
-    Downhill all the way from an increasing q, and beyond the tolerance while the residual falls, so that it ends near rounding.
-    unit : of what is added to the diagonal of an indefinite Hessian.
+    Monotone descent from an increasing q, continued beyond the tolerance while the residual decreases, so it ends near rounding.
+    unit : of the shift added to the diagonal of an indefinite Hessian.
     """
     at, steps = function(q), 0
     while steps < max_iterations:
@@ -51,10 +51,10 @@ def newton(
 def interior_point(
     function: Function, q: Float64, unit: float, tolerance: float, max_iterations: int
 ) -> Minimum:
-    """A local minimiser among non-decreasing q of a smooth function, by the primal–dual interior-point method.
+    """A local minimiser over non-decreasing q of a smooth function, by the primal–dual interior-point method.
 
-    With multipliers λ_i ≥ 0 of the gaps s_i = q_{i+1} − q_i ≥ 0, Newton's method on ∇f = Dᵀλ, λ_i s_i = μ, for μ falling to 1e-3
-    of the tolerance, in units of the forces times the width.
+    With multipliers λ_i ≥ 0 of the gaps s_i = q_{i+1} − q_i ≥ 0, Newton's method on ∇f = Dᵀλ, λ_i s_i = μ, for μ decreasing to
+    1e-3 of the tolerance, in units of the forces times the width.
     """
     at, gaps = function(q), np.diff(q)
     force, width = float(at.sizes.max()), float(q[-1] - q[0])
@@ -85,7 +85,7 @@ def _central_step(
     centering: float,
     unit: float,
 ) -> tuple[Float64, Derivatives, Float64, Float64] | None:
-    """Towards λ s = μ: q, the derivatives there, the gaps and their multipliers, none of which loses more than 99 %."""
+    """A step towards λ s = μ: q, its derivatives, the gaps and their multipliers, none of which shrinks by more than 99 %."""
     stiffness = forces / gaps
     bands = at.bands.copy()
     bands[0, :-1] += stiffness
@@ -108,13 +108,13 @@ def _central_step(
 
 
 def _between(forces: Float64) -> Float64:
-    """Dᵀλ: forces that push neighbours apart, as a gradient."""
+    """Dᵀλ: the gradient of forces that push neighbours apart."""
     result: Float64 = -np.diff(np.concatenate([[0.0], forces, [0.0]]))
     return result
 
 
 def _room(positive: Float64, change: Float64) -> float:
-    """The longest step, at most 1, by which no entry loses more than 99 %."""
+    """The longest step, at most 1, by which no entry shrinks by more than 99 %."""
     share = float(np.max(-change / positive))
     return 1.0 if share <= 0.99 else 0.99 / share
 
@@ -122,7 +122,7 @@ def _room(positive: Float64, change: Float64) -> float:
 def _inner_step(
     function: Function, q: Float64, at: Derivatives, unit: float
 ) -> tuple[Float64, Derivatives] | None:
-    """The longest of the halved Newton steps that keeps the order, does not raise the value and flattens the slope."""
+    """The longest of the halved Newton steps that keeps the order, does not increase the value and decreases the slope."""
     direction = _direction(at, unit)
     slope = float(at.gradient @ direction)
     closing, gaps = -np.diff(direction), np.diff(q)
@@ -141,7 +141,7 @@ def _inner_step(
 
 
 def _direction(at: Derivatives, unit: float) -> Float64:
-    """−H⁻¹ g, with the least of unit · (0, ½, 1, 2, …) added to the diagonal at which H is positive definite."""
+    """−H⁻¹ g, with the smallest of unit · (0, ½, 1, 2, …) added to the diagonal that makes H positive definite."""
     shift = 0.0
     while True:
         try:

@@ -15,7 +15,7 @@ from solvers.measures.energies import Energy
 from solvers.measures.line import Float64
 from solvers.measures.representations import Quantiles
 
-#: Newton steps that are made before order is taken to be in the way.
+#: Newton steps before the ordering constraint is assumed to be active.
 _TRIES = 30
 
 
@@ -35,8 +35,8 @@ class QuantileJKO:
         q_{k+1} = argmin E[q] + W2²(q, q_k)/(2 η τ) over non-decreasing q_0 ≤ … ≤ q_n,
         W2² = Σ_i (1/n) (d_i² + d_i d_{i+1} + d_{i+1}²)/3,    d = q − q_k
 
-    In these variables W2 is Euclidean, entropies are sums of convex functions of the cells' widths, and everything but the class
-    of measures is exact; the minimiser is found by Newton's method to rounding.
+    In these variables W2 is Euclidean, entropies are sums of convex functions of the cells' widths, and everything except the
+    class of measures is exact; the minimiser is found by Newton's method to rounding.
 
     Parameters
     ----------
@@ -45,26 +45,27 @@ class QuantileJKO:
     learning_rate : float
         η.
     tolerance : float
-        Of the gradient, relative to the largest sum of the sizes of its terms. The iterations go on beyond it while they gain.
+        Tolerance of the gradient, relative to the largest sum of the sizes of its terms. The iterations continue beyond it while
+        they improve.
     max_iterations : int
-        Newton steps.
+        Limit of Newton steps.
     require_convergence : bool
         False: return what was reached, marked ``converged=False``, in place of raising.
 
     Raises
     ------
     ValueError
-        For parameters outside what is listed.
+        For a parameter out of range.
 
     Notes
     -----
-    *Order.* `Entropy` and `PowerEntropy` are infinite, or infinitely steep, at cells of no width, and so keep the quantiles in
-    order. Other energies need not: where Newton's method runs into it, the order is a constraint, and a primal–dual method of
-    interior points takes over. Mass may then gather in atoms, cells of (almost) no width, and be parted again.
+    *Order.* `Entropy` and `PowerEntropy` are infinite, or infinitely steep, at cells of zero width, and so keep the quantiles in
+    order. Other energies need not: where Newton's method violates it, the order becomes a constraint, and a primal–dual
+    interior-point method takes over. Mass may then concentrate in atoms, cells of (almost) zero width, and separate again.
 
-    *Smoothness.* V must be twice differentiable, W too but at 0.
+    *Smoothness.* V must be twice differentiable, W too except at 0.
 
-    *Energies that are not convex* in q, such as wells, have several minimisers; the one downhill from q_k is taken.
+    *Energies that are not convex* in q, such as wells, have several minimisers; the one reached by descent from q_k is taken.
 
     *Cost.* O(n) per Newton step, of which a few are needed; with an `Interaction` O(n³), and memory of some 30 n² float64.
 
@@ -83,12 +84,12 @@ class QuantileJKO:
         settle_settings(self)
 
     def step(self, energy: Energy, quantiles: Quantiles) -> QuantileStep:
-        """From q_k, of the energy's flow, over a time τ.
+        """One step of the energy's flow from q_k, over a time τ.
 
         Raises
         ------
         ValueError
-            For an energy that quantiles do not know.
+            For an energy not available on quantiles.
         JKOError
             When the residual is above the tolerance after max_iterations.
         """
@@ -137,7 +138,7 @@ class QuantileJKO:
 
 
 def _spread(q: Float64) -> Float64:
-    """q with its cells of no width, which Newton's methods here cannot leave, a little opened."""
+    """q with its cells of zero width, which these Newton methods cannot leave, slightly widened."""
     width, size = float(q[-1] - q[0]), float(np.abs(q).max())
     if np.all(np.diff(q) > 1e-14 * (width + size)):
         return q
