@@ -116,7 +116,10 @@ def test_different_problems_are_compared_only_by_force(tmp_path, small, small_ru
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--process", "rod_flow"], f"process must be one of {GD}, gradient_flow, "),
+        (
+            ["--process", "rod_flow"],
+            f"process must be one of {GD}, gradient_flow, free_energy_flow, got rod_flow",
+        ),
         (["--process", GD] * 3, "--process must be given once or twice, got 3 times"),
         (["--time", "5"], f"{GD}: time must be one of 0, 4, 6, got 5"),
         (["--time", "soon"], "--time must be a number or last, got 'soon'"),
