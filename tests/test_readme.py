@@ -1,4 +1,4 @@
-"""What the README shows is true: its configurations, its Python, its tables, and every call in its text."""
+"""What README and the pages on Python, configurations and files show is true: Python, tables, and every call in the text."""
 
 import re
 from pathlib import Path
@@ -8,22 +8,34 @@ import pytest
 
 import meanfield
 import solvers
+import solvers.flows
 from meanfield.study.config.run_config import load, load_text
 from meanfield.study.engine.run import run
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def page(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+README, PYTHON = page("README.md"), page("docs/python.md")
+
+
+def blocks(name, language):
+    return re.findall(rf"```{language}\n(.*?)```", page(name), re.DOTALL)
+
+
+def test_the_readme_is_one_page():
+    assert len(README.split()) <= 1200
 
 
 def test_the_first_configuration_shown_is_the_default():
-    assert load_text(blocks("toml")[0]) == load()
+    assert load_text(blocks("docs/configuration.md", "toml")[0]) == load()
 
 
 def test_the_others_are_configurations():
-    for text in blocks("toml")[1:]:
+    for text in blocks("docs/configuration.md", "toml")[1:]:
         load_text(text)
 
 
@@ -38,8 +50,23 @@ def small_result(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.essential
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    """As printed, in a folder of its own, with fewer steps and neurons."""
+    front_door, solving = blocks("README.md", "python")
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    exec(front_door.replace("steps=300", "steps=20").replace("400}", "20}"), scope)
+    assert scope["result"].status == "complete"
+    exec(solving, scope)
+    peaks = [scope[name].centers[:, 1].max() for name in ("descent", "flow")]
+    assert peaks == pytest.approx([7.435, 7.435], abs=5e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.essential
 def test_the_python_examples_run(small_result, monkeypatch):
-    networks, landscapes, results = blocks("python")
+    networks, landscapes = blocks("docs/python.md", "python")
+    (results,) = blocks("docs/run_file.md", "python")
     scope = {}
     exec(networks, scope)
     assert scope["descent"].status == scope["flow"].status == "complete"
@@ -68,12 +95,7 @@ NEEDED = {"temperature": 0.0}
 
 def test_the_table_of_flows_is_whole():
     named = {name for name, _, _ in FLOWS}
-    flows = {
-        name
-        for name in solvers.__all__
-        if isinstance(kind := getattr(solvers, name), type) and issubclass(kind, solvers.Flow)
-    }
-    assert named == flows - {"Flow", "ContinuousFlow", "DiscreteFlow", "SteppedFlow"}
+    assert named == {kind.__name__ for kind in solvers.flows.FLOWS.values()}
 
 
 @pytest.mark.parametrize(("name", "maker", "arguments"), FLOWS)
@@ -114,7 +136,7 @@ def test_integrators_go_by_the_names_of_the_configuration(name):
 
 
 def test_the_landscapes_that_are_named():
-    (text,) = re.findall(r"closed form \(([^)]*)\)", README, re.DOTALL)
+    (text,) = re.findall(r"`meanfield.landscapes` \(([^)]*)\)", PYTHON, re.DOTALL)
     for name in re.findall(r"`(\w+)`", text):
         landscape = getattr(meanfield.landscapes, name)()
         assert np.isfinite(landscape.value(landscape.start))
@@ -126,7 +148,7 @@ def test_the_landscapes_that_are_named():
 
 
 def test_the_attributes_of_a_solution_that_are_named():
-    text = README[README.index("A `Solution` has") :].split("from which")[0]
+    text = PYTHON[PYTHON.index("A `Solution` has") :].split("from which")[0]
     solution = solvers.solve(solvers.GradientDescent(0.3), VALLEY, START, steps=2)
     names = re.findall(r"`(\w+)`", text)
     assert len(names) >= 11
@@ -136,7 +158,7 @@ def test_the_attributes_of_a_solution_that_are_named():
 
 def test_torch_objective_as_it_is_called():
     torch = pytest.importorskip("torch")
-    (call,) = re.findall(r"`meanfield\.TorchObjective\(([^)]*)\)`", README)
+    (call,) = re.findall(r"`meanfield\.TorchObjective\(([^)]*)\)`", PYTHON)
     arguments = {
         "module": torch.nn.Linear(2, 1),
         "loss": "squared",
