@@ -1,4 +1,4 @@
-"""Arrays told apart by a few characters."""
+"""Digests of arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def digest(*arrays: NDArray[Any]) -> str:
-    """SHA-256 of arrays: of their numbers, shapes and dtypes, in order."""
+    """SHA-256 of arrays: of their values, shapes and dtypes, in order."""
     found = hashlib.sha256()
     for array in arrays:
         found.update(f"{array.dtype} {array.shape} ".encode())
@@ -19,5 +19,5 @@ def digest(*arrays: NDArray[Any]) -> str:
 
 
 def fingerprint(array: NDArray[Any]) -> str:
-    """An array in a message: what it is, and the beginning of its digest."""
+    """An array in a message: dtype, shape, and the beginning of its digest."""
     return f"{array.dtype} of shape {array.shape} with SHA-256 {digest(array)[:16]}"

@@ -1,8 +1,8 @@
 """From particle arrays and data to the kernels and back, and the order in which sums over particles are taken.
 
-Particles form groups, by N alone, and a group has blocks, by its size and the number of inputs. A sum over particles is taken
-block by block within a group, then group by group: a tree that neither the number of threads, which share the blocks, nor that
-of the processes, which share the groups, can change.
+Particles form groups, determined by N alone, and a group has blocks, determined by its size and the number of inputs. A sum over
+particles is taken block by block within a group, then group by group: this tree depends neither on the number of threads, which
+share the blocks, nor on that of the MPI ranks, which share the groups.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from meanfield._kernels import two_layer
 
 Array = NDArray[np.floating[Any]]
-# Of consecutive groups: group g is the particles bounds[g] to bounds[g + 1].
+# Bounds of consecutive groups: group g is the particles bounds[g] to bounds[g + 1].
 Bounds = tuple[int, ...]
 
-# A group is the least that a process can have. Smaller ones cost time: of a few there are 4 groups even so, of more than 224 at
-# least 8, and 16 once these have what a matrix product of many inputs wants.
+# A group is the smallest share of a rank. Smaller groups cost time: few particles form 4 groups even so, more than 224 at
+# least 8, and 16 once these are large enough for an efficient matrix product with many inputs.
 GROUP, LARGE_GROUP = 32, 256
 FEWEST_GROUPS, MANY_GROUPS, MOST_GROUPS = 4, 8, 16
 BLOCKS_PER_GROUP = 16
@@ -39,7 +39,7 @@ class Architecture(NamedTuple):
 
 
 class Memory:
-    """What a pass forward leaves for the pass backward after it; the numbers are the same without."""
+    """Results of a forward pass kept for the backward pass after it; the numbers are the same without."""
 
     kept: Array | None = None
 
@@ -119,7 +119,7 @@ def group_sums(
 
 
 def mean_of(sums: Array, n_particles: int) -> Array:
-    """Sums over all groups (groups, …), in their order, over N. From +0, so that a group of −0 may as well come as +0."""
+    """Sums over all groups (groups, …), in their order, over N. They start from +0, so a group's −0 and +0 give the same."""
     total: Array = np.sum(sums, axis=0, initial=0.0) / sums.dtype.type(n_particles)
     return total
 
@@ -133,7 +133,7 @@ def inner_sums(u: Array, v: Array, groups: Bounds) -> NDArray[np.float64]:
 
 
 def inner_of(sums: NDArray[np.float64], n_particles: int) -> float:
-    """The inner product, from those sums of all groups: `mean_of` for a single number, only faster."""
+    """The inner product from those sums of all groups: `mean_of` for a single number, but faster."""
     return (0.0 + float(np.add.reduce(sums))) / n_particles
 
 
@@ -148,7 +148,7 @@ def gradient_jet(
 ) -> Array:
     """d^m/dε^m Σ_k r_k·∇_θ φ(θ_i; x_k), (N, D), for residuals (m + 1, n, c): r and its derivatives along `direction`.
 
-    The particles form `groups`, by default those of N; the `memory` is of these very particles, data and direction.
+    The particles form `groups`, by default those of N; the `memory` must be of the same particles, data and direction.
     """
     particles = _packed(architecture, particles, 1.0)
     if direction is not None:
@@ -190,7 +190,7 @@ def _blocks(groups: Bounds, block: int) -> tuple[NDArray[np.int64], Bounds]:
 
 
 def _data_slices(sums: Array) -> list[slice]:
-    """Shares of the data whose partial sums take little memory, whatever n; the same for any share of the groups."""
+    """Slices of the data whose partial sums take little memory for any n; the same for any share of the groups."""
     _, derivatives, n, n_outputs = sums.shape
     per_datum = MOST_GROUPS * BLOCKS_PER_GROUP * derivatives * n_outputs * sums.itemsize
     share = max(_LEAST_DATA, _PARTIALS_BYTES // per_datum // _LEAST_DATA * _LEAST_DATA)
@@ -198,7 +198,7 @@ def _data_slices(sums: Array) -> list[slice]:
 
 
 def _packed(architecture: Architecture, particles: Array, output_weight: float) -> Array:
-    """Particles with the output weights that the kernels expect, in front, where the network holds them fixed."""
+    """Particles with the output weights that the kernels expect in front, where the network keeps them fixed."""
     if architecture.train_output:
         return particles
     outputs = np.full((len(particles), architecture.output_dim), output_weight, particles.dtype)
@@ -206,7 +206,7 @@ def _packed(architecture: Architecture, particles: Array, output_weight: float) 
 
 
 def _massive(architecture: Architecture, packed: Array, masses: Array | None) -> Array:
-    """Particles of mass 1 of the same network: f is linear in a, so a particle's mass is a factor of its a."""
+    """Particles of mass 1 of the same network: f is linear in a, so the mass of a particle multiplies its a."""
     if masses is None:
         return packed
     scaled = packed.copy()

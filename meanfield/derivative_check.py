@@ -1,4 +1,4 @@
-"""Whether the derivatives of an objective are those of its value."""
+"""Check whether the derivatives of an objective are those of its value."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[np.floating[Any]]
 
-#: Each derivative and what it is the derivative of; the order is the position, from 1.
+#: Each derivative and the function that it is the derivative of; the order is the position, from 1.
 LOWER = {"gradient": "value", "hvp": "gradient", "third": "hvp"}
 
 _EPS = float(np.finfo(np.float64).eps)
 _EPS32 = float(np.finfo(np.float32).eps)
-#: Points are looked at until enough agree, so many disagree, so many decide nothing, or all have been seen. A kink within the
-#: step makes a point disagree, a formula that is wrong makes nearly all.
+#: Points are tested until enough agree, disagree or are undecided, or all have been tested. A kink within the
+#: step makes a point disagree, a wrong formula nearly all points.
 _DISAGREEING, _UNDECIDED, _POINTS = 4, 3, 8
-#: How far from x the points are, in units of the size of its coordinates; nearer where the objective is not finite.
+#: Distances of the points from x, relative to the size of its coordinates; smaller where the objective is not finite.
 _DISTANCES = (0.3, 0.03, 0.003)
-#: What a difference of two results may lose to rounding, in units of ε times their size.
+#: Rounding error of a difference of two results, in units of ε times their size.
 _ROUNDINGS = 100.0
-#: A disagreement counts from so many estimated errors on. The estimate is the change from a step to twice the step: of a smooth
-#: function it is three times the error, of one with kinks within the step about as large as that.
+#: A disagreement counts above this many estimated errors. The estimate is the change from a step to twice the step: for a smooth
+#: function it is three times the error, with kinks within the step about as large as the error.
 _ERRORS = 10.0
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A derivative and the central difference of what it is the derivative of.
+    """A derivative compared with a central difference.
 
-    difference : relative, the largest of the points that decided; NaN if too few did.
-    agrees : None if too few points decided.
+    difference : relative, the largest over the decisive points; NaN if too few are decisive.
+    agrees : None if too few points are decisive.
     """
 
     derivative: str
@@ -48,30 +48,30 @@ def check_objective(objective: Any, x: ArrayLike, seed: int = 0) -> dict[str, fl
 
         ⟨∇E, v⟩ ≈ (E(x + hv) − E(x − hv)) / 2h,    ∇²E v ≈ (∇E(x + hv) − ∇E(x − hv)) / 2h,    ∇³E[v, v] likewise from ∇²E v,
 
-    some ten evaluations for each. A disagreement counts where it exceeds what step and rounding explain, and at several points:
-    functions with kinks, such as networks of ReLU, pass. In float64 errors from 1e-5 on are found. An objective that computes in
-    float32 is checked by its ``as_float64()`` if it has that, else only for errors above 1% of the gradient and for gross ones
-    (a wrong sign or scale) of higher derivatives, which differences cannot tell from kinks.
+    with about ten evaluations for each. A disagreement counts where it exceeds the errors of step and rounding, and at several
+    points: functions with kinks, such as ReLU networks, pass. In float64, errors above 1e-5 are found. An objective that
+    computes in float32 is checked by its ``as_float64()`` if it has one, otherwise only for errors above 1% of the gradient and
+    for gross errors (a wrong sign or scale) of higher derivatives; smaller ones cannot be distinguished from kinks.
 
     Parameters
     ----------
     objective : Objective
         With ``value`` and ``gradient``; its ``hvp`` and ``third`` are checked if it has them, in its ``inner`` if it has one.
     x : array
-        Where runs will start. The objective should be finite nearby.
+        The start of the runs. The objective should be finite nearby.
     seed : int
-        Of points and directions.
+        Seed of points and directions.
 
     Returns
     -------
     dict
-        By the name of each method that was checked, the relative difference that was found; NaN where none could be decided: the
-        objective is not finite there, not deterministic, or rougher than its differences can resolve.
+        The relative difference found, by the name of each checked method; NaN where undecided: the
+        objective is not finite there, not deterministic, or too rough for differences.
 
     Raises
     ------
     ValueError
-        For a derivative that is wrong, is not shaped like x, or writes to its arguments; for an x that is not finite.
+        For a derivative that is wrong, is not shaped like x, or modifies its arguments; for an x that is not finite.
 
     Examples
     --------
@@ -108,9 +108,9 @@ def compare(
     agreeing_points: int = 2,
     dtype: DTypeLike | None = None,
 ) -> Comparison:
-    """A derivative of an objective against differences of the one below, at several points around x.
+    """Compare a derivative of an objective with differences of the one below, at several points around x.
 
-    dtype : the precision that the objective computes in; None: found out by two more gradients.
+    dtype : the precision in which the objective computes; None: determined by two more gradients.
     """
     rng = np.random.default_rng((seed, *derivative.encode()))
     probe = _Probe(objective, derivative, x, rng, dtype)
@@ -142,7 +142,7 @@ def _point(x: ArrayLike) -> Array:
 
 
 class _Probe:
-    """Draws points around x, and compares at each."""
+    """Draws points around x and compares at each."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class _Probe:
     ) -> None:
         self.objective = getattr(objective, "as_float64", lambda: objective)()
         self.derivative, self.x, self.rng = derivative, x, rng
-        # Coordinates move by their own size, those that are small by that of most.
+        # Coordinates move by their own size, small ones by the typical size.
         typical = float(np.median(np.abs(x))) or float(np.sqrt(np.mean(x**2))) or 1.0
         self.sizes = np.abs(x) + typical
         self.distance = 0
@@ -162,11 +162,11 @@ class _Probe:
         if self.eps == _EPS32:
             self.step, self.tolerance = _EPS32 ** (1 / 3), 1e-2
         else:
-            # Smaller than what balances truncation and rounding, so that few kinks are passed.
+            # Smaller than the step that balances truncation and rounding, to pass few kinks.
             self.step, self.tolerance = (5e-7, 1e-6) if derivative == "gradient" else (1e-7, 1e-5)
 
     def look(self) -> tuple[float, bool | None]:
-        """The relative difference at the next point, and whether it is no more than its error; None if that is large itself."""
+        """The relative difference at the next point, and whether it is within its error; None if the error is large."""
         while True:
             x, v = self._draw()
             if self.derivative == "gradient":  # along a random direction alone E hardly changes
@@ -180,13 +180,13 @@ class _Probe:
         if not all(map(math.isfinite, sizes)):
             return math.nan, None
         gap, size = self._norm(exact - near[0]), max(sizes[:2])
-        if gap == 0.0 or size <= near[1]:  # the same, or both zero but for rounding
+        if gap == 0.0 or size <= near[1]:  # equal, or both zero up to rounding
             return 0.0, True
         error = _ERRORS * (self._norm(far[0] - near[0]) + near[1])
         allowed = error + self.tolerance * size
         if gap <= allowed:
             return gap / size, True if error <= 0.05 * size else None
-        # Of what is not deterministic another evaluation differs.
+        # A non-deterministic objective differs in another evaluation.
         again = self._difference(x, v, self.step)[0]
         noise = self._norm(again - near[0]) + self._norm(self._exact(x, v) - exact)
         if gap <= allowed + _ERRORS * noise:
@@ -195,14 +195,14 @@ class _Probe:
         return gap / size, False if gross else None
 
     def _draw(self) -> tuple[Array, Array]:
-        """A point, which float32 holds too, and a direction."""
+        """A point, exactly representable in float32, and a direction."""
         moved = self.rng.standard_normal(self.x.shape) * self.sizes
         fractions, exponents = np.frexp(self.x + _DISTANCES[self.distance] * moved)
         x = np.ldexp(np.round(fractions * 2**24) / 2**24, exponents)
         return x, self.rng.standard_normal(self.x.shape) * self.sizes
 
     def _precision(self) -> float:
-        """ε of float32 if the gradient does not see changes below that, else of float64."""
+        """ε of float32 if the gradient does not resolve changes below it, else of float64."""
         x, v = self._draw()
         here, there = (self._shaped("gradient", (y,)) for y in (x, x + 1e-3 * _EPS32 * v))
         return _EPS32 if np.array_equal(here, there) else _EPS
@@ -225,7 +225,7 @@ class _Probe:
         return self._shaped(LOWER[self.derivative], (x,) if self.derivative == "hvp" else (x, v))
 
     def _shaped(self, name: str, arguments: tuple[Array, ...]) -> Array:
-        """A copy of what a method returns, in float64; ValueError if it is not like x, or x is not as it was."""
+        """A float64 copy of what a method returns; ValueError if it is not shaped like x, or x was modified."""
         given = tuple(argument.copy() for argument in arguments)
         result = np.array(getattr(self.objective, name)(*given))
         if result.shape != self.x.shape:

@@ -17,7 +17,7 @@ Array = NDArray[np.floating[Any]]
 
 
 class Loss(Protocol):
-    """What a risk needs of a loss."""
+    """The interface of losses."""
 
     def check_targets(self, targets: Array) -> None: ...
     def value(self, outputs: Array, targets: Array) -> Array: ...
@@ -30,7 +30,7 @@ class SquaredLoss:
     """ℓ(f, y) = ½ |f − y|²."""
 
     def check_targets(self, targets: Array) -> None:
-        """Any finite targets."""
+        """Accept any finite targets."""
 
     def value(self, outputs: Array, targets: Array) -> Array:
         return 0.5 * np.sum((outputs - targets) ** 2, axis=1)
@@ -49,7 +49,7 @@ class LogisticLoss:
     """ℓ(f, y) = Σ_j log(1 + exp(−y_j f_j)) for targets ±1."""
 
     def check_targets(self, targets: Array) -> None:
-        """Targets −1 and +1 only."""
+        """Check that targets are −1 or +1."""
         if not np.all(np.abs(targets) == 1):
             raise ValueError("targets must be −1 or +1 for the logistic loss, got other values")
 
@@ -71,7 +71,7 @@ class SoftmaxLoss:
     """ℓ(f, y) = log Σ_j exp(f_j) − y·f, the cross-entropy of softmax(f) for targets y on the probability simplex."""
 
     def check_targets(self, targets: Array) -> None:
-        """At least two classes, non-negative rows that sum to one."""
+        """Check for at least two classes, and non-negative rows that sum to one."""
         if targets.shape[1] < 2:
             raise ValueError("targets must have at least 2 columns for the softmax loss, got 1")
         rounding = 4 * targets.shape[1] * np.finfo(targets.dtype).eps

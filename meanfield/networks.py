@@ -32,8 +32,8 @@ class TwoLayerNetwork:
 
         f_ρ(x) = ∫ a σ(w·x + b) dρ(θ) = (1/N) Σ_i a_i σ(w_i·x + b_i).
 
-    With ``train_output=False`` the output weights are held at a = 1 and the particles are θ = (w, b), D = d + 1, or w alone: with
-    one input and no bias they are points of the line, f_ρ(x) = ∫ σ(θx) dρ(θ).
+    With ``train_output=False`` the output weights are fixed at a = 1 and the particles are θ = (w, b), D = d + 1, or w alone:
+    with one input and no bias they are points on the line, f_ρ(x) = ∫ σ(θx) dρ(θ).
 
     Parameters
     ----------
@@ -45,12 +45,12 @@ class TwoLayerNetwork:
     bias : bool
         Whether particles have the coordinate b.
     train_output : bool
-        Whether particles have the coordinates a; without them, one output only.
+        Whether particles have the coordinates a; without them there is one output.
 
     Raises
     ------
     ValueError
-        For a dimension below 1, an unknown activation, several outputs of fixed weights.
+        For a dimension below 1, an unknown activation, or several outputs with fixed weights.
 
     References
     ----------
@@ -137,7 +137,7 @@ class TwoLayerNetwork:
         return _evaluation.network_jet(self.architecture, particles, inputs)[0]
 
     def check_particles(self, name: str, value: ArrayLike) -> NDArray[np.floating[Any]]:
-        """The array as contiguous particles (N, D), float64 unless it is float32; ValueError naming it where it is not."""
+        """The array as contiguous particles (N, D), float64 unless it is float32; raises a ValueError for other shapes."""
         x = np.ascontiguousarray(array(name, value))
         if x.ndim != 2 or x.shape[1] != self.parameter_count or len(x) < 1:
             raise wrong_shape(name, f"(N, {self.parameter_count}) with N ≥ 1", x.shape)

@@ -26,7 +26,7 @@ from solvers._support.arguments import (
 Array = NDArray[np.floating[Any]]
 
 _ORDER = "the order is Risk(network, task)"
-_WEIGHT_ROUNDING = 1e-6  # of the sum of weights that were stored in float32
+_WEIGHT_ROUNDING = 1e-6  # tolerance of the sum of weights stored in float32
 
 
 class Risk:
@@ -55,7 +55,7 @@ class Risk:
     Raises
     ------
     ValueError
-        For an unknown loss, a negative weight decay, targets that the loss does not allow, dimensions that disagree.
+        For an unknown loss, a negative weight decay, targets invalid for the loss, or inconsistent dimensions.
 
     References
     ----------
@@ -106,7 +106,7 @@ class Risk:
         """The same risk, evaluated in double precision."""
         twin = copy(self)
         twin.dtype = np.dtype(np.float64)
-        for name in ("_inputs", "_targets"):  # kept in the other precision
+        for name in ("_inputs", "_targets"):  # stored in the other precision
             twin.__dict__.pop(name, None)
         return twin
 
@@ -159,7 +159,7 @@ class Risk:
         return self._gradient_jet(x, [r, dr, ddr], u, memory)
 
     def inner(self, u: ArrayLike, v: ArrayLike) -> float:
-        """⟨u, v⟩ = (1/N) Σ_i u_i·v_i, summed in float64 and in one order whatever the number of threads or processes."""
+        """⟨u, v⟩ = (1/N) Σ_i u_i·v_i, summed in float64 in an order independent of the number of threads and ranks."""
         u, v = array("u", u), array("v", v)
         if u.ndim != 2 or u.shape != v.shape or u.size == 0:
             raise ValueError(f"u and v must have one shape (N, D), got {u.shape} and {v.shape}")
@@ -197,14 +197,14 @@ class Risk:
         )
 
     def _decayed(self, derivative: Array, argument: Array) -> Array:
-        """A derivative of the loss with that of ∫ V dρ, which is λ times its argument."""
+        """A derivative of the loss plus that of ∫ V dρ, which is λ times its argument."""
         if not self.weight_decay:
             return derivative
         return derivative + self.dtype.type(self.weight_decay) * argument
 
     def _particles(self, name: str, value: ArrayLike) -> Array:
         particles = array(name, value).astype(self.dtype, copy=False)
-        # The kernels would be compiled anew for arrays that are read-only.
+        # The kernels would be compiled again for read-only arrays.
         return self.network.check_particles(
             name, particles if particles.flags.writeable else particles.copy()
         )

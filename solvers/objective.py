@@ -38,7 +38,7 @@ class Objective(Protocol):
     def hvp(self, x: Array, v: Array) -> Array: ...
 
 
-def check_objective(objective: Any, x: Array, needs: tuple[str, ...], flow: str) -> Array:
+def checked_gradient(objective: Any, x: Array, needs: tuple[str, ...], flow: str) -> Array:
     """The gradient at x, after checking that the objective has what a flow needs.
 
     Raises

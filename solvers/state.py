@@ -12,7 +12,14 @@ import numpy as np
 from solvers._support.arguments import array, count, refusal
 from solvers._support.reprs import compact_repr
 from solvers.flow import Flow, WithoutFluctuation, as_iterate
-from solvers.objective import Array, all_finite, check_like, check_objective, peak, with_own_results
+from solvers.objective import (
+    Array,
+    all_finite,
+    check_like,
+    checked_gradient,
+    peak,
+    with_own_results,
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ def start(flow: Flow, objective: Any, x0: Any) -> tuple[State, str]:
         For a start or an objective that the flow cannot use.
     """
     x = as_iterate(x0)
-    gradient = check_objective(objective, x, flow.needs, type(flow).__name__)
+    gradient = checked_gradient(objective, x, flow.needs, type(flow).__name__)
     own = with_own_results(objective)
     values = flow.start(own, x)
     if not all_finite(objective, values):

@@ -1,1 +1,1 @@
-"""Readers of data files that may come from anybody: what a file says of itself is checked before it is believed."""
+"""Readers of untrusted data files: what a file declares about itself is checked before it is used."""

@@ -74,7 +74,7 @@ def class_indices(classes: Sequence[str | int] | None) -> list[int]:
     Raises
     ------
     ValueError
-        An unknown class, one that comes twice, or fewer than two.
+        An unknown or repeated class, or fewer than two.
     """
     if classes is None:
         return list(range(len(CLASSES)))
@@ -101,7 +101,7 @@ def sample(
     Raises
     ------
     ValueError
-        As `load`, and where there are fewer than n.
+        As `load`, and if there are fewer than n.
     """
     images, labels = load(path, train)
     places = np.flatnonzero(np.isin(labels, indices))
@@ -116,7 +116,7 @@ def standardize(
 ) -> NDArray[np.float64]:
     """The pixels minus the mean of their channel, times one factor that makes the mean of x² `mean_square`.
 
-    Both are taken over these images, or over those that they shall be scaled `like`.
+    Both are taken over these images, or over those given as `like`.
     """
     model = _by_channel(images if like is None else like)
     mean = model.mean(axis=(0, 2), keepdims=True)
@@ -229,7 +229,7 @@ def _members(
 
 
 class _Bounded:
-    """A stream that refuses to go on past the limit: a small archive may unpack to any size."""
+    """A stream that raises beyond a limit: a small archive may unpack to any size."""
 
     def __init__(self, stream: gzip.GzipFile, archive: Path) -> None:
         self._stream = stream
@@ -257,7 +257,7 @@ def _limited(file: Any, where: str) -> bytes:
 
 
 class _Dtype(StandIn):
-    """Stands in for the numpy.dtype of a pickle, which is only ever uint8 or an integer."""
+    """Stands in for the numpy.dtype of a pickle, which is always uint8 or an integer."""
 
     def __init__(self, code: object, *_: object) -> None:
         self.code = _text(code)
@@ -272,7 +272,7 @@ class _Dtype(StandIn):
 
 
 class _Array(StandIn):
-    """Stands in for the numpy.ndarray of a pickle: NumPy itself is never given its state."""
+    """Stands in for the numpy.ndarray of a pickle: NumPy never receives its state."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -288,14 +288,14 @@ class _Array(StandIn):
 
 
 def _encode(text: object, encoding: object = "latin1") -> bytes:
-    """How protocol 2 spells bytes written by Python 3."""
+    """How protocol 2 represents bytes written by Python 3."""
     if _text(encoding) not in ("latin1", "latin-1"):
         raise ValueError(f"the encoding of bytes must be latin1, got {_text(encoding)[:20]!r}")
     return _text(text).encode("latin-1")
 
 
 def _text(value: object) -> str:
-    """A string; of nothing else the text is ever made, it may be longer than any memory."""
+    """Check that the value is a string; the repr of another object could exceed the memory."""
     if isinstance(value, bytes):
         return value.decode("ascii")
     if not isinstance(value, str):
@@ -313,14 +313,14 @@ _NAMES: dict[tuple[str, str], Callable[..., StandIn | bytes]] = {
 
 
 def _parse(content: bytes, where: str) -> tuple[Images, Labels]:
-    """Images and labels of one batch, checked; `where` opens the messages."""
+    """Images and labels of one batch, checked; messages begin with `where`."""
     try:
         batch = read_pickle(content, _NAMES)
     except RefusedError as error:
         raise ValueError(
             f"{where}: the file must be a batch of CIFAR-10, got another pickle: {error}; nothing was executed"
         ) from None
-    # Whatever bytes come, reading them may raise nearly anything.
+    # Reading arbitrary bytes may raise nearly anything.
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Reader of arrays in an .npz file that may come from anybody: what it says of itself is checked before anything is allocated.
+"""Reader of arrays in an untrusted .npz file: what it declares is checked before anything is allocated.
 
 Nothing is unpickled. A member is read if it is stored or deflated, holds as many bytes as its header's dtype and shape ask for,
 and does not unpack to more than `FREE_BYTES` unless that is at most `MAX_RATIO` times what it takes in the file.
@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 FREE_BYTES = 64 * 2**20
-MAX_RATIO = 100  # numbers that were measured or drawn hardly shrink at all
+MAX_RATIO = 100  # measured or random numbers hardly compress
 _MAX_HEADER = 4096  # bytes; that of a matrix has 118
 
 
 class ArchiveError(ValueError):
-    """An archive without the arrays that are needed, or that breaks a limit of this reader."""
+    """An archive without the needed arrays, or one that exceeds a limit of this reader."""
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -34,9 +34,9 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     FileNotFoundError
         There is no such file.
     ArchiveError
-        It is no archive, or has not these arrays, or they are not plain numbers.
+        It is not an archive, or lacks these arrays, or they are not plain numbers.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device may never come to an end
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device may never end
         raise ArchiveError("the file must be an .npz archive, got a folder or a device")
     try:
         with zipfile.ZipFile(path) as archive:
@@ -44,7 +44,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
             return {name: _read(archive, members, name) for name in names}
     except ArchiveError:
         raise
-    # Whatever bytes come, zipfile, zlib and the parser of headers may raise nearly anything.
+    # For arbitrary bytes zipfile, zlib and the parser of headers may raise nearly anything.
     except Exception as error:
         raise ArchiveError(
             "the file must be an .npz archive, got one that cannot be read"
@@ -74,9 +74,9 @@ def _read(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: s
 
 
 def _header(file: Any, name: str) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
-    """The type of the numbers, the shape and the order of an .npy file."""
+    """The dtype, shape and order of an .npy file."""
     version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0)):  # others are for names of fields
+    if version not in ((1, 0), (2, 0)):  # later versions are for field names
         raise ArchiveError(f"{name} must be of version 1 or 2 of NumPy's format, got {version}")
     read = {
         (1, 0): np.lib.format.read_array_header_1_0,

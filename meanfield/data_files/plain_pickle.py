@@ -1,7 +1,7 @@
-"""Reads pickles of plain data without unpickling: a small machine that can make numbers, strings and containers only.
+"""Reads pickles of plain data without unpickling: an interpreter that can create numbers, strings and containers only.
 
-Python's unpickler, restricted to harmless names, can still be kept busy for ever (the hash of a tuple of two that are the same
-tuple of two …) and made to fill the memory (a memo's index). Here a name stands for something only if the caller says for what;
+Python's unpickler, restricted to harmless names, can still be kept busy forever (the hash of a tuple of two that are the same
+tuple of two …) and made to fill the memory (a memo's index). Here only names given by the caller have a meaning;
 dictionaries have strings for keys; a memo is a dictionary; and the number of operations is limited.
 """
 
@@ -26,11 +26,11 @@ _MARK = object()
 
 
 class RefusedError(ValueError):
-    """A pickle that asks for something that plain data has no need of."""
+    """A pickle that uses something not needed for plain data."""
 
 
 class StandIn:
-    """What a name of a pickle is taken for, in place of the class it means; the result of its call may be given a state."""
+    """A stand-in for a class named in a pickle; the result of its call may be given a state."""
 
     state: Any = None
 
@@ -42,14 +42,14 @@ def read(content: bytes, names: Mapping[tuple[str, str], Callable[..., StandIn |
     ----------
     content : bytes
     names : mapping
-        For each (module, name) that the pickle may ask for, what is called in its place, with arguments of any kind.
+        For each allowed (module, name), the replacement, called with arbitrary arguments.
 
     Raises
     ------
     RefusedError
-        It asks for another name, or an operation that is not of plain data.
+        It uses another name, or an operation not needed for plain data.
     Exception
-        Of any kind, if it is damaged.
+        Of any kind, if the pickle is damaged.
     """
     machine = _Machine(names)
     for count, (operation, argument, _) in enumerate(pickletools.genops(content)):
@@ -68,7 +68,7 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def do(self, name: str, argument: Any) -> None:
-        """One operation."""
+        """Execute one operation."""
         if name in _VALUES:
             self.stack.append(argument)
         elif name in _STRINGS:

@@ -1,58 +1,74 @@
-"""One particle system spread over the processes of an MPI job.
+"""One particle system distributed over MPI ranks.
 
-Particles are cut into G ≤ 16 groups, and every process has some of the groups. A gradient needs of the other processes
+Particles are divided into G ≤ 16 groups, and every rank has some of the groups. A gradient needs from the other ranks
 only the network's outputs at the n data: each sums a σ(w·x) over its own groups, one in-place ``Allreduce`` of (G, n, c) numbers
-puts the sums of all groups in all processes, and each adds them up in the order of the groups. As a number plus zero is that
-number, the result is the same bit for bit however many processes there are, one without MPI included.
+gives all ranks the sums of all groups, and each adds them up in the order of the groups. As a number plus zero is that
+number, the result is the same bit for bit for any number of ranks, and without MPI.
 
-`spread` and `gathered` turn a `Risk` into one of the two objectives of this kind, to be used by all processes together.
+`spread` and `gathered` turn a `Risk` into one of the two objectives of this kind, whose methods are collective.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from meanfield._kernels.threads import use_cores
 from meanfield.distributed.agreement import describe_risk, require_same
-from meanfield.distributed.processes import Processes
+from meanfield.distributed.communicator import Communicator
 from meanfield.distributed.risk import GatheredRisk, SpreadRisk
 from meanfield.risk import Risk
+from solvers._support.moved import keep_importable
 
-__all__ = ["GatheredRisk", "Processes", "SpreadRisk", "gathered", "require_same", "spread"]
+__all__ = ["Communicator", "GatheredRisk", "SpreadRisk", "gathered", "require_same", "spread"]
+
+keep_importable({"meanfield.distributed.processes": "meanfield.distributed.communicator"})
+
+
+def __getattr__(name: str) -> Any:
+    """Old names, for one more version."""
+    if name == "Processes":
+        warnings.warn(
+            "meanfield.distributed.Processes is now called Communicator; the old name goes in the next version",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return Communicator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def spread(risk: Risk, n_particles: int, comm: Any = None) -> SpreadRisk:
-    """The risk of N particles of which each process of a communicator has its share.
+    """The risk of N particles of which each rank of a communicator has a share.
 
-    ``solvers.solve`` moves the shares, for every flow that is `particlewise`: of N × D arrays a process only ever holds its own
-    rows, and the scalars of a solution are those of the whole.
+    ``solvers.solve`` moves the shares, for every flow that is `particlewise`: a rank only stores its own
+    rows of N × D arrays, and the scalars of a solution are those of the whole.
 
     Parameters
     ----------
     risk : Risk
         The same on every process, which is checked.
     n_particles : int
-        N. Of processes there may be as many as groups: ⌈N/32⌉, but from min(N, 4) to 8; ⌈N/256⌉ if that is more, up to 16.
+        N. There may be as many ranks as groups: ⌈N/32⌉, but from min(N, 4) to 8; ⌈N/256⌉ if that is more, up to 16.
     comm : mpi4py.MPI.Comm, optional
         By default ``MPI.COMM_WORLD``.
 
     Raises
     ------
     ValueError
-        For fewer groups of particles than processes; on every process, where the risk or N is not the same on all.
+        For fewer groups of particles than ranks; on every rank, if the risk or N differs between ranks.
     ImportError
         Without a communicator, where mpi4py is not installed.
     """
-    processes = _processes(comm)
-    require_same(processes.comm, describe_risk(risk) | {"n_particles": n_particles})
-    return SpreadRisk(risk, n_particles, processes)
+    communicator = _communicator(comm)
+    require_same(communicator.comm, describe_risk(risk) | {"n_particles": n_particles})
+    return SpreadRisk(risk, n_particles, communicator)
 
 
 def gathered(risk: Risk, comm: Any = None) -> GatheredRisk:
-    """The risk of particles that each process of a communicator has all of, evaluated by all of them together.
+    """The risk of particles that every rank of a communicator stores completely, evaluated by all of them together.
 
-    For what needs the particles together, such as rod flow, or an integrator with an error control. Every process does the same
-    on the same arrays; an evaluation's work is shared, and the rows of a gradient go around (``Allgatherv``).
+    For methods that need all particles, such as rod flow, or an integrator with error control. Every rank does the same
+    on the same arrays; the work of an evaluation is shared, and the rows of a gradient are exchanged (``Allgatherv``).
 
     Parameters
     ----------
@@ -68,12 +84,12 @@ def gathered(risk: Risk, comm: Any = None) -> GatheredRisk:
     ImportError
         Without a communicator, where mpi4py is not installed.
     """
-    processes = _processes(comm)
-    require_same(processes.comm, describe_risk(risk))
-    return GatheredRisk(risk, processes)
+    communicator = _communicator(comm)
+    require_same(communicator.comm, describe_risk(risk))
+    return GatheredRisk(risk, communicator)
 
 
-def _processes(comm: Any) -> Processes:
-    processes = Processes.world() if comm is None else Processes(comm)
-    use_cores(processes.cores())
-    return processes
+def _communicator(comm: Any) -> Communicator:
+    communicator = Communicator.world() if comm is None else Communicator(comm)
+    use_cores(communicator.cores())
+    return communicator

@@ -1,7 +1,7 @@
-"""What all processes of a job must have alike, compared before anything is computed.
+"""Comparison of what all ranks of a job must have in common, before anything is computed.
 
-Processes that read different configurations, or copies of the data of which one is out of date, would exchange sums that do not
-belong together, or wait for each other for ever.
+Ranks that read different configurations, or copies of the data of which one is out of date, would exchange sums that do not
+belong together, or wait for each other forever.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MOST_KEYS, _MOST_CHARACTERS = 8, 120  # of a message
 
 
 def require_same(comm: Any, about: Mapping[str, object]) -> None:
-    """Compare what the processes of a communicator say about themselves; called by all of them together.
+    """Compare descriptions of the ranks of a communicator; collective.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def require_same(comm: Any, about: Mapping[str, object]) -> None:
     Raises
     ------
     ValueError
-        On every process, with the names whose values differ and the processes that have each.
+        On every rank, with the names whose values differ and the ranks that have each.
     """
     found = comm.allgather({key: str(value) for key, value in about.items()})
     if all(each == found[0] for each in found):
@@ -42,7 +42,7 @@ def require_same(comm: Any, about: Mapping[str, object]) -> None:
 
 
 def _difference(key: str, values: Sequence[str | None]) -> str:
-    """Who has which value; nothing if all have the same."""
+    """Which ranks have which value; empty if all have the same."""
     holders: dict[str | None, list[str]] = {}
     for rank, value in enumerate(values):
         holders.setdefault(value, []).append(str(rank))

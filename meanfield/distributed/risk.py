@@ -1,4 +1,4 @@
-"""Risks whose evaluation is shared by processes."""
+"""Risks whose evaluation is shared by MPI ranks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from meanfield import _evaluation
 from meanfield._digest import digest
-from meanfield.distributed.processes import SupportsArrays
+from meanfield.distributed.communicator import SupportsArrays
 from meanfield.risk import Risk
 from solvers._support.arguments import wrong_shape
 
@@ -18,17 +18,17 @@ Array = NDArray[np.floating[Any]]
 
 
 class _Share(NamedTuple):
-    """What one process has of N particles: consecutive groups, whole ones."""
+    """The share of one rank of N particles: consecutive whole groups."""
 
     groups: slice
     rows: slice
-    bounds: _evaluation.Bounds  #: of its groups, from its own first row
-    n_groups: int  #: of all processes
+    bounds: _evaluation.Bounds  #: of its groups, relative to its own first row
+    n_groups: int  #: of all ranks
 
 
 @lru_cache
 def _shares(n_particles: int, size: int) -> tuple[_Share, ...]:
-    """The shares of all processes; empty ones where there are fewer groups than processes."""
+    """The shares of all ranks; empty ones where there are fewer groups than ranks."""
     bounds = _evaluation.group_bounds(n_particles)
     n_groups = len(bounds) - 1
     shares = []
@@ -41,22 +41,22 @@ def _shares(n_particles: int, size: int) -> tuple[_Share, ...]:
 
 
 class _SharedRisk(Risk):
-    """A risk of which every process computes the share of its groups of particles."""
+    """A risk of which every rank computes the contribution of its groups of particles."""
 
-    def __init__(self, risk: Risk, processes: SupportsArrays) -> None:
+    def __init__(self, risk: Risk, communicator: SupportsArrays) -> None:
         super().__init__(risk.network, risk.task, risk.loss, risk.weight_decay, risk.dtype)
         self._inputs, self._targets = risk._inputs, risk._targets
-        self.processes = processes
+        self.communicator = communicator
 
     def largest(self, number: float) -> float:
-        """The largest of a number of every process, NaN if one is."""
-        return float(np.max(self.processes.numbers(number)))
+        """The maximum of a number over the ranks, NaN if one is NaN."""
+        return float(np.max(self.communicator.numbers(number)))
 
     def _shares(self, n_particles: int) -> tuple[_Share, ...]:
-        return _shares(n_particles, self.processes.size)
+        return _shares(n_particles, self.communicator.size)
 
     def _share(self, n_particles: int) -> _Share:
-        return self._shares(n_particles)[self.processes.rank]
+        return self._shares(n_particles)[self.communicator.rank]
 
     def _counts(self, n_particles: int) -> list[int]:
         return [share.rows.stop - share.rows.start for share in self._shares(n_particles)]
@@ -70,7 +70,7 @@ class _SharedRisk(Risk):
         masses: Array | None = None,
         memory: _evaluation.Memory | None = None,
     ) -> Array:
-        """f_ρ of all particles and its derivatives, from this process's own: the one exchange of an evaluation."""
+        """f_ρ of all particles and its derivatives, from this rank's own: the only exchange of an evaluation."""
         share = self._share(n_particles)
         shape = (order + 1, len(self._inputs), self.network.output_dim)
         sums = np.zeros((share.n_groups, *shape), own.dtype)
@@ -84,15 +84,15 @@ class _SharedRisk(Risk):
             masses,
             memory,
         )
-        self.processes.add(sums)
+        self.communicator.add(sums)
         return _evaluation.mean_of(sums, n_particles)
 
     def _check_same(self, array: Array) -> None:
-        """Raise where the processes do not hold the same array, as on machines whose arithmetic differs in the last digit."""
+        """Raise where the ranks do not hold the same array, as on machines whose arithmetic differs in the last digit."""
         self._check_same_number(float(np.sum(array, dtype=np.float64)))
 
     def _check_same_number(self, number: float) -> None:
-        numbers = self.processes.numbers(number)
+        numbers = self.communicator.numbers(number)
         if not np.array_equal(numbers, np.full_like(numbers, numbers[0]), equal_nan=True):
             raise RuntimeError(
                 "all ranks must hold the same particles, got different ones; use the same machines and libraries"
@@ -100,37 +100,37 @@ class _SharedRisk(Risk):
 
 
 class SpreadRisk(_SharedRisk):
-    """The risk of N particles spread over processes: x is this process's share of them, (N_own, D).
+    """The risk of N particles distributed over ranks: x is this rank's share of them, (N_own, D).
 
-    Every method is called by all processes together. ``value`` and ``inner`` are those of all N particles, ``gradient``, ``hvp``
-    and ``third`` this process's rows of them: the same as of a `Risk` on all particles, bit for bit. Made by
+    Every method is collective. ``value`` and ``inner`` are those of all N particles, ``gradient``, ``hvp``
+    and ``third`` this rank's rows: the same as for a `Risk` on all particles, bit for bit. Created by
     `meanfield.distributed.spread`.
     """
 
-    def __init__(self, risk: Risk, n_particles: int, processes: SupportsArrays) -> None:
-        super().__init__(risk, processes)
+    def __init__(self, risk: Risk, n_particles: int, communicator: SupportsArrays) -> None:
+        super().__init__(risk, communicator)
         self.n_particles = n_particles
         n_groups = self._share(n_particles).n_groups
-        if processes.size > n_groups:
+        if communicator.size > n_groups:
             raise ValueError(
-                f"n_particles must be enough for a group of particles on each of the {processes.size} ranks, "
+                f"n_particles must be enough for a group of particles on each of the {communicator.size} ranks, "
                 f"got {n_particles}, which form {n_groups} groups"
             )
 
     @cached_property
     def rows(self) -> slice:
-        """Which of the N particles are this process's."""
+        """The rows of this rank among the N particles."""
         return self._share(self.n_particles).rows
 
     def own(self, whole: ArrayLike) -> Array:
-        """The share (…, N_own, D) of this process in arrays (…, N, D) of which all processes have the whole.
+        """The share (…, N_own, D) of this rank in arrays (…, N, D) that all ranks have.
 
         Raises
         ------
         ValueError
             For another number of particles than N.
         RuntimeError
-            The processes do not hold the same array.
+            The ranks do not hold the same array.
         """
         whole = np.asarray(whole)
         if whole.ndim < 2 or whole.shape[-2] != self.n_particles:
@@ -139,9 +139,9 @@ class SpreadRisk(_SharedRisk):
         return np.ascontiguousarray(whole[..., self.rows, :])
 
     def gather(self, share: ArrayLike) -> Array:
-        """The whole (…, N, D), in every process, of arrays of which each has its share (…, N_own, D)."""
+        """The whole (…, N, D), on every rank, of arrays of which each rank has its share (…, N_own, D)."""
         rows = np.moveaxis(np.asarray(share), -2, 0)
-        whole = self.processes.join(rows, self._counts(self.n_particles))
+        whole = self.communicator.join(rows, self._counts(self.n_particles))
         return np.ascontiguousarray(np.moveaxis(whole, 0, -2))
 
     def inner(self, u: ArrayLike, v: ArrayLike) -> float:
@@ -149,7 +149,7 @@ class SpreadRisk(_SharedRisk):
         share = self._share(self.n_particles)
         sums = np.zeros(share.n_groups)
         sums[share.groups] = _evaluation.inner_sums(u, v, share.bounds)
-        self.processes.add(sums)
+        self.communicator.add(sums)
         return _evaluation.inner_of(sums, self.n_particles)
 
     def _jet(
@@ -192,9 +192,9 @@ class SpreadRisk(_SharedRisk):
 
 
 class GatheredRisk(_SharedRisk):
-    """The risk of particles that every process holds all of, evaluated by all processes together, each its share.
+    """The risk of particles that every rank stores completely, each evaluating its share.
 
-    The same as a `Risk`, bit for bit. Made by `meanfield.distributed.gathered`.
+    The same as a `Risk`, bit for bit. Created by `meanfield.distributed.gathered`.
     """
 
     def _jet(
@@ -224,4 +224,4 @@ class GatheredRisk(_SharedRisk):
         own = _evaluation.gradient_jet(
             self.network.architecture, x[rows], self._inputs, scaled, along, groups, memory
         )
-        return self.processes.join(own, self._counts(len(x)))
+        return self.communicator.join(own, self._counts(len(x)))

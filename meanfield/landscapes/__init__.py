@@ -1,7 +1,7 @@
-"""Finite-dimensional objectives on which the edge of stability is understood, each with its reference experiment.
+"""Finite-dimensional objectives with known behaviour at the edge of stability, each with a reference experiment.
 
-Each has ``value(x)``, ``gradient(x)``, ``hvp(x, v)`` and ``third(x, u)`` = ∇³E(x)[u, u] of flat arrays, in closed form, and says
-its ``dimension``, ``parameter_names``, ``start`` and ``minimum``. `Landscape` makes one of any Python function.
+Each has ``value(x)``, ``gradient(x)``, ``hvp(x, v)`` and ``third(x, u)`` = ∇³E(x)[u, u] of flat arrays, in closed form, and
+attributes ``dimension``, ``parameter_names``, ``start`` and ``minimum``. `Landscape` makes one from any Python function.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all landscapes share, and the landscapes made of others."""
+"""The base class of landscapes, and sums, multiples and shifts of them."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ Formula = tuple[Callable[..., None], tuple[float, ...]]
 class FiniteDimensional(ABC):
     """An objective E on flat arrays x of shape (dimension,), Euclidean.
 
-    Arrays are checked here, once; a landscape writes its formulas as ``_value``, ``_gradient``, ``_hvp`` and ``_third``, of
-    float64 or float32 arrays, and what comes back has the precision of x. Landscapes add up, E₁ + E₂, are scaled, 2.0 * E, and
+    Arrays are checked here; a landscape implements its formulas as ``_value``, ``_gradient``, ``_hvp`` and ``_third``, of
+    float64 or float32 arrays, and results have the precision of x. Landscapes can be added, E₁ + E₂, scaled, 2.0 * E, and
     shifted, ``E.shifted(offset)``.
     """
 
-    # NumPy's scalars leave 2.0 * E to the landscape rather than make an array of it.
+    # Lets NumPy scalars defer 2.0 * E to the landscape rather than build an array.
     __array_ufunc__ = None
     fresh_arrays = True
 
     @property
     def start(self) -> tuple[float, ...] | None:
-        """Where the reference experiment starts; None where there is none."""
+        """The start of the reference experiment; None without one."""
         return None
 
     @property
     def dimension(self) -> int | None:
-        """Number of coordinates; None where any number goes."""
+        """Number of coordinates; None if arbitrary."""
         return None
 
     @property
     def minimum(self) -> float | None:
-        """The infimum of E; None where it is not known or E is unbounded below."""
+        """The infimum of E; None if unknown or if E is unbounded below."""
         return None
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
-        """Names of the coordinates; empty where their number is not known."""
+        """Names of the coordinates; empty if their number is arbitrary."""
         return tuple(f"x{i + 1}" for i in range(self.dimension or 0))
 
     def value(self, x: ArrayLike) -> float:
@@ -71,7 +71,7 @@ class FiniteDimensional(ABC):
 
     @property
     def compiled_gradient(self) -> Any:
-        """∇E compiled by numba, ``g(x, out)`` of float64 arrays, for millions of steps of gradient descent; None without one."""
+        """∇E compiled by numba, ``g(x, out)`` of float64 arrays, for millions of gradient steps; None if unavailable."""
         formula = self._formula
         if formula is None:
             return None
@@ -81,7 +81,7 @@ class FiniteDimensional(ABC):
 
     @property
     def _formula(self) -> Formula | None:
-        """∇E as a function ``f(x, out, *parameters)`` that both Python and numba understand, and its parameters."""
+        """∇E as a function ``f(x, out, *parameters)`` valid in both Python and numba, and its parameters."""
         return None
 
     def shifted(self, offset: ArrayLike) -> Shifted:
@@ -112,7 +112,7 @@ class FiniteDimensional(ABC):
     def _third(self, x: Array, u: Array) -> ArrayLike: ...
 
     def _point(self, name: str, value: ArrayLike, like: Array | None = None) -> Array:
-        """A flat array of as many coordinates as the landscape has, or as `like`, in the precision of `like` or its own."""
+        """A flat array of the landscape's dimension, or that of `like`, in the precision of `like` or its own."""
         x = array(name, value)
         if like is not None and x.shape == like.shape and x.dtype == like.dtype:
             return x
@@ -137,7 +137,7 @@ class Reference(FiniteDimensional):
 
 @dataclass(frozen=True)
 class Sum(FiniteDimensional):
-    """E₁(x) + E₂(x). Its infimum does not follow from theirs; its start is the first one there is."""
+    """E₁(x) + E₂(x). Its infimum does not follow from theirs; its start is that of the first with one."""
 
     first: FiniteDimensional
     second: FiniteDimensional
@@ -178,7 +178,7 @@ class Sum(FiniteDimensional):
 
 
 class _Derived(FiniteDimensional):
-    """What a landscape made of one other takes over from it."""
+    """A landscape derived from another one."""
 
     landscape: FiniteDimensional
 
@@ -197,7 +197,7 @@ class _Derived(FiniteDimensional):
 
 @dataclass(frozen=True)
 class Scaled(_Derived):
-    """factor · E(x). With a factor c and learning rate η gradient descent is that on E with cη."""
+    """factor · E(x). Gradient descent with factor c and learning rate η is that on E with cη."""
 
     landscape: FiniteDimensional
     factor: float
@@ -226,7 +226,7 @@ class Scaled(_Derived):
 
 @dataclass(frozen=True)
 class Shifted(_Derived):
-    """E(x − offset); its start moves along."""
+    """E(x − offset); its start is shifted too."""
 
     landscape: FiniteDimensional
     offset: tuple[float, ...]

@@ -80,8 +80,8 @@ class Quartic(Reference):
 class VaryingTrough(Reference):
     """E(x, y) = (1 + x²) y²: the line y = 0 of minimisers, of sharpness 2 (1 + x²).
 
-    Normalised gradient descent and gradient descent on √E never settle on the line; in the time η²k after k steps they follow
-    flows along it to where it is flatter (Arora, Li, Panigrahi 2022), here ẋ = −½ x/(1 + x²) and ẋ = −½ x.
+    Normalised gradient descent and gradient descent on √E do not converge to the line; in the time η²k after k steps they follow
+    flows along it towards flatter points (Arora, Li, Panigrahi 2022), here ẋ = −½ x/(1 + x²) and ẋ = −½ x.
 
     Reference: from (1.5, 0.005) with η = 0.005 to η²k = 2: x = 1.01523 (normalised) and 0.55182 (on √E).
     """

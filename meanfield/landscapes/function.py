@@ -1,4 +1,4 @@
-"""A plain Python function as a landscape."""
+"""A Python function as a landscape."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from meanfield.landscapes.base import Array, FiniteDimensional
 from solvers._support.arguments import choice, count, real, refusal, settle
 
 _EPS = float(np.finfo(np.float64).eps)
-#: The complex step takes no difference, so nothing cancels, and two limits leave little choice: its error is h² times the third
-#: derivative, and h times a slope must not underflow. At h = 1e-100 both leave slopes above 1e-200 alone.
+#: The complex step involves no difference, so nothing cancels, but two limits remain: its error is h² times the third
+#: derivative, and h times a slope must not underflow. At h = 1e-100 neither affects slopes above 1e-200.
 _TINY = 1e-100
-#: Slopes below this, with room for large derivatives and for partial products, are computed anew in extended range.
+#: Slopes below this, with a margin for large derivatives and partial products, are recomputed in extended range.
 _RESOLVED = 1e-170
 #: Where the exponent of a long double has more bits than that of a float64 (on most machines with Linux), h² vanishes beside the
 #: smallest float64, and h times several of them is still a normal number.
 _EXTENDED_TINY = "1e-1000"
 _HAS_EXTENDED_RANGE = np.finfo(np.longdouble).minexp < -16000
-#: Points around the first at which a function is differentiated, where it must be analytic too.
+#: Points around the first point of differentiation, at which the function must be analytic too.
 _ANALYTIC_POINTS = 3
 
 
@@ -37,31 +37,31 @@ class Landscape(FiniteDimensional):
 
     The function always gets float64 or complex128 arrays (n,), and each derivative costs 2n to 6n calls of it. With ε the float64
     rounding 2.2e-16, F the size of E and of its derivatives over lengths of 1 + |x|, and every step the best for its order,
-    errors are about
+    the errors are about
 
         derivatives      gradient              hvp                   third
         "complex"        ε F (1e-16)           ε^(2/3) F (4e-11)     ε^(1/2) F (1e-8)
         "differences"    ε^(2/3) F (4e-11)     ε^(1/2) F (1e-8)      ε^(2/5) F (5e-7)
 
     "complex" evaluates the function at x + ih e_j, h = 1e-100 (1 + |x_j|). It must be analytic: abs, max, .real and comparisons
-    are out (write x**2 for abs(x)**2). One that is found not to be is refused when it is first differentiated.
+    are not (write x**2 for abs(x)**2). A function found not to be analytic raises when it is first differentiated.
 
-    A coordinate that decays below the edge of stability decides when its oscillation sets in, however small it has become.
-    "complex" follows it down to 1e-170, from there on in extended precision (complex256) down to the underflow, where machine and
-    function have that; else a warning says that slopes are no longer resolved. "differences" leaves an error of 4e-11 F in every
-    coordinate, from which oscillations set in early.
+    A coordinate that decays below the edge of stability determines the onset of its oscillation, however small it is.
+    "complex" resolves it down to 1e-170, and below in extended precision (complex256) down to underflow, where machine and
+    function support it; otherwise a warning says that slopes are no longer resolved. "differences" has an error of 4e-11 F in
+    every coordinate, so oscillations start early.
 
     Parameters
     ----------
     function : callable
-        E, of an array (n,), returning one number. One compiled by ``numba.njit`` is welcome: gradient descent then takes millions
+        E, of an array (n,), returning one number. It may be compiled by ``numba.njit``: gradient descent then takes millions
         of steps in seconds.
     dimension : int, optional
-        n; any n goes where it is left out.
+        n; by default arbitrary.
     minimum : float, optional
-        The infimum of E, where it is known.
+        The infimum of E, if known.
     derivatives : {"complex", "differences"}
-        How to differentiate.
+        Method of differentiation.
 
     Raises
     ------
@@ -133,18 +133,18 @@ class Landscape(FiniteDimensional):
         return size * (size * ((ahead - 2 * here + behind) / h**2))
 
     def _step(self, order: int) -> float:
-        """The relative step h of a derivative of this order, that balances its error h² against the rounding.
+        """The relative step h of a derivative of this order that balances its error h² against rounding.
 
-        A difference of d-th order loses ε/h^d, so h = ε^(1/(d + 2)); the complex step's own derivative loses nothing.
+        A difference of order d has a rounding error ε/h^d, so h = ε^(1/(d + 2)); the complex step itself has none.
         """
         return _EPS ** (1 / (order + (1 if self.derivatives == "complex" else 2)))
 
     def _length(self, x: Array, direction: Array, order: int) -> float:
-        """The step along a unit vector, by the size of the coordinates that it moves."""
+        """The step along a unit vector, scaled by the size of the coordinates that it moves."""
         return self._step(order) * (1 + float(np.abs(x) @ np.abs(direction)))
 
     def _slopes(self, x: Array, step: float, limit: float = _RESOLVED) -> Array:
-        """The gradient, coordinate by coordinate; by complex step resolved below `limit` too, which differences need not have."""
+        """The gradient, coordinate by coordinate; by complex step also resolved below `limit`, which differences do not need."""
         if self.derivatives == "complex":
             return np.array([self._complex_slope(x, e, limit) for e in np.eye(x.size)])
         return np.array([self._difference(x, e, step) for e in np.eye(x.size)])
@@ -165,11 +165,11 @@ class Landscape(FiniteDimensional):
         return float(np.imag(value))
 
     def _small_slope(self, x: Array, e: Array, rounded: float) -> float:
-        """A slope that the complex step in float64 may not resolve, in extended range if there is any."""
+        """A slope that the complex step in float64 may not resolve, in extended range if available."""
         extended = self._extended_slope(x, e) if _HAS_EXTENDED_RANGE else None
         if extended is not None:
             return extended
-        # Where the function does not depend on the coordinate, or is even in it, no step leaves an imaginary part.
+        # If the function does not depend on the coordinate, or is even in it, every step has a zero imaginary part.
         if rounded != 0.0 or self._imaginary(x, e) != 0.0:
             warnings.warn(
                 f"the slope {rounded:.1e} of function is too small for the complex step: coordinates stop decaying there, "
@@ -180,12 +180,12 @@ class Landscape(FiniteDimensional):
         return rounded
 
     def _extended_slope(self, x: Array, e: Array) -> float | None:
-        """The complex step in long doubles; None for a function that does not compute in them."""
+        """The complex step in long doubles; None for a function that does not support them."""
         h = np.longdouble(_EXTENDED_TINY) * (1 + np.abs(x @ e))
         function = getattr(self.function, "py_func", self.function)
         try:
             value = np.asarray(function(x + np.clongdouble(1j) * h * e))
-        except Exception:  # of any kind: all that is asked of it is complex128
+        except Exception:  # of any kind: the function need only support complex128
             return None
         if value.shape != () or value.dtype != np.clongdouble:
             return None
@@ -194,11 +194,11 @@ class Landscape(FiniteDimensional):
     def _difference(self, x: Array, e: Array, step: float) -> float:
         h = step * (1 + float(np.abs(x @ e)))
         ahead, behind = x + h * e, x - h * e
-        # The step as rounded, not as asked for.
+        # The step as rounded, not as requested.
         return (self._value(ahead) - self._value(behind)) / float((ahead - behind) @ e)
 
     def _check_analytic(self, x: Array) -> None:
-        """Whether the complex step agrees with a difference, once: at x, and around it where the function has values."""
+        """Check once that the complex step agrees with a difference, at x and at points around it."""
         if self.derivatives != "complex" or self._found_analytic:
             return
         self._compare(x)
@@ -209,12 +209,12 @@ class Landscape(FiniteDimensional):
                     self._compare(x + 0.3 * (1 + np.abs(x)) * rng.standard_normal(x.size))
                 except _NotAnalyticError:
                     raise
-                except Exception:  # nobody has asked for its values there
+                except Exception:  # the function need not be defined there
                     continue
         object.__setattr__(self, "_found_analytic", True)
 
     def _compare(self, x: Array) -> None:
-        # Of no particular direction, so that what is wrong in one coordinate does not hide; as long in each as it is large.
+        # A generic direction, so that an error in one coordinate is visible; scaled by the size of each coordinate.
         e = np.cos(1.0 + np.arange(x.size)) * (1 + np.abs(x))
         value, slope = self._value(x), self._imaginary(x, _TINY * e) / _TINY
         difference, wider = (

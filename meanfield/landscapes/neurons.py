@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike
 from meanfield.landscapes.base import Array, Reference
 from solvers._support.arguments import count, settle
 
-MOST_NEURONS = 100_000  # this is a small landscape: its start is written out number by number
+MOST_NEURONS = 100_000  # a small landscape: its start is stored as a tuple of numbers
 
 
 @dataclass(frozen=True)
 class LinearNeurons(Reference):
     """E(a, b) = ½ f², f = a·b/√m: m linear neurons on one sample with target 0, the model of the catapult.
 
-    With λ = (|a|² + |b|²)/m, the tangent kernel, gradient descent closes on two numbers, exactly:
+    With the tangent kernel λ = (|a|² + |b|²)/m, gradient descent reduces exactly to two numbers:
 
         f ← f (1 − ηλ + η² f²/m),        λ ← λ + (η f²/m)(ηλ − 4).
 

@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike
 from meanfield.landscapes.base import Array, FiniteDimensional, Formula, Reference
 from solvers._support.arguments import array, count, real, settle, wrong_shape
 
-MOST_FACTORS = 10_000  # these are small landscapes: a start is written out number by number
+MOST_FACTORS = 10_000  # small landscapes: a start is stored as a tuple of numbers
 
 
 def _times(left: Array, right: Array) -> Array:
-    """The product of two power series of matrices, cut off where they are."""
-    if len(left) == 1:  # a gradient, where time is spent
+    """The product of two power series of matrices, truncated at their order."""
+    if len(left) == 1:  # the gradient, the most frequent case
         return left @ right
     orders = range(len(left))
     return np.stack([sum(left[i] @ right[k - i] for i in range(k + 1)) for k in orders])
@@ -127,7 +127,7 @@ def _scalar_gradient(x: Array, out: Array, target: float) -> None:
 
 
 class _SquaredScalars(_SquaredFactors):
-    """½ (x_1 ⋯ x_L − m)²: numbers in place of matrices, whose gradient has a formula."""
+    """½ (x_1 ⋯ x_L − m)²: scalars in place of matrices, with a closed formula for the gradient."""
 
     @property
     @abstractmethod
@@ -143,11 +143,11 @@ class _SquaredScalars(_SquaredFactors):
 
 @dataclass(frozen=True)
 class ScalarFactorization(_SquaredScalars):
-    """E(x) = ½ (x_1 ⋯ x_L − m)², a linear network of one neuron a layer.
+    """E(x) = ½ (x_1 ⋯ x_L − m)², a linear network with one neuron per layer.
 
     The sharpness at a minimiser is Σ_i (m/x_i)², of depth two x² + y². There the gradient flow conserves c = x² − y², while under
-    gradient descent, exactly, c ← c (1 − η² r²) with the residual r = xy − m: every step off the minimisers balances the factors
-    and so leads to a flatter one.
+    gradient descent exactly c ← c (1 − η² r²) with the residual r = xy − m: every step off the minimisers balances the factors
+    and so leads to a flatter minimiser.
 
     Reference: depth 2, m = 1 from (3, 0.2): the gradient flow ends at sharpness √(c² + 4) = 9.1805, gradient descent with η = 0.3
     at 2.9727, below 2/η = 6.667. With more factors the others start at 1.
@@ -189,7 +189,7 @@ class ScalarFactorization(_SquaredScalars):
 class DegreeFour(_SquaredScalars):
     """E(x, y, z, w) = ½ (1 − xyzw)², of degree four in the product xy where z = x, w = y, which gradient descent keeps.
 
-    Gradient descent oscillates past 2/η for long and ends just below (arXiv:2210.03294).
+    Gradient descent oscillates beyond 2/η for a long time and ends just below (arXiv:2210.03294).
 
     Reference: from (12.5, 0.05, 12.5, 0.05) with η = 0.01 it ends, after some 300,000 steps, near x = 9.99938, y = 0.100006,
     sharpness 199.995 against 2/η = 200.
@@ -249,7 +249,7 @@ class LogCoshProduct(_Factors):
 
     def _loss(self, product: Array) -> Array:
         r = np.abs(product - float(self.target))
-        # Neither form serves all r: sinh overflows at large ones, the logarithm of a sum cancels at small ones.
+        # Neither form is accurate for all r: sinh overflows for large r, the logarithm of a sum cancels for small r.
         small = 0.5 * np.log1p(np.sinh(np.minimum(r, 1)) ** 2)
         return np.where(r < 1, small, r + np.log1p(np.exp(-2 * r)) - math.log(2))
 

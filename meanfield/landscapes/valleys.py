@@ -1,4 +1,4 @@
-"""Valleys whose sharpness grows along their floor."""
+"""Valleys whose sharpness increases along their floor."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ class RiverValley(Reference):
 
         S = [[y + g/2 + z, κq], [κq, y − g/2 − z]],
 
-    where y runs down the river, z parts the two curvatures and q turns their axes. The gap g decides whether the modes become
-    critical together or one after the other. Once both are, rest in y, z and q asks for fluctuations of |u|² = 2ε, of equal
-    sizes and uncorrelated: a covariance Σ = ε I, of rank two. That of gradient descent is a single vector u, of rank one, so it
-    can hold the balance only on average: u turns for ever, and neither mode dies out. With κ = 0 nothing asks the two to be
-    uncorrelated, and u comes to rest. E is unbounded below.
+    where y is the coordinate along the river, z separates the two curvatures and q rotates their axes. The gap g decides whether
+    the modes become critical together or one after the other. Once both are critical, equilibrium in y, z and q requires
+    fluctuations of |u|² = 2ε, of equal sizes and uncorrelated: a covariance Σ = ε I, of rank two. That of gradient descent is a
+    single vector u, of rank one, so it can satisfy the balance only on average: u rotates forever, and neither mode dies out.
+    With κ = 0 the two need not be uncorrelated, and u converges. E is unbounded below.
 
     Reference: start (0, 6) or (0, 0.02, 6, 0, 0), η = 0.3. Codimension two, with S₁ ≥ S₂ the eigenvalues of S: ηS₁ passes 2 at
     step 139, ηS₂ at 306. Over the last 4,000 of 200,000 steps ηS₁ stays in 2.00 to 2.11 and ηS₂ in 1.90 to 2.01, |x1| and |x2|

@@ -1,4 +1,4 @@
-"""Any PyTorch module with its data as an objective on one flat vector."""
+"""A PyTorch module with its data as an objective on one flat vector."""
 
 from meanfield.torch_objective.objective import TorchObjective
 

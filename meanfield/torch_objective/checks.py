@@ -1,4 +1,4 @@
-"""Whether the derivatives that PyTorch composes are those of the function that a module computes, and what to say if not.
+"""Check that PyTorch's derivatives are those of the function that a module computes, and describe failures.
 
 Imported only where PyTorch is needed.
 """
@@ -16,7 +16,7 @@ from meanfield.torch_objective.evaluation import NoDerivativeError, derivatives
 
 _DERIVATIVES = tuple(LOWER)
 _ORDINALS = ("first", "second", "third")
-#: Samples that are looked at, or a chunk if that is less: few, so that a check costs little, and networks of ReLU have few kinks.
+#: Samples used, or a chunk if that is less: few, so that a check is cheap and ReLU networks have few kinks.
 _SAMPLES = 8
 
 
@@ -40,9 +40,9 @@ class Checkable(Protocol):
 
 
 def check(objective: Checkable, x: Array, order: int) -> bool:
-    """Whether the derivative of this order is that of the one below: False if that could not be decided.
+    """Whether the derivative of this order is that of the one below: False if undecided.
 
-    A ValueError that names the layer if it is not, or missing.
+    Raises a ValueError that names the layer if it is wrong or missing.
     """
     try:
         found = _compare(_on_few_samples(objective), x.astype(np.float64), order)
@@ -54,7 +54,7 @@ def check(objective: Checkable, x: Array, order: int) -> bool:
 
 
 def complaint(objective: Checkable, x: Array, order: int, found: str | float) -> str:
-    """What is wrong with a derivative: by how much it is, or that it is missing, as PyTorch says; and where."""
+    """The message about a wrong derivative, with the error, or a missing one, with PyTorch's reason; and the layer."""
     name = _DERIVATIVES[order - 1]
     place = _place(_on_few_samples(objective), x, order)
     argument, where = ("loss", "") if place is None else ("module", f", in {place}")
@@ -75,13 +75,13 @@ def _compare(objective: Checkable, x: Array, order: int) -> Comparison:
 
 
 def _on_few_samples(objective: Checkable) -> Checkable:
-    """The objective of a few of its samples, in float64 if the module can; it makes no checks of its own."""
+    """The objective of a few of its samples, in float64 if the module supports it, without checks of its own."""
     few = copy.copy(objective)
     few._in_check = True
     n = len(objective._inputs)
     number = min(n, _SAMPLES, max(objective.chunk_size, 2))
     rows = np.linspace(0, n - 1, number).astype(int).tolist()
-    with derivatives(0):  # what is made in inference mode could not be differentiated
+    with derivatives(0):  # tensors created in inference mode could not be differentiated
         few._inputs, few._targets = objective._inputs[rows], objective._targets[rows]
         return few.as_float64()
 
@@ -98,7 +98,7 @@ def _place(objective: Checkable, x: Array, order: int) -> str | None:
             ValueError,
             RuntimeError,
             TypeError,
-        ):  # by itself it is not a function of real numbers
+        ):  # alone it is not a function of real numbers
             return False
 
     return _torch_faults.find(

@@ -1,4 +1,4 @@
-"""How `TorchObjective` evaluates: losses of samples, derivatives that are right to third order, modules that are refused.
+"""Evaluation of `TorchObjective`: losses of samples, correct derivatives up to third order, checks of modules.
 
 Imported only where PyTorch is needed.
 """
@@ -24,10 +24,10 @@ from meanfield.torch_objective.normalizations import PlainNormalization
 
 @contextmanager
 def derivatives(order: int) -> Iterator[None]:
-    """Where outputs are computed of which the derivatives up to this order are then taken.
+    """Context for computing outputs whose derivatives up to this order are taken.
 
-    Gradients are on, whatever the caller has switched off. The fused kernels of attention have no second derivative, the plain
-    one has. From the second order on, normalisations are computed by `PlainNormalization`. Reentrant checkpoints are left out.
+    Gradients are enabled, whatever the caller's setting. The fused kernels of attention have no second derivative, the plain
+    kernel has. From the second order on, normalisations are computed by `PlainNormalization`. Reentrant checkpoints are disabled.
     """
     with (
         torch.inference_mode(False),
@@ -43,7 +43,7 @@ def derivatives(order: int) -> Iterator[None]:
 
 
 def gradient(scalar: Tensor, theta: Tensor, create_graph: bool) -> Tensor:
-    """The gradient of the scalar in theta; zero where it does not depend on it, as the curvature of a line."""
+    """The gradient of the scalar in theta; zero where it does not depend on theta."""
     if not scalar.requires_grad:
         return torch.zeros_like(theta, requires_grad=False)
     try:
@@ -58,13 +58,13 @@ def gradient(scalar: Tensor, theta: Tensor, create_graph: bool) -> Tensor:
 
 
 class NoDerivativeError(Exception):
-    """An operation cannot be differentiated, or not once more; says what PyTorch said."""
+    """An operation cannot be differentiated, or not again; with PyTorch's message."""
 
 
 class Parametrized(torch.nn.Module):
-    """Calls a function of a module: under ``functional_call`` other tensors are its parameters all that time.
+    """Calls a function of a module: under ``functional_call`` other tensors are its parameters meanwhile.
 
-    A backward pass may read them again: that of a checkpoint computes its part of the forward pass anew.
+    A backward pass may read them again: that of a checkpoint recomputes its part of the forward pass.
     """
 
     def __init__(self, module: torch.nn.Module) -> None:
@@ -84,7 +84,7 @@ class Parametrized(torch.nn.Module):
 
 
 class _NoCheckpoint:
-    """In place of ``CheckpointFunction``: the function itself, without computing it anew."""
+    """Replaces ``CheckpointFunction`` by the function itself, without recomputation."""
 
     @staticmethod
     def apply(function: Callable[..., Any], preserve_rng_state: bool, *args: Any) -> Any:
@@ -154,7 +154,7 @@ def _check_shapes(loss: str, outputs: Tensor, targets: Tensor) -> None:
 
 
 def check_targets(loss: str, targets: Tensor) -> None:
-    """A ValueError for targets that the loss does not allow."""
+    """Raise a ValueError for targets invalid for the loss."""
     if loss == "logistic" and not bool((targets.abs() == 1).all()):
         raise ValueError("targets must be −1 or +1 for the logistic loss, got other values")
     if loss != "softmax":
@@ -177,7 +177,7 @@ def check_targets(loss: str, targets: Tensor) -> None:
 
 
 def refuse_modes(module: torch.nn.Module) -> None:
-    """No layer that draws random numbers or lets the samples of a chunk act on each other."""
+    """Raise for layers that draw random numbers or couple the samples of a chunk."""
     for name, layer in module.named_modules():
         where = f"{name or 'itself'} ({type(layer).__name__})"
         if isinstance(layer, _BatchNorm) and (layer.training or layer.running_mean is None):
@@ -195,7 +195,7 @@ def refuse_modes(module: torch.nn.Module) -> None:
 
 
 def random_state(device: torch.device) -> Tensor:
-    """State of the generators that a module on this device draws from by default."""
+    """State of the default random generators for a module on this device."""
     states = [torch.get_rng_state()]
     if device.type == "cuda":
         states.append(torch.cuda.get_rng_state(device))

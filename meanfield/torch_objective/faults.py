@@ -1,4 +1,4 @@
-"""Which layer of a module makes a derivative wrong, or has none.
+"""Find the layer of a module whose derivative is wrong or missing.
 
 Imported only where PyTorch is needed.
 """
@@ -27,7 +27,7 @@ _CUTS: dict[Any, str] = {
 
 @dataclass
 class _Call:
-    """The first call of a layer in an evaluation: its parameters as they were then, and what it was given."""
+    """The first call of a layer in an evaluation: its parameters at that time, and its arguments."""
 
     parameters: dict[str, Tensor]
     args: tuple[Any, ...]
@@ -35,9 +35,9 @@ class _Call:
 
 
 class Alone(torch.nn.Module):
-    """A layer and what it was given, as a module of one sample: ½ Σ (f − r)² over its outputs f, r random.
+    """A layer and its arguments, as a module of one sample: ½ Σ (f − r)² over its outputs f, r random.
 
-    Its parameters are those of the layer and the real numbers that it was given.
+    Its parameters are those of the layer and its real-valued arguments.
     """
 
     def __init__(self, layer: torch.nn.Module, call: _Call) -> None:
@@ -51,7 +51,7 @@ class Alone(torch.nn.Module):
                 self.given.append(torch.nn.Parameter(value.detach().clone()))
 
     def point(self) -> dict[str, Tensor]:
-        """The values of its trainable parameters in the evaluation, by name."""
+        """The values of the trainable parameters in the evaluation, by name."""
         inner = {f"layer.{name}": value for name, value in self._call.parameters.items()}
         given = {f"given.{i}": value.detach() for i, value in enumerate(self.given)}
         return inner | given
@@ -76,13 +76,13 @@ def find(
     fails: Callable[[Alone], bool],
     is_in_module: bool,
 ) -> str | None:
-    """Where the fault is, for a message; None if the module has none, so that it must be in the loss.
+    """The location of the fault, for a message; None if it is not in the module, hence in the loss.
 
     Parameters
     ----------
     module : torch.nn.Module
     evaluate : callable
-        Evaluates it once.
+        Evaluates the module once.
     fails : callable
         Whether a layer alone has the fault.
     is_in_module : bool
@@ -118,7 +118,7 @@ def _innermost(
     calls: dict[int, _Call],
     fails: Callable[[Alone], bool],
 ) -> tuple[str, torch.nn.Module] | None:
-    """The innermost layer of a module with the fault; one that holds others and is not called itself is passed through."""
+    """The innermost layer of a module with the fault; containers that are not called themselves are descended into."""
     for child_name, child in module.named_children():
         path = f"{name}.{child_name}" if name else child_name
         called = id(child) in calls
@@ -131,7 +131,7 @@ def _innermost(
 
 
 def _hints(layer: torch.nn.Module, call: _Call) -> Iterator[str]:
-    """What in a layer may be to blame."""
+    """Possible causes in a layer."""
     if isinstance(layer, torch.jit.ScriptModule):
         yield "been scripted (use the module it was made of)"
         return
@@ -143,7 +143,7 @@ def _hints(layer: torch.nn.Module, call: _Call) -> Iterator[str]:
 
 
 class _Recorder(TorchFunctionMode):
-    """Notes the calls that cut a graph."""
+    """Records the calls that detach a graph."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class _Recorder(TorchFunctionMode):
 
 
 def _arguments(call: _Call) -> list[tuple[int | str, Any]]:
-    """What a layer was given, by position or name."""
+    """The arguments of a layer, by position or name."""
     return [*enumerate(call.args), *call.kwargs.items()]
 
 
@@ -176,7 +176,7 @@ def _with_gradient(value: Any) -> Any:
 
 
 def _own_functions(outputs: list[Tensor]) -> Iterator[str]:
-    """Names of the user's ``torch.autograd.Function``s in a graph."""
+    """Names of user-defined ``torch.autograd.Function``s in a graph."""
     seen: set[Any] = set()
     waiting: list[Any] = [output.grad_fn for output in outputs]
     while waiting:
@@ -190,7 +190,7 @@ def _own_functions(outputs: list[Tensor]) -> Iterator[str]:
 
 
 def _real_tensors(output: Any) -> list[Tensor]:
-    """The tensors of real numbers in what a layer returned."""
+    """The real tensors in the output of a layer."""
     if isinstance(output, Tensor):
         return [output] if output.is_floating_point() else []
     if isinstance(output, dict):

@@ -1,4 +1,4 @@
-"""Normalisations by formulas whose every derivative is right.
+"""Normalisations by formulas, whose derivatives of every order are correct.
 
 Imported only where PyTorch is needed.
 """
@@ -64,7 +64,7 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    if not training:  # by given statistics: an affine map, of which the fused one is right
+    if not training:  # with given statistics: an affine map, for which the fused kernel is correct
         return functional.batch_norm(x, running_mean, running_var, weight, bias, eps=eps)
     dims = [dim for dim in range(x.ndim) if dim != 1]
     return _affine_channels(_normalized(x, dims, eps), weight, bias)
@@ -149,7 +149,7 @@ def _native_batch_norm(
     momentum: float,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """With the mean and the reciprocal standard deviation of a training step, else with nothing."""
+    """With the mean and the reciprocal standard deviation of a training step, otherwise without."""
     result = _batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
     if not training:
         return result, x.new_empty(0), x.new_empty(0)
@@ -174,7 +174,7 @@ def _fused_instance_norm(
     )
 
 
-#: Names that PyTorch gives the fused kernels in ``torch`` and ``torch.ops.aten``.
+#: Names of the fused kernels in ``torch`` and ``torch.ops.aten``.
 _FUSED: dict[str, Callable[..., Any]] = {
     "layer_norm": _fused_layer_norm,
     "native_layer_norm": _native_layer_norm,

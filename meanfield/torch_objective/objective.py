@@ -1,4 +1,4 @@
-"""Any PyTorch module with its data as an objective on one flat vector."""
+"""A PyTorch module with its data as an objective on one flat vector."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.floating[Any]]
 
-_CHECKS = 3  # of a derivative, at points where it was needed, until one is decided
+_CHECKS = 3  # attempts to check a derivative, at the first points of use, until one is decisive
 
 
 class TorchObjective:
@@ -28,24 +28,24 @@ class TorchObjective:
         E(x) = (1/n) Σ_k ℓ(f_x(input_k), target_k)
 
     ``gradient``, ``hvp`` and ``third`` are exact: reverse mode applied once, twice and three times, which nearly every layer
-    allows, while several have no forward mode. Where PyTorch's own kernels have no second derivative (fused attention), or
-    silently a wrong second or third one (weight, layer, instance normalisation), plain formulas take their place. The
+    supports, while several have no forward mode. Where PyTorch's own kernels have no second derivative (fused attention), or
+    silently a wrong second or third one (weight, layer, instance normalisation), plain formulas replace them. The
     parameters of x are in place during backward passes too, which checkpoints need.
 
     Before a derivative is first used it is checked, on a few samples in float64, against differences of the one below at points
-    around x (`check_objective`): ``detach()`` or an ``autograd.Function`` of one's own may make it that of another function.
+    around x (`check_objective`): ``detach()`` or a custom ``autograd.Function`` may make it that of another function.
 
-    Samples are taken `chunk_size` at a time, in order, and no graph outlives its chunk, so memory is bounded by the chunk.
-    Inputs, targets, frozen parameters and buffers are copied; the module itself is never modified.
+    Samples are processed `chunk_size` at a time, in order, and graphs are freed after each chunk, so memory is bounded by the
+    chunk. Inputs, targets, frozen parameters and buffers are copied; the module itself is never modified.
 
-    On one machine the results are the same bit for bit for one number of threads, ``torch.get_num_threads()``, which is left
-    as it is; another number, or another `chunk_size`, rounds differently.
+    On one machine the results are the same bit for bit for a fixed number of threads, ``torch.get_num_threads()``, which is left
+    unchanged; another number, or another `chunk_size`, rounds differently.
 
     Parameters
     ----------
     module : torch.nn.Module
         Maps inputs (k, ...) to outputs (k, ...), each sample by itself, on the device of its parameters. Parameters with
-        ``requires_grad=False`` are held fixed. x is in the order of ``module.named_parameters()``.
+        ``requires_grad=False`` are fixed. x is in the order of ``module.named_parameters()``.
     loss : {"squared", "softmax", "logistic"} or callable
         ``squared``: ½ |f − y|², summed over the outputs. ``softmax``: the cross-entropy of outputs (k, c) with classes (k,),
         integers, or probabilities (k, c). ``logistic``: Σ_j log(1 + exp(−y_j f_j)) for targets ±1. A callable takes the
@@ -55,15 +55,15 @@ class TorchObjective:
     chunk_size : int or None
         Samples evaluated at once; None: all.
     dtype : {"float64", "float32"} or None
-        Precision of every evaluation and result, whatever that of the module; None: that of its trainable parameters.
+        Precision of every evaluation and result, independent of that of the module; None: that of its trainable parameters.
 
     Raises
     ------
     ImportError
         PyTorch is not installed.
     ValueError
-        An argument is out of its range; nothing is trainable; the data are not finite, not of one length, or do not go
-        with the loss; the module is stochastic (dropout in training mode) or normalises over the batch. In use, where a
+        An argument is out of range; nothing is trainable; the data are not finite, of different lengths, or invalid
+        for the loss; the module is stochastic (dropout in training mode) or normalises over the batch. In use, if a
         derivative is wrong or does not exist; the message names the layer.
     """
 
@@ -88,7 +88,7 @@ class TorchObjective:
         trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.module = module
         self.loss = loss
-        # How often the derivative of each order may still be checked; 0: it has been.
+        # Remaining attempts to check the derivative of each order; 0: done.
         self._checks = {order: _CHECKS for order in (1, 2, 3)}
         self._in_check = False
         self.dtype = _precision(trainable, dtype)
@@ -119,7 +119,7 @@ class TorchObjective:
         """E(x), summed over the chunks in float64."""
         flat = self._array("x", x)
         with self._evaluation(0):
-            # With gradients enabled: the very numbers that are differentiated, by the same kernels.
+            # With gradients enabled, so that the same kernels compute the numbers that are differentiated.
             theta = self._tensor(flat).requires_grad_()
             parts = [float(self._losses(theta, i).detach().double().sum()) for i in self._starts()]
         return sum(parts) / len(self._inputs)
@@ -138,7 +138,7 @@ class TorchObjective:
         return self._derivatives(self._array("x", x), self._array("u", u), order=3)
 
     def as_float64(self) -> TorchObjective:
-        """The same in double precision; itself where a layer of the module, or its device, has none."""
+        """The same in double precision; itself where a layer of the module, or its device, does not support it."""
         import torch
 
         twin = copy.copy(self)
@@ -172,7 +172,7 @@ class TorchObjective:
             raise ValueError(f"{name} must have dtype float64 or float32, got {array.dtype}")
         if array.shape != (self.dimension,):
             raise wrong_shape(name, f"({self.dimension},)", array.shape)
-        # Always a copy: a tensor must not lie over memory that is read-only or changes.
+        # Always a copy: a tensor must not share memory that is read-only or changes.
         return array.astype(self.dtype)
 
     def _tensor(self, flat: Array) -> torch.Tensor:
@@ -186,7 +186,7 @@ class TorchObjective:
     def _evaluation(self, order: int) -> Iterator[None]:
         from meanfield.torch_objective import evaluation as _torch_evaluation
 
-        # Each time: the module may have been put into training mode since the last one.
+        # Every time: the module may have been put into training mode since the last evaluation.
         _torch_evaluation.refuse_modes(self.module)
         with _torch_evaluation.derivatives(order):
             yield
@@ -196,7 +196,7 @@ class TorchObjective:
         return range(0, len(self._inputs), self.chunk_size)
 
     def _derivatives(self, x: Array, direction: Array, order: int) -> Array:
-        """The derivative of that order, all but one of its indices along the direction, summed over the chunks."""
+        """The derivative of this order, contracted with the direction in all but one index, summed over the chunks."""
         from meanfield.torch_objective import checks as _torch_checks
         from meanfield.torch_objective import evaluation as _torch_evaluation
 
@@ -242,15 +242,15 @@ class TorchObjective:
         fixed: dict[str, torch.Tensor] | None = None,
         then: Callable[[torch.Tensor], torch.Tensor] = lambda losses: losses,
     ) -> torch.Tensor:
-        """Losses (k,) of the chunk from sample `start`, as functions of theta, or what `then` makes of them.
+        """Losses (k,) of the chunk from sample `start`, as functions of theta, or the result of `then` on them.
 
-        `fixed`, the buffers and the frozen parameters, may be written to; by default a fresh copy.
+        `fixed`, the buffers and the frozen parameters, may be modified; by default a fresh copy.
         """
         import torch
 
         from meanfield.torch_objective import evaluation as _torch_evaluation
 
-        # One split: its derivative is one concatenation, that of many slices would be as many vectors of length D.
+        # One split, whose derivative is one concatenation; that of many slices would be as many vectors of length D.
         parts = zip(self._shapes.items(), torch.split(theta, self._sizes), strict=True)
         values = {name: part.view(shape) for (name, shape), part in parts}
         values |= _torch_evaluation.clone(self._fixed) if fixed is None else fixed
@@ -307,7 +307,7 @@ class TorchObjective:
         return data
 
     def _refuse_impure(self) -> None:
-        """Two evaluations of a chunk must agree bit for bit, draw no random number and write to no buffer."""
+        """Raise unless two evaluations of a chunk agree bit for bit, draw no random number and modify no buffer."""
         import torch
 
         from meanfield.torch_objective import evaluation as _torch_evaluation
@@ -338,7 +338,7 @@ class TorchObjective:
 
 
 def _import_evaluation() -> Any:
-    """The part of the package that imports PyTorch."""
+    """Import the part of the package that needs PyTorch."""
     try:
         import torch  # noqa: F401
     except ImportError as error:

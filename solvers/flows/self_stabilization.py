@@ -14,7 +14,7 @@ from solvers._support.arguments import finite_array, wrong_shape
 from solvers._support.options import Option
 from solvers.flow import ContinuousFlow, check_learning_rate
 from solvers.flows.central_flow import turns_of
-from solvers.objective import Array, check_objective, inner, with_own_results
+from solvers.objective import Array, checked_gradient, inner, with_own_results
 from solvers.spectrum.eigenpairs import top_eigenpairs
 
 
@@ -83,7 +83,7 @@ class SelfStabilization(ContinuousFlow):
         modes = cls.options()["modes"].check("modes", modes)
         if modes >= x.size:
             raise ValueError(f"modes must be below x.size = {x.size}, got {modes}")
-        gradient = check_objective(objective, x, ("value", "gradient", "hvp"), cls.__name__)
+        gradient = checked_gradient(objective, x, ("value", "gradient", "hvp"), cls.__name__)
         objective = with_own_results(objective)
         pairs = top_eigenpairs(objective, x, modes)
         if not pairs.converged:

@@ -161,13 +161,13 @@ class PhaseSpacePDE:
                 (grid.theta_edges, grid.u_edges), lambda x: x0(x[:, 0], x[:, 1]), nodes=4
             )
             density = PhaseSpaceDensity(grid.theta_edges, grid.u_edges, cells.masses)
-            _check_objective(objective, density.mean_center)
+            _check_on_measures(objective, density.mean_center)
             return density
         x = as_iterate(x0).astype(np.float64)
         x = x[:, None] if x.ndim == 1 else x
         if x.ndim != 2 or x.shape[1] != 1:
             raise wrong_shape("x0", "(N, 1), as θ has one dimension", x.shape)
-        _check_objective(objective, x[0, 0])
+        _check_on_measures(objective, x[0, 0])
         u = 0.5 * self.learning_rate * np.array(objective.gradient(x), dtype=np.float64)[:, 0]
         w = x[:, 0] - u
         domain = _domain_of(w, u, self.cells) if self.domain is None else self.domain
@@ -372,7 +372,7 @@ def _domain_of(
     return (middle - half_width, middle + half_width), (-half_height, half_height)
 
 
-def _check_objective(objective: Any, x: float) -> None:
+def _check_on_measures(objective: Any, x: float) -> None:
     """Check, at one particle, that the objective takes weighted particles of one dimension."""
     point, weights = np.full((1, 1), x), np.ones(1)
     try:

@@ -8,7 +8,7 @@ from tests.helpers.clocks import HANGS
 
 
 class Lockstep:
-    """One of several; see `meanfield.distributed.processes.SupportsArrays`."""
+    """One of several; see `meanfield.distributed.communicator.SupportsArrays`."""
 
     def __init__(self, rank, size, slots, barrier, baton):
         self.rank, self.size = rank, size

@@ -1,1 +1,1 @@
-"""What came out of a run: its numbers, its distance to gradient descent, the distance of any two snapshots."""
+"""Analysis of runs: observables, comparison with gradient descent, distances between snapshots."""

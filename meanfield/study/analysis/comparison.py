@@ -1,4 +1,4 @@
-"""How close the processes of a run stay to gradient descent, in numbers."""
+"""Quantitative comparison of the processes of a run with gradient descent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VISIBLE, LEAST_RISE = 0.01, 10.0  # see `onset_level`
 WINDOW = 20  # steps over which losses are averaged before they are compared
 # what captions and tables say of `onset_level`
 ONSET_LEVEL = f"the geometric mean of the two ends of its largest rise (or {VISIBLE:.0%} of the upper one, if more)"
-PERTURBED_TITLE = "gradient descent, one rounding away"  # no name of a process
+PERTURBED_TITLE = "gradient descent, one rounding away"  # not a valid name of a process
 WITHIN = "within gradient descent's own"
 
 # key of a row: how people call it
@@ -48,21 +48,21 @@ DISTANCES = {"max_distance": "all the way", "final_distance": "at the end"}
 
 
 def compare(run: RunRecord) -> list[dict[str, Any]]:
-    """One row per process, gradient descent first; None is what was not measured, or never happened.
+    """One row per process, gradient descent first; None for quantities not measured and events that did not occur.
 
-    The second row, named `PERTURBED_TITLE`, is gradient descent again from one rounding away, x₀(1 ± ε), where it was run: its
-    rounding spread. A model whose distance is at or below that, over the same times, is ``…_within`` it: as close as can be told.
-    The spread is that of one draw of the rounding errors; of others it may be a few times smaller or larger.
+    The second row, named `PERTURBED_TITLE`, is gradient descent from a start perturbed by one rounding, x₀(1 ± ε), if it was
+    run: its rounding spread. A model whose distance is at most that, over the same times, is ``…_within`` it: closer cannot be
+    distinguished. The spread is that of one draw of the rounding errors; for others it may be a few times smaller or larger.
 
-    Distances are those of ``/comparison``, at the times of the snapshots. Errors against gradient descent run over the
+    Distances are those of ``/comparison``, at the times of the snapshots. Errors relative to gradient descent are over the
     times at which both were measured, root mean square over time: of the sharpness at the center; of tr Σ/η; of the
     predicted loss, both averaged over `WINDOW` consecutive steps, relative to gradient descent's (which must not change sign).
-    Evaluations per step are those after time 0. For the onset of the oscillation see `onset_level` and `onset`.
+    Evaluations per step exclude those at time 0. For the onset of the oscillation see `onset_level` and `onset`.
 
     Raises
     ------
     ValueError
-        There is no gradient descent in the run, or nothing else.
+        The run has no gradient descent, or no other process.
     """
     names = [name for name, process in run.processes.items() if process.flow == REFERENCE_FLOW]
     if not names:
@@ -84,7 +84,7 @@ def compare(run: RunRecord) -> list[dict[str, Any]]:
     for name, process in run.processes.items():
         if name != names[0]:
             row = _against(run, name, process, first, level)
-            if name in run.comparison:  # not in a run that was interrupted before it
+            if name in run.comparison:  # missing if the run was interrupted before
                 distances = run.comparison[name]["center_distance"]
                 row |= _distances(run.comparison_times, distances)
                 row |= _within(distances, rounding_spread(run))
@@ -93,9 +93,9 @@ def compare(run: RunRecord) -> list[dict[str, Any]]:
 
 
 def rounding_spread(run: RunRecord) -> Series | None:
-    """Distance of gradient descent's center to its own one rounding away, at `comparison_times`; None where it was not run.
+    """Distance between the centers of gradient descent and its perturbed run, at `comparison_times`; None where it was not run.
 
-    NaN where it is not known, infinite where one of the two had diverged and the other had not.
+    NaN where unknown, infinite where only one of the two had diverged.
     """
     if run.perturbed is None:
         return None
@@ -111,7 +111,7 @@ def rounding_spread(run: RunRecord) -> Series | None:
 
 
 def _within(distance: Series, spread: Series | None) -> dict[str, bool]:
-    """Whether a distance is at or below the spread: their largest values, and their last, over the times that both have."""
+    """Whether a distance is at most the spread: their maxima, and their last values, over their common times."""
     if spread is None:
         return {}
     both = np.isfinite(distance) & ~np.isnan(spread)
@@ -125,17 +125,17 @@ def _within(distance: Series, spread: Series | None) -> dict[str, bool]:
 
 
 def is_within(distance: float, spread: float) -> bool:
-    """Whether a distance to gradient descent is as small as gradient descent's own one rounding away: no ranking below it."""
+    """Whether a distance to gradient descent is at most the rounding spread, below which a ranking is meaningless."""
     return bool(distance <= spread)
 
 
 def spread_row(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Of a comparison's rows that of gradient descent one rounding away; None where it was not run."""
+    """The row of the perturbed gradient descent in a comparison; None where it was not run."""
     return next((row for row in rows if row["process"] == PERTURBED_TITLE), None)
 
 
 def spread_notes(rows: list[dict[str, Any]]) -> list[str]:
-    """What the second row of a comparison means for the others, in sentences; nothing where there is none."""
+    """Notes on what the second row of a comparison means for the others; empty without one."""
     spread = spread_row(rows)
     if spread is None or spread["max_distance"] is None:
         return []
@@ -160,7 +160,7 @@ def _row(name: str, process: ProcessRecord, level: float | None) -> dict[str, An
 def _against(
     run: RunRecord, name: str, process: ProcessRecord, first: dict[str, Any], level: float | None
 ) -> dict[str, Any]:
-    """A row with the errors against gradient descent, whose row is the first; distances are left out."""
+    """A row with the errors relative to gradient descent, whose row is the first; without distances."""
     row, reference = _row(name, process, level), run.processes[first["process"]]
     with np.errstate(over="ignore", invalid="ignore"):  # the last steps of a divergence
         row |= _errors(reference, process, float(run.attributes["learning_rate"]))
@@ -170,11 +170,11 @@ def _against(
 
 
 def onset_level(trace: Series) -> float | None:
-    """The tr Σ (t,) from which on gradient descent counts as oscillating; None if there is no onset to see.
+    """The value of tr Σ (t,) above which gradient descent counts as oscillating; None if there is no onset.
 
-    Of its largest rise, max_{s<t} log(tr Σ(t)/tr Σ(s)), the lower end is what its drift contributes, as u_k = ±(η/2)∇E(x_k), and
-    the upper end is the oscillation. The level is their geometric mean, but at least `VISIBLE` of the upper end. A rise of less
-    than `LEAST_RISE`-fold is none.
+    The lower end of its largest rise, max_{s<t} log(tr Σ(t)/tr Σ(s)), is the contribution of the drift, as u_k = ±(η/2)∇E(x_k),
+    and the upper end is the oscillation. The level is their geometric mean, but at least `VISIBLE` of the upper end. A rise of
+    less than `LEAST_RISE`-fold is no onset.
     """
     trace = trace[np.isfinite(trace)]
     if not len(trace):
@@ -188,9 +188,9 @@ def onset_level(trace: Series) -> float | None:
 
 
 def onset(times: Series, trace: Series, level: float | None) -> float | None:
-    """When the oscillation sets in: the first time tr Σ reaches the level after having been below it; None if never.
+    """The onset of the oscillation: the first time tr Σ reaches the level after having been below it; None if never.
 
-    All processes of a run are measured by the level of gradient descent.
+    The level of gradient descent is used for all processes of a run.
     """
     if level is None:
         return None
@@ -202,14 +202,14 @@ def onset(times: Series, trace: Series, level: float | None) -> float | None:
 
 
 def comparison_cell(key: str, value: Any) -> str:
-    """A metric in a table; no onset is "never"."""
+    """A metric formatted for a table; no onset is "never"."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "never" if key == "onset" and value is None else summary_cell(key, value)
 
 
 def _own(process: ProcessRecord, level: float | None) -> dict[str, float | None]:
-    """What needs no other process but the level of gradient descent's oscillation."""
+    """The metrics that need only the process itself and the onset level."""
     data = process.observables
     times, sharpness = data["time"], data["sharpness"]
     measured = np.flatnonzero(np.isfinite(sharpness))
@@ -255,7 +255,7 @@ def _errors(
 
 
 def _common(one: ProcessRecord, two: ProcessRecord, key: str) -> tuple[Series, Series]:
-    """An observable of two processes at the times at which both have it."""
+    """An observable of two processes at their common times."""
     _, rows, others = np.intersect1d(
         one.observables["time"], two.observables["time"], assume_unique=True, return_indices=True
     )
@@ -265,7 +265,7 @@ def _common(one: ProcessRecord, two: ProcessRecord, key: str) -> tuple[Series, S
 
 
 def _relative(values: Series, references: Series) -> Series:
-    """Errors over the size of the references; none where that is zero, none at all if they take both signs."""
+    """Errors relative to the references; omitted where these are zero, empty if they take both signs."""
     if len(references) and np.min(references) < 0 < np.max(references):
         return np.empty(0)
     there = references != 0
@@ -273,14 +273,14 @@ def _relative(values: Series, references: Series) -> Series:
 
 
 def _smoothed(values: Series) -> Series:
-    """Means over `WINDOW` consecutive values; none if there are fewer."""
+    """Means over `WINDOW` consecutive values; empty if there are fewer."""
     if len(values) < WINDOW:
         return np.empty(0)
     return np.convolve(values, np.full(WINDOW, 1 / WINDOW), "valid")
 
 
 def _rms(values: Series) -> float | None:
-    """Root of the mean square, safe from overflow of the squares; None of nothing."""
+    """Root mean square, safe from overflow of the squares; None for an empty array."""
     if not len(values):
         return None
     scale = float(np.max(np.abs(values)))

@@ -1,4 +1,4 @@
-"""The balance of the free energy in numbers."""
+"""The balance of the free energy."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-TOLERANCE = 0.01  # of the largest change: then the scheme in time is what the numbers show
-ROUNDING = 1e-10  # of the energy itself
+TOLERANCE = 0.01  # relative to the largest change
+ROUNDING = 1e-10  # relative to the energy itself
 
 
 class Balance(NamedTuple):
-    """Free energy at start and end; along a flow also ∫ (dF/dt) dt at the end, and the largest |F(t) − F(0) − ∫ (dF/dt) dt|.
+    """Free energy at start and end; for a flow also ∫ (dF/dt) dt at the end, and the largest |F(t) − F(0) − ∫ (dF/dt) dt|.
 
     `span` is the largest |F(t) − F(0)|. A map has no rate: its integral and residual are None.
     """
@@ -25,18 +25,18 @@ class Balance(NamedTuple):
 
     @property
     def relative(self) -> float | None:
-        """The residual over the span; None without either."""
+        """The residual divided by the span; None if either is missing."""
         return None if self.residual is None or not self.span else self.residual / self.span
 
     @property
     def holds(self) -> bool:
-        """Whether the residual is small against the span, or against rounding."""
+        """Whether the residual is small relative to the span, or within rounding."""
         allowed = TOLERANCE * self.span + ROUNDING * max(abs(self.start), abs(self.end))
         return self.residual is None or self.residual <= allowed
 
 
 def balance(data: dict[str, NDArray[Any]]) -> Balance | None:
-    """The balance of a process by its observables, over the times at which it is finite; None if it never is."""
+    """The balance of a process from its observables, over the times at which they are finite; None if they never are."""
     energy, integral = data["free_energy"], data["dissipated"]
     is_flow = bool(np.any(np.isfinite(integral)))
     there = np.isfinite(energy) & (np.isfinite(integral) | (not is_flow))

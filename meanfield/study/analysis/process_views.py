@@ -1,4 +1,4 @@
-"""What one process of a run left, as Python sees it: observables at once, snapshots one by one."""
+"""Views of one process of a run: observables read at once, snapshots one by one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 
 class Observables(Mapping[str, NDArray[np.float64]]):
-    """What was measured along one process: (t,) arrays by name, ``hessian_eigs`` (t, k); NaN where it was not."""
+    """The observables of one process: (t,) arrays by name, ``hessian_eigs`` (t, k); NaN where not measured."""
 
     def __init__(self, values: Mapping[str, NDArray[np.float64]]) -> None:
         self._values = values
@@ -70,7 +70,7 @@ class AllObservables(Mapping[str, Observables]):
         return f"<observables of {', '.join(self)}>"
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """All processes in one table over the index (`process`, `time`); NaN in columns that a process has not.
+        """All processes in one table with the index (`process`, `time`); NaN in columns that a process lacks.
 
         Raises
         ------
@@ -128,7 +128,7 @@ class Snapshots(Sequence[Snapshot]):
         Raises
         ------
         ValueError
-            There is none at this time.
+            There is no snapshot at this time.
         """
         times = self.times
         found = np.flatnonzero(times == time)
@@ -157,9 +157,9 @@ class Snapshots(Sequence[Snapshot]):
 
 
 class Process:
-    """One process of a run, as far as it was when the result was opened or refreshed.
+    """One process of a run, as of the opening or last refresh of the result.
 
-    `name`, `flow`, `status`, `message`, `parameter_names`, and what it left: `observables` and `snapshots`.
+    It has `name`, `flow`, `status`, `message`, `parameter_names`, `observables` and `snapshots`.
     """
 
     def __init__(self, reader: RunReader, name: str, header: ProcessHeader) -> None:
@@ -171,7 +171,7 @@ class Process:
 
     @cached_property
     def observables(self) -> Observables:
-        """What was measured, read on first use."""
+        """The observables, read on first use."""
         return Observables(self._reader.observables(self.name, self._rows))
 
     def __repr__(self) -> str:
@@ -179,14 +179,14 @@ class Process:
 
 
 def look_up(values: Mapping[str, _T], name: str, kind: str) -> _T:
-    """A value by name; the KeyError says which names there are."""
+    """A value by name; the KeyError lists the names."""
     if name not in values:
         raise KeyError(f"{kind} must be one of {', '.join(values)}, got {name}")
     return values[name]
 
 
 def _columns(observables: Observables) -> dict[str, NDArray[np.float64]]:
-    """All of them (t,): a column of its own for every eigenvalue."""
+    """All observables (t,), with one column for every eigenvalue."""
     columns: dict[str, NDArray[np.float64]] = {}
     for name, values in observables.items():
         if values.ndim == 1:

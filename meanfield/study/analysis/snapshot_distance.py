@@ -1,4 +1,4 @@
-"""Distance of any two snapshots, of runs of any widths, and what two samples of one law would differ by."""
+"""Distance between two snapshots of runs of any widths, and the sampling floor of that distance."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ class Cloud:
     config: str
 
     def describe(self) -> dict[str, Any]:
-        """Where it is from."""
+        """The origin of the cloud."""
         about = {"file": str(self.path), "process": self.process, "time": self.time}
         return about | {"particles": len(self.position)}
 
     def chosen(self, indices: NDArray[np.intp]) -> Cloud:
-        """Some of the particles."""
+        """The particles of these indices."""
         weight = self.weight[indices]
         return replace(self, position=self.position[indices], weight=weight / weight.sum())
 
 
 def read_cloud(path: Path, process: str | None = None, time: float | None = None) -> Cloud:
-    """One snapshot of a run's file, nothing else of it; by default the last of gradient descent or of the only process.
+    """One snapshot of a run's file; by default the last of gradient descent or of the only process.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def read_cloud(path: Path, process: str | None = None, time: float | None = None
 
 
 def differences(a: Cloud, b: Cloud) -> list[str]:
-    """What keeps two clouds from being of one problem: task, network (but its width), risk, landscape; else nothing."""
+    """Differences of the problems of two clouds: in task, network (except its width), risk or landscape."""
     (first, first_default), (second, second_default) = map(_settings, (a.config, b.config))
     found = []
     for key in dict.fromkeys([*first, *second]):
@@ -112,30 +112,30 @@ def distance(
     lazy: bool = False,
     memory_limit: int | None = None,
 ) -> dict[str, Any]:
-    """Distance of two clouds by `solvers.transport.w2`, what it is sure to be below, and its sampling floors.
+    """Distance of two clouds by `solvers.transport.w2`, an upper bound, and its sampling floors.
 
-    Of clouds of as many particles, of equal masses, the distance of the particles of equal number is measured too: it is the cost
-    of one coupling, no less than W2. A sampling floor is the distance of two random halves of one cloud: what two samples of its
-    law differ by, though the law is one. The halves have half the particles, so it is on the high side (W2 of samples falls like
-    N^(−1/D) in D > 4 dimensions). Clouds whose particles are from one start can be closer than that.
+    For clouds with equally many particles of equal masses, the distance between particles of equal index is computed too: it is
+    the cost of one coupling, no less than W2. A sampling floor is the distance of two random halves of one cloud: the distance
+    of two samples of the same law. The halves have half the particles, so it is an overestimate (W2 of samples decreases like
+    N^(−1/D) in D > 4 dimensions). Clouds whose particles share a start can be closer than that.
 
     Parameters
     ----------
     subsample : int, optional
-        Take so many particles, at random, of each cloud that has more; the same numbers of clouds of as many particles.
+        Number of random particles to take from each larger cloud; the same indices from clouds of equal size.
     seed : int
-        Of the subsamples, the halves and the directions of "sliced".
+        Seed of the subsamples, the halves and the directions of "sliced".
     lazy : bool
-        Compute the costs of "exact" anew whenever they are looked at.
+        Compute the costs of "exact" whenever they are used.
     memory_limit : int, optional
         Bytes; by default 2³⁰.
 
     Raises
     ------
     ValueError
-        Clouds of different dimension, or with more particles than the method has memory for.
+        For clouds of different dimensions, or with too many particles for the memory limit.
     TransportError
-        Sinkhorn's iterations did not converge, or a plan is not known to be optimal.
+        When Sinkhorn's iterations do not converge, or a plan is not proved optimal.
     """
     if subsample is not None and subsample < 1:
         raise ValueError(f"subsample must be an integer of at least 1, got {subsample}")
@@ -161,7 +161,7 @@ def distance(
 
 
 def _warnings(report: dict[str, Any]) -> Iterator[str]:
-    """What a reader must know before quoting the distance."""
+    """Warnings about the validity of the distance."""
     name, value = QUANTITIES[report["method"]], report["distance"]
     if value <= report["error"] != 0:
         yield f"{name} {value:.3g} is not above its error {report['error']:.2g}: it is not told from zero"
@@ -183,7 +183,7 @@ def announcement(
     lazy: bool = False,
     memory_limit: int | None = None,
 ) -> str | None:
-    """What memory and time the distance takes, to be said before; None if it is soon done, or is going to be refused."""
+    """A message about the memory and time that the distance takes; None if it is quick, or will be refused."""
     n, m = (min(len(c.position), subsample or len(c.position)) for c in (a, b))
     cost = solvers.transport.estimate(n, m, a.position.shape[1], method, lazy=lazy)
     if cost.seconds < NOTICEABLE or cost.bytes > (
@@ -194,7 +194,7 @@ def announcement(
 
 
 def lines(report: dict[str, Any]) -> Iterator[str]:
-    """A report, for people."""
+    """A report as lines of text."""
     for name in ("a", "b"):
         about = report[name]
         yield (
@@ -252,7 +252,7 @@ def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
 def _subsamples(
     a: Cloud, b: Cloud, size: int | None, rng: np.random.Generator, paired: bool
 ) -> tuple[Cloud, Cloud]:
-    """Random particles of both; of paired clouds those of the same numbers, as others would be samples of two laws."""
+    """Random particles of both; the same indices for paired clouds, as others would be independent samples."""
     if paired and size is not None and size < len(a.position):
         chosen = np.sort(rng.choice(len(a.position), size, replace=False))
         return a.chosen(chosen), b.chosen(chosen)
@@ -283,7 +283,7 @@ class _DistanceOptions:
     memory_limit: int
 
     def between(self, a: Cloud, b: Cloud) -> TransportResult:
-        """By `solvers.transport.w2`; a TransportError names options of the command."""
+        """The distance by `solvers.transport.w2`; a TransportError names options of the command."""
         options: dict[str, Any] = {
             "seed": self.seed,
             "lazy": self.lazy,
@@ -300,7 +300,7 @@ class _DistanceOptions:
             raise TransportError(error.text, remedy) from error
 
     def floor(self, cloud: Cloud, rng: np.random.Generator) -> float | None:
-        """Of two halves of a cloud; of a single particle there is none."""
+        """The distance of two halves of a cloud; None for a single particle."""
         n = len(cloud.position)
         if n < 2:
             return None
@@ -309,7 +309,7 @@ class _DistanceOptions:
         return self.between(*halves).distance
 
     def require_memory(self, a: Cloud, b: Cloud) -> None:
-        """A ValueError that names the options of the command which need less."""
+        """Raise a ValueError that names the options of the command which need less memory."""
         n, m = len(a.position), len(b.position)
         cost = solvers.transport.estimate(n, m, a.position.shape[1], self.method, lazy=self.lazy)
         if cost.bytes <= self.memory_limit:

@@ -1,4 +1,4 @@
-"""The numbers a run ends with, one row per process, for people and for machines."""
+"""The final values of a run, one row per process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from solvers.flows import REFERENCE_FLOW
 
 COLUMN_WIDTH = 16
 
-# key of the summary: how people call it
+# key of the summary: its title
 QUANTITIES = {
     "status": "status",
     "time": "steps",
@@ -32,7 +32,7 @@ QUANTITIES = {
 
 
 def summarize(run: RunRecord) -> list[dict[str, Any]]:
-    """Name, status, message and the last finite value of every quantity, None without one."""
+    """Name, status, message and the last finite value of every quantity, or None."""
     learning_rate = float(run.attributes["learning_rate"])
     rows: list[dict[str, Any]] = []
     for name, process in run.processes.items():
@@ -48,8 +48,8 @@ def summarize(run: RunRecord) -> list[dict[str, Any]]:
     return rows
 
 
-def cautions(run: RunRecord) -> list[str]:
-    """What a reader of the numbers should know: at how many times eigenvalues of the Hessian did not converge."""
+def spectrum_warnings(run: RunRecord) -> list[str]:
+    """Warnings about eigenvalues of the Hessian that did not converge, with the number of times."""
     found = []
     for name, process in run.processes.items():
         measured = np.isfinite(process.observables["grad_norm_sq"])
@@ -63,7 +63,7 @@ def cautions(run: RunRecord) -> list[str]:
 
 
 def summary_cell(key: str, value: Any) -> str:
-    """A quantity in a table: whole numbers in full, others to four significant digits, a dash for what is missing."""
+    """A quantity formatted for a table: integers in full, others to four significant digits, a dash for None."""
     if value is None or isinstance(value, str):
         return value or "–"
     return f"{value:.0f}" if abs(value) < 1e9 and float(value).is_integer() else f"{value:.4g}"
@@ -75,7 +75,7 @@ def tables(
     cell: Callable[[str, Any], str] = summary_cell,
     width: int | None = None,
 ) -> Iterator[Table]:
-    """Rows as tables for the terminal, one column per process, as many side by side as the width (in characters) has room for."""
+    """Rows as tables for the terminal, one column per process, as many side by side as the width (in characters) allows."""
     first = max(map(len, titles.values())) + 4
     columns = len(rows) if width is None else max(1, (width - first) // COLUMN_WIDTH)
     for start in range(0, len(rows), columns):
@@ -96,11 +96,11 @@ def _last(values: NDArray[np.float64]) -> float | None:
 
 
 def _balance_residual(observables: dict[str, NDArray[np.float64]]) -> float | None:
-    """Largest |F(t) − F(0) − ∫ (dF/dt) dt|: how far the scheme in time is from the flow; None for maps."""
+    """Largest |F(t) − F(0) − ∫ (dF/dt) dt|, the error of the time integration; None for maps."""
     found = balance(observables)
     return None if found is None or found.residual is None else _finite(found.residual)
 
 
 def _finite(value: float) -> float | None:
-    """The last numbers of a divergence overflow in sums and products; JSON has no infinity."""
+    """The value, or None if it is not finite, as JSON has no infinity."""
     return value if np.isfinite(value) else None

@@ -110,23 +110,28 @@ def draw(record: RunRecord, folder: Path, formats: list[str]) -> list[Path]:
 
 
 def report(record: RunRecord) -> dict[str, Any]:
-    from meanfield.study.analysis.summary import cautions, summarize
+    from meanfield.study.analysis.summary import spectrum_warnings, summarize
 
     attributes = {key: record.attributes.get(key) for key in ("status", "message", "seed")}
     return {
         "file": str(record.path),
         **attributes,
         "processes": summarize(record),
-        "warnings": cautions(record),
+        "warnings": spectrum_warnings(record),
     }
 
 
 def print_summary(record: RunRecord) -> None:
-    from meanfield.study.analysis.summary import QUANTITIES, cautions, summarize, summary_cell
+    from meanfield.study.analysis.summary import (
+        QUANTITIES,
+        spectrum_warnings,
+        summarize,
+        summary_cell,
+    )
 
     print_rows(summarize(record), QUANTITIES, summary_cell)
-    for caution in cautions(record):
-        typer.echo(f"warning: {caution}", err=True)
+    for warning in spectrum_warnings(record):
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def print_study(study: StudyRecord) -> None:

@@ -48,7 +48,7 @@ def resume(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Go on with a run or a width study that was stopped, or that died, as if nothing had happened."""
+    """Resume a run or a width study that was stopped or killed, with the results of an uninterrupted one."""
     with user_errors():
         from meanfield.study.storage.kind import folder_of, kind_of
 

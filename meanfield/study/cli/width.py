@@ -94,7 +94,7 @@ def width(
 def carry_out(
     plan: WidthPlan, out: Path, execution: Execution, no_figures: bool, as_json: bool, quiet: bool
 ) -> NoReturn:
-    """Do a study, draw and print what came of it; Exit with the code that says how it ended."""
+    """Execute a study, draw and print its results; Exit with the code of its outcome."""
     with user_errors():
         if launched_rank() is not None:
             raise ValueError(
@@ -164,12 +164,12 @@ def _execution(
 
 
 def _outcome(plan: WidthPlan, out: Path, execution: Execution, quiet: bool) -> Outcome:
-    from meanfield.study.width.cautions import too_narrow
     from meanfield.study.width.progress import StudyBars
     from meanfield.study.width.study import run_width_study
+    from meanfield.study.width.validity import too_narrow
 
-    if (caution := too_narrow(plan)) and not quiet:
-        say(caution)
+    if (warning := too_narrow(plan)) and not quiet:
+        say(warning)
     with StudyBars(quiet) as progress:
         return run_width_study(plan, out, execution, progress, say)
 
@@ -189,7 +189,7 @@ def _draw(study: StudyRecord) -> list[Path]:
 def _remarks(study: StudyRecord | None, outcome: Outcome, quiet: bool) -> Iterator[str]:
     """What to know before quoting a number, what went wrong, and what is left to do."""
     if study is not None and not quiet:
-        yield from (f"warning: {caution}" for caution in study.warnings)
+        yield from (f"warning: {warning}" for warning in study.warnings)
     yield from (f"{name}: {reason}" for name, reason in outcome.failures.items())
     if outcome.missing:
         yield f"missing: {len(outcome.missing)} runs: {', '.join(outcome.missing)}"

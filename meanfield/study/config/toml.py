@@ -1,4 +1,4 @@
-"""The little TOML that is written or typed; `tomllib` reads the rest."""
+"""Writing TOML, and reading it safely."""
 
 from __future__ import annotations
 
@@ -31,11 +31,14 @@ def _value(value: Any) -> str:
     return repr(value)
 
 
-_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # UTF-32's little-endian mark begins as UTF-16's
+_WIDE = (
+    codecs.BOM_UTF16_LE,
+    codecs.BOM_UTF16_BE,
+)  # the mark of little-endian UTF-32 begins as that of UTF-16
 
 
 def decoded(content: bytes) -> str:
-    """The text of a file as an editor may have written it, with a byte-order mark or without.
+    """The text of a file, with or without a byte-order mark.
 
     Raises
     ------
@@ -53,19 +56,19 @@ def decoded(content: bytes) -> str:
         ) from None
 
 
-# a key of so many parts, bare or quoted: the parser takes a time that is quadratic in their number
+# a key with too many parts, bare or quoted: the parser's time is quadratic in their number
 _LONG_KEY = re.compile(
     r"""(?<![\w-])(?:(?:[\w-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')[ \t]*\.[ \t]*){64}"""
 )
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The tables of a TOML text that may come from anybody.
+    """The tables of an untrusted TOML text.
 
     Raises
     ------
     ValueError
-        It is none, or one whose keys or brackets exhaust the parser.
+        It is not valid TOML, or its keys or brackets exhaust the parser.
     """
     if _LONG_KEY.search(text):
         raise ValueError("keys must have at most 64 parts, got more")
@@ -78,7 +81,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def parse_value(text: str) -> Any:
-    """A TOML value, or the text itself where it is none: ``--set risk.loss=softmax``."""
+    """A TOML value, or the text itself if it is not one: ``--set risk.loss=softmax``."""
     try:
         return parse(f"value = {text}")["value"]
     except ValueError:

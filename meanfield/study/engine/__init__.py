@@ -1,1 +1,1 @@
-"""How a run is carried out: built, started, measured, stopped, resumed."""
+"""Execution of runs: building, starting, measuring, stopping, resuming."""

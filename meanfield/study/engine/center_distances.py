@@ -1,4 +1,4 @@
-"""Distances of the centers of a study's processes to those of gradient descent."""
+"""Distances of the centers of a run's processes to those of gradient descent."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ class Distances:
         self._seed = seed
 
     def between(self, x: Floats, y: Floats, labelled: bool, with_w2: bool) -> dict[str, float]:
-        """Distance particle by particle, of functions, and of measures.
+        """Distances between particles of equal index, between functions, and between measures.
 
-        The first where particles are `labelled` alike, the last for many particles only if it is asked for.
+        The first only where particles are `labelled` alike, the last for many particles only on request.
         """
         with np.errstate(over="ignore", invalid="ignore"):  # the end of a divergence
             distances = {"function_distance": self._problem.function_distance(x, y)}
             if labelled:
                 distances["center_distance"] = solvers.transport.coupled_distance(x, y)
-        if self._n == 1:  # there is one way to couple them
+        if self._n == 1:  # there is only one coupling
             return distances | {"w2": distances["center_distance"]}
         if with_w2 or self._n <= EXACT_W2_PARTICLES:
             chosen = self._chosen()
-            with suppress(solvers.transport.TransportError):  # of a divergence's last steps
+            with suppress(solvers.transport.TransportError):  # in the last steps of a divergence
                 distances["w2"] = solvers.transport.w2(x[chosen], y[chosen]).distance
         return distances
 
     def _chosen(self) -> NDArray[np.integer[Any]]:
-        """All particles, or the same random `EXACT_W2_PARTICLES` of them in every process."""
+        """All particles, or the same random `EXACT_W2_PARTICLES` of them for every process."""
         if self._n <= EXACT_W2_PARTICLES:
             return np.arange(self._n)
         rng = np.random.default_rng(self._seed)

@@ -1,4 +1,4 @@
-"""Keeps track of where a run stands, and writes a checkpoint when it is time."""
+"""Keeps the current state of a run, and writes checkpoints when they are due."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from meanfield.study.engine.signals import EXIT_CODES, Interruption, Stopped
 from meanfield.study.storage.checkpoint import Checkpoint, Checkpoints
 from meanfield.study.storage.writer import RunWriter
 
-# what a process may want between two steps; reasons to stop follow
+# requests of a rank between two steps; reasons to stop follow
 _GO_ON, _SAVE = 0, 1
 _REASONS = tuple(EXIT_CODES)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When a checkpoint is due: after so many seconds since the last, or at every so many steps of a process."""
+    """When a checkpoint is due: a number of seconds after the last, or every `steps` steps of a process."""
 
     seconds: float = 60.0
     steps: int | None = None
@@ -31,28 +31,28 @@ class Schedule:
 
 
 class Checkpointer:
-    """What a run hands over between two steps: here it is stopped, and here its checkpoints are written.
+    """Called between two steps of a run: stops the run and writes its checkpoints.
 
-    The processes of a team call it together and decide together; the first one writes.
+    Collective over the ranks of a job, which decide together; the first one writes.
 
     Parameters
     ----------
     now : Checkpoint
-        Where the run stands.
+        The current state of the run.
     writer : RunWriter
     checkpoints : Checkpoints
     schedule : Schedule, optional
-        Without one there are no checkpoints.
+        Without a schedule there are no checkpoints.
     interruption : Interruption
-        What this process was told.
+        The signals received by this rank.
     ranks : Ranks
 
     Attributes
     ----------
     now : Checkpoint
-        Where the run stands, as this process sees it; only its counts of rows are those of the last checkpoint.
+        The current state of the run on this rank; only its counts of rows are those of the last checkpoint.
     objective : Any
-        What the process that is under way moves on; if it is spread, positions are this process's share.
+        The objective of the current process; if it is distributed, positions are this rank's share.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class Checkpointer:
         self._last = time.monotonic()
 
     def update(self, **changes: Any) -> None:
-        """Say where the run stands."""
+        """Update the state of the run."""
         self.now = replace(self.now, **changes)
 
     def pause(self, step: int | None = None) -> None:
-        """Between two steps, after the given one of a process: a checkpoint if one is due; `Stopped` if the run is to stop."""
+        """After a step of a process: write a checkpoint if one is due; raise `Stopped` if the run must stop."""
         wish = int(self._team.largest(self._wish(step)))
         if wish > _SAVE:
             self.interruption.reason = _REASONS[wish - _SAVE - 1]
@@ -85,7 +85,7 @@ class Checkpointer:
             self.save()
 
     def save(self) -> None:
-        """Write a checkpoint, once everything that it counts is in the run's file.
+        """Write a checkpoint, after everything that it counts is in the run's file.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class Checkpointer:
             self._last = time.monotonic()
 
     def _wish(self, step: int | None) -> int:
-        """What this process wants; of the wishes of all the largest number comes true."""
+        """The request of this rank; the maximum over the ranks is carried out."""
         reason = self.interruption.noticed()
         if reason is not None:
             return _SAVE + 1 + _REASONS.index(reason)
@@ -115,7 +115,7 @@ class Checkpointer:
         every = self._schedule.steps
         return (
             self.interruption.checkpoint_asked
-            or (  # one clock counts for all
+            or (  # the clock of the first rank counts for all
                 self._team.is_first and time.monotonic() - self._last >= self._schedule.seconds
             )
             or (every is not None and step is not None and step > 0 and step % every == 0)

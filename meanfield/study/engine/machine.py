@@ -1,4 +1,4 @@
-"""What a run was computed on, as far as it bears on its speed and its last digits."""
+"""A description of the machine, as far as it affects speed and last digits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 
 def machine() -> dict[str, Any]:
-    """Platform, processor, cores this process may use, threads of a kernel; nothing that names the machine or its user."""
+    """Platform, processor, available cores, threads of a kernel; nothing that identifies the machine or its user."""
     return {
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": _processor(),
@@ -23,7 +23,7 @@ def machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The model's name where the system tells it (Linux), else what Python knows of it."""
+    """The name of the processor's model where the system gives it (Linux), otherwise Python's description."""
     try:
         lines = CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

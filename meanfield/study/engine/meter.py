@@ -1,4 +1,4 @@
-"""What a process costs: evaluations and seconds, those of the measurements left out."""
+"""The cost of a process: evaluations and seconds, excluding measurements."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 
 class Meter:
-    """An objective that counts how often it is evaluated, and the seconds it is in use; not while paused.
+    """An objective that counts its evaluations and the seconds of their use, except while paused.
 
-    It answers to what the objective answers to: where that has no `third`, this has none either. `readings` and `wall_time`
-    are those that it goes on from.
+    It has the methods of the objective: where that has no `third`, this has none either. `readings` and `wall_time`
+    are the initial values.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Meter:
 
     @contextmanager
     def paused(self) -> Iterator[dict[str, float]]:
-        """Within it nothing is counted; yields the readings: cumulative counts, `solver_time` in seconds."""
+        """Context in which nothing is counted; yields the readings: cumulative counts, `solver_time` in seconds."""
         begin = time.perf_counter()
         self._paused = True
         solver_time = begin - self._started - self._paused_seconds

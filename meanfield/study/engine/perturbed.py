@@ -1,11 +1,11 @@
-"""Gradient descent from one rounding away: what no model's distance to it can be told apart from.
+"""Gradient descent from a start perturbed by one rounding: the resolution of distances to gradient descent.
 
-Below the edge of stability two such runs stay together to rounding. Past it they separate, the faster the further past: the
-oscillation that sets in there has grown from rounding errors. Their distance is the *rounding spread*: a model as close to
-gradient descent as that is as close as gradient descent is to itself, and there is no ranking below it.
+Below the edge of stability two such runs agree to rounding. Beyond it they separate, the faster the further beyond: the
+oscillation has grown from rounding errors. Their distance is the *rounding spread*: a model as close to
+gradient descent as that is as close as gradient descent is to itself, and smaller distances cannot be ranked.
 
-It is that of one draw, and as random as the growth of rounding errors: others are a few times smaller or larger. Where all
-directions contract, as in a few coordinates at rest, the two may meet again bit for bit: it is then zero.
+It is that of one random draw: others are a few times smaller or larger. Where all
+directions contract, as in a few coordinates at equilibrium, the two may become equal bit for bit, with distance zero.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from meanfield.study.config.run_config import RunConfig
 from meanfield.study.storage.layout import PERTURBED, Floats, ProcessLayout
 from solvers.flows import REFERENCE_FLOW
 
-STREAM = 0x726F756E64  # keeps the signs apart from all else that a seed draws
+STREAM = 0x726F756E64  # a random stream of its own for the signs
 
 
 def one_rounding_away(x: Floats, seed: int) -> Floats:
     """x (1 + ε ξ), ε the machine epsilon of x, with random signs ξ = ±1 for every entry.
 
-    Signs, and not a law with mass near zero: each entry that is not zero then changes, by one or two units in its last place,
-    so that the two runs differ wherever they can. Zeros stay.
+    Signs, rather than a law with mass near zero, change each nonzero entry by one or two units in the last place,
+    so that the two runs differ wherever they can. Zeros are unchanged.
     """
     signs = np.random.default_rng([seed, STREAM]).choice([-1, 1], np.shape(x))
     epsilon = np.finfo(x.dtype).eps
@@ -37,10 +37,10 @@ def one_rounding_away(x: Floats, seed: int) -> Floats:
 def perturbed_layout(
     config: RunConfig, flows: Mapping[str, solvers.Flow], start: Floats
 ) -> dict[str, ProcessLayout]:
-    """Name and layout of the second gradient descent; nothing where there is none.
+    """Name and layout of the perturbed gradient descent; empty without one.
 
-    It runs where the first flow is gradient descent, there are others to compare with it, the study wants it, and there is a
-    number in the start that rounding can change. It needs less memory than the first one: no spectrum, no snapshots.
+    It runs if the first flow is gradient descent, there are others to compare with it, the configuration asks for it, and there
+    is a nonzero number in the start. It needs less memory than the first one: no spectrum, no snapshots.
     """
     reference, *others = flows
     flow = config.processes[reference].flow

@@ -1,4 +1,4 @@
-"""What a run is made of, before it begins: a study with everything built, and the options that change no result."""
+"""A run before it begins: everything built from its configuration, and the options that change no result."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from meanfield.study.engine.perturbed import perturbed_layout
 from meanfield.study.storage.layout import Floats, RunLayout
 from meanfield.study.storage.writer import versions_json
 
-Progress = Callable[[str, int, int], None]  # what is going on, done, total
+Progress = Callable[[str, int, int], None]  # current stage, done, total
 
 
 @dataclass(frozen=True)
 class Options:
-    """What does not change a run's results.
+    """Options that do not change the results of a run.
 
-    schedule : when checkpoints are written; None: never. max_runtime : seconds by which it is to have ended. memory_limit : bytes
-    that it may need, by default those available. progress : called as ``progress(what, done, total)``. say : called with what
-    there is to notice.
+    schedule : when checkpoints are written; None: never. max_runtime : limit in seconds. memory_limit : bytes
+    that it may need, by default those available. progress : called as ``progress(what, done, total)``. say : called with
+    messages.
     """
 
     schedule: Schedule | None = field(default_factory=Schedule)
@@ -42,17 +42,17 @@ class Options:
     say: Callable[[str], None] | None = None
 
     def notice(self, text: str) -> None:
-        """Say something, if it is anything."""
+        """Print a message unless it is empty."""
         if text and self.say is not None:
             self.say(text)
 
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A study with everything built that its run needs.
+    """Everything that a run needs, built from its configuration.
 
-    `layout` has the processes in the order in which they run: those of `flows`, then gradient descent from one rounding away
-    where there is that.
+    `layout` has the processes in their order of execution: those of `flows`, then the perturbed gradient descent
+    if there is one.
     """
 
     config: RunConfig
@@ -64,12 +64,12 @@ class PreparedRun:
     def of(
         cls, config: RunConfig, options: Options | None = None, start: Floats | None = None
     ) -> PreparedRun:
-        """From another start than the study's own, if one is given.
+        """Build a run, from another start than the configuration's if one is given.
 
         Raises
         ------
         ValueError
-            The study's data, options or start do not fit together, or do not fit the memory.
+            The data, options or start do not fit together, or do not fit the memory.
         """
         options = options or Options()
         problem = build_problem(config, options.memory_limit)
@@ -81,24 +81,24 @@ class PreparedRun:
 
     @property
     def perturbed(self) -> str | None:
-        """The name of gradient descent from one rounding away; None if it does not run."""
+        """The name of the perturbed gradient descent; None if it does not run."""
         return next((name for name in self.layout.processes if name not in self.flows), None)
 
     def without_perturbed(self) -> PreparedRun:
-        """The same without it, as of a run that an older version began."""
+        """The same without the perturbed gradient descent, as for runs begun by an older version."""
         processes = {name: self.layout.processes[name] for name in self.flows}
         return replace(self, layout=replace(self.layout, processes=processes))
 
     def flow(self, name: str) -> solvers.Flow:
-        """What moves a process of the layout."""
+        """The flow of a process of the layout."""
         return self.flows[name.partition("/")[0]]
 
     def digest(self) -> str:
-        """Of the data and the start, which the configuration names only."""
+        """Digest of the data and the start, which the configuration only names."""
         return digest(*self._arrays().values())
 
     def fingerprints(self) -> dict[str, str]:
-        """Of the data and the start, one of each."""
+        """Digests of the data and of the start."""
         return {name: fingerprint(array) for name, array in self._arrays().items()}
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
@@ -108,7 +108,7 @@ class PreparedRun:
 
 
 def run_layout(config: RunConfig) -> RunLayout:
-    """What the file of a run is going to hold."""
+    """The layout of the file of a run."""
     problem = build_problem(config)
     return _layout(config, problem, build_flows(config, problem))
 
@@ -129,7 +129,7 @@ def _layout(config: RunConfig, problem: Problem, flows: Mapping[str, solvers.Flo
 
 
 def settings(config: RunConfig, options: Options) -> dict[str, object]:
-    """What a run depends on before its data are read, by key: configuration, checkpoints, versions of the packages."""
+    """Everything that a run depends on before its data are read, by key: configuration, checkpoints, versions of the packages."""
     found: dict[str, object] = {}
 
     def walk(table: Mapping[str, Any], prefix: str) -> None:
@@ -146,7 +146,7 @@ def settings(config: RunConfig, options: Options) -> dict[str, object]:
 
 
 def file_attributes(config: RunConfig) -> dict[str, Any]:
-    """What a file says about the study beside its settings: seed, learning rate, versions, machine."""
+    """Attributes of a file beside the configuration: seed, learning rate, versions, machine."""
     return {
         "seed": config.seed,
         "learning_rate": config.learning_rate,
@@ -156,7 +156,7 @@ def file_attributes(config: RunConfig) -> dict[str, Any]:
 
 
 def current_versions() -> str:
-    """What the numbers depend on, as the attribute `versions_json` has it."""
+    """Versions of the packages that affect the numbers, as the attribute `versions_json`."""
     packages = ("numpy", "scipy", "numba", "pot", "h5py")
     versions = {package: version(package) for package in packages}
     return versions_json(versions | {"meanfield": __version__, "python": platform.python_version()})

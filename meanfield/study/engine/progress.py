@@ -1,4 +1,4 @@
-"""Progress of a run on stderr: one bar per process, with its rate and the time that is left."""
+"""Progress of a run on stderr: one bar per process, with rate and remaining time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _RateColumn(ProgressColumn):
 
 
 class ProgressBars:
-    """Callable as ``bars(what, done, total)`` within its context; does nothing off a terminal."""
+    """Callable as ``bars(what, done, total)`` within its context; does nothing without a terminal."""
 
     def __init__(self, quiet: bool = False) -> None:
         console = Console(stderr=True)

@@ -1,4 +1,4 @@
-"""The processes that run a study: one, or those of an MPI job, of which the first writes and speaks."""
+"""The ranks that carry out a run: a single one, or those of an MPI job, of which the first writes and prints."""
 
 from __future__ import annotations
 
@@ -18,65 +18,65 @@ from meanfield.study.storage.writer import RunWriter
 
 if TYPE_CHECKING:
     import solvers
-    from meanfield.distributed import Processes
+    from meanfield.distributed import Communicator
     from meanfield.study.engine.build import Problem
 
 T = TypeVar("T")
 
 
 class Ranks:
-    """One process, which does everything itself."""
+    """A single rank."""
 
-    is_first = True  #: whether this process writes and speaks
-    size = 1  #: how many there are
+    is_first = True  #: whether this rank writes and prints
+    size = 1  #: number of ranks
 
     def together(self) -> AbstractContextManager[None]:
-        """What is done within fails on all processes or on none: an error of one is raised on all. Nothing collective in it."""
+        """Context whose body fails on all ranks or on none: an error of one is raised on all. The body must not be collective."""
         return nullcontext()
 
     def on_error_end_all(self) -> AbstractContextManager[None]:
-        """An exception that leaves it on one process, wherever the others are, ends all of them, with a message."""
+        """Context in which an uncaught exception on one rank aborts all ranks, with a message."""
         return nullcontext()
 
     def largest(self, number: float) -> float:
-        """The largest of a number that each process gives: how they decide together what none may do alone."""
+        """The maximum of a number over the ranks, for collective decisions."""
         return number
 
     def of_first(self, make: Callable[[], T]) -> T:
-        """What the first process makes, for all of them; its errors are raised on all. Nothing collective in it."""
+        """The result of the first rank on all ranks; its errors are raised on all. The call must not be collective."""
         return make()
 
     def require_same(self, describe: Callable[[], Mapping[str, object]]) -> None:
-        """ValueError on all processes where what they describe differs, with the keys and the processes."""
+        """Raise a ValueError on all ranks if their descriptions differ, with the keys and the ranks."""
 
     def require_shares(self, problem: Problem) -> None:
-        """ValueError where there is not a share of the problem for every process."""
+        """Raise a ValueError if there is not a share of the problem for every rank."""
 
     def problem_for(self, problem: Problem, flow: solvers.Flow, **time_stepping: Any) -> Problem:
-        """The problem as a flow needs it to be evaluated by all processes together."""
+        """The problem in the form in which all ranks evaluate it together for a flow."""
         return problem
 
 
 class JobRanks(Ranks):
-    """The processes of an MPI job."""
+    """The ranks of an MPI job."""
 
-    def __init__(self, processes: Processes) -> None:
-        self._processes = processes
-        self.is_first, self.size = processes.rank == 0, processes.size
+    def __init__(self, communicator: Communicator) -> None:
+        self._communicator = communicator
+        self.is_first, self.size = communicator.rank == 0, communicator.size
 
     @contextmanager
     def together(self) -> Iterator[None]:
         error: Exception | None = None
-        with self.on_error_end_all():  # errors that nobody foresaw
+        with self.on_error_end_all():  # unforeseen errors
             try:
                 yield
             except (OutputError, ValueError) as raised:
                 error = raised
-        errors = self._processes.comm.allgather(None if error is None else _portable(error))
+        errors = self._communicator.comm.allgather(None if error is None else _portable(error))
         first = next((rank for rank, found in enumerate(errors) if found is not None), None)
         if first is None:
             return
-        if first == 0:  # it speaks for all
+        if first == 0:  # the first rank reports for all
             raise errors[0] from None
         raise type(errors[first])(f"rank {first}: {errors[first]}") from None
 
@@ -84,7 +84,7 @@ class JobRanks(Ranks):
     def on_error_end_all(self) -> Iterator[None]:
         try:
             yield
-        except KeyboardInterrupt:  # before the steps, or the second one
+        except KeyboardInterrupt:  # before the first step, or a second interrupt
             self._abort("interrupted", EXIT_CODES["SIGINT"])
         except BaseException as error:
             if not isinstance(error, OutputError):
@@ -93,21 +93,21 @@ class JobRanks(Ranks):
             self._abort(f"{name}{error}", 1)
 
     def _abort(self, message: str, code: int) -> NoReturn:
-        rank, size = self._processes.rank, self._processes.size
+        rank, size = self._communicator.rank, self._communicator.size
         print(f"error: rank {rank} of {size}: {message}", file=sys.stderr, flush=True)
         sys.stdout.flush()
-        self._processes.comm.Abort(code)
+        self._communicator.comm.Abort(code)
         raise SystemExit(code)
 
     def largest(self, number: float) -> float:
-        return float(self._processes.numbers(number).max())
+        return float(self._communicator.numbers(number).max())
 
     def of_first(self, make: Callable[[], T]) -> T:
         made = None
         with self.together():
             if self.is_first:
                 made = make()
-        shared: T = self._processes.comm.bcast(made)  # pickled: by another process of this job
+        shared: T = self._communicator.comm.bcast(made)  # pickled, by another rank of this job
         return shared
 
     def require_same(self, describe: Callable[[], Mapping[str, object]]) -> None:
@@ -115,16 +115,16 @@ class JobRanks(Ranks):
 
         with self.on_error_end_all():
             about = describe()
-        require_same(self._processes.comm, about)
+        require_same(self._communicator.comm, about)
 
     def require_shares(self, problem: Problem) -> None:
         from meanfield.distributed import SpreadRisk
         from meanfield.study.engine.build import NetworkProblem
 
-        size = self._processes.size
+        size = self._communicator.size
         if isinstance(problem, NetworkProblem):
             try:
-                SpreadRisk(problem.risk, len(problem.start), self._processes)
+                SpreadRisk(problem.risk, len(problem.start), self._communicator)
             except ValueError as error:
                 raise ValueError(str(error).replace("n_particles", "network.width")) from None
         elif size > 1:
@@ -140,18 +140,18 @@ class JobRanks(Ranks):
         if not isinstance(problem, NetworkProblem):
             return problem
         if not is_particlewise(flow, **time_stepping):
-            return NetworkProblem(GatheredRisk(problem.risk, self._processes), problem.start)
-        risk = SpreadRisk(problem.risk, len(problem.start), self._processes)
+            return NetworkProblem(GatheredRisk(problem.risk, self._communicator), problem.start)
+        risk = SpreadRisk(problem.risk, len(problem.start), self._communicator)
         return SpreadProblem(risk, risk.own(problem.start))
 
 
 class SilentWriter(RunWriter):
-    """Stands in for `RunWriter` on the processes that write nothing; it knows when snapshots were taken.
+    """Replaces `RunWriter` on the ranks that write nothing; it records the times of snapshots.
 
     Parameters
     ----------
     times : mapping, optional
-        Of the snapshots that the file of a run that goes on has of every process.
+        Times of the snapshots of every process in the file of a resumed run.
     """
 
     def __init__(self, times: Mapping[str, NDArray[np.float64]] | None = None) -> None:
@@ -178,45 +178,45 @@ class SilentWriter(RunWriter):
 
 
 def find_ranks(command: str = "run") -> Ranks:
-    """The processes that an MPI launcher started, or this one alone.
+    """The ranks that an MPI launcher started, or a single one.
 
     Parameters
     ----------
     command : str
-        What they are to do together.
+        The command that all ranks must execute.
 
     Raises
     ------
     ValueError
-        A launcher started processes that cannot reach each other through mpi4py, or that are to do different things.
+        A launcher started ranks that cannot communicate through mpi4py, or that execute different commands.
     """
     if launched_rank() is None:
         return Ranks()
     from meanfield._kernels.threads import use_cores
-    from meanfield.distributed import Processes
+    from meanfield.distributed import Communicator
 
     started = launched_size()
     try:
-        processes = Processes.world()
+        communicator = Communicator.world()
     except ImportError as error:
         raise ValueError(
             f"mpi4py must be usable where an MPI launcher started the program: {error}"
         ) from None
-    if started is not None and started != processes.size:
+    if started is not None and started != communicator.size:
         raise ValueError(
             f"the MPI launcher must be that of mpi4py's MPI library, got {started} ranks started "
-            f"and {processes.size} found"
+            f"and {communicator.size} found"
         )
-    use_cores(processes.cores())
-    ranks = JobRanks(processes)
+    use_cores(communicator.cores())
+    ranks = JobRanks(communicator)
     ranks.require_same(lambda: {"command": command})
     return ranks
 
 
 def end_before_joining(code: int) -> None:
-    """Tell the other processes of a job, which may be waiting for this one, that it ends before it has joined them.
+    """Tell the other ranks of a job, which may be waiting for this one, that it ends before joining them.
 
-    Where all of them end so, as they do when all have the same wrong command line, nothing more is said.
+    If all of them end so, as for a wrong command line, nothing more is printed.
     """
     if launched_rank() is not None and "mpi4py.MPI" not in sys.modules:
         with suppress(ValueError):
@@ -224,5 +224,5 @@ def end_before_joining(code: int) -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """The error in a class that can be made of a message alone."""
+    """The error as a class that can be constructed from a message alone."""
     return (OutputError if isinstance(error, OutputError) else ValueError)(str(error))

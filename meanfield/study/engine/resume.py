@@ -1,4 +1,4 @@
-"""Go on with a run that did not end, as if nothing had happened."""
+"""Resume an unfinished run, with the results of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def ended(folder: Path) -> Path | None:
 
 
 def _where_it_stands(held: RunFolder | None, checkpoints: Checkpoints) -> Checkpoint | None:
-    """The checkpoint to go on from; None if the run had ended before it removed its checkpoints, or in this very moment."""
+    """The checkpoint to resume from; None if the run has ended, possibly before it removed its checkpoints."""
     start = checkpoints.load()
     if held is not None and (start is None or _has_ended(held, start)):
         checkpoints.remove()

@@ -146,7 +146,7 @@ def carry_out(
             recorder.stop()
             writer.status, writer.message = "interrupted", f"stopped by {interruption.reason}"
         finally:
-            interruption.finish()  # the file is closed in peace
+            interruption.finish()  # no signal interrupts the closing of the file
     if ranks.is_first and writer.status != "interrupted":
         checkpoints.remove()
 

@@ -1,7 +1,7 @@
-"""Imports matplotlib before any other module of this package does.
+"""Imports matplotlib, before any other module of this package.
 
-Where it cannot write to its folder of settings it makes a temporary one, which it removes at the end, and would tell stderr so in
-two lines: in a container or a batch job there is nothing to mend.
+Where matplotlib cannot write to its configuration folder it creates a temporary one, removed at the end, and prints
+two lines on stderr, which are silenced here: in a container or a batch job this is normal.
 """
 
 import logging
@@ -13,7 +13,7 @@ _level = _log.level
 _log.setLevel(logging.ERROR)
 try:
     import matplotlib.font_manager  # noqa: F401
-except OSError as error:  # nor is there a folder for temporary files
+except OSError as error:  # no folder for temporary files either
     raise OutputError(
         "matplotlib must have a writable folder, got none; set MPLCONFIGDIR to one"
     ) from error

@@ -1,4 +1,4 @@
-"""The measure of the particles in motion."""
+"""Animations of the particles of a process."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ANIMATIONS = ("gif", "mp4")
 MOST_FRAMES = 100
 DPI = 110
 
-Progress = Callable[[str, int, int], None]  # what is going on, done, total
+Progress = Callable[[str, int, int], None]  # current stage, done, total
 
 
 class Scene(NamedTuple):
-    """What moves: values (m, k) of k parameters at each time (s,), weights (m,)."""
+    """The data of an animation: values (m, k) of k parameters at each time (s,), weights (m,)."""
 
     parameters: tuple[str, ...]
     times: Series
@@ -42,7 +42,7 @@ def save_animation(
     fps: float = 10.0,
     progress: Progress | None = None,
 ) -> Path:
-    """Draw the particles of a process along time: in the plane of the two parameters that move most, or, on the line, a density.
+    """Animate the particles of a process: in the plane of the two parameters that move most, or, on the line, as a density.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def save_animation(
     process : str
         Its name.
     fps : float
-        Frames per second; a frame is a snapshot, of many snapshots `MOST_FRAMES` evenly chosen ones.
+        Frames per second; a frame is a snapshot, with at most `MOST_FRAMES` evenly chosen ones.
     progress : callable, optional
         Called as ``progress(what, done, total)`` after every frame.
 
@@ -65,7 +65,7 @@ def save_animation(
     Raises
     ------
     ValueError
-        There is no such process or it has no snapshots, the format is unknown or needs ffmpeg, which is not there.
+        There is no such process or it has no snapshots, or the format is unknown or needs ffmpeg, which is not installed.
     OutputError
         The file cannot be written.
     """
@@ -84,7 +84,7 @@ def save_animation(
         with writer.saving(figure, str(partial), DPI):
             for done, _ in enumerate(frames, 1):
                 writer.grab_frame()
-                figure.set_layout_engine("none")  # what stands still must not tremble
+                figure.set_layout_engine("none")  # the axes must not move between frames
                 if progress is not None:
                     progress("animation", done, len(scene.times))
     return out
@@ -113,7 +113,7 @@ def _scene(process: Process) -> Scene:
     values = [position[:, chosen] for position, _, _ in samples]
     names = [process.parameter_names[i] for i in chosen]
     single = len(samples[0][2]) == 1
-    if single and len(names) == 1:  # a point has no density, but a phase space
+    if single and len(names) == 1:  # a single particle is shown in phase space
         values = [np.hstack([position, fluctuation]) for position, fluctuation, _ in samples]
         names = [*names, f"fluctuation of {names[0]}"]
     kept = values[:-1] if process.status == "diverged" and len(values) > 1 else values

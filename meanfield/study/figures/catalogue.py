@@ -1,4 +1,4 @@
-"""The figures of a run, and what each of them says."""
+"""The figures of a run and their captions."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from solvers._support.arguments import refusal
 
 
 class Curves(NamedTuple):
-    """A drawing in one pair of axes that a run may have data for."""
+    """A drawing in one pair of axes, and the condition for it."""
 
     name: str
     title: str
@@ -111,7 +111,7 @@ def run_figures(run: StoredRun | RunRecord | str | Path) -> Iterator[Drawn]:
     Raises
     ------
     ValueError
-        It is none of these.
+        It is of another type.
     RunFileError
         The run's file is damaged, or there is none.
     """
@@ -126,7 +126,7 @@ def all_figures(run: StoredRun | RunRecord | str | Path) -> Iterator[Drawn]:
 
 
 def as_record(run: StoredRun | RunRecord | str | Path) -> RunRecord:
-    """A run as plain arrays, however it came."""
+    """A run in any form as plain arrays."""
     if isinstance(run, RunRecord):
         return run
     if isinstance(run, StoredRun):
@@ -148,7 +148,7 @@ def _run_figures(run: RunRecord) -> Iterator[Drawn]:
 
 
 def available(run: RunRecord) -> list[Curves]:
-    """The drawings that would not be empty."""
+    """The drawings that the run has data for."""
     compared = any(
         np.any(np.isfinite(values))
         for name, found in run.comparison.items()
@@ -166,7 +166,7 @@ def available(run: RunRecord) -> list[Curves]:
 
 
 def _words(run: RunRecord) -> dict[str, str]:
-    """What captions say of this run."""
+    """Text fragments of captions for this run."""
     spread = (
         " Shaded: up to the distance of gradient descent to itself from a start one rounding away, x₀(1 ± ε), particle by "
         "particle; what lies in there cannot be ranked."
@@ -271,7 +271,7 @@ def _places(run: RunRecord) -> Iterator[Drawn]:
 
 
 def overview(run: RunRecord) -> Iterator[Drawn]:
-    """The most important ones side by side; nothing of a run without data."""
+    """The most important drawings side by side; empty for a run without data."""
     drawings = [curves.draw for curves in available(run)]
     if has_trajectories(run):
         drawings.append(draw_trajectories)
@@ -293,7 +293,7 @@ def overview(run: RunRecord) -> Iterator[Drawn]:
 
 
 def comparison(run: RunRecord) -> Iterator[Drawn]:
-    """All processes, the quantities in which they are compared over one axis of time."""
+    """All processes: the compared quantities over a common time axis."""
     drawings: dict[str, Drawing] = {
         "loss": draw_predicted_loss,
         "sharpness": draw_sharpness,

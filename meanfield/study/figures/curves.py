@@ -1,4 +1,4 @@
-"""What is measured along time: losses, sharpness, oscillation energy, distances, free energy."""
+"""Observables over time: losses, sharpness, oscillation energy, distances, free energy."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def draw_loss(ax: Axes, run: RunRecord) -> None:
     for name, process, look in processes(run):
         data = process.observables
         plot(ax, data["time"], shown(data["train_loss"]), **look.line, label=title(name))
-        if oscillates(process):  # without fluctuation it predicts its own loss
+        if oscillates(process):  # otherwise the predicted loss is the loss
             ax.plot(data["time"], shown(data["predicted_loss"]), ":", color=look.colour)
     if any(oscillates(process) for process in run.processes.values()):
         ax.plot([], [], color=GREY, linestyle=":", label="predicted average")
 
 
 def draw_predicted_loss(ax: Axes, run: RunRecord) -> None:
-    """The time-averaged loss that every process predicts, and the loss of GD's iterates."""
+    """The time-averaged loss predicted by every process, and the loss of GD's iterates."""
     shown = _loss_axis(ax, run)
     _draw_iterates(ax, run, shown)
     for name, process, look in processes(run):
@@ -60,7 +60,7 @@ def draw_predicted_loss(ax: Axes, run: RunRecord) -> None:
 
 
 def _draw_iterates(ax: Axes, run: RunRecord, shown: Shown) -> None:
-    """Between which values the iterates of gradient descent alternate."""
+    """The range between which the iterates of gradient descent alternate."""
     for name, process, _ in processes(run):
         data = process.observables
         if process.flow == REFERENCE_FLOW and len(data["time"]) > 1:
@@ -73,7 +73,7 @@ def _draw_iterates(ax: Axes, run: RunRecord, shown: Shown) -> None:
 
 
 def _loss_axis(ax: Axes, run: RunRecord) -> Shown:
-    """Logarithmic unless a loss is negative, as those of landscapes may be; which values have a place on it."""
+    """Set a logarithmic axis unless a loss is negative, as for some landscapes; a function that masks values off the axis."""
     losses = [process.observables["train_loss"] for process in run.processes.values()]
     is_log = all(np.all(values[np.isfinite(values)] >= 0) for values in losses)
     name = "loss" if is_landscape(run) else "risk"
@@ -114,7 +114,7 @@ def _eigenvalues(data: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
 
 
 def draw_oscillation(ax: Axes, run: RunRecord) -> None:
-    """tr Σ/η, by which the oscillation raises the loss at the edge of stability."""
+    """tr Σ/η, the increase of the loss by the oscillation at the edge of stability."""
     for name, process, look in processes(run):
         if oscillates(process):
             energy = on_log(process.observables["sigma_trace"] / learning_rate(run))
@@ -123,9 +123,9 @@ def draw_oscillation(ax: Axes, run: RunRecord) -> None:
 
 
 def draw_distance(ax: Axes, run: RunRecord) -> None:
-    """Distance of the centers to gradient descent: particle by particle, and as measures where there are several.
+    """Distance of the centers to gradient descent: particle by particle, and as measures for several particles.
 
-    Shaded: up to gradient descent's own, one rounding away.
+    Shaded: up to the rounding spread of gradient descent.
     """
     drawn = {name: run.comparison[name] for name in run.processes if name in run.comparison}
     coupled = tamed(run, {name: found["center_distance"] for name, found in drawn.items()})
@@ -136,7 +136,7 @@ def draw_distance(ax: Axes, run: RunRecord) -> None:
             plot(
                 ax, time, coupled[name], few=0 if measures else FEW, **look.line, label=title(name)
             )
-            if measures:  # quantiles of a law are no particles, and have these only
+            if measures:  # quantiles of a law have only these, as they are not labelled particles
                 label = "" if np.any(np.isfinite(coupled[name])) else title(name)
                 ax.plot(time, w2[name], linestyle="", color=look.colour, **CIRCLES, label=label)
     if measures:
@@ -150,7 +150,7 @@ def draw_distance(ax: Axes, run: RunRecord) -> None:
 
 
 def _draw_spread(ax: Axes, run: RunRecord) -> None:
-    """The rounding spread as a band, cut where it would be far beyond what is drawn of the models."""
+    """The rounding spread as a band, clipped where it would be far beyond the curves of the models."""
     spread = rounding_spread(run)
     if spread is None or not np.any(np.isfinite(spread)):
         return
@@ -161,7 +161,7 @@ def _draw_spread(ax: Axes, run: RunRecord) -> None:
 
 
 def onset_time(run: RunRecord) -> float | None:
-    """When the oscillation of gradient descent sets in, see `analysis.comparison.onset`; None if it never does."""
+    """The onset of the oscillation of gradient descent, see `analysis.comparison.onset`; None without one."""
     for process in run.processes.values():
         if process.flow == REFERENCE_FLOW:
             trace = process.observables["sigma_trace"]
@@ -170,14 +170,14 @@ def onset_time(run: RunRecord) -> float | None:
 
 
 def mark_onset(ax: Axes, run: RunRecord) -> None:
-    """A line where the oscillation of gradient descent sets in."""
+    """A vertical line at the onset of the oscillation of gradient descent."""
     time = onset_time(run)
     if time is not None:
         ax.axvline(time, color=GREY, linewidth=1, label="onset (vertical)")
 
 
 def draw_energy(ax: Axes, run: RunRecord) -> None:
-    """Change of the free energy, broad and pale, and the integral of its rate along a flow, thin: equal in exact time."""
+    """Change of the free energy, broad and pale, and the integral of its rate along a flow, thin: equal for exact integration."""
     datas = {name: process.observables for name, process, _ in processes(run)}
     changes = tamed(run, {name: _change(data) for name, data in datas.items()})
     integrals = tamed(run, {name: data["dissipated"] for name, data in datas.items()})
@@ -195,7 +195,7 @@ def _change(data: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
 
 
 def energy_balance(run: RunRecord) -> Figure:
-    """The change of the free energy over what is left of it when the integral of its rate is taken away."""
+    """The change of the free energy above its difference to the integral of its rate."""
     figure = new_figure(4.8)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     draw_energy(top, run)
@@ -204,7 +204,9 @@ def energy_balance(run: RunRecord) -> Figure:
         data = process.observables
         plot(bottom, data["time"], on_log(np.abs(_change(data) - data["dissipated"])), **look.line)
     bottom.set(xlabel=STEPS, ylabel="|residual|", yscale="log")
-    few = LogFormatterSciNotation(minor_thresholds=(0.7, 0.3))  # there is little room for numbers
+    few = LogFormatterSciNotation(
+        minor_thresholds=(0.7, 0.3)
+    )  # few labels, as there is little room
     bottom.yaxis.set_minor_formatter(few)
     share_legend(figure)
     return figure

@@ -1,4 +1,4 @@
-"""A figure as an element of a page."""
+"""Figures as SVG elements of a page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from meanfield.study.figures.style import Drawn, styled
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 HREF = f"{{{XLINK}}}href"
-# those whose letters are as wide as where they were set
+# fonts with the same widths of letters as those used for the layout
 FONTS = "'DejaVu Sans', Verdana, sans-serif"
 ROUND = {"stroke-linejoin": "round", "stroke-linecap": "butt"}
 
@@ -21,15 +21,15 @@ ROUND = {"stroke-linejoin": "round", "stroke-linecap": "butt"}
 def svg(drawn: Drawn) -> str:
     """The text of an ``<svg>`` element, for a page.
 
-    Text stays text, nothing outside is referred to, and there is no background. What is black is ``currentColor``: axes, letters
-    and gradient descent take the page's colour, light or dark; the others keep theirs, whose contrast is at least 3 to both.
-    Ids begin with the figure's name, so that several figures fit in one page. The same data give the same text.
+    Text remains text, nothing external is referenced, and there is no background. Black becomes ``currentColor``: axes, letters
+    and gradient descent take the page's colour, light or dark; other colours are kept, with a contrast of at least 3 to both.
+    Ids begin with the figure's name, so several figures can be in one page. The same data give the same text.
     """
     buffer = io.StringIO()
     with styled(), rc_context({"svg.fonttype": "none", "svg.image_inline": True}):
         drawn.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())
-    # a date and a licence; a style sheet that would be the page's, too
+    # metadata, and a style sheet that would apply to the whole page
     for tag in ("metadata", "defs"):
         for child in root.findall(f"{{{SVG}}}{tag}"):
             if tag == "metadata" or child.find(f"{{{SVG}}}style") is not None:
@@ -46,7 +46,7 @@ def svg(drawn: Drawn) -> str:
 def _prefix_ids(root: ElementTree.Element, prefix: str) -> None:
     known: set[str] = set()
     for element in root.iter():
-        if element.get("id", "") in known:  # the same image or marker once more
+        if element.get("id", "") in known:  # a repeated image or marker
             del element.attrib["id"]
         for key, value in element.attrib.items():
             if key == "id":

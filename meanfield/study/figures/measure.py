@@ -1,4 +1,4 @@
-"""The measure of the particles: its marginals over time, and in the plane at the end."""
+"""The measure of the particles: marginals over time, and in the plane at the end."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from meanfield.study.figures.particles import (
 from meanfield.study.figures.style import LINE, STEPS, Series, new_figure, processes, title, wrapped
 from meanfield.study.storage.layout import RunRecord
 
-MOST_PROCESSES = 4  # the first of them; more rows would be too small to read
-CELLS = 120  # of an axis
-SMOOTHING = 2.0  # cells, the width of the Gaussian that densities are smoothed by
+MOST_PROCESSES = 4  # more rows would be too small to read
+CELLS = 120  # per axis
+SMOOTHING = 2.0  # width in cells of the Gaussian that smooths densities
 
 
 @dataclass(frozen=True)
 class Marginals:
-    """Of each process: times (s,), values (m, k) of the k chosen parameters at each, weights (m,)."""
+    """For each process: times (s,), values (m, k) of the k chosen parameters at each time, weights (m,)."""
 
     parameters: tuple[str, ...]
     times: dict[str, Series]
@@ -44,7 +44,7 @@ class Marginals:
 
 
 def read_marginals(run: RunRecord) -> Marginals | None:
-    """The one or two parameters whose marginals moved most, of the first processes; None of a single particle."""
+    """The marginals of the one or two parameters that moved most, for the first processes; None for a single particle."""
     with snapshots_of(run) as files:
         files = dict(list(files.items())[:MOST_PROCESSES])
         files = {name: file for name, file in files.items() if len(file.parameter_names)}
@@ -69,9 +69,9 @@ def read_marginals(run: RunRecord) -> Marginals | None:
 
 
 def most_moved(file: Process) -> list[int]:
-    """The two parameters whose marginals are furthest, in Wasserstein-2 on the line, from where they started."""
+    """The two parameters whose marginals moved most, in Wasserstein-2 distance on the line."""
     first, last = (sane(sample(file.snapshots[row])[0]) for row in (0, -1))
-    if first.shape != last.shape:  # a divergence's end
+    if first.shape != last.shape:  # at the end of a divergence
         return list(range(min(2, first.shape[1])))
     moved = np.mean((np.sort(first, axis=0) - np.sort(last, axis=0)) ** 2, axis=0)
     return sorted(int(i) for i in np.argsort(-moved, kind="stable")[:2])
@@ -80,7 +80,7 @@ def most_moved(file: Process) -> list[int]:
 def density(
     values: Points, weights: Series, ranges: list[tuple[float, float]]
 ) -> NDArray[np.float64]:
-    """A smoothed density on a grid of `CELLS` per axis, of the values (m, k) that are finite."""
+    """A smoothed density of the finite values (m, k), on a grid of `CELLS` per axis."""
     finite = np.all(np.isfinite(values), axis=1)
     mass = np.histogramdd(values[finite], CELLS, ranges, weights=weights[finite])[0]
     cell = np.prod([(high - low) / CELLS for low, high in ranges])
@@ -89,7 +89,7 @@ def density(
 
 
 def measure_over_time(marginals: Marginals) -> Figure | None:
-    """A row for each process, a column for each parameter: how densely it is where at which time; None at one time only."""
+    """The density over time, a row for each process and a column for each parameter; None with a single time."""
     names = [name for name, times in marginals.times.items() if len(times) > 1]
     if not names:
         return None
@@ -116,7 +116,7 @@ def _draw_over_time(ax: Axes, marginals: Marginals, name: str, i: int) -> None:
 
 
 def measure_in_the_plane(marginals: Marginals) -> Figure | None:
-    """The marginal of two parameters at the start, and at the end of each process; None on the line."""
+    """The joint marginal of two parameters at the start, and at the end of each process; None on the line."""
     if len(marginals.parameters) < 2:
         return None
     first = next(iter(marginals.values))
@@ -134,7 +134,7 @@ def measure_in_the_plane(marginals: Marginals) -> Figure | None:
 
 
 def _shade(ax: Axes, x: Series, y: Series, values: NDArray[np.float64], colour: str) -> None:
-    """The square root of a density as the opacity of a colour, which reads on light and dark pages."""
+    """The square root of a density as the opacity of a colour, legible on light and dark pages."""
     opacity = LinearSegmentedColormap.from_list(colour, [(colour, 0.0), (colour, 1.0)])
     ax.pcolormesh(x, y, np.sqrt(values), cmap=opacity, rasterized=True)
     ax.grid(False)

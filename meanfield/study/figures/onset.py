@@ -1,4 +1,4 @@
-"""What happens where the oscillation sets in."""
+"""The onset of the oscillation."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from meanfield.study.figures.style import (
 from meanfield.study.storage.layout import ProcessRecord, RunRecord
 from solvers.flows import REFERENCE_FLOW
 
-LEAST = 20.0  # steps before and after, at least
-SHARE = 6  # and at most this part of the run
-DECADES = 1e-12  # of the oscillation energy, below its top
+LEAST = 20.0  # minimal number of steps before and after
+SHARE = 6  # at most this fraction of the run, as a denominator
+DECADES = 1e-12  # smallest oscillation energy shown, relative to its maximum
 
 
 def onset_zoom(run: RunRecord) -> Figure | None:
-    """Loss, sharpness and oscillation energy around the onset over one axis of time; None without an onset."""
+    """Loss, sharpness and oscillation energy around the onset over a common time axis; None without an onset."""
     time = onset_time(run)
     if time is None:
         return None
@@ -55,7 +55,7 @@ def onset_zoom(run: RunRecord) -> Figure | None:
 
 
 def _focus(ax: Axes, run: RunRecord) -> None:
-    """The sharpness of those that oscillate, and the edge; others may be far above it."""
+    """Limit the axis to the sharpness of oscillating processes and the edge; others may be far above."""
     values = [p.observables["sharpness"] for p in run.processes.values() if oscillates(p)]
     known = [value[np.isfinite(on_log(value))] for value in values]
     shown = np.concatenate([[2 / learning_rate(run)], *known])
@@ -64,7 +64,7 @@ def _focus(ax: Axes, run: RunRecord) -> None:
 
 
 def window(run: RunRecord, time: float) -> tuple[float, float]:
-    """From where the oscillation is weakest before its onset, and as long after; a `SHARE` of the run at most."""
+    """The time window from the weakest oscillation before the onset to equally long after, at most the run over `SHARE`."""
     descent = next(p for p in run.processes.values() if p.flow == REFERENCE_FLOW)
     times, trace = descent.observables["time"], descent.observables["sigma_trace"]
     before = times < time

@@ -1,4 +1,4 @@
-"""Small panels, one for each process, that share their axes."""
+"""Small panels with common axes, one for each process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LETTERS = 46  # of a title over the whole width
 
 
 def grid(count: int, height: float, columns: int = COLUMNS) -> tuple[Figure, list[Axes]]:
-    """So many panels of a height, and no empty ones."""
+    """`count` panels of a given height, without empty ones."""
     columns = min(count, columns)
     rows = -(-count // columns)
     figure = new_figure(height * rows + 0.5, WIDTH)
@@ -28,7 +28,7 @@ def grid(count: int, height: float, columns: int = COLUMNS) -> tuple[Figure, lis
 def panel_titles(
     figure: Figure, axes: Sequence[Axes], titles: Sequence[str], x: str, y: str
 ) -> None:
-    """What each panel shows, and what all of them have on their axes."""
+    """Titles of the panels and common axis labels."""
     spec = axes[0].get_subplotspec()
     columns = 1 if spec is None else spec.get_gridspec().ncols
     lines = [wrapped(text, LETTERS // columns) for text in titles]

@@ -1,4 +1,4 @@
-"""Particles of a run's snapshots, read a bounded part at a time."""
+"""Particles of a run's snapshots, read in bounded parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from meanfield.study.storage.layout import Floats, ProcessRecord, RunRecord
 
 MOST_SNAPSHOTS = 60
 MOST_PARTICLES = 2000
-MASS = 0.999  # of a marginal that an axis shows, at each end
+MASS = 0.999  # quantile of a marginal shown on an axis, at each end
 BOUND = f"at most {MOST_PARTICLES} particles chosen at random, at most {MOST_SNAPSHOTS} snapshots"
 
 Points = NDArray[np.float64]
@@ -24,7 +24,7 @@ Points = NDArray[np.float64]
 
 @contextmanager
 def snapshots_of(run: RunRecord) -> Iterator[dict[str, Process]]:
-    """The processes of a run of several particles that have snapshots in its file, which is open meanwhile."""
+    """Context with the processes of a run of several particles that have snapshots in its open file."""
     if not run.path.is_file():
         yield {}
         return
@@ -37,26 +37,26 @@ def snapshots_of(run: RunRecord) -> Iterator[dict[str, Process]]:
 
 
 def evenly(count: int, most: int) -> list[int]:
-    """At most so many of 0, …, count − 1, evenly spaced, the first and the last among them."""
+    """At most `most` of 0, …, count − 1, evenly spaced, including the first and the last."""
     return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most))})
 
 
 def chosen_particles(count: int) -> NDArray[np.integer[Any]]:
-    """All of so many particles, or the same random `MOST_PARTICLES` of them."""
+    """All indices, or the same random `MOST_PARTICLES` of them."""
     if count <= MOST_PARTICLES:
         return np.arange(count)
     return np.sort(np.random.default_rng(0).choice(count, MOST_PARTICLES, replace=False))
 
 
 def sample(snapshot: Snapshot) -> tuple[Points, Points, Series]:
-    """Positions (m, D), leading fluctuations (m, D), weights (m,) of at most `MOST_PARTICLES` particles, always the same."""
+    """Positions (m, D), leading fluctuations (m, D), weights (m,) of at most `MOST_PARTICLES` particles, the same every time."""
     chosen = chosen_particles(len(snapshot.position))
     fluctuation = leading_mode(snapshot.fluctuation[..., chosen, :].astype(np.float64))
     return snapshot.position[chosen].astype(np.float64), fluctuation, snapshot.weight[chosen]
 
 
 def leading_mode(fluctuation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of fluctuations (r, m, D) the leading one, √λ₁ v₁ of Σ = Σ_r u_r u_rᵀ, up to its sign; (m, D) is a single one."""
+    """The leading one of fluctuations (r, m, D), √λ₁ v₁ of Σ = Σ_r u_r u_rᵀ, up to its sign; (m, D) is a single one."""
     if fluctuation.ndim == 2:
         return fluctuation
     flat = np.nan_to_num(fluctuation.reshape(len(fluctuation), -1))
@@ -66,14 +66,14 @@ def leading_mode(fluctuation: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def sane(points: Floats) -> Points:
-    """The rows of points (m, D) that are finite, and not a divergence's last."""
+    """The rows of points (m, D) that are finite and not huge, as at the end of a divergence."""
     values = points.astype(np.float64)
     kept: Points = values[np.all(np.isfinite(values) & (np.abs(values) < HUGE), axis=1)]
     return kept
 
 
 def leading_direction(vectors: Floats) -> Points:
-    """The unit vector along which vectors (m, D) are longest in the mean square, its largest entry positive."""
+    """The unit vector along which vectors (m, D) have the largest mean square, with its largest entry positive."""
     vectors = sane(vectors)
     scale = np.abs(vectors).max(initial=0.0)
     if not scale:
@@ -83,13 +83,13 @@ def leading_direction(vectors: Floats) -> Points:
 
 
 def direction_name(direction: Points, names: Sequence[str]) -> str | None:
-    """The parameter that a direction is, None if it is several."""
+    """The parameter along a direction, None if it involves several."""
     i = int(np.argmax(np.abs(direction)))
     return names[i] if np.abs(direction[i]) > 0.999 else None
 
 
 def strongest(process: ProcessRecord, times: Series) -> int:
-    """Which of some times has the largest tr Σ."""
+    """The index of the time with the largest tr Σ."""
     data = process.observables
     trace = np.interp(times, data["time"], np.nan_to_num(data["sigma_trace"], posinf=0.0))
     return int(np.argmax(trace))
@@ -98,9 +98,9 @@ def strongest(process: ProcessRecord, times: Series) -> int:
 def shared_range(
     run: RunRecord, columns: Mapping[str, Sequence[Series]], share: float = MASS
 ) -> tuple[float, float]:
-    """An axis for values by process and time: all but a small share of those of the processes that do not diverge.
+    """An axis range for values by process and time: all but a small fraction of those of processes that do not diverge.
 
-    If all diverge, for what is not far beyond their start.
+    If all diverge, a range not far beyond their start.
     """
     steady = [v for k, s in columns.items() if run.processes[k].status != "diverged" for v in s]
     if steady:
@@ -114,7 +114,7 @@ def _near_its_start(series: Sequence[Series]) -> Series:
 
 
 def range_of(series: Sequence[Series], share: float = MASS) -> tuple[float, float]:
-    """An axis for all but a small share of some values, which may be huge or none."""
+    """An axis range for all but a small fraction of some values, which may be huge or empty."""
     values = np.concatenate(series)
     values = values[np.abs(values) < HUGE]
     if not len(values):

@@ -1,4 +1,4 @@
-"""Phase portraits: the center against the fluctuation."""
+"""Phase portraits: fluctuation over center."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Cloud = tuple[Series, Series]  # center and fluctuation along the direction
 
 
 def phase_portrait(run: RunRecord) -> Figure | None:
-    """Of a single particle its way through the plane, of several where they are at three times; None without a fluctuation."""
+    """The trajectory of a single particle, or several particles at three times; None without a fluctuation."""
     paths = {
         name: process.trajectory
         for name, process in run.processes.items()
@@ -86,7 +86,7 @@ def draw_point_portrait(ax: Axes, run: RunRecord, paths: dict[str, Floats]) -> N
 
 
 def _single(process: ProcessRecord) -> Points:
-    """Fluctuations (s, D) of a single particle, of several modes the leading one."""
+    """Fluctuations (s, D) of a single particle, the leading one of several modes."""
     assert process.fluctuations is not None
     values = process.fluctuations.astype(np.float64)
     if values.ndim == 2:
@@ -130,7 +130,7 @@ def _some(run: RunRecord, names: Any) -> list[Any]:
 
 
 def _clouds(file: Process, process: ProcessRecord, q: Points, reference: Points) -> list[Cloud]:
-    """At the start, where the oscillation is strongest, and at the end."""
+    """The particles at the start, at the strongest oscillation, and at the end."""
     times = file.snapshots.times
     clouds = []
     for row in sorted({0, strongest(process, times), len(times) - 1}):
@@ -145,7 +145,7 @@ def _clouds(file: Process, process: ProcessRecord, q: Points, reference: Points)
 
 
 def _draw_clouds(ax: Axes, clouds: list[Cloud], colour: str) -> None:
-    """The start grey, later the stronger the later."""
+    """Draw the start in grey, and later times in stronger colour."""
     looks = [
         ("start (grey)", GREY, False),
         ("where tr Σ is largest (pale)", colour, False),

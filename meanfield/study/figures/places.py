@@ -1,4 +1,4 @@
-"""Where the parameters are: the way of a single particle, the clouds of several."""
+"""Positions of the parameters: trajectories of a single particle, clouds of several."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from meanfield.study.storage.layout import Floats, ProcessRecord, RunRecord
 
 
 def trajectories(run: RunRecord) -> Figure | None:
-    """None of several particles, and on the line."""
+    """The trajectories of a single particle; None for several particles, and on the line."""
     return single(draw_trajectories, run, 4.2) if has_trajectories(run) else None
 
 
 def has_trajectories(run: RunRecord) -> bool:
-    """Whether a single particle moves in the plane or a larger space."""
+    """Whether the run has a single particle in two or more dimensions."""
     return any(_path(process) is not None for process in run.processes.values())
 
 
 def draw_trajectories(ax: Axes, run: RunRecord) -> None:
-    """The way of a single particle's center through its first two coordinates, a dot where it ends."""
+    """The trajectory of a single particle's center in its first two coordinates, with a dot at its end."""
     found = {name: _path(process) for name, process in run.processes.items()}
     paths = tamed(run, {name: path for name, path in found.items() if path is not None})
     for name, process, look in processes(run):
@@ -41,7 +41,7 @@ def draw_trajectories(ax: Axes, run: RunRecord) -> None:
 
 
 def _path(process: ProcessRecord) -> Points | None:
-    """First two coordinates (s, 2) of a single particle; None of several, and on the line."""
+    """First two coordinates (s, 2) of a single particle; None for several, and on the line."""
     path = process.trajectory
     if path is None or path.shape[1] < 2 or not len(path):
         return None
@@ -49,7 +49,7 @@ def _path(process: ProcessRecord) -> Points | None:
 
 
 def clouded(run: RunRecord) -> list[str]:
-    """The processes of several particles that have a last snapshot."""
+    """The processes with several particles and a last snapshot."""
     return [
         name
         for name, process in run.processes.items()
@@ -58,7 +58,7 @@ def clouded(run: RunRecord) -> list[str]:
 
 
 def particle_clouds(run: RunRecord) -> Figure | None:
-    """A panel per process; None of a single particle."""
+    """A panel per process; None for a single particle."""
     names = clouded(run)
     if not names:
         return None
@@ -75,7 +75,7 @@ def particle_clouds(run: RunRecord) -> Figure | None:
 def draw_clouds(
     ax: Axes, run: RunRecord, names: list[str], shown: Sequence[str] | None = None
 ) -> None:
-    """Particles at start and end, along the two directions in which the first process moved; on the line, how many are where."""
+    """Particles at start and end, along the two directions in which the first process moved; on the line, a histogram."""
     first, last = run.processes[names[0]].first, run.processes[names[0]].last
     assert first is not None and last is not None
     if first.shape[1] == 1:

@@ -1,4 +1,4 @@
-"""Figures into files, and into pages."""
+"""Saving figures to files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _save(figures: Iterable[Drawn], folder: Path, formats: Sequence[str]) -> lis
             path = folder / f"{drawn.name}.{suffix}"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                if path.is_symlink():  # of a folder from elsewhere: what it leads to is not ours
+                if path.is_symlink():  # the target of a link must not be overwritten
                     path.unlink()
                 with styled():
                     drawn.figure.savefig(path, metadata=METADATA.get(suffix))

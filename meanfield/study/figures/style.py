@@ -1,4 +1,4 @@
-"""What all figures share: one style, one colour per process, one legend that hides no curve."""
+"""Common style of figures: one colour per process, one legend outside the axes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from meanfield.study.figures.palette import Look, looks
 from meanfield.study.storage.layout import ProcessRecord, RunRecord
 
 PALE = "#BBBBBB"
-HUGE = 1e100  # a divergence's last steps, which no axis can show
-BEYOND = 10.0  # how many times further than all others a diverging process is drawn
-FEW = 12  # values that a line is drawn with dots of
+HUGE = 1e100  # values of the last steps of a divergence, which no axis can show
+BEYOND = 10.0  # range of a diverging process relative to all others
+FEW = 12  # lines with at most this many values have dots
 DOT = 2.8  # points
 HANDLE, LETTER, LINE = 0.5, 0.06, 0.15  # inches, of a legend's entry
-LONGEST_LINE = 48  # letters, of a legend or a title
-FEW_LINES = 4  # of a legend, for which a figure has room as it is
+LONGEST_LINE = 48  # letters per line of a legend or a title
+FEW_LINES = 4  # lines of a legend that fit without enlarging the figure
 NOTEBOOK_DPI = 120
-WIDTH = 4.4  # inches: its letters can still be read on a telephone
+WIDTH = 4.4  # inches: legible on a telephone
 
 STYLE: Any = {
     "font.size": 9,
@@ -50,7 +50,7 @@ Drawing = Callable[[Axes, RunRecord], None]
 
 
 class Drawn(NamedTuple):
-    """A figure, and what it shows: the caption states the equation that is plotted."""
+    """A figure with its name, title and caption, which states the plotted equation."""
 
     name: str
     title: str
@@ -60,7 +60,7 @@ class Drawn(NamedTuple):
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """The style of all figures, and silence about the numbers of a divergence's end."""
+    """Context with the style of all figures and without warnings about the numbers of a divergence."""
     with rc_context(STYLE), np.errstate(over="ignore", invalid="ignore"):
         yield
 
@@ -76,12 +76,12 @@ class InlineFigure(Figure):
 
 
 def new_figure(height: float = 3.4, width: float = WIDTH) -> Figure:
-    """An empty figure of a size in inches."""
+    """An empty figure; sizes in inches."""
     return InlineFigure(figsize=(width, height), layout="constrained")
 
 
 def single(draw: Drawing, run: RunRecord, height: float = 3.4) -> Figure:
-    """A drawing by itself."""
+    """A figure with a single drawing."""
     figure = new_figure(height)
     draw(figure.subplots(), run)
     share_legend(figure)
@@ -89,7 +89,7 @@ def single(draw: Drawing, run: RunRecord, height: float = 3.4) -> Figure:
 
 
 def share_legend(figure: Figure) -> None:
-    """One legend above all axes, each label once; the figure grows by what it takes."""
+    """One legend above all axes, with each label once; the figure grows accordingly."""
     entries: dict[str, Any] = {}
     for ax in figure.axes:
         handles, labels = ax.get_legend_handles_labels()
@@ -107,7 +107,7 @@ def share_legend(figure: Figure) -> None:
 
 
 def wrapped(text: str, width: int = LONGEST_LINE) -> str:
-    """A label in lines of so many letters at most."""
+    """A label wrapped into lines of at most `width` letters."""
     return textwrap.fill(text, width) or text
 
 
@@ -119,7 +119,7 @@ def processes(run: RunRecord) -> Iterator[tuple[str, ProcessRecord, Look]]:
 
 
 def title(name: str) -> str:
-    """A name as people read it."""
+    """A readable form of a name."""
     return name.replace("_", " ")
 
 
@@ -129,12 +129,12 @@ def learning_rate(run: RunRecord) -> float:
 
 
 def is_landscape(run: RunRecord) -> bool:
-    """Whether what moves is a single point, not a measure."""
+    """Whether the run is on a landscape: a single point rather than a measure."""
     return any(process.trajectory is not None for process in run.processes.values())
 
 
 def oscillates(process: ProcessRecord) -> bool:
-    """Whether there is a fluctuation that a logarithmic axis can show."""
+    """Whether there is a fluctuation large enough for a logarithmic axis."""
     return bool(np.any(np.isfinite(on_log(process.observables["sigma_trace"]))))
 
 
@@ -145,16 +145,16 @@ def measured(run: RunRecord, key: str) -> bool:
 
 
 def plot(ax: Axes, times: Series, values: Series, few: int = FEW, **options: Any) -> None:
-    """A line, with dots where there are few values; none where there are none."""
+    """Plot a line, with dots if there are few values; nothing without values."""
     count = np.sum(np.isfinite(values))
     if count:
         ax.plot(times, values, marker="o" if count <= few else "", markersize=3, **options)
 
 
 def dots(ax: Axes, x: Series, y: Series, colour: str, label: str = "", strong: bool = True) -> None:
-    """Points as one path of round ends: small as an image, but its colour can turn with the page. The axis has its limits."""
+    """Points as one path with round caps: small in SVG, with a colour that can follow the page. Axis limits must be set."""
     low, high = ax.get_xlim()
-    length = 1e-5 * (high - low)  # of nothing at all some renderers would draw nothing
+    length = 1e-5 * (high - low)  # some renderers draw nothing for zero length
     vertices = np.stack([x, y, x + length, y], axis=1).reshape(-1, 2)
     path = Path(vertices, [Path.MOVETO, Path.LINETO] * len(x))
     path.should_simplify = False
@@ -165,18 +165,18 @@ def dots(ax: Axes, x: Series, y: Series, colour: str, label: str = "", strong: b
 
 
 def on_log(values: NDArray[np.floating]) -> Series:
-    """Values with gaps where a logarithmic axis has no place: zero, and a divergence's last steps."""
+    """Values with gaps where a logarithmic axis cannot show them: zeros, and the last steps of a divergence."""
     return np.where((values > 0) & (values < HUGE), values, np.nan)
 
 
 def not_huge(values: NDArray[np.floating]) -> Series:
     """Values with gaps where they are too large for any axis."""
-    values = values.astype(np.float64)  # single precision has no such number as HUGE
+    values = values.astype(np.float64)  # HUGE overflows in single precision
     return np.where(np.abs(values) < HUGE, values, np.nan)
 
 
 def tamed(run: RunRecord, values: dict[str, Series]) -> dict[str, Series]:
-    """Values by process; those that diverge have gaps where they are far beyond all others, who share a linear axis with them."""
+    """Values by process, with gaps where diverging ones are far beyond the others on the same linear axis."""
     values = {name: not_huge(value) for name, value in values.items()}
     steady = [
         np.abs(value[np.isfinite(value)])

@@ -36,8 +36,8 @@ NAMES = {
     "function_distance": "functions",
     "free_energy_gap": "free energies",
 }
-LONG = 30  # letters of a label that leave no room for its slope
-LEAST_FOR_QUARTILES = 4  # seeds; of fewer the band is their range
+LONG = 30  # labels with more letters have no room for the slope
+LEAST_FOR_QUARTILES = 4  # with fewer seeds the band is their range
 
 
 class Group(NamedTuple):
@@ -113,7 +113,7 @@ def _against_width(study: StudyRecord, metrics: list[str]) -> Figure:
 
 
 def draw_against_width(ax: Axes, study: StudyRecord, metric: str) -> None:
-    """One distance at the last time: medians over the seeds, their band, the fitted line, and the sampling floor."""
+    """One distance at the last time over the width: seed medians with their band, the fitted line, and the sampling floor."""
     time = _last(study, metric)
     assert time is not None
     for p, look in enumerate(_looks(study.pairs)):
@@ -151,7 +151,7 @@ def _slopes_over_time(study: StudyRecord, metrics: list[str]) -> Figure:
 
 
 def draw_slopes(ax: Axes, study: StudyRecord, metric: str) -> None:
-    """The slope of one distance along time, and its interval."""
+    """The slope of one distance over time, and its interval."""
     ax.axhline(-0.5, color=GREY, linewidth=1, linestyle=(0, (5, 2)), label="−½")
     for p, look in enumerate(_looks(study.pairs)):
         slope, low, high = study.slopes[metric][p].T
@@ -161,7 +161,7 @@ def draw_slopes(ax: Axes, study: StudyRecord, metric: str) -> None:
 
 
 def _looks(pairs: tuple[Pair, ...]) -> list[Look]:
-    """The colour of the process at width N; several pairs of one process have other dashes."""
+    """The colour of the process at width N; several pairs of one process have different dashes."""
     chosen, seen = looks(dict.fromkeys(pair.process for pair in pairs)), list[str]()
     found = []
     for pair in pairs:
@@ -188,7 +188,7 @@ def _with_slope(label: str, slope: Series) -> str:
 
 
 def _fitted(widths: NDArray[Any], middle: Series, slope: float) -> Series:
-    """The line of a slope through the center of gravity of the logarithms."""
+    """The line of this slope through the centroid of the logarithms."""
     there = np.isfinite(middle)
     logs = np.log(widths.astype(np.float64))
     level = np.mean(np.log(middle[there]) - slope * logs[there])
@@ -207,7 +207,7 @@ def _over_seeds(values: Series) -> tuple[Series, Series, Series]:
 
 
 def shown_distances(study: StudyRecord, metric: str) -> Series:
-    """Distances (p, w, s, t) of the runs that came to their end; at the reference's own width nested ones are rounding."""
+    """Distances (p, w, s, t) of completed runs; at the reference's own width nested ones are rounding errors."""
     whole = study.statuses == "complete"
     if study.attributes.get("start") == "nested":
         whole = whole & (study.widths != study.attributes.get("reference_width"))[:, None]

@@ -1,4 +1,4 @@
-"""A report: all there is to say of a run or a width study, in one HTML file that needs nothing else."""
+"""Reports of runs and width studies, each a self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from meanfield.study.storage.study_record import StudyRecord
 
 __all__ = ["Report", "make_report", "write_report"]
 
-PLAIN_NAMES = ("run", "study")  # of files that are alone in their folder
+PLAIN_NAMES = ("run", "study")  # standard names of files
 SUFFIXES = (".html", ".htm")
 
 
 def make_report(source: str | Path) -> Report:
-    """The report of a run, finished or not, or of a width study: of the file, or of the folder it is in.
+    """The report of a run, finished or not, or of a width study, given its file or folder.
 
-    The same file gives the same text. It holds no script and asks for nothing, and of the machine it names what the file says of
-    processor and system, but no folder.
+    The same file gives the same text. It has no scripts and loads nothing, and of the machine it states the
+    processor and the system, but no folder.
 
     Raises
     ------
     RunFileError
         There is no such file, or it cannot be read.
     """
-    # what draws is imported when it is needed
+    # the drawing modules are imported lazily
     from meanfield.study.report import run_sections, study_sections
 
     record = read_source(source)
@@ -41,7 +41,7 @@ def write_report(source: str | Path, out: str | Path | None = None) -> Path:
     Raises
     ------
     ValueError
-        `out` is no name of an HTML file, or there is no run or study to read (`RunFileError`).
+        `out` is not the name of an HTML file, or there is no run or study to read (`RunFileError`).
     OutputError
         The file cannot be written.
     """
@@ -51,7 +51,7 @@ def write_report(source: str | Path, out: str | Path | None = None) -> Path:
 
 
 def check_name(out: str | Path) -> None:
-    """Refuse what is no name of an HTML file, as one that would replace the run itself."""
+    """Raise a ValueError unless this is the name of an HTML file; another one might replace the run itself."""
     if Path(out).suffix.lower() not in SUFFIXES:
         raise ValueError(f"out must be a name that ends in .html, got {Path(out).name!r}")
     if Path(out).is_dir():
@@ -59,7 +59,7 @@ def check_name(out: str | Path) -> None:
 
 
 def save(report: Report, out: str | Path | None = None) -> Path:
-    """Write a report in one stroke: whoever has the older one open never sees half of the new."""
+    """Write a report atomically."""
     path = Path(out) if out is not None else default_path(report.source)
     with written_whole(path) as partial:
         partial.write_text(report.text, encoding="utf-8", newline="\n")
@@ -67,6 +67,6 @@ def save(report: Report, out: str | Path | None = None) -> Path:
 
 
 def default_path(source: Path) -> Path:
-    """Beside the file; a file with a name of its own has a report of that name."""
+    """The path beside the file; a file with a non-standard name has a report of that name."""
     stem = source.name.removesuffix(".partial").removesuffix(".h5")
     return source.with_name("report.html" if stem in PLAIN_NAMES else f"{stem}.html")

@@ -1,4 +1,4 @@
-"""What was computed, when, on what and with which settings: the same for runs and studies."""
+"""What was computed, when, on which machine and with which configuration: common to runs and studies."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Facts = Iterator[tuple[str, str]]
 
 
 def problem_name(config: str) -> str:
-    """The task or the landscape, in a word."""
+    """The name of the task or the landscape."""
     tables = settings(config)
     section = tables.get("landscape") or tables.get("task") or {}
     return str(section.get("name", "unknown problem")) if isinstance(section, dict) else "unknown"
 
 
 def problem_facts(config: str, without: tuple[str, ...] = ()) -> Facts:
-    """What was minimised; keys that say nothing of it can be left out."""
+    """The minimised objective; some keys can be left out."""
     tables = settings(config)
     if "landscape" in tables:
         yield "Landscape", _described(tables["landscape"], without)
@@ -33,7 +33,7 @@ def problem_facts(config: str, without: tuple[str, ...] = ()) -> Facts:
 
 
 def machine_facts(attributes: dict[str, Any]) -> Facts:
-    """Where and when."""
+    """Machine and time."""
     yield "Started", _moment(attributes.get("created"))
     machine = json_attribute(attributes, "machine_json")
     yield "Processor", str(machine.get("processor", UNKNOWN))
@@ -44,7 +44,7 @@ def machine_facts(attributes: dict[str, Any]) -> Facts:
 
 
 def making(attributes: dict[str, Any], config: str, command: str) -> Section:
-    """Machine, versions, the configuration in full."""
+    """Machine, versions, and the complete configuration."""
     versions = json_attribute(attributes, "versions_json")
     rows = [Row(name, [str(version)]) for name, version in sorted(versions.items())]
     schema = f"{attributes.get('schema', UNKNOWN)} {attributes.get('schema_version', '')}".strip()
@@ -71,7 +71,7 @@ def _unknown(what: str) -> Html:
 
 
 def _described(section: Any, without: tuple[str, ...]) -> str:
-    """A table of the configuration in a line: its name first, then what it sets."""
+    """A table of the configuration in one line: its name first, then its keys."""
     if not isinstance(section, dict):
         return UNKNOWN
     shown = {key: value for key, value in section.items() if key not in ("name", *without)}
@@ -83,7 +83,7 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
-        return without_folders(f'"{value}"')[1:-1]  # between quotes a path may hold spaces
+        return without_folders(f'"{value}"')[1:-1]  # quoted paths may contain spaces
     return str(value)
 
 

@@ -1,4 +1,4 @@
-"""Figures in a page: numbered, each with the caption that says what is plotted."""
+"""Numbered figures of a page with their captions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from meanfield.study.storage.study_record import StudyRecord
 
 
 class Illustrations:
-    """The figures of a run or a study; each is shown once, where it is taken."""
+    """The figures of a run or a study; each is shown once."""
 
     def __init__(self, drawings: Iterable[Drawn]) -> None:
         self._left = list(drawings)
@@ -31,13 +31,13 @@ class Illustrations:
         return cls(study_figures(study))
 
     def take(self, name: str) -> Iterator[Html]:
-        """One figure, if there is one of this name."""
+        """The figure of this name, if there is one."""
         for drawn in [drawn for drawn in self._left if drawn.name == name]:
             self._left.remove(drawn)
             yield self._figure(drawn)
 
     def sections(self) -> Iterator[Section]:
-        """A section of all that have not been taken, if any are left."""
+        """A section of all remaining figures, if any."""
         if self._left:
             parts = [(f"figure-{drawn.name}", drawn.title) for drawn in self._left]
             yield Section("Figures", list(map(self._figure, self._left)), parts)

@@ -1,4 +1,4 @@
-"""HTML from Python: whatever is not marked as HTML is text, and is escaped where it is put in."""
+"""HTML from Python: text that is not marked as HTML is escaped."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
     __slots__ = ()
 
 
 def html(*parts: str) -> Html:
-    """Parts one after the other; those that are not HTML are escaped."""
+    """Concatenated parts; those that are not HTML are escaped."""
     return Html("".join(part if isinstance(part, Html) else escape(part) for part in parts))
 
 
@@ -35,7 +35,7 @@ def paragraph(*children: str, class_: str | None = None) -> Html:
 
 
 def breakable(name: str) -> Html:
-    """A name that may go on in the next line after an underscore."""
+    """A name that may be broken after underscores."""
     return Html(html(name).replace("_", "_<wbr/>"))
 
 
@@ -45,19 +45,19 @@ def slug(text: str) -> str:
 
 
 class Row(NamedTuple):
-    """A row of a table: what it is about, and a cell per column. An indented one tells more of the row above."""
+    """A row of a table: its heading, and a cell per column. An indented row details the row above."""
 
     title: str
     cells: Sequence[str]
     indented: bool = False
 
 
-MANY = 6  # columns, beyond which a table is printed in a smaller type
-LONG = 14  # characters, beyond which the heading of a row may break, but not to shreds
+MANY = 6  # tables with more columns have a smaller font
+LONG = 14  # headings of rows with more characters may be broken
 
 
 def table(caption: str, columns: Sequence[str], rows: Sequence[Row], corner: str = "") -> Html:
-    """A table with a heading to every row and column, in a box of its own that scrolls where the page is too narrow."""
+    """A table with headings for rows and columns, in a box that scrolls where the page is too narrow."""
     name = f"table-{slug(caption)}"
     first = element("th", corner, scope="col") if corner else element("td")
     head = element(
@@ -85,7 +85,7 @@ def _row(row: Row) -> Html:
 
 
 def box(content: Html, labelled_by: str, style: str | None = None) -> Html:
-    """What may be wider than the page: it scrolls by itself, with the keyboard too."""
+    """A container for content wider than the page: it scrolls, also by keyboard."""
     about = {"role": "region", "aria_labelledby": labelled_by, "style": style}
     return element("div", content, class_="box", tabindex=0, **about)
 
@@ -97,7 +97,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Html:
 
 
 def equation(text: str) -> Html:
-    """A formula, kept on one line where there is room for it."""
+    """A formula, on one line where there is room."""
     return element("span", text, class_="equation")
 
 
@@ -107,5 +107,5 @@ def bullets(items: Iterable[str], class_: str | None = None) -> Html:
 
 
 def spoken(name: str) -> str:
-    """The name of a process as people read it."""
+    """A readable form of the name of a process."""
     return name.replace("_", " ")

@@ -1,4 +1,4 @@
-"""One HTML page that needs nothing but itself: no script, no request, its own style."""
+"""A self-contained HTML page: no scripts, no requests, its own style."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.resources import files
 from meanfield._version import __version__
 from meanfield.study.report.markup import Html, bullets, element, html, paragraph, slug
 
-# Nothing is loaded and nothing runs, whatever a file's texts hold.
+# Nothing is loaded or executed, whatever the texts of a file contain.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 META = (
     {"charset": "utf-8"},
@@ -23,7 +23,7 @@ META = (
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page under a heading of its own; `parts` are ids and titles of what the contents name besides."""
+    """A part of the page with a heading; `parts` are ids and titles of further entries of the table of contents."""
 
     title: str
     blocks: Sequence[Html]
@@ -36,14 +36,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A title, what stands under it, and sections."""
+    """A title, a lead paragraph, and sections."""
 
     title: str
     lead: Sequence[Html]
     sections: Sequence[Section]
 
     def render(self) -> str:
-        """The whole file: HTML that is well-formed XML too, the same for the same content."""
+        """The whole file: HTML that is also well-formed XML, deterministic."""
         style = files("meanfield.study.report").joinpath("style.css").read_text(encoding="utf-8")
         head = element(
             "head",
@@ -73,7 +73,7 @@ class Page:
 
 
 def lead(status: str, warnings: int, *verdict: Html) -> list[Html]:
-    """How it ended, how many warnings there are, and what came of it."""
+    """Status, number of warnings, and results."""
     count = f"{warnings} warning{'s' if warnings != 1 else ''}" if warnings else "no warnings"
     line = paragraph(
         element("span", status, class_="status" if status == "complete" else "status warned"),
@@ -84,7 +84,7 @@ def lead(status: str, warnings: int, *verdict: Html) -> list[Html]:
 
 
 def warning_section(warnings: Sequence[str]) -> Section:
-    """All warnings, or that there are none."""
+    """All warnings, or a statement that there are none."""
     found = bullets(warnings, class_="warnings") if warnings else paragraph("None.")
     return Section("Warnings", [found])
 
@@ -99,5 +99,5 @@ def _link(target: str, text: str) -> Html:
 
 
 def _void(tag: str, **attributes: str) -> Html:
-    """An element without content, as HTML and XML both have it."""
+    """An element without content, valid in both HTML and XML."""
     return Html(element(tag, **attributes).replace(f"></{tag}>", "/>"))

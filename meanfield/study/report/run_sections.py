@@ -28,9 +28,9 @@ from meanfield.study.report.markup import (
     spoken,
     table,
 )
-from meanfield.study.report.notices import run_warnings
 from meanfield.study.report.page import Page, Section, lead, warning_section
 from meanfield.study.report.source import settings
+from meanfield.study.report.validity import run_warnings
 from meanfield.study.storage.layout import ProcessRecord, RunRecord
 from meanfield.study.storage.observables import OBSERVABLES
 from solvers.flows import REFERENCE_FLOW
@@ -73,7 +73,7 @@ def _rate(run: RunRecord) -> float:
 
 
 def _verdict(run: RunRecord) -> Iterator[Html]:
-    """What came of it, in a few sentences."""
+    """The results in a few sentences."""
     descents = [name for name, process in run.processes.items() if process.flow == REFERENCE_FLOW]
     if not descents or run.processes[descents[0]].status != "complete":
         return
@@ -89,7 +89,7 @@ def _verdict(run: RunRecord) -> Iterator[Html]:
 
 
 def _ranking(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Which process ends closest to gradient descent; no one of those that are as close as it is to itself."""
+    """Which process ends closest to gradient descent, among those beyond its rounding spread."""
     perturbed = spread_row(rows)
     models = {
         row["process"]: row
@@ -152,7 +152,7 @@ def _duration(run: RunRecord) -> str:
 
 def _summary(run: RunRecord) -> Html:
     rows = summarize(run)
-    for row in rows:  # the reason stands under the warnings
+    for row in rows:  # the reason is given under the warnings
         row["message"] = ""
     body = [
         Row(title, [summary_cell(key, row[key]) for row in rows])
@@ -162,7 +162,7 @@ def _summary(run: RunRecord) -> Html:
 
 
 def _diagnostics(run: RunRecord) -> Iterator[Html]:
-    """What flows tell of how well they were solved: the largest of each number."""
+    """Diagnostics of the flows: the maximum of each number."""
     body = []
     for name, process in run.processes.items():
         for key in _diagnostic_names(process):

@@ -1,4 +1,4 @@
-"""What a report is made from: a run or a width study, as far as it has come."""
+"""The source of a report: a run or a width study, finished or not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from meanfield.study.storage.study_record import STUDY_NAME, StudyRecord
 from meanfield.study.storage.writer import read_run
 from meanfield.study.width import read_study
 
-# The way to somewhere on a machine, POSIX's or Windows's, up to its last part; between quotes it may hold spaces.
+# A POSIX or Windows path up to its last part; quoted paths may contain spaces.
 ROOT = r"(?:[A-Za-z]:[\\/]|~?/|\\\\)"
 FOLDERS = re.compile(
     rf"(?<=[\"']){ROOT}[^\"'\n]*[\\/]|(?<![\w./\\]){ROOT}(?:[^/\\\s'\"<>|]+[\\/]+)+"
@@ -22,7 +22,7 @@ FOLDERS = re.compile(
 
 
 def read_source(path: str | Path) -> RunRecord | StudyRecord:
-    """A run, finished or not, or a width study, from its file or its folder; what an older file of a run lacks is NaN.
+    """A run, finished or not, or a width study, from its file or its folder; values missing in older files are NaN.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def read_source(path: str | Path) -> RunRecord | StudyRecord:
 
 
 def settings(config: str) -> dict[str, Any]:
-    """The configuration as nested tables; none of what is no TOML."""
+    """The configuration as nested tables; empty if it is not TOML."""
     try:
         return parse(config)
     except ValueError:
@@ -49,7 +49,7 @@ def settings(config: str) -> dict[str, Any]:
 
 
 def json_attribute(attributes: dict[str, Any], name: str) -> dict[str, Any]:
-    """An attribute that holds a JSON object; nothing if it is not there or holds something else."""
+    """An attribute that holds a JSON object; empty if it is missing or something else."""
     try:
         content = json.loads(attributes.get(name, ""))
     except (TypeError, ValueError, RecursionError):
@@ -58,5 +58,5 @@ def json_attribute(attributes: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def without_folders(text: str) -> str:
-    """Text in which every path is reduced to its last part: where a file lay is nobody's business."""
+    """Text in which every path is reduced to its last part, as folders may reveal private names."""
     return FOLDERS.sub("", text)

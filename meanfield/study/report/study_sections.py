@@ -28,7 +28,7 @@ from meanfield.study.report.source import settings, without_folders
 from meanfield.study.storage.study_record import LEAST_FOR_INTERVAL, METRICS, Pair, StudyRecord
 
 KEY = "function_distance"
-MOST_TIMES = 12  # in a table; of more, so many are shown
+MOST_TIMES = 12  # most times shown in a table
 
 
 def report(study: StudyRecord) -> Report:
@@ -57,7 +57,7 @@ def _rate(study: StudyRecord) -> str:
 
 
 def _verdict(study: StudyRecord) -> Iterator[Html]:
-    """The slopes of the function distance, of which theory says most."""
+    """The slopes of the function distance, for which theory makes the strongest predictions."""
     found = [
         html(_label(pair), ": ", _power(slope[0]), _ends_text(study, slope))
         for pair, slope in zip(study.pairs, _last(study, KEY), strict=True)
@@ -69,7 +69,7 @@ def _verdict(study: StudyRecord) -> Iterator[Html]:
 
 
 def _last(study: StudyRecord, key: str) -> NDArray[Any]:
-    """Slopes at the last time (p, 3); NaN where there is none."""
+    """Slopes at the last time (p, 3); NaN where missing."""
     if key not in study.slopes or not len(study.times):
         return np.full((len(study.pairs), 3), np.nan)
     return study.slopes[key][:, -1]

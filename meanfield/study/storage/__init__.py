@@ -1,1 +1,1 @@
-"""What is kept of a run: the layout of its file, its writer, its readers, its checkpoints."""
+"""Storage of runs: the layout of files, their writer and readers, checkpoints."""

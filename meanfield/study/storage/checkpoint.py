@@ -1,7 +1,7 @@
-"""Checkpoints: all that a run needs to go on as if it had not been cut, in files of their own.
+"""Checkpoints: separate files with everything needed to continue a run identically.
 
-A file is a line that says what it is, a line with the digest of all that follows, a line of JSON, and the bytes of the arrays
-that it names. Two are kept and written in turns, each under a temporary name first: whatever happens, one of them is whole.
+A file has a line with its format, a line with the digest of all that follows, a line of JSON, and the bytes of the arrays
+that it names. Two files are written alternately, each under a temporary name first, so that one of them is always complete.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class CheckpointError(ValueError):
 
 
 class NewerCheckpointError(CheckpointError):
-    """A newer version wrote it: there is nothing wrong with it, and no older one may take its place."""
+    """The checkpoint was written by a newer version; an older checkpoint must not be used instead."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a process stands after a row that was measured in full.
+    """The state of a process after a completely measured row.
 
-    state : what the flow goes on from. message : what there was to say about its start. vectors : eigenvectors that the next
-    measurement of the spectrum starts from. readings, wall_time : of its meter.
+    state : from which the flow continues. message : about its start. vectors : eigenvectors from which the next
+    measurement of the spectrum starts. readings, wall_time : of its meter.
     """
 
     state: State
@@ -55,7 +55,7 @@ class Position:
     wall_time: float
 
     def mapped(self, change: Callable[[Floats], Floats]) -> Position:
-        """With other arrays in place of its own."""
+        """A copy with transformed arrays."""
         state = self.state
         history = None if state.history is None else change(state.history)
         vectors = None if self.vectors is None else change(self.vectors)
@@ -65,12 +65,12 @@ class Position:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run stands.
+    """The state of a run.
 
-    config : the resolved TOML. problem : digest of its data and start. created, versions : the run's attributes. rows : what
-    of each process is in the run's file. ended : processes that have ended, and how. process, position : the one that is
-    under way, if it has begun. compared, distances : how many comparisons are done, and all of their numbers
-    (processes, COMPARISONS, times).
+    config : the resolved TOML. problem : digest of its data and start. created, versions : the run's attributes. rows : the
+    number of rows of each process in the run's file. ended : processes that have ended, and how. process, position : the current
+    process, if it has begun. compared, distances : the number of comparisons done, and their values (processes, COMPARISONS,
+    times).
     """
 
     config: str
@@ -85,13 +85,13 @@ class Checkpoint:
     distances: Floats | None = None
 
     def of_all(self, objective: Any) -> Checkpoint:
-        """That of all particles, where the position is a process's share on an objective that is spread; collective."""
+        """The checkpoint of all particles, where the position is a rank's share on a distributed objective; collective."""
         if self.position is None or not is_spread(objective):
             return self
         return replace(self, position=self.position.mapped(objective.gather))
 
     def encoded(self, number: int) -> Iterator[bytes | memoryview]:
-        """The bytes of the file, the `number`-th of the run."""
+        """The bytes of the `number`-th file of the run."""
         about: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "number": number}
         about |= {key: getattr(self, key) for key in ("config", "problem", "created", "versions")}
         about |= {"rows": self.rows, "ended": self.ended, "compared": self.compared}
@@ -125,12 +125,12 @@ class Checkpoint:
 
     @classmethod
     def decoded(cls, content: bytes) -> tuple[int, Checkpoint]:
-        """The checkpoint, and which one of the run it is.
+        """The checkpoint and its number in the run.
 
         Raises
         ------
         CheckpointError
-            It is not whole, or a newer version wrote it.
+            It is incomplete, or a newer version wrote it.
         """
         body = memoryview(content)[len(MAGIC) + _DIGEST_LINE :]
         digest = content[len(MAGIC) : len(MAGIC) + _DIGEST_LINE]
@@ -245,7 +245,7 @@ def _content(path: Path) -> bytes:
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # it is not there, or nothing that a run made
+    with suppress(OSError):  # it does not exist, or is not a run's file
         path.unlink()
 
 
@@ -258,12 +258,12 @@ class Checkpoints:
         self._next = 0
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Replace the older of the two, in one stroke and so that a loss of power does no harm.
+        """Replace the older of the two atomically, safe against power loss.
 
         Raises
         ------
         OutputError
-            It cannot be written; the others stay.
+            It cannot be written; the others are kept.
         """
         path = self._paths[self._next % 2]
         temporary = path.with_name(path.name + ".new")
@@ -284,12 +284,12 @@ class Checkpoints:
         self._next += 1
 
     def load(self) -> Checkpoint | None:
-        """The newest that is whole; None if there is none at all.
+        """The newest complete checkpoint; None if there is none.
 
         Raises
         ------
         CheckpointError
-            There are some, and none of them can be used; or a newer version wrote one.
+            No existing one can be used, or a newer version wrote one.
         """
         found: dict[int, Checkpoint] = {}
         troubles = []
@@ -312,7 +312,7 @@ class Checkpoints:
         return None
 
     def remove(self) -> None:
-        """They are needed no more."""
+        """Remove all checkpoints."""
         for path in self._paths:
             _remove(path)
             _remove(path.with_name(path.name + ".new"))

@@ -1,4 +1,4 @@
-"""What is under a path that somebody gives to a command: every command asks here."""
+"""The kind of a path given to a command."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from meanfield.study.storage.study_record import PLAN_NAME, STUDY_NAME
 
 Kind = Literal["run", "study", "unfinished study", "nothing"]
 RUN_NAMES = (FILE_NAME, PARTIAL_NAME, *CHECKPOINT_NAMES)
-HOME_NAMES = (*RUN_NAMES, STUDY_NAME, PLAN_NAME)  # of files whose folder may be meant
+HOME_NAMES = (*RUN_NAMES, STUDY_NAME, PLAN_NAME)  # files that stand for their folder
 
 
 def kind_of(path: Path) -> Kind:
-    """Whether a file or folder is a run (finished, under way or broken off), a width study, one without its file yet, or neither.
+    """Whether a file or folder is a run (finished, running or interrupted), a width study, an unfinished one, or neither.
 
-    A folder is told by the names in it. A file that is no width study is a run: what else it may be is for its reader to say.
+    A folder is identified by the names in it. A file that is not a width study counts as a run; its reader checks it.
 
     Raises
     ------
     ValueError
-        A folder with a run and a width study.
+        For a folder with both a run and a width study.
     """
     if not path.is_dir():
         return "study" if is_study(path) else "run"
@@ -35,18 +35,18 @@ def kind_of(path: Path) -> Kind:
                 f"{path}: the folder must hold a run or a width study, got both; name the file"
             )
         return "study"
-    if is_run:  # whose configuration may have any name
+    if is_run:  # its configuration may have any name
         return "run"
     return "unfinished study" if (path / PLAN_NAME).is_file() else "nothing"
 
 
 def folder_of(path: Path) -> Path:
-    """The folder of a run or a width study, whose file may be given instead."""
+    """The folder of a run or a width study, given its folder or file."""
     return path.parent if path.is_file() and path.name in HOME_NAMES else path
 
 
 def require_run(path: Path) -> Path:
-    """The path, unless it is a width study's.
+    """The path, unless it is that of a width study.
 
     Raises
     ------

@@ -1,9 +1,9 @@
-"""Reading a run's file piece by piece, also while it is being written.
+"""Reading a run's file in parts, also while it is being written.
 
-A file is held by its descriptor: a run that ends renames its file, and a later one may take the name, but here it stays the same
-file. Each read takes its turn with the writer, which writes all of a row in one turn; what HDF5 knows of a file that grows is
-forgotten between two reads. The writer waits for a second only, not at all when it is being stopped, and nobody waits where
-there are no locks: what was read counts only if the file is still the same after it.
+A file is identified by its descriptor: a run that ends renames its file, and a later one may reuse the name, but here it stays
+the same file. Each read takes turns with the writer, which writes a whole row in one turn; HDF5's cached state of a growing file
+is discarded between two reads. The writer waits for one second only, not at all when it is being stopped, and there is no
+waiting where there are no locks: a read is valid only if the file is unchanged after it.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from meanfield.study.storage.text import clean
 from meanfield.study.storage.validation import require_plain
 
 PARTIAL = ".partial"
-TRIES = 20.0  # seconds to find the file at rest, or with anything in it if its writer is at it
-BIRTH = 2.0  # seconds for the latter if it is not known whether there is a writer
+TRIES = 20.0  # seconds of retries until the file is unchanged during a read, or not empty
+BIRTH = 2.0  # seconds for the latter if it is unknown whether there is a writer
 BETWEEN_TRIES = 0.02
 
 _T = TypeVar("_T")
@@ -50,7 +50,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class ProcessHeader:
-    """How far a process is: `rows` of observables, snapshots at `snapshot_times` (s,)."""
+    """The progress of a process: `rows` of observables, snapshots at `snapshot_times` (s,)."""
 
     flow: str
     status: Status
@@ -62,7 +62,7 @@ class ProcessHeader:
 
 @dataclass(frozen=True)
 class RunHeader:
-    """What there is in the file at one moment; see `meanfield.study.storage.layout.RunRecord`."""
+    """The content of the file at one time; see `meanfield.study.storage.layout.RunRecord`."""
 
     attributes: dict[str, Any]
     config: str
@@ -72,7 +72,7 @@ class RunHeader:
 
 
 class _ChangedError(Exception):
-    """The file is not the one that it was when it began to be read."""
+    """The file changed while it was read."""
 
 
 class RunReader:
@@ -86,20 +86,20 @@ class RunReader:
     Raises
     ------
     RunFileError
-        There is no such file, or it cannot be opened. Reading raises it if the file is not HDF5, is damaged, is closed, or is no
-        run of a schema that is known here.
+        There is no such file, or it cannot be opened. Reading raises it if the file is not HDF5, is damaged, is closed, or is
+        not a run of a known schema.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path, self._raw, self._journal = _open(Path(path))
-        weakref.finalize(self, _close, self._raw, self._journal)  # a notebook may forget it
+        weakref.finalize(self, _close, self._raw, self._journal)  # if it is never closed explicitly
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         _close(self._raw, self._journal)
 
     def header(self) -> RunHeader:
-        """What the file holds now."""
+        """The current content of the file."""
         self._follow()
         return self.read(read_header)
 
@@ -108,11 +108,11 @@ class RunReader:
         return self.read(lambda file: read_observables(file[process], rows))
 
     def perturbed(self) -> ProcessRecord | None:
-        """Gradient descent from one rounding away, see `read_perturbed`."""
+        """The perturbed gradient descent, see `read_perturbed`."""
         return self.read(read_perturbed)
 
     def snapshot(self, process: str, index: int) -> tuple[Floats, Floats, NDArray[np.float64]]:
-        """Position and fluctuation of one snapshot, and the weights; nothing else is read."""
+        """Position and fluctuation of one snapshot, and the weights."""
 
         def read(file: h5py.File) -> tuple[Floats, Floats, NDArray[np.float64]]:
             group = file[f"{process}/snapshots"]
@@ -121,7 +121,7 @@ class RunReader:
         return self.read(read)
 
     def read(self, read: Callable[[h5py.File], _T]) -> _T:
-        """Anything that can be read of the open file."""
+        """The result of `read` on the open file."""
 
         def with_h5py(raw: Any) -> _T:
             with h5py.File(raw, "r") as file:
@@ -131,7 +131,7 @@ class RunReader:
         return self.read_raw(with_h5py)
 
     def read_raw(self, read: Callable[[Any], _T]) -> _T:
-        """The same of the file as other libraries open it: again while it is changed meanwhile, or cannot be read yet."""
+        """The same on the raw file, repeated while it changes meanwhile or cannot be read yet."""
         self._require_open()
         began = time.monotonic()
         while True:
@@ -150,7 +150,7 @@ class RunReader:
             time.sleep(BETWEEN_TRIES)
 
     def _patience(self) -> float:
-        """Seconds until a file that cannot be read is one that never will be."""
+        """Seconds after which an unreadable file counts as damaged."""
         if self.path.suffix != PARTIAL:
             return 0.0
         return TRIES if self._journal is not None and is_locked(self._journal) else BIRTH
@@ -171,9 +171,9 @@ class RunReader:
             return result
 
     def _at_rest(self) -> tuple[int, int]:
-        """The state of the file, so long after their last change that another one will be seen.
+        """The state of the file, long enough after its last change that another change would be visible.
 
-        Where there are locks, a writer without its turn sees to that.
+        Where there are locks, a writer without its turn ensures this.
         """
         for _ in range(10):
             state = self._state()
@@ -186,13 +186,13 @@ class RunReader:
         raise _ChangedError
 
     def _state(self) -> tuple[int, int]:
-        """Another one after every commit, which the journal goes with: what is added to the file before is not seen yet."""
+        """A value that changes with every commit, the journal included; data appended before a commit are not visible yet."""
         file = self._raw if self._journal is None else self._journal
         stat = os.fstat(file.fileno())
         return stat.st_size, stat.st_mtime_ns
 
     def _committed(self) -> Any:
-        """The file as it was at the last commit, also if its writer died while it was making one."""
+        """The file as of the last commit, even if its writer died during one."""
         changes = None if self._journal is None else read_changes(self._journal.fileno())
         return self._raw if changes is None else PatchedFile(self._raw, changes)
 
@@ -206,7 +206,7 @@ class RunReader:
         return "damaged or incomplete" if signature == b"\x89HDF\r\n\x1a\n" else "not an HDF5 file"
 
     def _follow(self) -> None:
-        """The path of a file that has got its final name."""
+        """Update the path of a file that was renamed to its final name."""
         if self.path.suffix == PARTIAL and not self._raw.closed:
             final = self.path.with_suffix("")
             if final.is_file() and os.path.samestat(final.stat(), os.fstat(self._raw.fileno())):
@@ -214,8 +214,8 @@ class RunReader:
 
 
 def _open(path: Path) -> tuple[Path, Any, Any]:
-    """The file, and the journal that goes with it."""
-    for _ in range(10):  # it may get its final name, or make room for another, in this very moment
+    """The file and its journal."""
+    for _ in range(10):  # it may be renamed or replaced meanwhile
         chosen = _newest(path) if path.is_dir() else path
         try:
             file = _opened(chosen)
@@ -253,7 +253,7 @@ def _close(*files: Any) -> None:
 
 def _newest(folder: Path) -> Path:
     found = []
-    for name in (FILE_NAME + PARTIAL, FILE_NAME):  # in this order a renaming is not missed
+    for name in (FILE_NAME + PARTIAL, FILE_NAME):  # in this order a renaming cannot be missed
         try:
             found.append(((folder / name).stat().st_mtime_ns, folder / name))
         except FileNotFoundError:
@@ -264,7 +264,7 @@ def _newest(folder: Path) -> Path:
 
 
 def naming(path: Path, error: RunFileError) -> RunFileError:
-    """The error with the file's name in front, if it is not there yet."""
+    """The error with the file's name prepended, if it is missing."""
     text = str(error)
     return (
         error if text.startswith(str(path)) else RunFileError(f"{path}: not a run's file: {text}")
@@ -272,7 +272,7 @@ def naming(path: Path, error: RunFileError) -> RunFileError:
 
 
 def check_schema(path: Path, file: h5py.File) -> None:
-    """Raise `RunFileError` if it is not the file of a run, or of another version."""
+    """Raise `RunFileError` if it is not the file of a run, or is of another version."""
     schema, version = file.attrs.get("schema"), file.attrs.get("schema_version")
     if not isinstance(schema, str) or schema != SCHEMA:
         raise RunFileError(f"{path} must be the file of a run, of schema {SCHEMA}, got {schema}")
@@ -283,7 +283,7 @@ def check_schema(path: Path, file: h5py.File) -> None:
 
 
 def read_header(file: h5py.File) -> RunHeader:
-    """All but the observables and the particles."""
+    """Everything except the observables and the particles."""
     require_plain(file)
     times, comparison = np.empty(0), {}
     if "comparison" in file:
@@ -298,7 +298,7 @@ def read_header(file: h5py.File) -> RunHeader:
 
 
 def attributes_of(file: h5py.File) -> dict[str, Any]:
-    """Those of the whole file, numbers as Python's own."""
+    """The attributes of the file, with Python's own number types."""
     return {
         key: clean(value.item() if isinstance(value, np.generic) else value)
         for key, value in file.attrs.items()
@@ -306,7 +306,7 @@ def attributes_of(file: h5py.File) -> dict[str, Any]:
 
 
 def read_observables(process: h5py.Group, rows: int) -> dict[str, NDArray[np.float64]]:
-    """The first rows; NaN where an older version wrote none."""
+    """The first rows; NaN for observables that an older version did not write."""
     group = process["observables"]
     names = [name for name in ("time", *EVERYWHERE) if name in group or name in NEWER]
     names += [name for name in group if name not in (*names, "eig")]
@@ -317,7 +317,7 @@ def read_observables(process: h5py.Group, rows: int) -> dict[str, NDArray[np.flo
 
 
 def read_perturbed(file: h5py.File) -> ProcessRecord | None:
-    """Gradient descent from one rounding away; None where it was not run, as in files of older versions."""
+    """The perturbed gradient descent; None where it was not run, as in files of older versions."""
     owners = (file[name] for name in file if name not in OWN_NAMES)
     group = next((owner[PERTURBED] for owner in owners if PERTURBED in owner), None)
     if group is None:

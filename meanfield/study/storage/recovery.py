@@ -1,7 +1,7 @@
-"""Takes the file of a run that did not end back to the rows of a checkpoint.
+"""Truncates the file of an unfinished run to the rows of a checkpoint.
 
-``python -m meanfield.study.storage.recovery PARTIAL``, with the rows as JSON on stdin: a process of its own, because a
-library that is given a damaged file may hang or crash. It changes all of the file at once, or nothing.
+``python -m meanfield.study.storage.recovery PARTIAL``, with the rows as JSON on stdin: a separate process, because a
+library may hang or crash on a damaged file. All changes are made in one transaction.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from meanfield.study.storage.validation import require_plain
 
 
 def take_back(path: Path, about: Mapping[str, Any]) -> None:
-    """Cut the rows that came after a checkpoint, and everything else that it does not know of.
+    """Remove the rows after a checkpoint, and everything else that is not in it.
 
     Parameters
     ----------
     path : Path
-        A file whose journal is empty.
+        A file with an empty journal.
     about : mapping
         `created` and `config` of the run; `rows`, for every process the counts of observables and snapshots; `ended`, of
-        those that have, status and message.
+        those that have ended, status and message.
 
     Raises
     ------
     ValueError, OSError, KeyError, RuntimeError
-        The file is damaged, not of this run, or has fewer rows; it stays as it was.
+        The file is damaged, not of this run, or has fewer rows; it is not changed.
     """
     with _own(path) as file, _own(journal_path(path)) as journal:
         raw = JournaledFile(file, journal)
         with h5py.File(raw, "r+", libver=("v110", "v110")) as content:
-            require_plain(content)  # a link would lead into another file
+            require_plain(content)  # a link could lead to another file
             _take_back(content, about)
         with turn(raw, exclusive=True, patience=WRITER_PATIENCE):
             raw.commit()
@@ -70,9 +70,9 @@ def _take_back(file: h5py.File, about: Mapping[str, Any]) -> None:
 
 
 def main() -> int:
-    """Entry point; what went wrong is on stderr."""
+    """Entry point; errors are printed on stderr."""
     path = Path(sys.argv[1])
-    warnings.simplefilter("ignore")  # the parent has said what there is to say
+    warnings.simplefilter("ignore")  # the parent issues the warnings
     try:
         if sys.platform != "win32":
             limit_work(path.stat().st_size)

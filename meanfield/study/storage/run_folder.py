@@ -1,4 +1,4 @@
-"""The folder of a run: which files are in it while it goes on, and that one process only writes them."""
+"""The folder of a run: its files, and the lock that ensures a single writer."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ PARTIAL_NAME = f"{FILE_NAME}.partial"
 
 
 class FolderInUseError(ValueError):
-    """Another process is running in the folder."""
+    """Another process writes in the folder."""
 
 
 class RunFolder:
-    """Holds a folder for the run that writes ``run.h5.partial`` in it, and later gives that its final name.
+    """Locks a folder for the run that writes ``run.h5.partial`` in it, and later renames the file.
 
-    The journal of the file is there as long as the run, and is locked by its process.
+    The journal of the file exists as long as the run, and is locked by its process.
 
     Parameters
     ----------
     path : Path
     patience : float
-        Seconds to wait for it.
+        Seconds to wait for the lock.
 
     Raises
     ------
     FolderInUseError
-        Another process holds it.
+        Another process holds the lock.
     OutputError
-        Nothing can be written there.
+        The folder is not writable.
     """
 
     def __init__(self, path: Path, patience: float = 0.0) -> None:
@@ -59,14 +59,14 @@ class RunFolder:
         self.close()
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         if not self.journal.closed:
             if not self.partial.exists():
                 journal_path(self.partial).unlink(missing_ok=True)
             self.journal.close()
 
     def begin(self) -> JournaledFile:
-        """A new file, empty. Whoever reads what a crash left goes on reading it, and its journal."""
+        """A new empty file. Readers of a file left by a crash keep that file and its journal."""
         if self.partial.exists():
             self.partial.unlink()
             self._renew_journal()
@@ -74,9 +74,9 @@ class RunFolder:
         return JournaledFile(GuardedFile(self.partial, "w+b", opener=open_own), self.journal)
 
     def go_on(self) -> JournaledFile:
-        """The file that a run left which did not end, as it was at its last commit."""
+        """The file of an unfinished run, as of its last commit."""
         if not self.partial.exists():
-            self.journal.truncate(0)  # whatever it holds is not of this file
+            self.journal.truncate(0)  # its content belongs to another file
             os.replace(self.final, self.partial)
         file = GuardedFile(self.partial, "r+b", opener=open_own)
         try:
@@ -87,7 +87,7 @@ class RunFolder:
         return JournaledFile(file, self.journal)
 
     def finish(self, file: JournaledFile) -> None:
-        """Give the file its final name; OSError if it does not reach the disk."""
+        """Rename the file to its final name; OSError if it does not reach the disk."""
         file.sync()
         if file.error is not None:
             raise file.error
@@ -97,7 +97,7 @@ class RunFolder:
         self.close()
 
     def discard(self) -> None:
-        """Remove what was written."""
+        """Remove the unfinished file."""
         self.partial.unlink(missing_ok=True)
         self.close()
 
@@ -114,10 +114,10 @@ class RunFolder:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder have reached the disk, where the system can."""
+    """Wait until the names in a folder have reached the disk, where supported."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except OSError:  # not every system opens folders
+    except OSError:  # not every system can open folders
         return
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The groups and variables of a run's file: how they are made, how they grow, how they are cut."""
+"""The groups and variables of a run's file: creation, growth, truncation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOT_STARTED = {"status": "running", "message": "not started"}
 
 
 def create(file: h5py.File, layout: RunLayout, config: str, attributes: Mapping[str, Any]) -> None:
-    """Everything but the comparison, without rows."""
+    """Create everything except the comparison, without rows."""
     file.attrs.update(
         {
             "Conventions": "CF-1.11",
@@ -55,7 +55,7 @@ def create_comparison(
     distances: Mapping[str, Mapping[str, NDArray[np.float64]]],
     attributes: Mapping[str, Any],
 ) -> None:
-    """Distances to the reference, ``distances[process][comparison]`` of shape (s,)."""
+    """Create the distances to the reference, ``distances[process][comparison]`` of shape (s,)."""
     group = file.create_group("comparison")
     group.attrs.update(attributes)
     _scale(group, "process", np.array(list(distances), dtype=object), ("process", "1"))
@@ -66,7 +66,7 @@ def create_comparison(
 
 
 def now() -> str:
-    """The time of day as the attribute `created` has it."""
+    """The current time in the format of the attribute `created`."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -104,14 +104,14 @@ def _create_snapshots(group: h5py.Group, layout: RunLayout, process: ProcessLayo
 
 
 def snapshots_per_chunk(layout: RunLayout) -> int:
-    """How many snapshots are written together."""
+    """Number of snapshots per chunk."""
     values = layout.particles * len(layout.parameter_names)
     one = values * np.dtype(layout.dtype).itemsize
     return int(np.clip(SMALL_CHUNK_BYTES // one, 1, layout.snapshots))
 
 
 def require_layout(file: h5py.File, layout: RunLayout) -> None:
-    """Raise `RunFileError` unless a run of this layout can go on in the file; what newer versions measure may be missing."""
+    """Raise `RunFileError` unless a run of this layout can continue in the file; newer observables may be missing."""
     shape = layout.particles, len(layout.parameter_names)
     for name, process in layout.processes.items():
         modes = () if process.modes is None else (process.modes,)
@@ -133,7 +133,7 @@ def require_layout(file: h5py.File, layout: RunLayout) -> None:
 
 
 def append(dataset: h5py.Dataset, row: int, values: NDArray[Any]) -> None:
-    """Rows behind the first `row` ones."""
+    """Append rows after the first `row` ones."""
     dataset.resize(row + len(values), axis=0)
     dataset[row:] = values
 
@@ -147,7 +147,7 @@ def _describe(dataset: h5py.Dataset, about: tuple[str, str]) -> None:
 def _scale(
     group: h5py.Group, name: str, values: NDArray[Any] | None, about: tuple[str, str]
 ) -> None:
-    """A dimension scale: with its values, or growing where there are none yet."""
+    """A dimension scale: with its values, or extensible without."""
     if values is None:
         options: dict[str, Any] = {"shape": (0,), "maxshape": (None,), "chunks": (1024,)}
         dataset = group.create_dataset(name, dtype="float64", fillvalue=np.nan, **options)
@@ -169,7 +169,7 @@ def _variable(
     data: Floats | None = None,
     **options: Any,
 ) -> None:
-    """A variable over scales of its own group; without data it grows along the first of them."""
+    """A variable over scales of its group; without data it is extensible along the first."""
     if data is None:
         shape = tuple(len(group[dim]) for dim in dims)
         options |= {"shape": shape, "maxshape": (None, *shape[1:])}
@@ -185,7 +185,7 @@ def shorten(group: h5py.Group, rows: int) -> None:
     Raises
     ------
     ValueError
-        There are less.
+        There are fewer.
     """
     for dataset in group.values():
         if dataset.maxshape[:1] != (None,):

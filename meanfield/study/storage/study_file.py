@@ -1,4 +1,4 @@
-"""The files of a width study: ``study.h5``, and what is kept on the way to it.
+"""The files of a width study: ``study.h5``, and intermediate results.
 
 ``study.h5`` is laid out like netCDF4, ``xarray.open_dataset("study.h5", engine="h5netcdf")`` opens it::
 
@@ -9,7 +9,7 @@
         floor_<metric>[pair, width, time]               the same of two independent samples of the reference
         slope_<metric>[pair, time, estimate]            d log distance / d log N with its 95% interval, or the range of few seeds
         status[width, seed]                             of the runs
-        config                                          TOML of the run that was repeated
+        config                                          TOML of the repeated run
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ SLOPE_DIMS = ("pair", "time", "estimate")
 ESTIMATE = ("slope", "lower", "upper")
 
 
-# --- what is kept of one run ---------------------------------------------------------------------
+# --- intermediate results of one run -------------------------------------------------------------
 
 
 def save_arrays(path: Path, key: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Arrays, and the key that says what they were computed from."""
+    """Save arrays with the key of their sources."""
     content = io.BytesIO()
     named: dict[str, Any] = {**arrays, "key": np.array(key)}
     np.savez(content, **named)
@@ -58,7 +58,7 @@ def save_arrays(path: Path, key: str, arrays: Mapping[str, NDArray[Any]]) -> Non
 
 
 def load_arrays(path: Path, key: str) -> dict[str, NDArray[Any]] | None:
-    """What `save_arrays` wrote; None if it is not there, damaged, or has another key."""
+    """Arrays written by `save_arrays`; None if the file is missing, damaged, or has another key."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if str(archive["key"]) != key:
@@ -85,11 +85,11 @@ class Positions:
 
     @property
     def created(self) -> str:
-        """When the run began."""
+        """The start time of the run."""
         return str(self._file.attrs["created"])
 
     def is_complete(self, process: str) -> bool:
-        """Whether a process came to its end."""
+        """Whether a process is complete."""
         return bool(self._file[process].attrs["status"] == "complete")
 
     def at(self, process: str, time: float) -> Floats | None:
@@ -108,7 +108,7 @@ class Positions:
 
 
 def _opened(path: Path) -> Any:
-    """A file that does not change; opened here, for HDF5 would want locks, which not every file system has."""
+    """Open a file that does not change without HDF5's locks, which not every file system supports."""
     return open(path, "rb", buffering=0, opener=open_regular)
 
 
@@ -116,7 +116,7 @@ def _opened(path: Path) -> Any:
 
 
 def write_study(record: StudyRecord) -> None:
-    """Write the record to its path, in one piece."""
+    """Write the record to its path atomically."""
     content = io.BytesIO()
     with h5py.File(content, "w", libver=("v110", "v110"), track_order=True) as file:
         attributes = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **record.attributes}
@@ -228,7 +228,7 @@ def _record(path: Path, file: h5py.File) -> StudyRecord:
     if attributes.get("slope_ends") != ends_of_slopes(len(file["seed"])) and (
         len(file["seed"]) < LEAST_FOR_INTERVAL
     ):
-        for each in slopes.values():  # of version 0.1: bootstrap intervals of so few seeds
+        for each in slopes.values():  # version 0.1 wrote bootstrap intervals for few seeds too
             each[..., 1:] = np.nan
     return StudyRecord(
         path=path,

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 PLAN_NAME, STUDY_NAME = "study.toml", "study.h5"
-#: Of fewer seeds a percentile bootstrap is no interval: its ends are single seeds, and it may have the estimate on its edge.
+#: With fewer seeds a percentile bootstrap is not meaningful: its ends are single seeds, and the estimate may be on its boundary.
 LEAST_FOR_INTERVAL = 6
-NO_OTHERS = "there are no others"  # of the note about inputs, where they are those of the training
+NO_OTHERS = "there are no others"  # in the note about inputs, if they are the training inputs
 
 # name: (long name, units); of a process at width N from its reference at width M
 METRICS = {
@@ -27,21 +27,21 @@ METRICS = {
 
 
 def ends_of_slopes(seeds: int) -> str:
-    """What the two numbers beside a slope are, of so many seeds; empty where there are none."""
+    """The meaning of the two numbers beside a slope for this number of seeds; empty for one seed."""
     if seeds >= LEAST_FOR_INTERVAL:
         return "95% interval"
     return f"range of {seeds} seeds" if seeds > 1 else ""
 
 
 class Pair(NamedTuple):
-    """Which process at width N is compared with which process of the reference."""
+    """A process at width N and the process of the reference that it is compared with."""
 
     process: str
     reference: str
 
     @property
     def label(self) -> str:
-        """As people read it."""
+        """A readable label."""
         return f"{self.process} to {self.reference} of the reference".replace("_", " ")
 
 
@@ -50,14 +50,14 @@ class StudyRecord:
     """A width study: p pairs of processes, w widths, s seeds, t times.
 
     distances : by `METRICS`, (p, w, s, t); NaN where there is none.
-    floors : of metrics that sampling alone makes positive, (p, w, t): the distance of two independent samples of the reference,
+    floors : for metrics that are positive by sampling alone, (p, w, t): the distance of two independent samples of the reference,
     of N particles each.
     slopes : by metric, (p, t, 3): d log distance / d log N of a straight line through the seeds' medians, and two numbers beside
-    it, which `slope_ends` names: the 95% interval by a bootstrap over seeds, of few the range of their slopes, of one NaN.
-    statuses : (w, s), of each run: complete, diverged, failed, or missing.
-    warnings : what a reader must know before quoting a number.
+    it, which `slope_ends` names: the 95% interval by a bootstrap over seeds, the range of slopes for few seeds, NaN for one.
+    statuses : (w, s), of the runs: complete, diverged, failed, or missing.
+    warnings : about the validity of the numbers.
     attributes : of the file: learning_rate, start ("nested" or "independent"), reference_width, created, versions_json, …
-    config : TOML of the run that was repeated; its width and seed are not those of any run.
+    config : TOML of the repeated run; its width and seed are not those of any run.
     """
 
     path: Path
@@ -75,10 +75,10 @@ class StudyRecord:
 
     @property
     def slope_ends(self) -> str:
-        """What the two numbers beside a slope are; empty where there are none."""
+        """The meaning of the two numbers beside a slope; empty without them."""
         return ends_of_slopes(len(self.seeds))
 
     @property
     def held_out(self) -> bool:
-        """Whether the inputs of the function distance were not trained on."""
+        """Whether the inputs of the function distance are not the training inputs."""
         return not str(self.attributes.get("held_out", NO_OTHERS)).endswith(NO_OTHERS)

@@ -1,4 +1,4 @@
-"""Text that comes from files, before it is shown."""
+"""Sanitising text from files before it is shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def clean(value: Any) -> Any:
-    """A text whose control characters, which a terminal would obey, are question marks; anything else as it is."""
+    """A text with control characters replaced by question marks; other values unchanged."""
     if not isinstance(value, str):
         return value
     return "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else "?" for c in value)

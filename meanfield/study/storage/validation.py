@@ -1,7 +1,7 @@
-"""Whether an open HDF5 file is a run's and nothing more, asked before anything of it is read.
+"""Validation of an open HDF5 file as that of a run, before anything else is read.
 
-HDF5 follows links into other files, takes data from any file by name, and makes up what was never written. A run's file has none
-of this: its groups hold datasets and no links, and every number that a dataset declares is in the file itself.
+HDF5 follows links into other files, takes data from any file by name, and invents data that were never written. A run's file has
+none of this: its groups contain datasets and no links, and all declared data are in the file itself.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from meanfield.study.storage.observables import EVERYWHERE, NEWER
 from meanfield.study.storage.text import clean
 
 MAX_NAMES = 10_000  # objects in a group
-MAX_INFLATION = 1032  # the most that deflate can make of a byte
+MAX_INFLATION = 1032  # the largest compression ratio of deflate
 
-# Nothing that is a path, or that markup, mathematics or a terminal would take for more than a name.
+# Nothing that could be a path, markup, mathematics or a terminal's control sequence.
 _LETTER = r"[^\x00-\x1f\x7f-\x9f\[\]$\\/]"
 _NAME = re.compile(rf"(?!\.){_LETTER}{{1,{LONGEST_NAME}}}")
 _PARAMETER = re.compile(
@@ -40,9 +40,9 @@ _TABLES = ("task", "network", "risk", "landscape", "output", "processes")
 
 
 def require_plain(file: h5py.File) -> None:
-    """Raise `RunFileError`, without the file's name, unless all that a reader touches is what a run writes.
+    """Raise `RunFileError`, without the file's name, unless everything that a reader uses is as a run writes it.
 
-    The links of its groups, the storage, type and shape of its datasets, and the attributes that say how the run was and ended.
+    Checked are the links of groups, the storage, type and shape of datasets, and the attributes of the run.
     """
     names = _members(file, "the file")
     _require_attributes(file, {"status": _is_status, "message": _is_text, "created": _is_text_or_missing,
@@ -62,7 +62,7 @@ def require_plain(file: h5py.File) -> None:
 
 
 def require_plain_table(file: h5py.File) -> None:
-    """Raise `RunFileError` unless the file has nothing but datasets of its own."""
+    """Raise `RunFileError` unless the file has only datasets stored in it."""
     for name in _members(file, "the file"):
         _dataset(file, name)
 
@@ -71,7 +71,7 @@ def require_plain_table(file: h5py.File) -> None:
 
 
 def _members(group: h5py.Group, where: str) -> list[str]:
-    """The names in a group, none of them a link to somewhere else."""
+    """The names in a group, after checking that none is a link."""
     _require(len(group) <= MAX_NAMES, f"{where} has {len(group)} members")
     links = group.id.links
     names = []
@@ -164,7 +164,7 @@ def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
 
 
 def _stored_bytes(dataset: h5py.Dataset) -> int:
-    """How many bytes of it are in the file; the whole file's, where the writer died before that was noted."""
+    """The number of its bytes in the file; that of the whole file if the writer died before it was recorded."""
     available: int = dataset.file.id.get_filesize()
     try:
         stored: int = dataset.id.get_storage_size()
@@ -205,7 +205,7 @@ def _require_config(file: h5py.File) -> None:
         raise RunFileError("config is not a text")
     try:
         tables = parse(text)
-    except ValueError:  # it is shown, and nothing is taken from it
+    except ValueError:  # it is only displayed
         return
     strange = [name for name in _TABLES if not isinstance(tables.get(name, {}), dict)]
     _require(not strange, f"config: {', '.join(strange)} is not a table")

@@ -1,4 +1,4 @@
-"""The one HDF5 file of a run, laid out like netCDF4: the only place that knows HDF5.
+"""The HDF5 file of a run, with a netCDF4-style layout.
 
 ::
 
@@ -8,11 +8,11 @@
     /<process>/observables  time, those of `storage.observables`, the flow's diagnostics; over [time, eig] if of each eigenvalue
     /<process>/snapshots    time, particle, parameter, position[time, particle, parameter],
                             fluctuation[time, (mode,) particle, parameter], weight[particle]
-    /<process>/perturbed    of gradient descent, from one rounding away: flow, status, message, observables of its own
+    /<process>/perturbed    perturbed gradient descent: flow, status, message, observables
     /comparison             process, time, COMPARISONS[process, time]
 
 ``xarray.open_datatree(path, engine="h5netcdf")`` opens it: dimension scales lie inside each group,
-and what was not measured is NaN.
+and NaN stands for values that were not measured.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ ROWS_PER_WRITE, SECONDS_PER_WRITE = 256, 5.0
 
 @dataclass
 class _Rows:
-    """What of a process waits to be written, and how many rows of observables are in the file."""
+    """The rows of a process waiting to be written, and the number of rows of observables in the file."""
 
     written: int = 0
     waiting: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
@@ -68,10 +68,10 @@ class _Rows:
 class RunWriter:
     """Writes ``run.h5.partial`` in a folder and renames it to ``run.h5`` when it is closed.
 
-    Use it as a context manager: leaving it closes the file with the status that `status` holds, or
-    ``failed`` after an exception. If anything cannot be written, `OutputError` is raised, and an older
-    ``run.h5`` stays as it was; the partial file is removed, or is kept as it was at the last commit where a
-    checkpoint goes with it.
+    Use it as a context manager: leaving it closes the file with the status `status`, or
+    ``failed`` after an exception. If something cannot be written, `OutputError` is raised, and an older
+    ``run.h5`` is unchanged; the partial file is removed, or kept as of the last commit if a
+    checkpoint belongs to it.
 
     Parameters
     ----------
@@ -80,14 +80,14 @@ class RunWriter:
     config : str
         The resolved TOML.
     attributes : mapping
-        Of the whole file.
+        Attributes of the whole file.
     rows : mapping, optional
-        Of a run that goes on: how many rows of observables and snapshots there are of every process, in the
+        For a resumed run: the numbers of rows of observables and snapshots of every process in the
         file that `meanfield.study.storage.recovery` left.
     resumable : bool
         Whether there is a checkpoint.
     hurry : callable, optional
-        Whether the run is being stopped: then no reader is waited for.
+        Whether the run is being stopped: then it does not wait for readers.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class RunWriter:
         self._close()
 
     def observe(self, process: str, time: float, row: Mapping[str, Any]) -> None:
-        """Append a row of observables; those left out are NaN. `hessian_eigs` and `hessian_residuals` hold k values."""
+        """Append a row of observables; missing ones are NaN. `hessian_eigs` and `hessian_residuals` have k values."""
         rows = self._rows[process]
         rows.waiting.append((time, dict(row)))
         if len(rows.waiting) >= ROWS_PER_WRITE or self._is_due():
@@ -161,20 +161,20 @@ class RunWriter:
             self._write_snapshots(process)
 
     def finish(self, process: str, status: Status, message: str = "") -> None:
-        """Write what is left of a process and how it ended."""
+        """Write the remaining rows of a process and its status."""
         self._write_rows(process)
         self._write_snapshots(process)
         with self._commit():
             self._file[process].attrs.update({"status": status, "message": message})
 
     def write(self) -> None:
-        """Write everything that waits."""
+        """Write all waiting rows."""
         for name in self._layout.processes:
             self._write_rows(name)
             self._write_snapshots(name)
 
     def sync(self) -> dict[str, RowCounts]:
-        """Write everything that waits, wait until it has reached the disk; how many rows there are then."""
+        """Write all waiting rows and wait until they have reached the disk; the numbers of rows."""
         self.write()
         self._raw.sync()
         self._check()
@@ -193,7 +193,7 @@ class RunWriter:
         return np.asarray(self._file[f"{process}/snapshots/time"][:])
 
     def position(self, process: str, index: int) -> Floats:
-        """The center (N, D) of a snapshot of a process that is finished."""
+        """The center (N, D) of a snapshot of a finished process."""
         return np.asarray(self._file[f"{process}/snapshots/position"][index])
 
     def compare(
@@ -212,7 +212,7 @@ class RunWriter:
 
     @contextmanager
     def _commit(self) -> Iterator[None]:
-        """What is written within comes into the file at once, for those who read it meanwhile and after a crash."""
+        """Context whose writes become visible in one transaction, for concurrent readers and after a crash."""
         yield
         self._file.flush()
         with self._turns.take(self._raw):
@@ -230,7 +230,9 @@ class RunWriter:
         with self._commit():
             layout = self._layout.processes[process]
             names = (*layout.observables, *layout.spectrum)
-            for name in (name for name in names if name in group):  # an older version made less
+            for name in (
+                name for name in names if name in group
+            ):  # files of an older version have fewer
                 missing = np.full(group[name].shape[1:], np.nan)
                 values = np.array([row.get(name, missing) for _, row in rows.waiting], dtype=float)
                 append(group[name], rows.written, values)
@@ -295,7 +297,7 @@ class RunWriter:
 
 
 def read_run(path: str | Path) -> RunRecord:
-    """Read a run, finished or not, from its file or its folder; what an older file lacks is NaN.
+    """Read a run, finished or not, from its file or its folder; values missing in older files are NaN.
 
     Raises
     ------
@@ -307,7 +309,7 @@ def read_run(path: str | Path) -> RunRecord:
 
 
 def record_of(path: Path, file: h5py.File) -> RunRecord:
-    """What an open file holds now."""
+    """The current content of an open file."""
     about = vars(read_header(file))
     processes = {name: _process_record(file[name]) for name in about["processes"]}
     return RunRecord(path, **(about | {"processes": processes}), perturbed=read_perturbed(file))
@@ -316,7 +318,7 @@ def record_of(path: Path, file: h5py.File) -> RunRecord:
 def _process_record(group: h5py.Group) -> ProcessRecord:
     snapshots, position = group["snapshots"], group["snapshots/position"]
     rows, is_point = len(group["observables/time"]), position.shape[1] == 1
-    s = len(snapshots["time"])  # what has a time is whole
+    s = len(snapshots["time"])  # snapshots with a time are complete
     observables = read_observables(group, rows)
     if group.attrs["flow"] == REFERENCE_FLOW:
         observables.setdefault("iterate_loss", np.full(rows, np.nan))
@@ -333,5 +335,5 @@ def _process_record(group: h5py.Group) -> ProcessRecord:
 
 
 def versions_json(packages: Mapping[str, str]) -> str:
-    """Versions of packages as the attribute `versions_json` has them."""
+    """Versions of packages in the format of the attribute `versions_json`."""
     return json.dumps({**packages, "hdf5": h5py.version.hdf5_version}, sort_keys=True)

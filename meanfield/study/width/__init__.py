@@ -1,4 +1,4 @@
-"""The width study: does gradient descent of width N converge to the mean-field limit, how fast, in which distance?"""
+"""Width studies: whether, how fast and in which distance gradient descent of width N converges to the mean-field limit."""
 
 from meanfield.study.storage.study_file import is_study, read_study
 

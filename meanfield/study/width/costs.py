@@ -1,4 +1,4 @@
-"""What a width study is going to take: room on the disk, memory and time of the distances."""
+"""The cost of a width study: disk space, and memory and time of the distances."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTICEABLE = 30.0  # seconds
 def require_room(
     plan: WidthPlan, folder: Path, missing: list[Run], memory_limit: int | None = None
 ) -> None:
-    """Raise `MemoryLimitError` or `OutputError` if memory or disk have less room than these runs are going to need."""
+    """Raise `MemoryLimitError` or `OutputError` if these runs need more memory or disk space than available."""
     if not missing:
         return
     layout = run_layout(plan.study_of(Run(plan.width.widths[0], 0)))
@@ -36,7 +36,7 @@ def require_room(
 
 
 def announcement(plan: WidthPlan, workers: int) -> str | None:
-    """What memory and time the transport distances take together, to be said before; None if it is soon done."""
+    """A message about the memory and time of the transport distances; None if they are quick."""
     cost = transport_cost(plan)
     if cost.seconds < NOTICEABLE * workers:
         return None
@@ -45,7 +45,7 @@ def announcement(plan: WidthPlan, workers: int) -> str | None:
 
 
 def transport_cost(plan: WidthPlan) -> Cost:
-    """The most memory that one of them needs, and the time of all one after the other."""
+    """The largest memory of any of them, and their total time."""
     dimension, options, times = Inputs(plan).problem.start.shape[1], plan.width, len(times_of(plan))
     most, seconds = 0, 0.0
     limits = {"exact": options.exact_points, "sinkhorn": options.sinkhorn_points}

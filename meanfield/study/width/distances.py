@@ -1,4 +1,4 @@
-"""Distances of the runs of a width study to its reference: each run's are computed once and kept in a file."""
+"""Distances of the runs of a width study to its reference, computed once per run and stored in files."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from meanfield.study.width.plan import Run, WidthPlan
 from solvers import transport
 from solvers.transport import sinkhorn
 
-TRANSPORTS = ("w2", "sliced_w2", "sinkhorn")  # of METRICS, those that sampling alone makes positive
-SINKHORN_ITERATIONS = 5000  # few samples with outliers take more than usual
+TRANSPORTS = ("w2", "sliced_w2", "sinkhorn")  # the METRICS that are positive by sampling alone
+SINKHORN_ITERATIONS = 5000  # small samples with outliers need more than usual
 
 Report = Callable[[float], None]
 Arrays = dict[str, NDArray[Any]]
@@ -31,14 +31,14 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Measured:
-    """What was kept in the folder of a study of one run, of the reference, or of one width's floors."""
+    """Intermediate results in the folder of a study: of runs, of the reference, and of floors by width."""
 
     plan: WidthPlan
     folder: Path
 
     @property
     def home(self) -> Path:
-        """Where the files are."""
+        """The folder of the files."""
         return self.folder / "distances"
 
     def path(self, name: str) -> Path:
@@ -46,11 +46,11 @@ class Measured:
         return self.home / f"{name}.npz"
 
     def load(self, name: str, *sources: Run) -> Arrays | None:
-        """What was computed from the files of these runs as they are now; None if there is nothing."""
+        """The result computed from the current files of these runs; None if there is none."""
         return load_arrays(self.path(name), self._key(sources))
 
     def reference(self) -> Arrays:
-        """What every run needs of the reference."""
+        """The results of the reference that every run needs."""
         known = self.load("reference", self.plan.reference)
         if known is None:
             raise RuntimeError("the outputs of the reference are missing")
@@ -68,20 +68,20 @@ class Measured:
 
 
 def times_of(plan: WidthPlan) -> NDArray[np.float64]:
-    """When snapshots are taken."""
+    """The times of snapshots."""
     config = plan.config
     return np.array(snapshot_times(config.steps, config.output.snapshot_every), dtype=float)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The network of a study, and inputs that it was not trained on."""
+    """The network of a study, and held-out inputs."""
 
     plan: WidthPlan
 
     @cached_property
     def problem(self) -> NetworkProblem:
-        """That of the narrowest runs; its objective is that of all widths."""
+        """The problem of the narrowest runs; its objective is that of all widths."""
         problem = build_problem(self.plan.study_of(Run(self.plan.width.widths[0], 0)))
         assert isinstance(problem, NetworkProblem)
         return problem
@@ -100,7 +100,7 @@ class Inputs:
 
 
 def measure_reference(plan: WidthPlan, folder: Path, report: Report) -> None:
-    """Keep, of each process of the reference at each time, the outputs (k, c) and the trace of the covariance."""
+    """Store, for each process of the reference at each time, the outputs (k, c) and the trace of the covariance."""
     inputs, times, found = Inputs(plan), times_of(plan), dict[str, NDArray[Any]]()
     processes = list(plan.config.processes)
     with Positions(plan.reference.path(folder)) as reference:
@@ -126,7 +126,7 @@ def _spread(process: str, time: float) -> str:
 
 
 def measure_run(plan: WidthPlan, folder: Path, run: Run, report: Report) -> None:
-    """Keep the distances of one run to the reference: `METRICS`, (p, t) each."""
+    """Store the distances of one run to the reference: `METRICS`, (p, t) each."""
     times, paths = times_of(plan), (run.path(folder), plan.reference.path(folder))
     found = {name: np.full((len(plan.pairs), len(times)), np.nan) for name in METRICS}
     between = _Between(plan, run, Measured(plan, folder).reference())
@@ -157,7 +157,9 @@ class _Between:
         self._mine, self._others = samples(plan, run)
 
     def at(self, pair: Pair, time: float, x: Floats, y: Floats) -> dict[str, float]:
-        """Of positions (N, D) and (M, D): all of `METRICS` but the free energy's, as far as the plan has time for."""
+        """Distances between positions (N, D) and (M, D): all `METRICS` except that of the free energy, as far as the plan
+        allows.
+        """
         outputs = self._known[_outputs(pair.reference, time)]
         found = {"function_distance": rms(self._inputs.outputs(x) - outputs)}
         if self._plan.is_coupled(pair):
@@ -169,9 +171,9 @@ class _Between:
 
 
 def samples(plan: WidthPlan, run: Run) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
-    """Of the reference's particles the counterparts of the run's, and as many others, None if there are not so many.
+    """Indices of the reference's particles: the counterparts of the run's, and as many others, None if there are too few.
 
-    With independent starts there are no counterparts, so all are others.
+    With independent starts there are no counterparts.
     """
     assert run.seed is not None
     n, order = run.width, plan.order(run.seed)
@@ -197,9 +199,9 @@ def coupled(x: Floats, y: Floats) -> dict[str, float]:
 def transports(
     plan: WidthPlan, x: Floats, y: Floats, spread: float, time: float
 ) -> dict[str, float]:
-    """`TRANSPORTS` of two samples of N particles, those of them that the plan has time for.
+    """`TRANSPORTS` of two samples of N particles, as far as the plan allows.
 
-    The Sinkhorn divergence is regularized by the whole reference, of covariance trace `spread`: alike for all widths.
+    The Sinkhorn divergence is regularized by the covariance trace `spread` of the whole reference: equally for all widths.
     """
     n, options, seed = len(x), plan.width, plan.config.seed
     found = {
@@ -219,7 +221,7 @@ def transports(
                 max_iterations=SINKHORN_ITERATIONS,
                 require_convergence=False,
             )
-    # a divergence within its error is not told from zero
+    # a divergence within its error is indistinguishable from zero
     return {
         name: result.distance
         for name, result in found.items()
@@ -231,9 +233,10 @@ def transports(
 
 
 def measure_floor(plan: WidthPlan, folder: Path, width: int, report: Report) -> None:
-    """Keep, of each process of the reference, `TRANSPORTS` of two disjoint samples of N of its particles, averaged: (p, t).
+    """Store, for each process of the reference, `TRANSPORTS` between two disjoint samples of N of its particles, averaged: (p,
+    t).
 
-    It is what two independent samples of one law differ by: a distance of a run near it shows the sampling, not the run.
+    This is the distance of two independent samples of one law: a distance near it reflects sampling, not the run.
     """
     kept, times = Measured(plan, folder), times_of(plan)
     known = kept.reference()
@@ -258,12 +261,12 @@ def measure_floor(plan: WidthPlan, folder: Path, width: int, report: Report) -> 
 
 
 def floor_name(width: int) -> str:
-    """Of the file with the floors of one width."""
+    """Name of the file with the floors of one width."""
     return f"floor-{width:05}"
 
 
 def _floor_orders(plan: WidthPlan, width: int) -> list[NDArray[np.intp]]:
-    """Some draws of 2N of the reference's particles, none where it has fewer."""
+    """Draws of 2N of the reference's particles, empty if it has fewer."""
     total, rng = plan.width.reference_width, plan.rng("floor", width)
     if total < 2 * width:
         return []

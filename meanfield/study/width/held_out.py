@@ -1,4 +1,4 @@
-"""Inputs that a network was not trained on, from where the training inputs came."""
+"""Held-out inputs from the source of the training inputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from meanfield.study.width.plan import WidthPlan
 
 
 class HeldOut(NamedTuple):
-    """inputs (k, d), scaled as those of the training; `note` says what they are, `are_fresh` whether they were not trained on."""
+    """inputs (k, d), scaled as the training inputs; `note` describes them, `are_fresh` tells whether they were not trained on."""
 
     inputs: NDArray[np.float64]
     note: str
@@ -23,11 +23,11 @@ class HeldOut(NamedTuple):
 
 
 def held_out(plan: WidthPlan, task: tasks.Task) -> HeldOut:
-    """At most ``plan.width.held_out`` inputs beside those of the study's task.
+    """At most ``plan.width.held_out`` inputs other than those of the study's task.
 
-    Digits: the rest of them (labels do not matter here, nor does noise on them). CIFAR-10: images of the same classes from the
-    other part, test or training. Teacher and student: further draws from N(0, I/d). Arrays of a file: there are no others, so
-    the training inputs.
+    Digits: the remaining images (labels do not matter here, nor does noise on them). CIFAR-10: images of the same classes from
+    the other part, test or training. Teacher and student: further draws from N(0, I/d). Arrays of a file: no others, so the
+    training inputs.
     """
     name, arguments = plan.config.task.name, plan.config.task.arguments
     limit = plan.width.held_out

@@ -1,4 +1,4 @@
-"""What a width study consists of: its runs, their starts, and how they are shared among tasks."""
+"""The plan of a width study: its runs, their starts, and their distribution over tasks."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from meanfield.study.storage.layout import FILE_NAME, Floats
 from meanfield.study.storage.study_record import PLAN_NAME, Pair
 from solvers.flows import FLOWS, REFERENCE_FLOW
 
-WIDER = 16  # the reference over the widest, by default; see `meanfield.study.width.cautions`
+WIDER = 16  # default ratio of the reference's width to the largest; see `meanfield.study.width.validity`
 # with particles of the kinetic equation as their limit, compared with each other
 KINETIC = (REFERENCE_FLOW, solvers.FreeEnergyFlow.name)
 # random streams beside the draw of the start, which uses the seed itself
 STREAMS = {"order": 0, "floor": 1, "held_out": 2}
-GROWING = ("widths", "seeds")  # what a later call may add to
+GROWING = ("widths", "seeds")  # a later call may extend these
 
 
 class WidthSection(Section):
-    """The table ``[width]``: which runs, and which of their distances are worth their time.
+    """The table ``[width]``: which runs to do, and which distances to compute.
 
     `held_out` inputs at most; floors are averaged over `floor_draws`. Exact W2 up to `exact_points` particles and the Sinkhorn
     divergence up to `sinkhorn_points`: at the last time, and at all times up to `frequent_points`. Sliced W2 along
@@ -72,11 +72,11 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As people and files call it."""
+        """Its name, also used for files."""
         return "reference" if self.seed is None else f"width-{self.width:05}-seed-{self.seed:03}"
 
     def path(self, folder: Path) -> Path:
-        """Its file in the folder of the study."""
+        """The path of its file in the folder of the study."""
         if self.seed is None:
             return folder / "reference" / FILE_NAME
         return folder / "runs" / f"{self.name}.h5"
@@ -88,7 +88,7 @@ class WidthPlan:
 
     The reference starts from the particles θ_1, …, θ_M of the study's own seed. Seed s has a permutation π_s of them, and with
     *nested* starts width N starts from θ_{π_s(1)}, …, θ_{π_s(N)}: the particles have counterparts in the reference. With
-    *independent* starts it draws particles of its own, again the first N of one draw per seed.
+    *independent* starts it has its own particles, again the first N of one draw per seed.
     """
 
     config: RunConfig
@@ -111,18 +111,20 @@ class WidthPlan:
         return self.width.start == "nested"
 
     def has_others(self, width: int) -> bool:
-        """Whether the reference has as many particles again, beside a run's counterparts if it has any."""
+        """Whether the reference has as many further particles, besides a run's counterparts if any."""
         return self.width.reference_width >= (2 if self.is_nested else 1) * width
 
     @property
     def pairs(self) -> list[Pair]:
-        """Every process with itself, and gradient descent with the free-energy flows, whose limit is the kinetic equation."""
+        """Pairs of every process with itself, and of gradient descent with the free-energy flows, whose limit is the kinetic
+        equation.
+        """
         flows = {name: process.flow for name, process in self.config.processes.items()}
         pairs = [Pair(name, name) for name in flows]
         return pairs + [Pair(p, q) for p in flows for q in flows if (flows[p], flows[q]) == KINETIC]
 
     def is_coupled(self, pair: Pair) -> bool:
-        """Whether particle i means the same in both; the noise of Langevin's particles is not shared by the widths."""
+        """Whether particle i corresponds in both; the noise of Langevin's particles is independent between widths."""
         flows = (self.config.processes[name].flow for name in pair)
         return self.is_nested and all(
             FLOWS[flow].labelled and not FLOWS[flow].is_random for flow in flows
@@ -144,9 +146,10 @@ class WidthPlan:
 
     @staticmethod
     def settings_of_a_run(config: RunConfig) -> RunConfig:
-        """Without the rounding spread: each process is compared with itself at other widths, not with gradient descent.
+        """The configuration without the rounding spread: each process is compared with itself at other widths, not with gradient
+        descent.
 
-        Files of older versions do not say so; they have none either.
+        Files of older versions lack the key and have none either.
         """
         output = config.output.model_copy(update={"rounding_spread": False})
         return config.model_copy(update={"output": output})
@@ -156,14 +159,14 @@ class WidthPlan:
         return self.rng("order", seed).permutation(self.width.reference_width)
 
     def start_of(self, run: Run) -> Floats | None:
-        """The particles (N, D) a run starts from, None where they are those of its own seed."""
+        """The particles (N, D) from which a run starts, None if they are those of its own seed."""
         if run.seed is None or not self.is_nested:
             return None
         start = build_problem(self.study_of(self.reference)).start
         return start[self.order(run.seed)[: run.width]]
 
     def attributes_of(self, run: Run) -> dict[str, Any]:
-        """What the file of a run says beside its settings; with them it tells the run."""
+        """Attributes of the file of a run that, with its configuration, identify the run."""
         if run.seed is None:
             return {"width_study": "reference"}
         if not self.is_nested:
@@ -172,12 +175,13 @@ class WidthPlan:
         return {"width_study": f"{about} drawn with seed {self.config.seed}"}
 
     def rng(self, stream: str, key: int = 0) -> np.random.Generator:
-        """One of `STREAMS`, independent of each other and of the start's draw."""
+        """A generator for one of `STREAMS`, independent of each other and of the draw of the start."""
         spawned = np.random.SeedSequence(self.config.seed, spawn_key=(STREAMS[stream], key))
         return np.random.default_rng(spawned)
 
     def share(self, index: int, tasks: int) -> list[Run]:
-        """The runs of one of several tasks, of about equal cost: each run, widest first, goes to who has least to do.
+        """The runs of one of several tasks, of about equal cost: each run, widest first, is given to the task with the lowest
+        cost.
 
         Task 0 has the reference.
         """
@@ -194,17 +198,17 @@ class WidthPlan:
         return mine
 
     def to_toml(self) -> str:
-        """The settings in full, ``study.toml``; `read_plan` reads them."""
+        """The complete settings as ``study.toml``, read by `read_plan`."""
         return self.config.to_toml() + format_toml({"width": self.width.model_dump()})
 
     @property
     def digest(self) -> str:
-        """A hash of all that a distance depends on: everything but which widths and seeds there are."""
+        """A hash of everything that a distance depends on: all settings except the lists of widths and seeds."""
         text = self.config.to_toml() + repr(self.width.model_dump(exclude=set(GROWING)))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def differences(self, other: WidthPlan) -> list[str]:
-        """What keeps this from being `other`, or `other` with more widths or seeds."""
+        """The differences from `other`, apart from additional widths or seeds."""
         mine, others = (_flat(tomllib.loads(plan.to_toml())) for plan in (self, other))
         kept = set(other.width.widths) <= set(self.width.widths)
         growing = {"width.widths": kept, "width.seeds": other.width.seeds <= self.width.seeds}
@@ -228,7 +232,7 @@ def make_plan(
     Raises
     ------
     ConfigError
-        Widths out of order or wider than the reference, no seed, an unknown start; a landscape, which has no width.
+        Widths out of order or larger than the reference, no seed, an unknown start; a landscape, which has no width.
     """
     if config.landscape is not None:
         raise ConfigError(
@@ -245,7 +249,7 @@ def make_plan(
 
 
 def read_plan(folder: Path) -> WidthPlan | None:
-    """The plan of a study's folder, None where there is none.
+    """The plan in a study's folder, None without one.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Progress of a width study on stderr: one bar per stage, with the jobs and the time that are left."""
+"""Progress of a width study on stderr: one bar per stage, with remaining jobs and time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from meanfield.study.width.study import Progress
 
 
 class StudyBars:
-    """Callable with a `Progress` within its context; does nothing off a terminal."""
+    """Callable with a `Progress` within its context; does nothing without a terminal."""
 
     def __init__(self, quiet: bool = False) -> None:
         console = Console(stderr=True)

@@ -1,4 +1,4 @@
-"""One run of a width study: done once, gone on with if it was stopped, found again, or found broken."""
+"""One run of a width study: executed once, resumed if it was stopped, repeated if its file is damaged."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class RunError(RuntimeError):
 def execute(
     plan: WidthPlan, folder: Path, run: Run, options: Options, report: Callable[[float], None]
 ) -> None:
-    """Do a run, unless it is there. Its file gets its name when it is whole; until then it grows in a folder beside.
+    """Execute a run unless it exists. Its file is renamed when it is complete; until then it is in a temporary folder beside.
 
-    A run that was stopped, or whose process died, goes on from its last checkpoint there.
+    A run that was stopped, or whose process died, continues from its last checkpoint there.
 
     Parameters
     ----------
     options : Options
     report : callable
-        Called with the fraction that is done.
+        Called with the fraction done.
 
     Raises
     ------
     RunError
-        Another process is at it, or it was interrupted.
+        Another worker is computing it, or it was interrupted.
     OutputError
         It cannot be written.
     """
@@ -66,9 +66,9 @@ def execute(
 
 
 def _written(plan: WidthPlan, run: Run, unfinished: Path, options: Options) -> Path:
-    """The file of a run, from its last checkpoint on if there is one to go on from."""
+    """The file of a run, continued from its last checkpoint if there is one."""
     config, start, attributes = plan.study_of(run), plan.start_of(run), plan.attributes_of(run)
-    alone = Ranks()  # whatever started the parent
+    alone = Ranks()  # even if an MPI launcher started the parent
     try:
         left = Checkpoints(unfinished).load()
         now = config.to_toml(), current_versions()
@@ -77,7 +77,7 @@ def _written(plan: WidthPlan, run: Run, unfinished: Path, options: Options) -> P
     except NewerCheckpointError:
         raise
     except ValueError:
-        pass  # damaged, or of other data: it is done again, as one of other settings or versions
+        pass  # damaged, or of other data, settings or versions: the run is repeated
     return run_processes(
         config,
         unfinished,
@@ -114,7 +114,7 @@ def fault(plan: WidthPlan, folder: Path, run: Run) -> str | None:
                 if process.status == "complete" and config.steps not in times:
                     return f"{name} is complete, but has no last snapshot"
                 if len(times):
-                    process.snapshots[-1]  # what was broken off shows here
+                    process.snapshots[-1]  # raises for an incomplete file
     except (RunFileError, OSError, KeyError, ValueError) as error:
         return str(error)
     return None
@@ -134,7 +134,7 @@ def _work_path(path: Path) -> Path:
 
 @contextmanager
 def _work_folder(path: Path) -> Iterator[Path]:
-    """A folder beside the file-to-be that no other process works in; removed at the end, unless a checkpoint is in it."""
+    """A locked folder beside the future file; removed at the end, unless it contains a checkpoint."""
     unfinished = _work_path(path)
     unfinished.mkdir(parents=True, exist_ok=True)
     with (unfinished / "lock").open("wb") as lock, turn(lock, exclusive=True) as mine:

@@ -1,4 +1,4 @@
-"""Slopes in a log-log plot, with bootstrap intervals over the seeds, or their range where they are few."""
+"""Slopes in a log-log plot, with bootstrap intervals over the seeds, or their range for few seeds."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def slopes(widths: NDArray[Any], distances: Array) -> Array:
 
     m(N) = median_s d(N, s), the line is that of least squares through (log N, log m). The interval is that of a percentile
     bootstrap: 2,000 times, as many seeds are drawn with replacement, the same for all widths, as the runs of a seed share
-    particles. A percentile bootstrap of few seeds is on the narrow side; of fewer than six, the least and the largest slope of a
-    single seed stand in its place, which say nothing of chance, and with one seed NaN (`ends_of_slopes`).
+    particles. A percentile bootstrap of few seeds is too narrow; for fewer than six, the smallest and the largest slope of a
+    single seed replace it, which are not a confidence interval, and NaN for one seed (`ends_of_slopes`).
 
     Parameters
     ----------
     widths : (w,)
     distances : (w, s, t)
-        Those not above zero, or not finite, are left out; a width without any is, too.
+        Nonpositive and non-finite values are left out, and so are widths without any value.
 
     References
     ----------
@@ -55,16 +55,16 @@ def slopes(widths: NDArray[Any], distances: Array) -> Array:
 
 
 def medians(distances: Array) -> Array:
-    """Over the last axis, NaN left out."""
+    """Medians over the last axis, ignoring NaN."""
     if np.isfinite(distances).all():
         return np.asarray(np.median(distances, axis=-1))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # nothing but NaN: its median is NaN
+        warnings.simplefilter("ignore", RuntimeWarning)  # for all-NaN slices, whose median is NaN
         return np.asarray(np.nanmedian(distances, axis=-1))
 
 
 def line(widths: NDArray[Any], values: Array) -> Any:
-    """Slope of the line of least squares through (log N, log value), over the first axis; NaN where it has no two points."""
+    """Slope of the least-squares line through (log N, log value), over the first axis; NaN for fewer than two points."""
     x = np.log(widths).reshape(-1, *[1] * (values.ndim - 1))
     here = np.isfinite(values)
     count = here.sum(axis=0)

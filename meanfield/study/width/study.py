@@ -1,4 +1,4 @@
-"""A width study from its plan to ``study.h5``: what is missing is done, what is there is kept."""
+"""Executing a width study, from its plan to ``study.h5``; existing results are kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from meanfield.study.storage.files.lock import turn
 from meanfield.study.storage.layout import OutputError
 from meanfield.study.storage.study_file import write_study
 from meanfield.study.storage.study_record import METRICS, PLAN_NAME, STUDY_NAME, StudyRecord
-from meanfield.study.width import cautions, runs
+from meanfield.study.width import runs
 from meanfield.study.width.costs import announcement, require_room
 from meanfield.study.width.distances import (
     TRANSPORTS,
@@ -33,13 +33,14 @@ from meanfield.study.width.distances import (
 )
 from meanfield.study.width.plan import Run, WidthPlan, read_plan
 from meanfield.study.width.statistics import slopes
+from meanfield.study.width.validity import study_warnings
 from meanfield.study.width.workers import Job, Report, available_cores, do_jobs
 
 Say = Callable[[str], None]
 
 
 class Progress(NamedTuple):
-    """How far a stage is: a fraction of its work, and how many of its jobs are done."""
+    """The progress of a stage: the fraction of its work, and the number of its jobs done."""
 
     stage: str
     fraction: float
@@ -49,9 +50,9 @@ class Progress(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What a call came to: `path` of ``study.h5`` if there is one, `failures` by the name of a run, `missing` runs.
+    """The outcome of a call: `path` of ``study.h5`` if there is one, `failures` by the name of a run, `missing` runs.
 
-    stopped : what it was stopped by, a key of `meanfield.study.engine.signals.EXIT_CODES`, if it was.
+    stopped : the reason if it was stopped, a key of `meanfield.study.engine.signals.EXIT_CODES`.
     """
 
     stopped: str | None = None
@@ -62,11 +63,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Execution:
-    """How a study is executed, which changes none of its numbers.
+    """How a study is executed; it does not affect the numbers.
 
-    `jobs` processes at a time, by default as many as there are cores: runs side by side use them better than the threads of one,
-    as not all of a run is threaded. They have `threads` in all, by default one for each core. Of `num_tasks` calls that share the
-    runs, this is number `task_index`. `options` are those of every run, but for the time, which is that of the whole call.
+    `jobs` workers at a time, by default one per core: concurrent runs use the cores better than the threads of one run,
+    as not all of a run is threaded. They have `threads` in total, by default one per core. Of `num_tasks` calls that share the
+    runs, this is number `task_index`. `options` are those of every run, except the time limit, which is that of the whole call.
     """
 
     jobs: int | None = None
@@ -77,7 +78,7 @@ class Execution:
     options: Options = field(default_factory=Options)
 
     def cores(self) -> int:
-        """Threads of all processes together."""
+        """Total number of threads of all workers."""
         there_are = available_cores()
         if self.threads is None:
             return there_are
@@ -88,7 +89,7 @@ class Execution:
         return self.threads
 
     def workers(self) -> int:
-        """Processes at a time."""
+        """Number of concurrent workers."""
         if self.jobs is not None and self.jobs < 1:
             raise ValueError(f"jobs must be an integer of at least 1, got {self.jobs}")
         if self.jobs is not None and self.threads is not None and self.jobs > self.cores():
@@ -105,18 +106,18 @@ def run_width_study(
     progress: Callable[[Progress], None] | None = None,
     say: Say | None = None,
 ) -> Outcome:
-    """Do the runs of a study that are not there, then its distances; ``study.h5`` if all runs are there, or it is the only task.
+    """Execute the missing runs of a study, then its distances; write ``study.h5`` if all runs exist, or this is the only task.
 
-    When it is stopped (`engine.signals`), or dies, finished runs are kept, and those under way leave checkpoints from
-    which the next call goes on. It starts processes: a script that calls it must do so under ``if __name__ == "__main__":``.
+    When it is stopped (`engine.signals`), or dies, finished runs are kept, and unfinished ones leave checkpoints from
+    which the next call continues. It starts workers: a script must call it under ``if __name__ == "__main__":``.
 
     Raises
     ------
     ValueError
-        The folder holds another study, or something else; the settings do not fit together; a task that there is none of; a run
-        that needs more memory than there is.
+        The folder holds another study, or something else; the settings are inconsistent; the task does not exist; a run
+        needs more memory than available.
     OutputError
-        The folder cannot be written, or has too little room.
+        The folder cannot be written, or has too little space.
     """
     folder, execution = Path(folder), execution or Execution()
     progress, say = progress or (lambda progress: None), say or (lambda text: None)
@@ -144,21 +145,21 @@ def run_width_study(
 
 
 class _Crew(NamedTuple):
-    """Who does the jobs of a study: so many processes, which have so many threads in all, until they are interrupted."""
+    """The workers of a study: their number, total threads, and interruption."""
 
     workers: int
     cores: int
     interruption: Interruption
 
     def do(self, jobs: list[Job], report: Report) -> dict[str, str]:
-        """As `do_jobs`."""
+        """See `do_jobs`."""
         side_by_side = max(1, min(self.workers, len(jobs)))
         threads = max(1, self.cores // side_by_side)
         return do_jobs(jobs, side_by_side, threads, report, self.interruption)
 
 
 def _prepare(plan: WidthPlan, folder: Path) -> None:
-    """The folder with the plan in it; refused if it is of another study."""
+    """Create the folder and write the plan; raise if it belongs to another study."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} must be a folder for the study, got a file")
     try:
@@ -166,7 +167,9 @@ def _prepare(plan: WidthPlan, folder: Path) -> None:
         strange = any(not path.name.startswith(PLAN_NAME) for path in folder.iterdir())
     except OSError as error:
         raise OutputError(f"{folder}: cannot be created: {error.strerror}") from error
-    there = read_plan(folder)  # after the look: what another task puts beside its plan comes later
+    there = read_plan(
+        folder
+    )  # after listing the folder: another task adds files only after its plan
     if there is None:
         if strange:
             raise ValueError(
@@ -182,7 +185,7 @@ def _prepare(plan: WidthPlan, folder: Path) -> None:
 
 
 def _is_there(plan: WidthPlan, folder: Path, run: Run, say: Say | None = None) -> bool:
-    """Whether a run is done. With `say`, a file that cannot be used is named and removed."""
+    """Whether a run is complete. With `say`, an unusable file is reported and removed."""
     try:
         fault = runs.fault(plan, folder, run)
     except FileNotFoundError:
@@ -206,13 +209,15 @@ def _do_runs(
     say: Say,
     outcome: Outcome,
 ) -> None:
-    """Do the runs that are not there."""
+    """Execute the missing runs."""
     missing = [run for run in mine if not _is_there(plan, folder, run, say)]
     require_room(plan, folder, missing, options.memory_limit)
     for run in mine:
         if run not in missing:
             runs.clear(folder, run)
-    options = replace(options, max_runtime=None, progress=None, say=None)  # that is for all of them
+    options = replace(
+        options, max_runtime=None, progress=None, say=None
+    )  # handled for all runs together
     jobs = {run: Job(run.name, runs.execute, (plan, folder, run, options)) for run in missing}
     bar = _Bar("runs", {run.name: run.width for run in missing}, progress)
     for group in _groups(missing, crew.workers):
@@ -220,7 +225,7 @@ def _do_runs(
 
 
 def _groups(missing: list[Run], workers: int) -> Iterable[list[Run]]:
-    """All at once, unless the reference costs more than its share: then it comes first, with all cores to itself."""
+    """One group of all runs, unless the reference costs more than its share: then it is first, with all cores."""
     total = sum(run.width for run in missing)
     if len(missing) > 1 and missing[0].seed is None and missing[0].width * workers > total:
         return [missing[:1], missing[1:]]
@@ -228,7 +233,7 @@ def _groups(missing: list[Run], workers: int) -> Iterable[list[Run]]:
 
 
 class _Bar:
-    """Adds up how far the jobs of a stage are, by their costs."""
+    """The progress of a stage, weighted by the costs of its jobs."""
 
     def __init__(
         self, stage: str, costs: dict[str, float], progress: Callable[[Progress], None]
@@ -256,7 +261,7 @@ def _measure(
     say: Say,
     outcome: Outcome,
 ) -> None:
-    """Compute the distances that are not there, and ``study.h5``."""
+    """Compute the missing distances, and ``study.h5``."""
     kept = Measured(plan, folder)
     kept.home.mkdir(exist_ok=True)
     with (kept.home / "lock").open("wb") as lock, turn(lock, exclusive=True) as mine:
@@ -276,7 +281,7 @@ def _measure(
 
 
 def _distance_jobs(kept: Measured, compared: list[Run]) -> tuple[list[Job], list[Job]]:
-    """What is missing: of the reference, and of everything else, the widest first."""
+    """The missing jobs: of the reference, and of everything else, the widest first."""
     plan, folder = kept.plan, kept.folder
     first = []
     if kept.load("reference", plan.reference) is None:
@@ -295,7 +300,7 @@ def _distance_jobs(kept: Measured, compared: list[Run]) -> tuple[list[Job], list
 
 
 def _collect(kept: Measured, compared: list[Run]) -> StudyRecord:
-    """The record of what there is."""
+    """The record of the existing results."""
     plan, folder = kept.plan, kept.folder
     widths, times, p = np.array(plan.width.widths), times_of(plan), len(plan.pairs)
     shape = p, len(widths), plan.width.seeds, len(times)
@@ -317,7 +322,7 @@ def _collect(kept: Measured, compared: list[Run]) -> StudyRecord:
     with StoredRun.open(plan.reference.path(folder)) as reference:
         about = {"held_out": inputs.note, "reference_status": reference.status}
         created.append(str(reference.attributes["created"]))
-    about["created"] = min(created, key=datetime.fromisoformat)  # when the first run started
+    about["created"] = min(created, key=datetime.fromisoformat)  # start of the first run
     record = StudyRecord(
         path=folder / STUDY_NAME,
         attributes=_attributes(plan) | about,
@@ -332,11 +337,11 @@ def _collect(kept: Measured, compared: list[Run]) -> StudyRecord:
         statuses=statuses,
         warnings=(),
     )
-    return replace(record, warnings=tuple(cautions.cautions(plan, record, inputs)))
+    return replace(record, warnings=tuple(study_warnings(plan, record, inputs)))
 
 
 def _slopes(plan: WidthPlan, distances: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Without the width of the reference: started from its particles, its distance is rounding."""
+    """Slopes without the width of the reference: started from its particles, its distance is rounding error."""
     widths = np.array(plan.width.widths)
     fitted = (widths < plan.width.reference_width) | (not plan.is_nested)
     return {

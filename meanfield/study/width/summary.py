@@ -1,4 +1,4 @@
-"""The numbers a width study ends with, for people and for machines."""
+"""The final values of a width study."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from meanfield.study.width.statistics import medians
 
 
 def summarize_study(study: StudyRecord) -> dict[str, Any]:
-    """Everything at the last time: medians over seeds, floors, slopes; None where there is none."""
+    """All values at the last time: medians over seeds, floors, slopes; None where missing."""
     about = {key: study.attributes[key] for key in ("start", "reference_width")}
     pairs = [
         {"process": pair.process, "reference": pair.reference, "metrics": _metrics(study, i)}
@@ -46,7 +46,7 @@ def _metrics(study: StudyRecord, pair: int) -> dict[str, dict[str, Any]]:
 
 
 def study_tables(study: StudyRecord) -> Iterator[tuple[str, Table]]:
-    """A title and a table for each pair of processes: metrics and their floors by width, and slopes."""
+    """A title and a table for each pair of processes: metrics, floors by width, and slopes."""
     summary = summarize_study(study)
     for pair, about in zip(study.pairs, summary["pairs"], strict=True):
         title = f"{pair.label}, at {summary['time']:g}: median over {summary['seeds']} seeds"

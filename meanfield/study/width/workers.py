@@ -1,4 +1,4 @@
-"""Spawned processes that do jobs one after the other, and are replaced when they die."""
+"""Worker processes that execute jobs one after another, and are replaced when they die."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from meanfield._cores import allowed_cores
 from meanfield.study.engine.signals import Interruption
 from meanfield.study.storage.files.lock import NO_LOCKS
 
-# Numba's threads compute; more of BLAS's would oversubscribe the cores and change the last digits with their number.
+# Only numba's threads compute; BLAS threads would oversubscribe the cores and change the last digits.
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 BETWEEN_REPORTS = BETWEEN_LOOKS = 0.2  # seconds
-PATIENCE = 4.0  # seconds that workers have to end, a run among them to write its checkpoint
+PATIENCE = 4.0  # seconds for workers to end, including the checkpoint of a run
 
-Report = Callable[[str, float], None]  # the name of a job, which fraction of it is done
+Report = Callable[[str, float], None]  # the name of a job, the fraction of it done
 
 
 class Job(NamedTuple):
-    """``function(*arguments, report)`` in another process, where ``report(fraction)`` tells how far it is."""
+    """``function(*arguments, report)`` in a worker, where ``report(fraction)`` reports progress."""
 
     name: str
     function: Callable[..., None]
@@ -37,7 +37,7 @@ class Job(NamedTuple):
 
 
 def available_cores() -> int:
-    """Cores this process may use; fewer if NUMBA_NUM_THREADS says so."""
+    """Number of cores available to this process; fewer if NUMBA_NUM_THREADS limits it."""
     cores = len(allowed_cores())
     asked = os.environ.get("NUMBA_NUM_THREADS", "")
     return min(cores, int(asked)) if asked.isdigit() and int(asked) > 0 else cores
@@ -46,15 +46,15 @@ def available_cores() -> int:
 def do_jobs(
     jobs: list[Job], workers: int, threads: int, report: Report, interruption: Interruption
 ) -> dict[str, str]:
-    """Do all jobs, `workers` at a time, each on so many threads; what went wrong, by the name of the job.
+    """Execute all jobs, `workers` at a time, each with a number of threads; failures by the name of the job.
 
-    A job that raises, or whose process dies, is left; the others go on. An interruption ends all workers, by SIGTERM; a wish for
-    a checkpoint is handed on to them.
+    A job that raises, or whose worker dies, is skipped; the others continue. An interruption ends all workers by SIGTERM; a
+    request for a checkpoint is forwarded to them.
 
     Raises
     ------
     Stopped
-        Interrupted.
+        When interrupted.
     """
     waiting, failures = deque(jobs), dict[str, str]()
     team = [_Worker(threads) for _ in range(min(workers, len(jobs)))]
@@ -94,7 +94,7 @@ def _with_news(team: list[_Worker]) -> list[_Worker]:
 
 
 class _Worker:
-    """One process and the job it is at."""
+    """One worker process and its current job."""
 
     def __init__(self, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -109,11 +109,11 @@ class _Worker:
 
     def give(self, job: Job) -> None:
         self.job = job
-        with suppress(BrokenPipeError):  # it died meanwhile: `listen` finds out
+        with suppress(BrokenPipeError):  # it died meanwhile, which `listen` detects
             self.connection.send(job)
 
     def listen(self, report: Report, failures: dict[str, str]) -> None:
-        """Take one message, or note that the process is dead."""
+        """Receive one message, or record that the worker died."""
         job = self.job
         assert job is not None
         try:
@@ -133,13 +133,13 @@ class _Worker:
         self.job = None
 
     def ask_for_checkpoint(self) -> None:
-        """By SIGUSR1, which would end a process that has not come to `_serve` yet."""
+        """Send SIGUSR1, but only after `_serve` has started, as it would end the process before."""
         if self._awake and self.process.pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGUSR1)
 
     def stop(self) -> None:
-        """Let it end, a run by a checkpoint."""
+        """End the worker; a run writes a checkpoint."""
         if self.job is not None:
             self.process.terminate()
         with suppress(OSError):
@@ -154,7 +154,7 @@ def _end(exit_code: int | None) -> str:
 
 @contextmanager
 def _environment(variables: Mapping[str, int]) -> Iterator[None]:
-    """Set for children that start within; Numba and BLAS read them when they are imported."""
+    """Context with environment variables for child processes; Numba and BLAS read them on import."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update({name: str(value) for name, value in variables.items()})
     try:
@@ -167,16 +167,16 @@ def _environment(variables: Mapping[str, int]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-# --- in the other process ------------------------------------------------------------------------
+# --- in the worker process -----------------------------------------------------------------------
 
 
 def _serve(connection: Connection) -> None:
-    """Do jobs until there are no more."""
-    for name in ("SIGINT", "SIGHUP", "SIGUSR1"):  # the parent decides; a run hears of the last
+    """Execute jobs until there are no more."""
+    for name in ("SIGINT", "SIGHUP", "SIGUSR1"):  # the parent decides; a run handles the last one
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    for said in ("compiled code cannot be kept", NO_LOCKS):  # the parent has said it
+    for said in ("compiled code cannot be kept", NO_LOCKS):  # the parent issues these warnings
         warnings.filterwarnings("ignore", said)
     with threadpool_limits(1, user_api="blas"), suppress(EOFError, BrokenPipeError):
         while (job := connection.recv()) is not None:
@@ -200,7 +200,7 @@ def _do(job: Job, connection: Connection) -> tuple[str, str]:
 
 
 def _die_with_parent() -> None:
-    """A parent that was killed leaves no worker behind that still writes."""
+    """End this worker when the parent is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -211,7 +211,7 @@ class JKO:
         elif guess_weights is not None:
             raise refusal("guess_weights", "None where there is no guess", guess_weights)
         pass_weights = weights is not None or guess_weights is not None
-        _check_objective(objective, pass_weights)
+        _check_weighted(objective, pass_weights)
         entropy = self._entropy(measure)
         before, energy = (
             ParticleEnergy(
@@ -295,7 +295,7 @@ def _report(walk: Walk, old: ParticleState, new: ParticleState, energy_before: f
     )
 
 
-def _check_objective(objective: Any, pass_weights: bool) -> None:
+def _check_weighted(objective: Any, pass_weights: bool) -> None:
     methods("objective", objective, ["value", "gradient"], "JKO")
     if not pass_weights:
         return

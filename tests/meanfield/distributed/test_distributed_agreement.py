@@ -264,9 +264,9 @@ IN_PYTHON = """
 import json, sys
 import numpy as np
 import meanfield
-from meanfield.distributed import Processes, gathered, spread
+from meanfield.distributed import Communicator, gathered, spread
 
-second, said = Processes.world().rank == 1, []
+second, said = Communicator.world().rank == 1, []
 
 
 def risk(change=0.0, activation="tanh", loss="squared", **options):
@@ -298,8 +298,8 @@ shares = spread(risk(), 20)
 attempt(lambda risk: shares.own(x))
 attempt(lambda risk: shares.own(x[::-1] if second else x))
 attempt(lambda risk: shares.own(-x if second else x))
-print(json.dumps(Processes.world().comm.gather(said)) if not second else
-      Processes.world().comm.gather(said) or "", end="")
+print(json.dumps(Communicator.world().comm.gather(said)) if not second else
+      Communicator.world().comm.gather(said) or "", end="")
 """
 
 

@@ -104,8 +104,8 @@ def contents(path):
 
 OPERATIONS = """
 import json, numpy as np, meanfield
-from meanfield.distributed import Processes, gathered, spread
-p = Processes.world()
+from meanfield.distributed import Communicator, gathered, spread
+p = Communicator.world()
 for dtype in ("float64", "float32"):
     array = np.arange(6, dtype=dtype).reshape(2, 3) * (p.rank + 1)
     p.add(array)
@@ -309,12 +309,12 @@ def test_what_happens_to_one_process_ends_the_others(tmp_path, cause):
 SHARES = """
 import os; os.environ.pop("NUMBA_NUM_THREADS", None)
 from meanfield.study.engine.ranks import find_ranks
-from meanfield.distributed import Processes
+from meanfield.distributed import Communicator
 from meanfield._kernels.threads import most_threads, use_threads
 find_ranks()
 shared = most_threads()
 use_threads(1)
-processes = Processes.world()
+processes = Communicator.world()
 counts = processes.comm.gather((processes.cores(), shared, most_threads()))
 if processes.rank == 0:
     import json; print(json.dumps(counts))

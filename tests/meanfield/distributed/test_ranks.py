@@ -60,7 +60,7 @@ def test_a_launcher_of_another_mpi_is_found_out(monkeypatch):
     class Alone:
         size = 1
 
-    monkeypatch.setattr("meanfield.distributed.Processes.world", Alone)
+    monkeypatch.setattr("meanfield.distributed.Communicator.world", Alone)
     with pytest.raises(
         ValueError, match="that of mpi4py's MPI library, got 2 ranks started and 1 found"
     ):

@@ -1,1 +1,1 @@
-"""Files that are whole or absent, locked, changed all at once, read without trust."""
+"""File utilities: atomic writes, locks, transactions with a journal, reading untrusted files."""

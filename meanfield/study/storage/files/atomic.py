@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever happens while they are written."""
+"""Atomic writing of files: they are complete or absent."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from meanfield.study.storage.layout import OutputError
 
 @contextmanager
 def written_whole(path: Path, ending: str = "") -> Iterator[Path]:
-    """A file beside `path`, with another name, to be written within; it becomes `path` at the end, and is removed after an error.
+    """Context with a temporary file beside `path`, which becomes `path` at the end and is removed after an error.
 
     Parameters
     ----------
     path : Path
-        Its folder is made if need be.
+        Its folder is created if necessary.
     ending : str
-        Of the other name, for those who tell a format by it.
+        Ending of the temporary name, for libraries that infer the format from it.
 
     Raises
     ------
     OutputError
-        No room is left, no permission.
+        No space left, or no permission.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial{ending}")
     try:
@@ -39,7 +39,7 @@ def written_whole(path: Path, ending: str = "") -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file, and wait until it has reached the disk. Errors as of `written_whole`."""
+    """Write a file, and wait until it has reached the disk. Errors as for `written_whole`."""
     with written_whole(path) as partial, partial.open("wb") as file:
         file.write(content)
         file.flush()

@@ -1,4 +1,4 @@
-"""A file that a library may go on writing to after the disk is full."""
+"""A file to which a library may continue writing after an error."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 
 class GuardedFile(io.FileIO):
-    """A file that takes note of the first error and then pretends to write.
+    """A file that records the first error and then ignores writes.
 
-    HDF5 cannot close a file on a full disk: it tries again to write what is in its caches, and at
-    last aborts the interpreter. Here it always succeeds, and `error` says what really happened.
+    HDF5 cannot close a file on a full disk: it retries to write its caches, and
+    finally aborts the interpreter. Here every write succeeds, and `error` holds the actual error.
     """
 
     error: OSError | None = None
@@ -37,12 +37,12 @@ class GuardedFile(io.FileIO):
         return size or 0
 
 
-# not every system has them
+# not available on every system
 _NO_LINK, _NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
 
 
 def open_regular(path: str | Path, flags: int) -> int:
-    """A descriptor of a regular file, for `open`: no pipe or device, which may never come to an end.
+    """A descriptor of a regular file, for `open`: not a pipe or device, which may never end.
 
     Raises
     ------
@@ -57,5 +57,5 @@ def open_regular(path: str | Path, flags: int) -> int:
 
 
 def open_own(path: str | Path, flags: int) -> int:
-    """The same of a file under this very name: no link leads whoever writes to another."""
+    """The same without following symbolic links."""
     return open_regular(path, flags | _NO_LINK)

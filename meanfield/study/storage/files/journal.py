@@ -1,9 +1,9 @@
-"""A file that is changed all at once: whenever its process dies, it is what it was at one of its commits.
+"""A file with transactions: if its process dies at any time, its content is that of a commit.
 
-What is written beyond the end that the file had at the last commit is put there at once: nothing refers to it yet. What would
-overwrite something waits in memory until the commit. Then it goes to a journal, a second file, whole and with a checksum, from
-there to its place, and the journal is emptied. A process that dies leaves a journal that is whole, and `replay` puts it in its
-place once more, or one that is torn, and then nothing has been overwritten yet.
+Writes beyond the end of the file at the last commit are carried out at once: nothing refers to them yet. Writes that would
+overwrite something are kept in memory until the commit. Then they are written to a journal, a second file with a checksum, from
+there to the file, and the journal is emptied. A process that dies leaves either a complete journal, which `replay` applies
+again, or an incomplete one, and then nothing has been overwritten yet.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Changes:
     pieces: tuple[tuple[int, bytes], ...]
 
     def encoded(self) -> bytes:
-        """As the journal holds them."""
+        """The bytes of the journal."""
         heads = [_SIZES.pack(offset, len(data)) for offset, data in self.pieces]
         body = b"".join(
             [_SIZES.pack(self.size, len(self.pieces)), *heads, *(data for _, data in self.pieces)]
@@ -43,7 +43,7 @@ class Changes:
 
     @classmethod
     def decoded(cls, content: bytes) -> Changes | None:
-        """None unless all of it is there."""
+        """The changes; None if the content is incomplete."""
         if len(content) < _HEADER.size:
             return None
         magic, digest, length = _HEADER.unpack_from(content)
@@ -65,7 +65,7 @@ class Changes:
         return cls(size, tuple(pieces)) if size <= _LARGEST else None
 
     def apply(self, file: GuardedFile) -> None:
-        """Put every piece in its place."""
+        """Write every piece to the file."""
         for offset, data in self.pieces:
             file.seek(offset)
             file.write(data)
@@ -77,7 +77,7 @@ def _digest(body: bytes) -> bytes:
 
 
 def overwrite(buffer: memoryview, start: int, pieces: Iterable[tuple[int, bytes]]) -> None:
-    """Put what lies of the pieces within a buffer, the bytes of a file from `start` on, into it."""
+    """Copy the parts of the pieces that lie within a buffer, the bytes of a file from `start` on, into it."""
     end = start + len(buffer)
     for offset, data in pieces:
         low, high = max(offset, start), min(offset + len(data), end)
@@ -86,12 +86,12 @@ def overwrite(buffer: memoryview, start: int, pieces: Iterable[tuple[int, bytes]
 
 
 def journal_path(path: Path) -> Path:
-    """Where the journal of a file lies."""
+    """The path of the journal of a file."""
     return path.with_name(path.name + ".journal")
 
 
 def read_changes(descriptor: int) -> Changes | None:
-    """What a journal holds, if it is whole."""
+    """The changes in a journal, if it is complete."""
     size = os.fstat(descriptor).st_size
     if size < _HEADER.size:
         return None
@@ -101,7 +101,7 @@ def read_changes(descriptor: int) -> Changes | None:
 
 
 class PatchedFile:
-    """A file for reading, with changes that have not been made in it yet."""
+    """A read-only file with changes that have not been applied yet."""
 
     def __init__(self, file: Any, changes: Changes) -> None:
         self._file, self._position = file, 0
@@ -126,16 +126,16 @@ class PatchedFile:
         count = 0
         while count < len(view) and (got := self._file.readinto(view[count:])):
             count += got
-        view[count:] = bytes(len(view) - count)  # of a file yet to grow
+        view[count:] = bytes(len(view) - count)  # beyond the current end of the file
         overwrite(view, self._position, self._pieces)
         self._position += len(view)
         return len(view)
 
 
 class JournaledFile(PatchedFile):
-    """What a library that writes to a Python file needs; changes are seen here at once, in the file after `commit`.
+    """A file object for libraries that write to Python files; changes are visible here at once, in the file after `commit`.
 
-    After the first error it pretends to write, as `GuardedFile` does, and `commit` changes nothing any more.
+    After the first error it ignores writes, as `GuardedFile` does, and `commit` has no effect.
 
     Parameters
     ----------
@@ -159,11 +159,11 @@ class JournaledFile(PatchedFile):
         return self._file.fileno()
 
     def close(self) -> None:
-        """Close the file; what was not committed is forgotten. The journal stays open."""
+        """Close the file and discard uncommitted changes. The journal stays open."""
         self._file.close()
 
     def sync(self) -> None:
-        """Wait until what was committed has reached the disk."""
+        """Wait until the committed changes have reached the disk."""
         if self.error is None:
             try:
                 os.fsync(self.fileno())
@@ -193,7 +193,7 @@ class JournaledFile(PatchedFile):
         pass
 
     def commit(self) -> None:
-        """Make all changes since the last time at once."""
+        """Apply all changes since the last commit in one transaction."""
         changes = Changes(self._size, tuple(self._pieces))
         if self.error is not None:
             return
@@ -211,12 +211,12 @@ class JournaledFile(PatchedFile):
 
 
 def replay(file: GuardedFile, journal: GuardedFile) -> None:
-    """Make the changes that a process left in its journal when it died.
+    """Apply the changes that a process left in its journal when it died.
 
     Raises
     ------
     OSError
-        They cannot be written.
+        The changes cannot be written.
     """
     changes = read_changes(journal.fileno())
     if changes is not None:

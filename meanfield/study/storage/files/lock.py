@@ -1,7 +1,7 @@
-"""Who may touch a file: its writer and its readers take turns, and there is one writer only.
+"""Advisory locks: writer and readers of a file take turns, and there is a single writer.
 
-Where the file system has no locks (some mounts of NFS) nobody waits for anybody, and that is said once: a reader then relies on
-what `meanfield.study.storage.reader` looks at besides, and nothing keeps two runs from one folder.
+Where the file system has no locks (some NFS mounts) there is no waiting, and a warning is issued once: a reader then relies on
+the other checks of `meanfield.study.storage.reader`, and two runs may write to one folder.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if sys.platform != "win32":
     import fcntl
 
 PATIENCE = 10.0  # seconds to wait for a turn
-WRITER_PATIENCE = 1.0  # and of a run: a notebook that keeps its file open must not hold it up
+WRITER_PATIENCE = 1.0  # for the writer: a notebook that keeps the file open must not delay it
 WRITER_PAUSE = (
-    10.0  # times as long it then waits for nobody: in seconds less than a reader goes on trying
+    10.0  # times as long without waiting afterwards: less, in seconds, than a reader keeps trying
 )
 NO_LOCKS = "the file system has no locks"
-TICK = 0.02  # seconds within which two changes of a file may have the same time
+TICK = 0.02  # seconds within which two changes of a file may have the same timestamp
 POLL = 0.001  # seconds between two tries
 
 
@@ -41,10 +41,10 @@ def turn(
     patience: float | None = None,
     hurry: Callable[[], bool] = lambda: False,
 ) -> Iterator[bool]:
-    """Hold the file's advisory lock, alone or with other readers; True if it is held.
+    """Context that holds the file's advisory lock, exclusively or shared; True if it is held.
 
-    It is False if somebody else kept the lock for `patience` seconds (by default `PATIENCE`), or until there was a `hurry`.
-    Systems without locks always answer True. The lock goes with the process, so a crash leaves nothing behind.
+    It is False if another process kept the lock for `patience` seconds (by default `PATIENCE`), or until `hurry`.
+    Always True on systems without locks. The lock ends with the process, so a crash leaves nothing behind.
     """
     give_up = time.monotonic() + (PATIENCE if patience is None else patience)
     while not (held := _try_lock(file.fileno(), exclusive)):
@@ -59,16 +59,16 @@ def turn(
 
 
 class WriterTurns:
-    """The turns of a file's writer, one after the other.
+    """The turns of a file's writer.
 
-    Who keeps the file is waited for for `WRITER_PATIENCE` seconds, and not again before it has let go or `WRITER_PAUSE` times as
-    long is over: readers who come one after the other would else never find the file at rest. Those who read meanwhile
-    find out by the time of the last change, which is another one.
+    The writer waits for readers for `WRITER_PATIENCE` seconds, and not again before they release the lock or `WRITER_PAUSE`
+    times as long has passed: otherwise successive readers would never find an unchanged file. Readers meanwhile detect the
+    change by the modification time.
 
     Parameters
     ----------
     hurry : callable
-        Whether the run is being stopped: then nobody is waited for.
+        Whether the run is being stopped: then there is no waiting.
     """
 
     def __init__(self, hurry: Callable[[], bool]) -> None:
@@ -89,7 +89,7 @@ class WriterTurns:
 
 
 def claim(path: Path) -> GuardedFile | None:
-    """A file, made if need be, locked until it is closed or its process ends; None if somebody else has it locked."""
+    """A file, created if necessary, locked until it is closed or its process ends; None if another process has it locked."""
     while True:
         file = GuardedFile(
             path, "r+b", opener=lambda name, flags: open_own(name, flags | os.O_CREAT)
@@ -99,11 +99,11 @@ def claim(path: Path) -> GuardedFile | None:
             return None
         if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
             return file
-        file.close()  # it was replaced in this very moment
+        file.close()  # it was replaced meanwhile
 
 
 def is_locked(file: _HasDescriptor) -> bool:
-    """Whether somebody has it locked for himself alone; where there are no locks nobody has."""
+    """Whether another process holds an exclusive lock; False where there are no locks."""
     if not _try_lock(file.fileno(), exclusive=False):
         return True
     _unlock(file.fileno())
@@ -122,7 +122,7 @@ def _try_lock(descriptor: int, exclusive: bool) -> bool:
 
 
 def has_no_locks() -> bool:
-    """Whether a file system was met that has none."""
+    """Whether a file system without locks was encountered."""
     return bool(_said)
 
 
@@ -130,9 +130,9 @@ _said: list[str] = []
 
 
 def _say_that_there_are_none(error: OSError) -> None:
-    """Once in a process."""
+    """Warn once per process."""
     if not _said:
-        _said.append(NO_LOCKS)  # first: a warning may be turned into an error
+        _said.append(NO_LOCKS)  # first, as a warning may be turned into an error
         warnings.warn(
             f"{NO_LOCKS} ({error.strerror}): files are read and written without; only one process may write in a folder",
             stacklevel=2,
@@ -143,5 +143,5 @@ def _unlock(descriptor: int) -> None:
     if sys.platform != "win32":
         try:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
-        except OSError:  # nor did it have one to take
+        except OSError:  # there was no lock to release
             return

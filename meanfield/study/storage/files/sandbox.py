@@ -1,4 +1,4 @@
-"""A file is read by a child process first: a damaged one may make the HDF5 library hang or crash."""
+"""Reading a file in a child process first, as a damaged file may make the HDF5 library hang or crash."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from pathlib import Path
 
 from meanfield.study.storage.layout import RunFileError
 
-SECONDS = 2  # of work, more for large files; a small one takes hundredths
+SECONDS = 2  # of CPU time, more for large files; a small file takes hundredths of a second
 BYTES_PER_SECOND = 10**8
 
 
 def read_in_child(path: Path, read: Callable[[Path], object]) -> None:
-    """Read a file, or what is in a folder, in a child process whose time is limited.
+    """Read a file, or the file in a folder, in a child process with limited time.
 
     On Windows, which has no fork, nothing is done.
 
-    What is wrong with the file in any other way is left for the reader to say.
+    Other errors of the file are left to the reader.
 
     Raises
     ------
     RunFileError
-        The child died of it, or took too long.
+        The child crashed, or took too long.
     """
     files = [path] if path.is_file() else [*path.glob("*.h5"), *path.glob("*.partial")]
     if sys.platform == "win32" or not files:
         return
     size = max((file.stat().st_size for file in files if file.is_file()), default=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # threads of others; the child only reads
+        warnings.simplefilter("ignore")  # about forking with threads; the child only reads
         child = os.fork()
     if child == 0:
         try:
-            warnings.simplefilter("ignore")  # the parent says what there is to say
+            warnings.simplefilter("ignore")  # the parent issues the warnings
             limit_work(size)
             read(path)
         finally:
@@ -55,7 +55,7 @@ def read_in_child(path: Path, read: Callable[[Path], object]) -> None:
 
 
 def limit_work(size: int) -> None:
-    """Let this process work for a few seconds more, or longer on a file of many bytes; then it is ended, without a core dump."""
+    """Limit the CPU time of this process to a few seconds, or longer for a large file, without a core dump."""
     import resource
 
     used = resource.getrusage(resource.RUSAGE_SELF)

@@ -1,4 +1,4 @@
-"""What a reader of a run must know before quoting a number of it."""
+"""Warnings about the validity of the numbers of a run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from meanfield.study.report.source import json_attribute, settings, without_fold
 from meanfield.study.storage.layout import ProcessRecord, RunRecord
 from solvers.flows import REFERENCE_FLOW, flow_class
 
-RESIDUAL = 1e-3  # |Hv − Sv|/S: the sharpness is then good to about the square of it, over the gap
+RESIDUAL = 1e-3  # |Hv − Sv|/S: the sharpness is accurate to about its square over the gap
 
 
 def run_warnings(run: RunRecord) -> list[str]:
-    """Warnings of a run as plain sentences, the gravest first."""
+    """Warnings about a run, the most severe first."""
     texts = [*_of_the_file(run)]
     for name, process in run.processes.items():
         texts += [f"{spoken(name)}: {text}" for text in _of_the_end(process)]
@@ -86,7 +86,7 @@ def _of_the_numbers(process: ProcessRecord, every: float) -> Iterator[str]:
 
 
 def _sharpness_every(run: RunRecord) -> float:
-    """At multiples of how many steps the sharpness was to be measured; infinity, so at 0 only, where that is not known."""
+    """The interval in steps at which the sharpness was to be measured; infinity, so only at 0, if unknown."""
     output = settings(run.config).get("output")
     every = output.get("sharpness_every") if isinstance(output, dict) else None
     return every if isinstance(every, int) and every > 0 else math.inf
@@ -98,6 +98,6 @@ def _energy_scale(data: dict[str, NDArray[Any]]) -> float:
 
 
 def _times(where: NDArray[Any]) -> str:
-    """How many of the times are meant."""
+    """A phrase for the number of affected times."""
     count = int(np.count_nonzero(where))
     return f"{count} time{'s' if count != 1 else ''}"

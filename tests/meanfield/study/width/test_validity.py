@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from meanfield.study.storage.study_record import METRICS, StudyRecord
-from meanfield.study.width.cautions import cautions, finite_population, too_narrow
 from meanfield.study.width.held_out import HeldOut
 from meanfield.study.width.statistics import slopes
+from meanfield.study.width.validity import finite_population, study_warnings, too_narrow
 
 FRESH = HeldOut(np.zeros((3, 2)), "3 fresh inputs", True)
 
@@ -39,7 +39,7 @@ def record_of(plan, distances, floors=None, statuses=None):
 
 
 def said(plan, record, inputs=FRESH):
-    return "\n".join(cautions(plan, record, inputs))
+    return "\n".join(study_warnings(plan, record, inputs))
 
 
 @pytest.mark.parametrize(("start", "sign"), [("nested", -1), ("independent", 1)])
@@ -58,7 +58,7 @@ def test_a_reference_of_few_particles_is_said_to_be_narrow(tiny, start, sign, ra
     if ratio == 4:
         steep = "steep" if start == "nested" else "shallow"
         enough = {"nested": 165, "independent": 157}[start]  # 16/(1 - 0.95²), 16/(1.05² - 1)
-        assert f"slopes come out too {steep}; {enough} or more" in too_narrow(plan)
+        assert f"slopes are too {steep}; {enough} or more" in too_narrow(plan)
         assert too_narrow(tiny(widths=(8, 16), reference_width=enough, start=start)) is None
         assert too_narrow(tiny(widths=(8, 16), reference_width=enough - 1, start=start))
         assert too_narrow(plan) in said(plan, record_of(plan, [1, 0.5]))

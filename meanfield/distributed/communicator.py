@@ -1,4 +1,4 @@
-"""The processes of an MPI job, and what they do together: the only place that imports mpi4py."""
+"""Communication between MPI ranks: the only module that imports mpi4py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.floating[Any]]
 
 
 class SupportsArrays(Protocol):
-    """What the objectives ask of a group of processes; all of them call it, in the same order."""
+    """The collective operations that the objectives need."""
 
     @property
     def rank(self) -> int: ...
@@ -25,15 +25,15 @@ class SupportsArrays(Protocol):
     def numbers(self, own: float) -> NDArray[np.float64]: ...
 
 
-class Processes:
-    """The processes of an mpi4py communicator; arrays go around as buffers, never pickled."""
+class Communicator:
+    """An mpi4py communicator; arrays are exchanged as buffers, never pickled."""
 
     def __init__(self, comm: Any) -> None:
         self.comm = comm
 
     @classmethod
-    def world(cls) -> Processes:
-        """All processes of the job.
+    def world(cls) -> Communicator:
+        """All ranks of the job.
 
         Raises
         ------
@@ -50,24 +50,24 @@ class Processes:
 
     @property
     def rank(self) -> int:
-        """The number of this process, from 0."""
+        """The number of this rank, from 0."""
         rank: int = self.comm.Get_rank()
         return rank
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """The number of ranks."""
         size: int = self.comm.Get_size()
         return size
 
     def add(self, array: Array) -> None:
-        """Overwrite the array with its sum over the processes."""
+        """Overwrite the array with its sum over the ranks."""
         from mpi4py import MPI
 
         self.comm.Allreduce(MPI.IN_PLACE, array)
 
     def join(self, rows: Array, counts: Sequence[int]) -> Array:
-        """The rows of all processes one below the other, of which they have so many each."""
+        """The rows of all ranks concatenated; rank r has counts[r] of them."""
         rows = np.ascontiguousarray(rows)
         whole = np.empty((sum(counts), *rows.shape[1:]), rows.dtype)
         width = whole[:1].size
@@ -75,13 +75,13 @@ class Processes:
         return whole
 
     def numbers(self, own: float) -> NDArray[np.float64]:
-        """One number of every process, (size,)."""
+        """One number of every rank, (size,)."""
         numbers = np.empty(self.size)
         self.comm.Allgather(np.array([own], dtype=np.float64), numbers)
         return numbers
 
     def cores(self) -> int:
-        """How many cores this process may keep busy: a core that processes of its machine share counts in equal parts."""
+        """Number of cores for this rank: a core shared by ranks of a machine counts in equal parts."""
         from mpi4py import MPI
 
         machine = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
@@ -89,3 +89,6 @@ class Processes:
         sharing = machine.allgather(allowed)
         machine.Free()
         return max(1, int(sum(1 / sum(core in cores for cores in sharing) for core in allowed)))
+
+
+Processes = Communicator  # the name until version 0.2, for ``from meanfield.distributed.processes import Processes``

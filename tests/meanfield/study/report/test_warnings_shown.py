@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 
 import solvers
-from meanfield.study.analysis.summary import cautions
+from meanfield.study.analysis.summary import spectrum_warnings
 from meanfield.study.config.run_config import load
 from meanfield.study.engine.run import run
 from meanfield.study.storage.writer import read_run
@@ -21,7 +21,7 @@ def test_every_eigenvalue_has_its_residual(small_run):
             residuals[measured] <= 1e-6 * np.abs(eigenvalues[measured])
         )
         assert list(group["hessian_residuals"].dims[1][0][:]) == [1, 2]
-    assert cautions(read_run(small_run)) == []
+    assert spectrum_warnings(read_run(small_run)) == []
 
 
 def test_what_did_not_converge_is_said(tmp_path, monkeypatch, small):
@@ -35,7 +35,7 @@ def test_what_did_not_converge_is_said(tmp_path, monkeypatch, small):
 
     monkeypatch.setattr(solvers, "top_eigenpairs", second_is_lost)
     record = read_run(run(load(None, small), tmp_path))
-    said = cautions(record)
+    said = spectrum_warnings(record)
     assert len(said) == 3 and said[0].startswith(
         "gradient_descent: at 3 of 3 times not all eigenvalues"
     )
@@ -54,4 +54,4 @@ def test_a_solver_that_gives_up_leaves_no_number(tmp_path, monkeypatch, small):
             at = np.isfinite(group["grad_norm_sq"][:])
             assert at.any() and np.isnan(values[at]).any(axis=1).all()
             np.testing.assert_array_equal(np.isnan(values), np.isnan(residuals))
-    assert len(cautions(read_run(path))) == 3
+    assert len(spectrum_warnings(read_run(path))) == 3

@@ -1,4 +1,4 @@
-"""What a reader of a width study must know before quoting a number."""
+"""Warnings about the validity of the numbers of a width study."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from meanfield.study.width.held_out import HeldOut
 from meanfield.study.width.plan import WidthPlan
 from meanfield.study.width.statistics import medians
 
-SHARE = 0.05  # of a distance, what the reference's own error may make of it
+SHARE = 0.05  # tolerated relative effect of the reference's own error on a distance
 NEAR_FLOOR = 2.0
 TO_THE_LIMIT = ("coupled_rms", "coupled_mean", "coupled_median", "function_distance")
 
 
-def cautions(plan: WidthPlan, record: StudyRecord, inputs: HeldOut) -> Iterator[str]:
-    """Sentences, the gravest first; `inputs` are those of the function distance."""
+def study_warnings(plan: WidthPlan, record: StudyRecord, inputs: HeldOut) -> Iterator[str]:
+    """Warnings, the most severe first; `inputs` are those of the function distance."""
     yield from _left_out(record)
     yield from _narrow_reference(plan, record)
     yield from _no_samples(plan)
@@ -42,17 +42,18 @@ def cautions(plan: WidthPlan, record: StudyRecord, inputs: HeldOut) -> Iterator[
 
 
 def finite_population(plan: WidthPlan) -> float:
-    """By which factor a distance at the widest differs, the reference being of M particles and not of infinitely many.
+    """The factor by which a distance at the largest width changes because the reference has M rather than infinitely many
+    particles.
 
-    A fluctuation of variance σ²/N about the limit is seen as √(σ²/N − σ²/M) against a reference of which the N particles are
-    a part, and as √(σ²/N + σ²/M) against one of other particles.
+    A fluctuation of variance σ²/N about the limit appears as √(σ²/N − σ²/M) relative to a reference that contains the N
+    particles, and as √(σ²/N + σ²/M) relative to an independent one.
     """
     ratio = plan.width.widths[-1] / plan.width.reference_width
     return float(np.sqrt(1 - ratio if plan.is_nested else 1 + ratio))
 
 
 def too_narrow(plan: WidthPlan) -> str | None:
-    """What is known of the reference's width before anything has run."""
+    """A warning about the reference's width before anything has run."""
     factor = finite_population(plan)
     if abs(factor - 1) <= SHARE:
         return None
@@ -61,16 +62,16 @@ def too_narrow(plan: WidthPlan) -> str | None:
     enough = math.ceil(n / abs((1 + sign * SHARE) ** 2 - 1))
     return (
         f"The reference is too narrow: at width {n} its {m} particles change distances by a factor {factor:.3f}, so that slopes "
-        f"come out too {slopes}; {enough} or more are needed."
+        f"are too {slopes}; {enough} or more are needed."
     )
 
 
 def _narrow_reference(plan: WidthPlan, record: StudyRecord) -> Iterator[str]:
-    """By the width alone, or by the slopes found.
+    """Warnings by the width alone, or by the measured slopes.
 
-    If distances fall like N^β, the reference's own error is a share r = (M/N)^β of the distance at the widest N. Errors of one
-    sample and of a part of it (or of another one) combine in squares, so the distance is off by r²/2; at β = −1/2 that is
-    `finite_population`.
+    If distances decrease like N^β, the reference's own error is a fraction r = (M/N)^β of the distance at the largest N. Errors
+    of one sample and of a part of it (or of another one) combine in squares, so the relative error of the distance is r²/2; at β
+    = −1/2 that is `finite_population`.
     """
     known = too_narrow(plan)
     if known is not None:
@@ -108,7 +109,7 @@ def _no_samples(plan: WidthPlan) -> Iterator[str]:
 
 
 def _floors(record: StudyRecord) -> Iterator[str]:
-    """Those of all pairs in one sentence, as far as they are alike."""
+    """Warnings about floors, with pairs of equal values in one sentence."""
     found: dict[str, list[str]] = {}
     for name in TRANSPORTS:
         for i, pair in enumerate(record.pairs):

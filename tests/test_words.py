@@ -1,0 +1,133 @@
+"""The language of the packages: the form of error messages, and no private metaphors."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(
+    path
+    for package in ("meanfield", "solvers")
+    for path in (ROOT / package).rglob("*.py")
+    if "__pycache__" not in path.parts
+)
+#: What messages say instead of "<argument> must be <condition>, got <value>".
+OLD_FORMS = (r"(came|come), .*(needed|allowed)", r"\{[^}]*\} came\b", r"\bcame for\b")
+#: Images that a reader would have to translate.
+METAPHORS = (
+    "would rather have stayed",
+    "closed in peace",
+    "does not let go",
+    "keeper",
+    "has rather",
+    "from strangers",
+    "may come from anybody",
+    "nobody's business",
+    "is going to take",
+    "what came of it",
+    "came to its end",
+    "comes to its end",
+    "the way of a",
+    "in this very moment",
+    "as if nothing had happened",
+    "before it is believed",
+)
+#: Beginnings of messages of ValueErrors whose subject is a file or a path, each with the reason why "must" would be odd.
+OTHER_FORMS = {
+    "path: error of what reads it": r"^(\{[\w.]+\}: )+\{\w+\}$",
+    "a pickle is described, after its file and a colon": r"^its? ",
+    "path: no such file": r": there is no such file",
+    "path: what the operating system says": r"(cannot be (read|opened|created|imported)|cannot write)",
+    "archive: a member is missing": r"is missing",
+    "processes.<name>: message of the flow": r"^processes\.",
+    "messages of several lines or of another library": r"^\{\w+\}$",
+}
+
+
+def texts(path):
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("form", OLD_FORMS)
+def test_no_message_has_an_old_form(form):
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in FILES
+        for number, line in enumerate(texts(path).splitlines(), 1)
+        if re.search(form, line)
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("metaphor", METAPHORS)
+def test_no_private_metaphors(metaphor):
+    found = [
+        str(path.relative_to(ROOT))
+        for path in FILES
+        if metaphor in re.sub(r"\s*\n\s*(#:? )?", " ", texts(path))
+    ]
+    assert not found
+
+
+def raised_messages(source):
+    """(line, text) of the string literal in every ``raise ValueError("…")``; replaced fields are {expression}."""
+    for node in ast.walk(ast.parse(source)):
+        if not (isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)):
+            continue
+        if ast.unparse(node.exc.func) != "ValueError" or not node.exc.args:
+            continue
+        message = node.exc.args[0]
+        if isinstance(message, ast.Constant):
+            yield node.lineno, str(message.value)
+        elif isinstance(message, ast.JoinedStr):
+            parts = [
+                str(part.value)
+                if isinstance(part, ast.Constant)
+                else f"{{{ast.unparse(part.value)}}}"
+                for part in message.values
+            ]
+            yield node.lineno, "".join(parts)
+
+
+def test_messages_are_found_in_source():
+    source = (
+        "def f(x):\n"
+        "    if x: raise ValueError(f'x must be {1 + x}, ' 'got 3')\n"
+        "    raise ValueError('no')\n"
+        "    raise TypeError('other')\n"
+    )
+    assert sorted(raised_messages(source)) == [(2, "x must be {1 + x}, got 3"), (3, "no")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_value_error_says_what_must_be(path):
+    odd = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for line, text in raised_messages(texts(path))
+        if "must" not in text and not any(re.search(form, text) for form in OTHER_FORMS.values())
+    ]
+    assert not odd, "\n".join(odd)
+
+
+def test_no_two_modules_of_a_folder_differ_by_an_s():
+    for folder in {path.parent for path in FILES}:
+        names = {path.stem for path in folder.glob("*.py")}
+        assert not {name for name in names if f"{name}s" in names}, folder
+
+
+def test_old_names_of_the_communicator_are_importable_and_warn():
+    code = (
+        "import warnings\n"
+        "with warnings.catch_warnings(record=True) as said:\n"
+        "    warnings.simplefilter('always')\n"
+        "    from meanfield.distributed import Communicator, Processes as first\n"
+        "    from meanfield.distributed.processes import Processes as second\n"
+        "assert first is second is Communicator\n"
+        "assert len(said) >= 2 and {w.category for w in said} == {DeprecationWarning}, said\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
