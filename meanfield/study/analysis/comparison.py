@@ -140,11 +140,13 @@ def spread_notes(rows: list[dict[str, Any]]) -> list[str]:
     if spread is None or spread["max_distance"] is None:
         return []
     notes = [
-        "Gradient descent from one rounding away, x₀(1 ± ε), is itself at a distance of "
-        f"{spread['max_distance']:.3g} at most, {spread['final_distance']:.3g} at the end: there is no ranking below that."
+        "Gradient descent from one rounding away, x₀(1 ± ε), is at a distance of "
+        f"{spread['max_distance']:.3g} at most, {spread['final_distance']:.3g} at the end: smaller distances cannot be ranked."
     ]
     if spread["final_distance"] == 0.0:
-        notes[0] += " The two met again, bit for bit: of other rounding errors it may be more."
+        notes[0] += (
+            " The two became equal, bit for bit: for other rounding errors it may be larger."
+        )
     for key, when in DISTANCES.items():
         within = [row["process"] for row in rows if row[f"{key}_within"]]
         if within:

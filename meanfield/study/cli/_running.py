@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 CheckpointSecondsOption = Annotated[
-    float, typer.Option("--checkpoint-seconds", help="Write a checkpoint so often, in seconds.")
+    float, typer.Option("--checkpoint-seconds", help="Interval between checkpoints, in seconds.")
 ]
 CheckpointEveryOption = Annotated[
     int | None,
-    typer.Option("--checkpoint-every", metavar="STEPS", help="And at every so many steps."),
+    typer.Option(
+        "--checkpoint-every", metavar="STEPS", help="Also write a checkpoint every this many steps."
+    ),
 ]
 MaxRuntimeOption = Annotated[
     str | None,
     typer.Option(
         "--max-runtime",
         metavar="TIME",
-        help="End in time with a checkpoint and exit code 75; seconds, or as 1h30m.",
+        help="Time limit: end with a checkpoint and exit code 75; seconds, or as 1h30m.",
     ),
 ]
 MemoryLimitOption = Annotated[
@@ -40,14 +42,14 @@ MemoryLimitOption = Annotated[
     typer.Option(
         "--memory-limit",
         metavar="AMOUNT",
-        help="Refuse what needs more memory, as 8GB; by default more than is available.",
+        help="Memory limit, as 8GB. [default: the available memory]",
     ),
 ]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
         "--threads",
-        help="Of a process, at most.  [default: its cores, shared with the others of an MPI job]",
+        help="Largest number of threads of a process.  [default: its cores, shared with the others of an MPI job]",
     ),
 ]
 
@@ -120,7 +122,7 @@ def _finish(path: Path, no_figures: bool, as_json: bool, quiet: bool) -> NoRetur
     if status == "interrupted":
         with suppress(OSError):  # all is kept, and the terminal may be what is gone
             _print_end(record, [], as_json, quiet)
-            typer.echo(f"{message}; `meanfield resume {path.parent}` goes on", err=True)
+            typer.echo(f"{message}; `meanfield resume {path.parent}` continues it", err=True)
     else:
         figures = [] if no_figures else draw(record, path.parent / "figures", ["png"])
         _print_end(record, figures, as_json, quiet)

@@ -25,12 +25,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    help="Gradient descent on two-layer networks, and the flows that model it, side by side.",
+    help="Gradient descent on two-layer networks, compared with the flows that model it.",
 )
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FormatsOption = Annotated[
-    str, typer.Option("--format", help="png, svg, pdf, or several with commas.")
+    str, typer.Option("--format", help="png, svg, pdf, or several separated by commas.")
 ]
 NoFiguresOption = Annotated[bool, typer.Option("--no-figures", help="Draw nothing.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
@@ -97,7 +97,7 @@ SourceArgument = Annotated[
     Path,
     typer.Argument(
         metavar="RUN_OR_STUDY",
-        help="The file of a run or a width study, or its folder; a run may be going on.",
+        help="The file of a run or a width study, or its folder; a run may still be running.",
         callback=tried,
     ),
 ]

@@ -42,21 +42,19 @@ def distance(
     ] = None,
     method: Annotated[str, typer.Option(help="exact, sliced or sinkhorn.")] = "exact",
     subsample: Annotated[
-        int | None, typer.Option(metavar="N", help="Take so many random particles of each.")
+        int | None, typer.Option(metavar="N", help="Use this many random particles of each.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     lazy: Annotated[
         bool,
-        typer.Option("--lazy", help="Exact transport with little memory, and more time."),
+        typer.Option("--lazy", help="Exact transport with less memory and more time."),
     ] = False,
     memory_limit: Annotated[
         str | None,
-        typer.Option(
-            metavar="AMOUNT", help="Refuse what needs more memory, as 8GB, by default 1GB."
-        ),
+        typer.Option(metavar="AMOUNT", help="Memory limit, as 8GB. [default: 1GB]"),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Runs of different problems, too.")
+        bool, typer.Option("--force", help="Also compare runs of different problems.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -25,7 +25,9 @@ def plot(
     ] = None,
     animate: Annotated[
         str | None,
-        typer.Option(metavar="PROCESS", help="Draw its particles in motion, and nothing else."),
+        typer.Option(
+            metavar="PROCESS", help="Animate the particles of this process; draw nothing else."
+        ),
     ] = None,
     fps: Annotated[float, typer.Option(help="Frames per second of an animation.")] = 10.0,
 ) -> None:

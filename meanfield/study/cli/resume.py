@@ -65,7 +65,7 @@ def resume(
             limit_threads(threads)
             chosen = options(*arguments)
         if (path := ranks.of_first(lambda: ended(folder))) is not None:
-            say(f"{path}: this run has ended, there is nothing to go on with")
+            say(f"{path}: this run has ended, there is nothing to resume")
             raise typer.Exit
         job = partial(resume_run, folder, ranks=ranks)
         carry_out(job, chosen, ranks, no_figures, as_json, quiet)

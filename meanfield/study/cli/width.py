@@ -40,14 +40,16 @@ if TYPE_CHECKING:
 def width(
     config: Annotated[
         Path | None,
-        typer.Argument(help="A TOML file; without one the study in the folder, else real digits."),
+        typer.Argument(
+            help="A TOML file; by default that of the study in the folder, or real digits."
+        ),
     ] = None,
     widths: Annotated[
         str | None, typer.Option(help="Numbers of particles, in increasing order: 64,256,1024.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Runs at each width.  [default: 8]")] = None,
     reference_width: Annotated[
-        int | None, typer.Option(help="Of the reference.  [default: 16 times the widest]")
+        int | None, typer.Option(help="Width of the reference.  [default: 16 times the widest]")
     ] = None,
     start: Annotated[
         str | None,
@@ -57,17 +59,19 @@ def width(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("meanfield-width"),
     jobs: Annotated[
-        int | None, typer.Option(help="Processes at a time.  [default: one per core]")
+        int | None, typer.Option(help="Number of concurrent workers.  [default: one per core]")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="Of all processes together, at most.  [default: the cores]")
+        int | None,
+        typer.Option(help="Total number of threads of all workers.  [default: the cores]"),
     ] = None,
     task_index: Annotated[
-        int | None, typer.Option(help="Of a job array: which share of the runs, from 0.")
+        int | None, typer.Option(help="Index of this task in a job array, from 0.")
     ] = None,
-    num_tasks: Annotated[int | None, typer.Option(help="Of a job array: how many shares.")] = None,
+    num_tasks: Annotated[int | None, typer.Option(help="Number of tasks of the job array.")] = None,
     collect: Annotated[
-        bool, typer.Option("--collect", help="Run nothing; distances of the runs there are.")
+        bool,
+        typer.Option("--collect", help="Run nothing; compute the distances of the finished runs."),
     ] = False,
     overrides: Annotated[
         list[str] | None,
@@ -114,7 +118,7 @@ def carry_out(
     for line in _remarks(study, outcome, quiet):
         say(line)
     if outcome.stopped:
-        say(f"stopped by {outcome.stopped}; `meanfield resume {out}` goes on")
+        say(f"stopped by {outcome.stopped}; `meanfield resume {out}` continues it")
     raise typer.Exit(_exit_code(study, outcome, execution.collect_only))
 
 

@@ -169,7 +169,7 @@ def _words(run: RunRecord) -> dict[str, str]:
     """Text fragments of captions for this run."""
     spread = (
         " Shaded: up to the distance of gradient descent to itself from a start one rounding away, x₀(1 ± ε), particle by "
-        "particle; what lies in there cannot be ranked."
+        "particle; distances within it cannot be ranked."
     )
     eigs = [p.observables.get("hessian_eigs") for p in run.processes.values()]
     k = max((values.shape[1] for values in eigs if values is not None), default=1)
@@ -233,17 +233,17 @@ def _phase(run: RunRecord) -> Iterator[Drawn]:
         figure = phase_portrait(run)
     if figure is None:
         return
-    equation = "The free-energy flow is ẇ = −η ∂_w F, u̇ = +η ∂_u F: down in the center w, up in the fluctuation u."
+    equation = "The free-energy flow is ẇ = −η ∂_w F, u̇ = +η ∂_u F: descent in the center w, ascent in the fluctuation u."
     if is_landscape(run):
         about = (
-            "The way of each process through the plane of its center and its fluctuation, along the leading directions of "
-            "gradient descent's motion and fluctuation (or of the first process's that has one); a dot where it ends. F is even "
-            "in u, so |u| is drawn; of several modes the leading one."
+            "The trajectory of each process in the plane of its center and its fluctuation, along the leading directions of "
+            "gradient descent's motion and fluctuation (or of the first process that has one); a dot marks its end. F is even "
+            "in u, so |u| is drawn; for several modes the leading one."
         )
     else:
         about = (
             "Each dot is a particle, (⟨θᵢ, q⟩, ⟨uᵢ, q⟩) along the unit vector q that maximises (1/N) Σᵢ ⟨uᵢ, q⟩² where the first "
-            "process oscillates most; of several modes the leading one; where a flow knows uuᵀ only, of the nearest sign. "
+            "process oscillates most; for several modes the leading one, with the nearest sign where a flow determines uuᵀ only. "
             f"{BOUND.capitalize()}."
         )
     yield Drawn("phase_portrait", "Phase portrait", f"{about} {equation}", figure)
@@ -254,7 +254,7 @@ def _places(run: RunRecord) -> Iterator[Drawn]:
         ways, clouds = trajectories(run), particle_clouds(run)
     if ways is not None:
         caption = (
-            "The way of the center w(t) through its first two coordinates; a dot where it ends."
+            "The trajectory of the center w(t) in its first two coordinates; a dot marks its end."
         )
         yield Drawn("trajectories", "Trajectories", caption, ways)
     if clouds is not None:

@@ -1,4 +1,4 @@
-"""Figures of a width study: distances to the wide reference against the width, and their slopes along time."""
+"""Figures of a width study: distances to the wide reference over the width, and their slopes over time."""
 
 from __future__ import annotations
 
@@ -52,21 +52,21 @@ class Group(NamedTuple):
 GROUPS = (
     Group(
         "width_coupled",
-        "Distance to the reference, particle by particle, against the width",
+        "Distance to the reference, particle by particle, over the width",
         "dᵢ = |xᵢ − yᵢ| of the N particles from those of the reference that started where they did: √((1/N) Σᵢ dᵢ²) (an upper "
         "bound of Wasserstein-2), (1/N) Σᵢ dᵢ, and the median.",
         ("coupled_rms", "coupled_mean", "coupled_median"),
     ),
     Group(
         "width_measures",
-        "Distance to the reference as measures, against the width",
+        "Distance to the reference as measures, over the width",
         "W₂² = min over couplings γ of ∫|x − y|² dγ; sliced: its mean over projections on lines; √S_ε: the root of the Sinkhorn "
         "divergence. The sampling floor is the distance of two samples of N particles of the reference itself.",
         ("w2", "sliced_w2", "sinkhorn"),
     ),
     Group(
         "width_functions",
-        "Distance to the reference in function space and free energy, against the width",
+        "Distance to the reference in function space and free energy, over the width",
         "√(mean over {inputs} x of |f_N(x) − f_ref(x)|²), and |F_N − F_ref| of the free energies.",
         ("function_distance", "free_energy_gap"),
     ),
@@ -98,7 +98,7 @@ def study_figures(study: StudyRecord) -> Iterator[Drawn]:
             f"The slope α of log d against log N at every time, d the distances to the reference, with {_interval(study)} "
             "Dashed: −½, the law of large numbers of N independent particles."
         )
-        yield Drawn("width_slopes", "Slopes of the distances along time", caption, figure)
+        yield Drawn("width_slopes", "Slopes of the distances over time", caption, figure)
 
 
 def _against_width(study: StudyRecord, metrics: list[str]) -> Figure:

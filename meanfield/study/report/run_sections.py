@@ -107,7 +107,7 @@ def _ranking(rows: list[dict[str, Any]]) -> Iterator[str]:
     if within:
         names = ", ".join(f"{spoken(name)} ({ends[name]:.3g})" for name in within)
         yield (
-            "As close to it at the end as gradient descent is to itself from one rounding away, and not to be ranked: "
+            "Within the rounding spread of gradient descent at the end, and not ranked: "
             f"{names}{rest}."
         )
     else:

@@ -42,7 +42,7 @@ def report(study: StudyRecord) -> Report:
         Section("Slopes", [*_slopes(study)]),
         *figures.sections(),
         Section("Distances", [*_distances(study)]),
-        Section("Slopes along time", [*_slopes_along_time(study)]),
+        Section("Slopes over time", [*_slopes_along_time(study)]),
         Section("Runs", [_statuses(study)]),
         about.making(study.attributes, study.config, "meanfield width config.toml"),
     ]
@@ -91,7 +91,7 @@ def _ends_about(study: StudyRecord) -> str:
     if len(study.seeds) == 1:
         return "without an interval, as there is a single seed"
     if len(study.seeds) < LEAST_FOR_INTERVAL:
-        return "beside it the least and the largest of a single seed, as there are too few for an interval"
+        return "beside it the smallest and the largest of single seeds, as there are too few for an interval"
     return "its 95% interval a bootstrap over seeds"
 
 
@@ -151,7 +151,7 @@ def _slope(slope: NDArray[Any]) -> str:
 def _distances(study: StudyRecord) -> Iterator[Html]:
     yield facts((key, METRICS[key][0]) for key in study.distances)
     yield paragraph(
-        "Medians over seeds, under them the least and the largest. The floor is the distance of two independent samples of the "
+        "Medians over seeds, below them the range. The floor is the distance of two independent samples of the "
         "reference, of N particles each: a distance near its floor is sampling, not dynamics.",
         class_="note",
     )

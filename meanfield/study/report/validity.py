@@ -33,10 +33,10 @@ def _of_the_file(run: RunRecord) -> Iterator[str]:
     status, message = run.attributes.get("status"), run.attributes.get("message", "")
     if status == "running":
         yield (
-            "The run was going on, or had been broken off, when this report was made: its numbers are those of that moment."
+            "The run was running or had been killed when this report was made: its numbers are those of that time."
         )
     elif status == "interrupted":
-        yield "The run was interrupted: what is here is what it had computed."
+        yield "The run was interrupted: its results up to then are shown."
     elif status == "failed":
         yield f"The run failed{f': {message}' if message else ''}."
     others = [process for process in run.processes.values() if process.flow != REFERENCE_FLOW]

@@ -260,7 +260,7 @@ class RunWriter:
             return
         left = "the unfinished file was removed"
         if self._resumable:
-            left = f"what was written is kept, and `meanfield resume {self._folder.path}` goes on from the last checkpoint"
+            left = f"what was written is kept, and `meanfield resume {self._folder.path}` continues from the last checkpoint"
         raise OutputError(
             f"{self._folder.partial}: cannot write: {error.strerror}; {left}"
         ) from error

@@ -104,11 +104,11 @@ def fault(plan: WidthPlan, folder: Path, run: Run) -> str | None:
     try:
         with StoredRun.open(path) as result:
             if result.status in ("running", "interrupted"):
-                return f"it is of a run that was {result.status}"
+                return f"its run was {result.status}"
             about = plan.attributes_of(run)
             found = {key: result.attributes.get(key) for key in about}
             if found != about or plan.settings_of_a_run(load_text(result.config)) != config:
-                return "it is of another run"
+                return "it belongs to another run"
             for name, process in result.items():
                 times = process.snapshots.times
                 if process.status == "complete" and config.steps not in times:

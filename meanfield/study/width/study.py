@@ -191,7 +191,7 @@ def _is_there(plan: WidthPlan, folder: Path, run: Run, say: Say | None = None) -
     except FileNotFoundError:
         return False
     if fault is not None and say is not None:
-        say(f"{run.path(folder)}: broken, it is run again: {fault}")
+        say(f"{run.path(folder)}: damaged, it is run again: {fault}")
         run.path(folder).unlink()
     return fault is None
 
@@ -266,7 +266,7 @@ def _measure(
     kept.home.mkdir(exist_ok=True)
     with (kept.home / "lock").open("wb") as lock, turn(lock, exclusive=True) as mine:
         if not mine:
-            say("another process computes the distances")
+            say("another worker computes the distances")
             return
         compared = [run for run in present if run.seed is not None]
         first, jobs = _distance_jobs(kept, compared)

@@ -27,10 +27,10 @@ def study_warnings(plan: WidthPlan, record: StudyRecord, inputs: HeldOut) -> Ite
     yield from _no_samples(plan)
     yield from _floors(record)
     if plan.width.seeds == 1:
-        yield "One seed: there is no interval, and no telling chance from width."
+        yield "One seed: there is no interval, so random variation cannot be distinguished from the effect of the width."
     elif plan.width.seeds < LEAST_FOR_INTERVAL:
         yield (
-            f"{plan.width.seeds} seeds are too few for intervals: beside the slopes stand the least and the largest of a seed, "
+            f"{plan.width.seeds} seeds are too few for intervals: beside the slopes is the range of single seeds, "
             f"which say little of chance; {LEAST_FOR_INTERVAL} or more have 95% intervals."
         )
     if len(plan.width.widths) == 1:
@@ -96,7 +96,7 @@ def _left_out(record: StudyRecord) -> Iterator[str]:
             yield f"Left out, {status}: the runs, or processes of them, at width {runs}."
     for i, pair in enumerate(record.pairs):
         if not np.isfinite(record.distances["function_distance"][i]).any():
-            yield f"Nothing is known of {pair.label}: it did not come to its end at any width, or not in the reference."
+            yield f"Nothing is known of {pair.label}: it was not completed at any width, or not in the reference."
 
 
 def _no_samples(plan: WidthPlan) -> Iterator[str]:

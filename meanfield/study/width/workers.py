@@ -120,7 +120,7 @@ class _Worker:
             kind, content = self.connection.recv()
         except (EOFError, OSError):
             self.process.join(PATIENCE)
-            failures[job.name] = f"its process died ({_end(self.process.exitcode)})"
+            failures[job.name] = f"its worker died ({_end(self.process.exitcode)})"
             self.job = None
             return
         self._awake = True

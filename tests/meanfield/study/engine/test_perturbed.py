@@ -161,7 +161,8 @@ def test_where_gradient_descent_cannot_tell_itself_every_model_is_within(chaotic
     assert first["max_distance_within"] is None and spread["max_distance_within"] is None
     notes = spread_notes([first, spread, flow])
     assert (
-        "no ranking below that" in notes[0] and notes[1] == "Within it all the way: gradient_flow."
+        "smaller distances cannot be ranked" in notes[0]
+        and notes[1] == "Within it all the way: gradient_flow."
     )
 
 
@@ -170,7 +171,7 @@ def test_two_runs_that_meet_again_tell_nothing(tmp_path):
     text = QUARTIC.format(steps=3, curvature=4.0, quartic=4.0, start=0.3)
     rows = compare(read_run(run(load_text(text), tmp_path)))
     assert rows[1]["final_distance"] == 0.0
-    assert "met again, bit for bit" in spread_notes(rows)[0]
+    assert "became equal, bit for bit" in spread_notes(rows)[0]
 
 
 def test_a_tie_is_within_and_anything_above_is_not(chaotic):
@@ -322,4 +323,4 @@ def test_a_width_study_does_without_it_and_keeps_the_runs_of_older_versions(tmp_
     assert "rounding_spread" not in read_run(path).config and fault(plan, tmp_path, one) is None
     with h5py.File(path, "r+") as file:
         file["config"][()] = text.replace("steps = 6", "steps = 7")
-    assert fault(plan, tmp_path, one) == "it is of another run"
+    assert fault(plan, tmp_path, one) == "it belongs to another run"

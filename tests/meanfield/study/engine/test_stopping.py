@@ -195,7 +195,7 @@ def test_a_run_ends_before_the_queue_ends_it(tmp_path, small):
     long = settings(small, "steps=100000", "output.sharpness_every=1000")
     result = meanfield_command("run", "--out", tmp_path, *long, *more, "0.5")
     assert result.exit_code == 75, result.output
-    assert f"stopped by --max-runtime; `meanfield resume {tmp_path}` goes on" in result.stderr
+    assert f"stopped by --max-runtime; `meanfield resume {tmp_path}` continues it" in result.stderr
     done = len(read_run(tmp_path / "run.h5").processes["gradient_descent"].observables["time"])
 
     def rows_after_one_more():

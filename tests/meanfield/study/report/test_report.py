@@ -80,7 +80,7 @@ def test_models_as_close_as_gradient_descent_is_to_itself_are_not_ranked(
     said = words(section(page, "Distance to gradient descent"))
     assert "Within it all the way: gradient flow, free energy flow." in said
     verdict = words(page.find("body/header"))
-    assert "Closest" not in verdict and "not to be ranked: gradient flow (" in verdict
+    assert "Closest" not in verdict and "not ranked: gradient flow (" in verdict
 
 
 def test_the_energy_balance_is_that_of_the_file(page, record):

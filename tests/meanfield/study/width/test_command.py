@@ -123,15 +123,13 @@ def test_a_run_that_fails_is_named_and_ends_in_exit_code_one(new, tmp_path, monk
     def with_a_death(jobs, *how):
         alive = [job for job in jobs if job.name != "width-00008-seed-000"]
         in_this_process(alive, *how)
-        return {
-            job.name: "its process died (killed by SIGKILL)" for job in jobs if job not in alive
-        }
+        return {job.name: "its worker died (killed by SIGKILL)" for job in jobs if job not in alive}
 
     monkeypatch.setattr(width_study, "do_jobs", with_a_death)
     options = ["--seeds", 2, "--reference-width", 40, "--out", tmp_path / "study"]
     result = command(*new, *options)
     assert result.exit_code == 1 and "study.h5" in result.stdout
-    assert "width-00008-seed-000: its process died (killed by SIGKILL)" in result.stderr
+    assert "width-00008-seed-000: its worker died (killed by SIGKILL)" in result.stderr
     assert (
         "warning: Left out, missing: the runs, or processes of them, at width 8 (seed 0)."
         in result.stderr

@@ -91,8 +91,8 @@ def test_missing_and_broken_runs_are_done_again_and_named(tiny, tiny_study, star
     said = []
     outcome = run_width_study(tiny(), started, say=said.append)
     assert not outcome.missing and len(said) == 2
-    assert f"{path}: broken, it is run again: " in said[1]
-    assert "width-00016-seed-001.h5: broken, it is run again: it is of another run" in said[0]
+    assert f"{path}: damaged, it is run again: " in said[1]
+    assert "width-00016-seed-001.h5: damaged, it is run again: it belongs to another run" in said[0]
     again = {"width-00016-seed-000", "width-00016-seed-001", "width-00008-seed-001"}
     # their distances only if their times of creation differ, in seconds
     assert (
@@ -332,7 +332,7 @@ def test_stopped_in_time_and_resumed_it_has_the_same_files(
         assert len(files(folder, "checkpoint-?")) >= 2
     _, errors = first.communicate(timeout=HANGS)
     assert first.returncode == code and "Traceback" not in errors, errors
-    assert f"`meanfield resume {folder}` goes on" in errors
+    assert f"`meanfield resume {folder}` continues it" in errors
     assert not (folder / "study.h5").exists()
     second = subprocess.run(
         [*MEANFIELD, "resume", str(folder), "--quiet"],

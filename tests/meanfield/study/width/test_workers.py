@@ -36,8 +36,8 @@ def test_jobs_that_fail_are_named_and_the_others_are_done(tmp_path):
     )
     assert failures == {
         "raises": "ValueError: seven",
-        "dies": "its process died (killed by SIGKILL)",
-        "leaves": "its process died (exit code 3)",
+        "dies": "its worker died (killed by SIGKILL)",
+        "leaves": "its worker died (exit code 3)",
     }
     assert {name for name, fraction in done if fraction == 1.0} >= {f"writes {i}" for i in range(3)}
     assert [(tmp_path / str(i)).read_text() for i in range(3)] == ["31"] * 3
