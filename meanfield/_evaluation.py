@@ -1,4 +1,4 @@
-"""From particle arrays and data to the kernels and back, and the order in which sums over particles are taken.
+"""Calls of the kernels on particle arrays and data, and the order in which sums over particles are taken.
 
 Particles form groups, determined by N alone, and a group has blocks, determined by its size and the number of inputs. A sum over
 particles is taken block by block within a group, then group by group: this tree depends neither on the number of threads, which
@@ -26,12 +26,12 @@ GROUP, LARGE_GROUP = 32, 256
 FEWEST_GROUPS, MANY_GROUPS, MOST_GROUPS = 4, 8, 16
 BLOCKS_PER_GROUP = 16
 
-_PARTIALS_BYTES = 8_000_000  # of the partial sums over blocks that are held at once
+_PARTIALS_BYTES = 8_000_000  # of the partial sums over blocks at a time
 _LEAST_DATA = 1024  # at once, a multiple of every tile
 
 
 class Architecture(NamedTuple):
-    """What the evaluation of a two-layer network depends on beside particles and inputs, see `meanfield.TwoLayerNetwork`."""
+    """The parameters of a two-layer network that its evaluation needs, see `meanfield.TwoLayerNetwork`."""
 
     activation: str
     output_dim: int

@@ -40,8 +40,8 @@ class TwoLayerNetwork:
     input_dim, output_dim : int
         d and c, at least 1.
     activation : str
-        σ, one of `meanfield.activations.ACTIVATIONS`. At the kink of relu the derivative is taken as 0, its higher derivatives
-        as 0 everywhere.
+        σ, one of `meanfield.activations.ACTIVATIONS`. For relu the derivative at the kink is 0, and higher derivatives are
+        0 everywhere.
     bias : bool
         Whether particles have the coordinate b.
     train_output : bool
@@ -77,7 +77,7 @@ class TwoLayerNetwork:
 
     @cached_property
     def architecture(self) -> _evaluation.Architecture:
-        """What the evaluation needs to know of it."""
+        """The parameters that the evaluation needs."""
         return _evaluation.Architecture(self.activation, self.output_dim, self.train_output)
 
     @property

@@ -1,4 +1,4 @@
-"""Tasks: inputs and targets of a regression or classification problem, and where they come from."""
+"""Tasks: inputs and targets of a regression or classification problem, and their sources."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Count = Annotated[int, Ge(1)]
 Digits = Annotated[int, Interval(ge=1, le=DIGITS)]
 Seed = Annotated[int, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
-# beyond, sums of squares leave the range of numbers
+# beyond, sums of squares overflow or underflow
 MeanSquare = Annotated[float, Interval(ge=1e-300, le=1e300)]
 
 DIGITS_MEAN_SQUARE = 1 / 16  # |x|² is then 4 on average for the 64 pixels
@@ -44,7 +44,7 @@ class Task:
     targets : (n, c) or (n,) array or list
         One target per row: real numbers, ±1 labels (c = 1) or one-hot classes; copied likewise, (n,) to (n, 1).
     name : str
-        Where the samples come from, for figures and files.
+        The source of the samples, for figures and files.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def cifar10(
     ------
     ValueError
         An argument is out of its range; no files were found (the message says where they were looked for, and where they
-        are to be had); they are damaged, or ask for more than numbers when unpickled (nothing in them is ever executed).
+        can be downloaded); they are damaged, or contain more than plain data when unpickled (nothing in them is ever executed).
 
     References
     ----------
@@ -277,7 +277,7 @@ def teacher_student(
     n, input_dim, teacher_width : int
         Number of samples, dimension d of the inputs, width M of the teacher; at least 1.
     activation : str
-        σ, a name that `TwoLayerNetwork` knows.
+        σ, an activation of `TwoLayerNetwork`.
     noise : float
         Standard deviation of the noise on the targets, not negative.
     seed : int
@@ -316,7 +316,7 @@ def from_npz(path: str | os.PathLike[str]) -> Task:
     ValueError
         There is no such file, it is not an .npz archive, an array is missing or holds Python
         objects (nothing is ever unpickled), it unpacks to more than 64 MiB and more than 100 times
-        what it takes in the file, or `Task` refuses the arrays.
+        its size in the file, or the arrays are invalid for a `Task`.
     """
     path = Path(path)
     try:
@@ -346,7 +346,7 @@ TASKS: Registry[Callable[..., Task]] = Registry(
 
 
 def register(name: str, function: Callable[..., Task]) -> Callable[..., Task]:
-    """Make a task known under a name, for ``[task] name = "..."`` of a configuration; returns the function.
+    """Register a task under a name, for ``[task] name = "..."`` of a configuration; returns the function.
 
     The function's parameters are the other keys of the table: annotations say which values are allowed (bool, int, float, str, a
     path, a Literal of names, sequences of these, any of them or None; bounds as in ``Annotated[int, Ge(1)]`` of annotated_types),
@@ -369,7 +369,7 @@ def register(name: str, function: Callable[..., Task]) -> Callable[..., Task]:
 
 
 def _samples(name: str, values: ArrayLike, one_column: bool = False) -> NDArray[np.float64]:
-    """A read-only float64 copy of a (rows, columns) array; of (rows,) too where that may be one column."""
+    """A read-only float64 copy of a (rows, columns) array, or of (rows,) if a single column is allowed."""
     given = array(name, values)
     if one_column and given.ndim == 1:
         given = given[:, None]
@@ -390,7 +390,7 @@ def _samples(name: str, values: ArrayLike, one_column: bool = False) -> NDArray[
 
 
 def _data_file(name: str) -> Path:
-    """A file of the package's data: beside the code in a wheel, at the top of a checkout."""
+    """A data file of the package: beside the code in a wheel, at the top level of a checkout."""
     package = Path(__file__).parent
     for folder in (package / "data", package.parent / "data"):
         if (folder / name).is_file():

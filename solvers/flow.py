@@ -21,7 +21,7 @@ from solvers._support.options import Option, check_options, options_of
 from solvers.integrators import RK4, Integrator
 from solvers.objective import Array, inner
 
-# Of random numbers: what a key of Philox takes.
+# Seed of random numbers: the range of a Philox key.
 Seed = Annotated[int, Interval(ge=0, le=2**128 - 1)]
 
 
@@ -31,50 +31,50 @@ def check_learning_rate(learning_rate: object) -> float:
 
 
 class Tolerance(NamedTuple):
-    """Up to which size a diagnostic is sound, and what it means if it is larger: `otherwise`, followed by the size."""
+    """The tolerance of a diagnostic, and the message `otherwise`, followed by the size, if it is exceeded."""
 
     size: float
     otherwise: str
-    #: whether the size is meant relative to the free energy, where that is above one
+    #: whether the tolerance is relative to the free energy, where that is above one
     of_energy: bool = False
 
 
 def _snake_case(name: str) -> str:
-    """The name of a class in words: JKOFlow is jko_flow."""
+    """The name of a class in lower case with underscores: JKOFlow is jko_flow."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 class Flow(ABC):
     """A model of gradient descent with a learning rate η.
 
-    The fields of a flow that is a dataclass are its options: `learning_rate`, and others whose annotations say which values they
-    may have, as ``Annotated[int, Ge(1)]``. They are checked when the flow is made. All else that the packages need to know about
-    a flow are the class attributes below.
+    The fields of a flow that is a dataclass are its options: `learning_rate`, and others whose annotations declare the allowed
+    values, as ``Annotated[int, Ge(1)]``. They are checked when the flow is created. Everything else that the packages need to
+    know about a flow is in the class attributes below.
     """
 
     learning_rate: float
-    #: what configurations and files call it; by default the name of the class, in_lower_case
+    #: its name in configurations and files; by default the name of the class, in_lower_case
     name: ClassVar[str]
     #: methods of the objective that the flow calls
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient")
     #: keys of `diagnostics`
     diagnostic_names: ClassVar[tuple[str, ...]] = ()
-    #: of those that should be small
+    #: tolerances of diagnostics that should be small
     tolerances: ClassVar[Mapping[str, Tolerance]] = {}
     #: whether particle i of the center corresponds to particle i of gradient descent
     labelled: ClassVar[bool] = True
-    #: whether its arithmetic goes particle by particle, apart from what it asks of the objective, `norm`, `peak` and
-    #: `top_eigenpairs`: each process then moves its own particles only
+    #: whether its arithmetic is particle by particle, apart from calls of the objective, `norm`, `peak` and
+    #: `top_eigenpairs`: each rank then moves its own particles only
     particlewise: ClassVar[bool] = False
-    #: whether its particles move by noise of their own, so that particle i of one run is not particle i of another
+    #: whether its particles have independent noise, so that particle i of one run does not correspond to particle i of another
     is_random: ClassVar[bool] = False
-    #: whether the sign of its fluctuation follows that of gradient descent's, and is not free
+    #: whether the sign of its fluctuation is that of gradient descent's, rather than arbitrary
     is_signed: ClassVar[bool] = True
     #: whether its learning rate may change during a run, see `solvers.Scheduled`
     can_change_rate: ClassVar[bool] = False
-    #: arrays of the size of x that a step holds, for each array of its state
+    #: number of arrays of the size of x in a step, for each array of its state
     step_arrays: ClassVar[int] = 6
-    #: how it is drawn: a colour of `meanfield.study.figures.palette`, or "#rrggbb"; without one, a colour that is free
+    #: colour in figures: one of `meanfield.study.figures.palette`, or "#rrggbb"; by default a free colour
     colour: ClassVar[str] = ""
     #: solid "-", dashed "--" or dash-dotted "-."
     dashes: ClassVar[str] = "-"
@@ -92,7 +92,7 @@ class Flow(ABC):
 
     @classmethod
     def options(cls) -> dict[str, Option]:
-        """The options by name, but for the learning rate: what a configuration may set."""
+        """The options by name, except the learning rate: the keys of a configuration."""
         return {key: made for key, made in options_of(cls).items() if key != "learning_rate"}
 
     @classmethod
@@ -108,33 +108,33 @@ class Flow(ABC):
 
     @classmethod
     def build(cls, objective: Any, x0: Array, learning_rate: float, **options: Any) -> Self:
-        """The flow that a run from x0 takes; most do not depend on objective and start."""
+        """The flow of a run from x0; most flows do not depend on objective and start."""
         make: Any = cls
         made: Self = make(learning_rate, **options)
         return made
 
     @classmethod
     def state_arrays(cls, options: Mapping[str, Any]) -> int:
-        """How many arrays of the size of x a state has, given the options."""
+        """The number of arrays of the size of x in a state, given the options."""
         return 2
 
     @classmethod
     def other_bytes(cls, options: Mapping[str, Any]) -> int:
-        """Bytes that a step holds beside arrays of the size of x, given the options."""
+        """Bytes of a step besides arrays of the size of x, given the options."""
         return 0
 
     def at(self, step: int) -> Flow:
-        """The flow that moves from a step to the next: itself, unless its learning rate changes."""
+        """The flow from a step to the next: itself, unless its learning rate changes."""
         return self
 
     def with_rate(self, learning_rate: float) -> Self:
-        """The same flow at another learning rate; of one that `can_change_rate`."""
+        """The same flow with another learning rate; requires `can_change_rate`."""
         changed: Any = replace(self, learning_rate=learning_rate)  # type: ignore[type-var]
         found: Self = changed
         return found
 
     def carried(self, objective: Any, step: int, state: Array, ratio: float) -> Array:
-        """The state of this flow where the same flow stood whose learning rate was smaller by the ratio."""
+        """The state of this flow that corresponds to one of the same flow whose learning rate was smaller by the ratio."""
         return state
 
     @property
@@ -230,7 +230,7 @@ class ContinuousFlow(Flow):
         return self.velocity(objective, time, state), math.nan
 
     def velocity(self, objective: Any, time: float, state: Array) -> Array:
-        """The first of `rates` alone, which may be less work; all there is of a flow that does not define `rates`."""
+        """The first of `rates` alone, which may be cheaper; sufficient for a flow that does not define `rates`."""
         if not self.knows_its_rate:
             raise NotImplementedError(f"{type(self).__name__} must define velocity or rates")
         return self.rates(objective, time, state)[0]
@@ -249,7 +249,7 @@ class SteppedFlow(Flow):
 
     order: ClassVar[int]
     default_dt: ClassVar[float]
-    #: whether dt is a parameter of the model, which a configuration states, and may be above 1
+    #: whether dt is a parameter of the model, given in the configuration, and may be above 1
     dt_is_parameter: ClassVar[bool] = False
 
     def prepare(

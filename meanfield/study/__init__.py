@@ -1,1 +1,1 @@
-"""Studies: several flows on one task or landscape from one start, kept in one file, drawn and compared."""
+"""Runs and studies: several flows on one task or landscape from one start, stored in one file, drawn and compared."""

@@ -1,4 +1,4 @@
-"""A run in Python, with its figures and its report."""
+"""A run in Python, with figures and report."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from solvers._support.arguments import refusal
 
 
 class Result(StoredRun):
-    """A run, finished or still going on: a mapping from names to processes.
+    """A run, finished or still running: a mapping from names to processes.
 
-    It shows the file as it was when it was opened; `refresh` shows how far it is now. Observables are read on first use, every
-    snapshot when it is asked for. It keeps the file open but does not lock it; `close` or a ``with`` block lets go of it.
+    It shows the file as of its opening; `refresh` updates it. Observables are read on first use, every
+    snapshot on access. It keeps the file open but does not lock it; `close` or a ``with`` block closes it.
 
     Attributes
     ----------
     path : Path
         The file.
     attributes : dict
-        The file's: learning_rate, seed, created, versions_json and others.
+        Attributes of the file: learning_rate, seed, created, versions_json and others.
     config : str
         The resolved configuration, TOML.
     comparison_times : ndarray (s,)
     comparison : dict
-        ``comparison[process][distance]`` (s,): distances to gradient descent, NaN where there is none.
+        ``comparison[process][distance]`` (s,): distances to gradient descent, NaN where missing.
     figures : Figures
-        ``figures["loss"]`` is a figure of matplotlib, which a notebook shows.
+        ``figures["loss"]`` is a matplotlib figure, displayed in notebooks.
     """
 
     @cached_property
     def figures(self) -> Figures:
-        """The figures that the run has data for, by name; each is drawn when it is first asked for."""
+        """The figures that the run has data for, by name; each is drawn on first access."""
         return Figures(self)
 
     def report(self, path: str | Path | None = None) -> Path:
-        """Write one HTML file with everything there is to say of the run; by default ``report.html`` beside its file.
+        """Write a self-contained HTML report of the run; by default ``report.html`` beside its file.
 
         Returns
         -------
@@ -58,7 +58,7 @@ class Result(StoredRun):
 
 
 class Figures(Mapping[str, Any]):
-    """The figures of a run by name, drawn when they are first asked for and kept."""
+    """The figures of a run by name, drawn on first access and cached."""
 
     def __init__(self, run: StoredRun) -> None:
         self._run = run

@@ -1,7 +1,7 @@
-"""Arguments that are checked by the annotations of their parameters.
+"""Checking arguments by the annotations of their parameters.
 
-A range stands once, in the signature, as a type that pydantic understands too: ``Annotated[int, Ge(1), Le(1797)]``. What checks a
-function's own arguments and what reads a configuration both derive their conditions from it.
+A range is declared once, in the signature, as a type that pydantic understands too: ``Annotated[int, Ge(1), Le(1797)]``. The
+checks of a function's arguments and of a configuration are both derived from it.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ __all__ = [
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """A function whose arguments are checked by their annotations before it is called, see `check`."""
+    """Decorate a function so that its arguments are checked by their annotations, see `check`."""
 
     @functools.wraps(function)
     def checking(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             bound = _signature(function).bind(*args, **kwargs)
         except TypeError:
-            return function(*args, **kwargs)  # raises it with the function's name
+            return function(*args, **kwargs)  # raises the TypeError with the function's name
         hints = _hints(function)
         for name, value in bound.arguments.items():
             bound.arguments[name] = check(name, value, hints.get(name, Any))
@@ -64,9 +64,10 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def check(name: str, value: object, annotation: Any) -> Any:
-    """An argument as its annotation asks for it, or a ValueError that names it.
+    """Check and convert an argument by its annotation; a ValueError names it.
 
-    Of ``bool``, ``int`` and ``float`` with bounds, a ``Literal`` of names, a path, and any of these or None; all else passes.
+    Supported are ``bool``, ``int`` and ``float`` with bounds, a ``Literal`` of names, a path, and any of these or None; others
+    pass.
     """
     kind, bounds = split(annotation)
     members = get_args(kind)
@@ -94,7 +95,7 @@ def check(name: str, value: object, annotation: Any) -> Any:
 
 
 def _check_any(name: str, value: object, kinds: list[Any]) -> Any:
-    """An argument as one of several annotations asks for it."""
+    """Check an argument against several annotations."""
     if len(kinds) == 1:
         return check(name, value, kinds[0])
     if not all(map(is_configurable, kinds)):
@@ -110,7 +111,7 @@ def _check_any(name: str, value: object, kinds: list[Any]) -> Any:
 
 
 def _check_each(name: str, value: object, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A tuple, of as many as the annotation has, or of any number where it ends with ``...``."""
+    """Check a tuple of the annotation's length, or of any length if it ends with ``...``."""
     items: Any = value.tolist() if isinstance(value, np.ndarray) else value
     is_open = kinds[-1] is ...
     is_sequence = isinstance(items, Sequence) and not isinstance(items, str | bytes)
@@ -122,7 +123,7 @@ def _check_each(name: str, value: object, kinds: tuple[Any, ...]) -> tuple[Any, 
 
 
 def is_configurable(annotation: Any) -> bool:
-    """Whether a configuration can hold every value of an annotation: numbers, strings, truth values, tuples of them."""
+    """Whether a configuration can represent every value of an annotation: numbers, strings, booleans, tuples of them."""
     kind, _ = split(annotation)
     members = get_args(kind)
     if kind in (bool, int, float, str) or get_origin(kind) is Literal:
@@ -135,7 +136,7 @@ def is_configurable(annotation: Any) -> bool:
 
 
 def split(annotation: Any) -> tuple[Any, dict[str, Any]]:
-    """A type without its bounds, and those by the names ``gt``, ``ge``, ``lt``, ``le``."""
+    """A type without its bounds, and the bounds by the names ``gt``, ``ge``, ``lt``, ``le``."""
     if get_origin(annotation) is not Annotated:
         return annotation, {}
     kind, *metadata = get_args(annotation)
@@ -148,14 +149,14 @@ def split(annotation: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def is_path(kind: Any) -> bool:
-    """Whether a type is a path's, or one of several that a path may have."""
+    """Whether a type is that of a path, or a union with one."""
     kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     bare = (get_origin(one) or one for one in kinds)
     return any(isinstance(one, type) and issubclass(one, os.PathLike) for one in bare)
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
-    """The annotation of each parameter of a function and its default, which is ``inspect.Parameter.empty`` where it has none."""
+    """The annotation and the default of each parameter of a function; ``inspect.Parameter.empty`` without a default."""
     hints = _hints(function)
     return {
         name: (hints.get(name, Any), parameter.default)

@@ -1,4 +1,4 @@
-"""Options of a dataclass, by its annotations and defaults: checks and configurations are derived from these."""
+"""Options of a dataclass, from which checks and configurations are derived."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from solvers._support.arguments import settle
 
 
 class Option(NamedTuple):
-    """An option as declared: the annotation of its field, with bounds, and its default if it has one."""
+    """A declared option: the annotation of its field, with bounds, and its default if it has one."""
 
     annotation: Any
     default: Any = MISSING
 
     @property
     def is_required(self) -> bool:
-        """Whether it has no default."""
+        """Whether the option has no default."""
         return self.default is MISSING
 
     def check(self, name: str, value: object) -> Any:
-        """The value as the code wants it; a ValueError with the name, the condition and the value for others."""
+        """The checked and converted value; a ValueError with name, condition and value if it is invalid."""
         return check(name, value, self.annotation)
 
 
 @cache
 def options_of(kind: type[Any]) -> Mapping[str, Option]:
-    """The options of a dataclass by name, in order: its fields of types that a configuration can hold."""
+    """The options of a dataclass by name, in order: its fields of types that a configuration can represent."""
     if not dataclasses.is_dataclass(kind):
         return {}
     fields = [field for field in dataclasses.fields(kind) if field.init]
@@ -40,7 +40,7 @@ def options_of(kind: type[Any]) -> Mapping[str, Option]:
 
 
 def check_options(instance: object) -> None:
-    """Check the options of a dataclass instance, and set each to what its check has made of it."""
+    """Check the options of a dataclass instance, and set each to its checked value."""
     kind: Any = type(instance)
     for name, option in options_of(kind).items():
         settle(instance, **{name: option.check(name, getattr(instance, name))})
@@ -51,6 +51,6 @@ def _hints(kind: type[Any]) -> dict[str, Any]:
         return get_type_hints(kind, include_extras=True)
     except (
         Exception
-    ):  # a name that is not known in the module of the class: that of a simple type tells enough
+    ):  # a name unknown in the module of the class: the name of a simple type suffices
         simple = {one.__name__: one for one in (bool, int, float, str)}
         return {field.name: simple.get(str(field.type)) for field in dataclasses.fields(kind)}

@@ -1,4 +1,4 @@
-"""Named things of one kind: the package's own, and those of other distributions or of the program that uses it."""
+"""Registries of named objects: the package's own, those of other distributions, and those of user programs."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Registry(Mapping[str, T], Generic[T]):
     """Functions or classes by name.
 
     A name is looked up among the package's own, then among those registered in Python, then among the entry points of installed
-    distributions, whose modules are imported when a name of theirs is asked for. A name never is a path: text that comes from
-    a file can choose among what is installed, nothing else.
+    distributions, whose modules are imported when their name is looked up. A name is never a path: text from
+    a file can only select installed objects.
 
     Parameters
     ----------
     kind : str
-        What they are, for messages: "task".
+        The kind of the objects, for messages: "task".
     group : str
         The group of entry points, "meanfield.tasks".
     own : mapping
-        The package's own; for a string "module:attribute" what it names, imported when it is looked up.
+        The package's own objects; strings "module:attribute" are imported when they are looked up.
     """
 
     def __init__(self, kind: str, group: str, own: Mapping[str, T | str]) -> None:
@@ -39,7 +39,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._loaded: dict[str, T] = {}
 
     def register(self, name: str, thing: T) -> T:
-        """Add one, in place of an earlier one of the same module and name, as of a notebook's cell that ran before.
+        """Add an object, replacing an earlier one of the same module and name, e.g. from a repeated notebook cell.
 
         Raises
         ------
@@ -59,13 +59,13 @@ class Registry(Mapping[str, T], Generic[T]):
         return thing
 
     def require(self, name: str, thing: object) -> None:
-        """Refuse what is not one of the kind, by a ValueError."""
+        """Raise a ValueError unless the object is of this kind."""
         if not callable(thing):
             raise refusal(self._kind, "a function or a class", thing)
 
     @cached_property
     def _entries(self) -> dict[str, EntryPoint]:
-        """Of the installed distributions; the first where two have one name."""
+        """Entry points of the installed distributions; the first of equal names."""
         found: dict[str, EntryPoint] = {}
         for entry in entry_points(group=self._group):
             if _NAME.fullmatch(entry.name):
@@ -88,7 +88,7 @@ class Registry(Mapping[str, T], Generic[T]):
         where = f"{self._kind} {entry.name!r} of the installed distribution {_distribution(entry)}"
         try:
             thing: Any = entry.load()
-        except Exception as error:  # a module that is not the package's own may raise anything
+        except Exception as error:  # foreign modules may raise anything
             raise ValueError(f"{where} cannot be imported: {error}") from error
         try:
             self.require(entry.name, thing)
@@ -108,7 +108,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def _place(thing: object) -> tuple[str, str]:
-    """Where a function or class was defined."""
+    """Module and name of a function or class."""
     return getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "")
 
 

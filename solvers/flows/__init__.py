@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FLOWS", "REFERENCE_FLOW", "flow_class", "register"]
 
-#: The flow that the others are models of, and are compared with.
+#: The flow that the others model, and are compared with.
 REFERENCE_FLOW = "gradient_descent"
 FlowClass = TypeVar("FlowClass", bound="type[Flow]")
 
@@ -60,7 +60,7 @@ def register(flow: FlowClass) -> FlowClass:
     Parameters
     ----------
     flow : subclass of Flow
-        It takes the place of one of the same module and class name, as of a notebook's cell that ran before.
+        It replaces one of the same module and class name, e.g. from a repeated notebook cell.
 
     Returns
     -------
@@ -69,14 +69,14 @@ def register(flow: FlowClass) -> FlowClass:
     Raises
     ------
     ValueError
-        For what is no class of a flow, or a name that another flow has.
+        For an object that is not a class of flows, or the name of another flow.
     """
     FLOWS.register(getattr(flow, "name", ""), flow)
     return flow
 
 
 def flow_class(name: str) -> type[Flow] | None:
-    """The class of a flow by the name that a file has of it; None where it is not known here, or cannot be imported."""
+    """The class of a flow by its name in a file; None if it is unknown here, or cannot be imported."""
     with suppress(KeyError, ValueError):
         return FLOWS[name]
     return None

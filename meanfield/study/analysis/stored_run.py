@@ -1,4 +1,4 @@
-"""A run's file in Python: what there is of it now, read when it is asked for."""
+"""A run's file in Python, read on access."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NUMBERS = ("time", "train_loss", "eta_sharpness", "center_distance")
 
 
 class StoredRun(Mapping[str, Process]):
-    """The file of a run as a mapping from names to processes; see `meanfield.study.result.Result`, which people use."""
+    """The file of a run as a mapping from names to processes; the public class is `meanfield.study.result.Result`."""
 
     def __init__(self, reader: RunReader) -> None:
         self._reader = reader
@@ -40,7 +40,7 @@ class StoredRun(Mapping[str, Process]):
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Open ``run.h5``, ``run.h5.partial`` (a run that is going on), or the newer of them in a folder.
+        """Open ``run.h5``, ``run.h5.partial`` (an unfinished run), or the newer of them in a folder.
 
         Raises
         ------
@@ -55,7 +55,7 @@ class StoredRun(Mapping[str, Process]):
             raise
 
     def refresh(self) -> Self:
-        """Look again how far a run is; returns itself. Processes taken from it before stay as they were."""
+        """Read the current progress of a run; returns itself. Processes obtained before are not updated."""
         header = self._reader.header()
         self.attributes, self.config = header.attributes, header.config
         self.comparison_times, self.comparison = header.comparison_times, header.comparison
@@ -65,7 +65,7 @@ class StoredRun(Mapping[str, Process]):
         return self
 
     def close(self) -> None:
-        """Let go of the file; what was read stays."""
+        """Close the file; data already read remain available."""
         self._reader.close()
 
     def __enter__(self) -> Self:
@@ -85,7 +85,7 @@ class StoredRun(Mapping[str, Process]):
 
     @property
     def path(self) -> Path:
-        """The file; the name of one that was being written changes at its end."""
+        """The path of the file; that of a running run changes when it ends."""
         return self._reader.path
 
     @property
@@ -95,7 +95,7 @@ class StoredRun(Mapping[str, Process]):
 
     @property
     def message(self) -> str:
-        """Why it failed, if it did."""
+        """The reason of a failure; empty otherwise."""
         return str(self.attributes["message"])
 
     @property
@@ -109,7 +109,7 @@ class StoredRun(Mapping[str, Process]):
         return AllObservables(self._processes)
 
     def to_xarray(self) -> xarray.DataTree:
-        """The file as a tree of datasets: of a finished run read when asked for, of one that is going on as it is now, in memory.
+        """The file as a tree of datasets: lazily for a finished run, as a snapshot in memory for a running one.
 
         Raises
         ------
@@ -132,17 +132,17 @@ class StoredRun(Mapping[str, Process]):
         return self._reader.read_raw(load)
 
     def compare(self) -> list[dict[str, Any]]:
-        """How close every process stays to gradient descent, see `meanfield.study.analysis.comparison.compare`.
+        """Compare every process with gradient descent, see `meanfield.study.analysis.comparison.compare`.
 
         Raises
         ------
         ValueError
-            There is no gradient descent in the run, or nothing else.
+            The run has no gradient descent, or no other process.
         """
         return compare(replace(self._record(), perturbed=self._reader.perturbed()))
 
     def record(self) -> RunRecord:
-        """All observables, and the particles at both ends, as plain arrays in memory: as the file is now.
+        """All current observables, and the particles at start and end, as plain arrays in memory.
 
         Raises
         ------
@@ -153,7 +153,7 @@ class StoredRun(Mapping[str, Process]):
 
         return self._reader.read(lambda file: record_of(self.path, file))
 
-    # --- what is shown ---
+    # --- display ---
 
     def __repr__(self) -> str:
         rows = [COLUMNS, *self._table()]
@@ -197,7 +197,7 @@ class StoredRun(Mapping[str, Process]):
         return table
 
     def _record(self) -> RunRecord:
-        """What the summary needs of the run."""
+        """The part of the run that the summary needs."""
         processes = {
             name: ProcessRecord(
                 process.flow,

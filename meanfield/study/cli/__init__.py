@@ -1,1 +1,1 @@
-"""The command line: one command in each module, which imports what is heavy when it is needed."""
+"""The command line: one command per module, with lazy imports of heavy packages."""

@@ -1,4 +1,4 @@
-"""What the commands that run something share: their options, what they print at the end, their exit codes."""
+"""Common to commands that execute runs: options, final output, exit codes."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def options(
     max_runtime: str | None,
     memory_limit: str | None,
 ) -> Options:
-    """Options of a run, as they were given."""
+    """Options of a run from those of the command."""
     from meanfield.study.engine.checkpointing import Schedule
     from meanfield.study.engine.memory import parse_bytes
     from meanfield.study.engine.prepared_run import Options
@@ -89,7 +89,7 @@ def options(
 
 
 def limit_threads(threads: int | None) -> None:
-    """Kernels on at most so many threads; BLAS runs on one for as long as a run lasts."""
+    """Limit the threads of kernels; BLAS uses one thread during a run."""
     if threads is not None:
         from meanfield._kernels.threads import use_threads
 
@@ -104,7 +104,7 @@ def carry_out(
     as_json: bool,
     quiet: bool,
 ) -> NoReturn:
-    """Run something with its progress shown, draw and print what it left; Exit with the code that says how it ended."""
+    """Execute a run with progress bars, draw and print its results; Exit with the code of its outcome."""
     from meanfield.study.engine.progress import ProgressBars
 
     with ProgressBars(quiet or not ranks.is_first) as progress:
@@ -120,7 +120,7 @@ def _finish(path: Path, no_figures: bool, as_json: bool, quiet: bool) -> NoRetur
     record = read_run(path)
     status, message = (str(record.attributes[key]) for key in ("status", "message"))
     if status == "interrupted":
-        with suppress(OSError):  # all is kept, and the terminal may be what is gone
+        with suppress(OSError):  # results are saved, and the terminal may be gone
             _print_end(record, [], as_json, quiet)
             typer.echo(f"{message}; `meanfield resume {path.parent}` continues it", err=True)
     else:
@@ -141,7 +141,7 @@ def _print_end(record: RunRecord, figures: list[Path], as_json: bool, quiet: boo
 
 
 def exit_code(status: str, message: str) -> int:
-    """The exit code of a run that ended so."""
+    """The exit code for a status and message."""
     from meanfield.study.engine import signals as interrupt
 
     if status == "interrupted":

@@ -1,4 +1,4 @@
-"""What all commands share: the app, its options, its errors, its tables."""
+"""Common to all commands: the app, options, errors, tables."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ QuietOption = Annotated[bool, typer.Option("--quiet", help="Print errors only.")
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Errors that a person can mend become a message and an exit code, never a traceback."""
+    """Context that turns user errors into a message and an exit code, without a traceback."""
     from meanfield.study.storage.layout import OutputError
 
     try:
@@ -47,7 +47,7 @@ def user_errors() -> Iterator[None]:
         fail(error, FAILED)
     except ValueError as error:
         fail(error, WRONG_INPUT)
-    except OSError as error:  # of a path, as of a folder that may not be searched
+    except OSError as error:  # of a path, e.g. a folder without permission
         where = "" if error.filename is None else f"{error.filename}: "
         fail(ValueError(f"{where}{error.strerror or error}"), WRONG_INPUT)
     except MemoryError as error:
@@ -64,12 +64,12 @@ def fail(error: Exception, code: int) -> NoReturn:
 
 
 def say(text: str) -> None:
-    if is_first():  # of an MPI job the first process speaks for all
+    if is_first():  # only the first rank of an MPI job prints
         typer.echo(clean(text), err=True)
 
 
 def tried(path: Path) -> Path:
-    """The path of a file that can be read without harm; the command ends where it cannot."""
+    """The path of a file that can be read safely; otherwise the command ends."""
     from meanfield.study.report.source import read_source
     from meanfield.study.storage.files.sandbox import read_in_child
 
@@ -79,7 +79,7 @@ def tried(path: Path) -> Path:
 
 
 def run_to_read(path: Path) -> Path:
-    """The path of a run, which may be its folder's; the command ends where it cannot be read without harm."""
+    """The path of a run, possibly its folder; the command ends if it cannot be read safely."""
     from meanfield.study.storage.kind import require_run
 
     tried(path)
@@ -152,13 +152,13 @@ def print_rows(
 
 
 def console() -> Console:
-    """Where tables are printed: a file or a pipe has no width that they would have to fit in."""
+    """The console for tables; a file or a pipe has no limited width."""
     from rich.console import Console
 
     plainly: dict[str, Any] = {
         "markup": False,
         "emoji": False,
-    }  # what files say is text, [/b] and :b: too
+    }  # texts of files are not markup, even [/b] and :b:
     terminal = Console(**plainly)
     return terminal if terminal.is_terminal else Console(width=1000, **plainly)
 

@@ -1,4 +1,4 @@
-"""What is said on stdout and stderr, whatever they can show."""
+"""Output on stdout and stderr with any encoding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ERRORS = "meanfield"  # the name of `_escaped`
 
 
 def set_up_streams() -> None:
-    """Nothing that is printed ends in an error over its letters, and warnings are one line each."""
+    """Make printing safe for any encoding, and print warnings on one line each."""
     codecs.register_error(ERRORS, _escaped)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -23,7 +23,7 @@ def set_up_streams() -> None:
 
 
 def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
-    r"""What an encoding lacks: of a file's name that is no text its bytes, of any other letter an escape as \u03b7."""
+    r"""Replacement for unencodable text: the bytes of an undecodable file name, an escape as \u03b7 for other letters."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     error.end = error.start + 1
@@ -44,7 +44,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """What is meant for whoever calls the command, in one line, once; others as Python shows them, with the place in the code."""
+    """Print warnings for users on one line, once; others as Python does, with the location in the code."""
     if category is not UserWarning:
         _show_elsewhere(message, category, filename, lineno, file, line)
     elif str(message) not in _shown:

@@ -24,10 +24,10 @@ COMMANDS = (
     "width",
     "plot",
     "report",
-)  # in the order of the help
-JOINT_COMMANDS = {"run", "resume"}  #: that the processes of an MPI job carry out together
+)  # in the order of the help text
+JOINT_COMMANDS = {"run", "resume"}  #: executed by all ranks of an MPI job together
 
-for name in COMMANDS:  # a command's module registers it
+for name in COMMANDS:  # the module of a command registers it
     import_module(f"meanfield.study.cli.{name}")
 
 

@@ -25,7 +25,7 @@ def compare(
     no_figure: Annotated[bool, typer.Option("--no-figure", help="Draw nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how close each process of a run stays to gradient descent; draw figures/compare beside it."""
+    """Compare each process of a run with gradient descent; draw figures/compare beside it."""
     with user_errors():
         from meanfield.study.analysis.comparison import (
             METRICS,

@@ -58,7 +58,7 @@ def distance(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the distance of two snapshots, of runs of any widths, and what sampling alone makes of it."""
+    """Compute the distance of two snapshots, of runs of any widths, and its sampling floor."""
     with user_errors():
         from meanfield.study.analysis import snapshot_distance as between
         from meanfield.study.engine.memory import parse_bytes
@@ -93,7 +93,7 @@ def distance(
 
 
 def _pair(name: str, values: list[str] | None) -> tuple[str | None, str | None]:
-    """What was asked for each of two files: nothing, one thing for both, or two."""
+    """The values of an option for two files: none, one for both, or two."""
     if not values:
         return None, None
     if len(values) > 2:

@@ -24,7 +24,7 @@ def info(
     source: SourceArgument,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a run or a width study was and how it ended."""
+    """Show the configuration, status and final values of a run or a width study."""
     with user_errors():
         from meanfield.study.report.source import read_source
         from meanfield.study.storage.study_record import StudyRecord

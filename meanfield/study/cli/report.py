@@ -19,7 +19,7 @@ def report(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one HTML file with everything there is to say of a run or a width study."""
+    """Write a self-contained HTML report of a run or a width study."""
     with user_errors():
         from meanfield.study.report import check_name, make_report, save
 

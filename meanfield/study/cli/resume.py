@@ -84,6 +84,6 @@ def _resume_study(
     from meanfield.study.width.study import Execution
 
     plan = read_plan(folder)
-    assert plan is not None  # it is begun
+    assert plan is not None  # the study has been started
     execution = Execution(threads=threads, options=options)
     carry_out_study(plan, folder, execution, no_figures, as_json, quiet)

@@ -85,7 +85,7 @@ def width(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Compare runs of several widths and seeds with one much wider, and fit how fast they approach it."""
+    """Compare runs of several widths and seeds with a much wider one, and fit the rate of convergence."""
     with user_errors():
         asked = {"seeds": seeds, "reference_width": reference_width, "start": start}
         given = {key: value for key, value in asked.items() if value is not None}
@@ -129,7 +129,7 @@ def _plan(
     widths: str | None,
     options: dict[str, int | str],
 ) -> WidthPlan:
-    """What was asked for; without a configuration and widths, what the folder holds."""
+    """The requested plan; without a configuration and widths, that of the folder."""
     from meanfield.study.config.run_config import load
     from meanfield.study.width.plan import make_plan, read_plan
 
@@ -191,7 +191,7 @@ def _draw(study: StudyRecord) -> list[Path]:
 
 
 def _remarks(study: StudyRecord | None, outcome: Outcome, quiet: bool) -> Iterator[str]:
-    """What to know before quoting a number, what went wrong, and what is left to do."""
+    """Warnings, failures, and missing runs."""
     if study is not None and not quiet:
         yield from (f"warning: {warning}" for warning in study.warnings)
     yield from (f"{name}: {reason}" for name, reason in outcome.failures.items())
@@ -200,7 +200,7 @@ def _remarks(study: StudyRecord | None, outcome: Outcome, quiet: bool) -> Iterat
 
 
 def _exit_code(study: StudyRecord | None, outcome: Outcome, collect: bool) -> int:
-    """As of a run: 1 if anything failed or diverged; a task of several may leave runs to the others."""
+    """As for a run: 1 if anything failed or diverged; one of several tasks may leave runs to the others."""
     if outcome.stopped:
         return EXIT_CODES[outcome.stopped]
     if study is None:

@@ -1,4 +1,4 @@
-"""Tables of a configuration that are derived from what they call: their keys are the parameters of a function or a class."""
+"""Tables of a configuration derived from functions or classes: their keys are the parameters."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from solvers._support.annotations import is_path, parameters, split
 
 
 class Section(BaseModel):
-    """A table of the TOML: every key known, every value of the very type asked for."""
+    """A table of the TOML: unknown keys raise, and values are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class NamedSection(Section):
-    """A table that a name chooses; it is unpickled by that, as its class has no home in any module."""
+    """A table selected by a name; it is pickled by that name, as its class is created dynamically."""
 
     name: str
 
@@ -38,7 +38,7 @@ def _restored(base: type[NamedSection], values: dict[str, Any]) -> Section:
 
 S = TypeVar("S", bound=NamedSection)
 
-# it may be resumed from another folder
+# absolute, as a run may be resumed from another folder
 DataPath = Annotated[str, pydantic.AfterValidator(lambda path: str(Path(path).absolute()))]
 _SEQUENCES = (tuple, list, Sequence)
 _Row = Annotated[
@@ -50,12 +50,12 @@ Matrix = Annotated[tuple[_Row, ...], pydantic.Field(strict=False)]
 def derived_section(
     name: str, called: Callable[..., Any], base: type[S], without: Sequence[str] = ()
 ) -> type[S]:
-    """A table that is chosen by ``name = "<name>"``; its other keys are the parameters of what is called, with their defaults.
+    """A table selected by ``name = "<name>"``; its other keys are the parameters of the function or class, with their defaults.
 
     Raises
     ------
     ValueError
-        A parameter has no form in TOML.
+        A parameter cannot be represented in TOML.
     """
     fields: dict[str, Any] = {"name": (Literal[name], ...)}
     for key, (annotation, default) in parameters(called).items():
@@ -74,7 +74,7 @@ def path_keys(called: Callable[..., Any]) -> list[str]:
 
 
 def _key_type(what: str, annotation: Any) -> Any:
-    """The type of a key, as pydantic checks it, for a parameter so annotated."""
+    """The pydantic type of a key for a parameter with this annotation."""
     kind, bounds = split(annotation)
     origin, members = get_origin(kind), get_args(kind)
     if kind in (bool, str) or origin is Literal:
@@ -113,7 +113,7 @@ _SECTIONS: dict[type[NamedSection], Mapping[str, type[Section]]] = {}  # by thei
 
 
 class Sections(Mapping[str, type[S]]):
-    """The tables derived from named functions or classes, each when it is asked for."""
+    """The tables derived from named functions or classes, created on first use."""
 
     def __init__(
         self, registry: Mapping[str, Callable[..., Any]], base: type[S], without: Sequence[str] = ()
@@ -139,13 +139,15 @@ class Sections(Mapping[str, type[S]]):
 
 
 class Chosen:
-    """Of a field: its table is one of several sections, chosen by the value of a key; they are looked up when a table is read."""
+    """Annotation of a field whose table is one of several sections, selected by the value of a key and looked up when it is
+    read.
+    """
 
     def __init__(self, key: str, sections: Mapping[str, type[Section]]) -> None:
         self.key, self.sections = key, sections
 
     def section(self, table: object) -> type[Section] | None:
-        """The section of a table; None where it names none."""
+        """The section of a table; None if it names none."""
         name = table.get(self.key) if isinstance(table, dict) else getattr(table, self.key, None)
         return self.sections[name] if isinstance(name, str) and name in self.sections else None
 

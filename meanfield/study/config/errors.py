@@ -1,4 +1,4 @@
-"""Errors of a study's settings, one readable line each."""
+"""Errors of a configuration, one line each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from meanfield.study.config.derived import Chosen
 
-# What a value must be, where pydantic's own words are not those of TOML.
+# Conditions in terms of TOML, replacing pydantic's own.
 CONDITIONS = {
     "int_type": "an integer",
     "int_from_float": "an integer",
@@ -32,7 +32,7 @@ BOUNDS = {
     "less_than_equal": ("at most", "le"),
 }
 
-MOST = 100  # letters of a key that are shown
+MOST = 100  # letters of a key shown
 
 
 class ConfigError(ValueError):
@@ -78,7 +78,7 @@ def _line(details: ErrorDetails, model: type[BaseModel], given: dict[str, Any] |
 
 
 def _condition(kind: str, context: dict[str, Any]) -> str | None:
-    """What the value must be; None where pydantic's own words serve."""
+    """The condition on the value; None to use pydantic's own text."""
     if kind in BOUNDS:
         word, name = BOUNDS[kind]
         bound = context[name]
@@ -89,9 +89,9 @@ def _condition(kind: str, context: dict[str, Any]) -> str | None:
 def _resolve(
     loc: tuple[int | str, ...], model: type[BaseModel], given: Any
 ) -> tuple[list[str], type[BaseModel]]:
-    """The TOML's own keys in pydantic's location, and the section the last of them is looked up in.
+    """The keys of the TOML in pydantic's location, and the section of the last of them.
 
-    Pydantic inserts ``[key]`` for a bad name of a mapping; a person never wrote that.
+    Pydantic inserts ``[key]`` for an invalid name of a mapping, which is removed.
     """
     keys: list[str] = []
     section, annotation = model, None
@@ -113,7 +113,7 @@ def _resolve(
 
 
 def _section(members: tuple[Any, ...], given: Any) -> type[BaseModel] | None:
-    """The section that a table is read as, from what the annotation of its field is made of."""
+    """The section of a table, from the members of its field's annotation."""
     chosen = _chosen(members)
     if chosen is None:
         return next((found for member in members for found in _sections(member)), None)
@@ -123,7 +123,7 @@ def _section(members: tuple[Any, ...], given: Any) -> type[BaseModel] | None:
 
 
 def _chosen(members: Iterable[Any]) -> Chosen | None:
-    """How the section of a field is chosen, from what its annotation is made of."""
+    """How the section of a field is selected, from the members of its annotation."""
     for member in members:
         found = member if isinstance(member, Chosen) else _chosen(get_args(member))
         if found is not None:
@@ -138,14 +138,14 @@ def _sections(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _told(key: str, last: str, value: Any, message: str) -> str:
-    """The message of a validator with the whole key; one about an argument begins with that key's last part."""
+    """The message of a validator with the full key; a message about an argument begins with the last part of the key."""
     if last and message.startswith((f"{last} ", f"{last}[")):
         return f"{key}{message.removeprefix(last)}"
     return f"{key}{_joint(key, value, message)}{message}"
 
 
 def _joint(key: str, value: Any, text: str) -> str:
-    """Between key and message: a table's message begins with the name of a key in it, the whole file's with a key."""
+    """Separator of key and message: the message of a table begins with a key in it, that of the whole file with a key."""
     if not key:
         return ""
     if isinstance(value, dict):

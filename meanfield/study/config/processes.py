@@ -21,19 +21,19 @@ _MOST = 2**64 - 1  # integers of a file have 64 bits
 
 
 class ProcessSection(Section):
-    """A flow, its options, and how it moves in time."""
+    """A flow, its options, and its time integration."""
 
     if TYPE_CHECKING:
         flow: str
 
     @property
     def options(self) -> dict[str, Any]:
-        """Those of the flow."""
+        """The options of the flow."""
         return self.model_dump(exclude={"flow", *TIME_STEPPING})
 
     @property
     def time_stepping(self) -> dict[str, Any]:
-        """Those of the scheme in time that were given."""
+        """The given options of the time integration."""
         return self.model_dump(include=set(TIME_STEPPING), exclude_none=True)
 
     @model_validator(mode="after")
@@ -56,7 +56,7 @@ class ProcessSection(Section):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """By the flow's name: the class has no home in any module."""
+        """Pickle by the flow's name, as the class is created dynamically."""
         return _restored, ({"flow": self.flow, **self.model_dump(exclude_unset=True)},)
 
 
@@ -66,7 +66,7 @@ def _restored(values: dict[str, Any]) -> ProcessSection:
 
 @cache
 def section_of(flow: type[Flow]) -> type[ProcessSection]:
-    """The table of a flow: its keys are the options of the flow and those of its schemes in time.
+    """The table of a flow: its keys are the options of the flow and of its time integration.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def section_of(flow: type[Flow]) -> type[ProcessSection]:
 
 
 def _scheme_keys(flow: type[Flow]) -> dict[str, Any]:
-    """The keys of how a flow moves in time: none of a map."""
+    """The keys of a flow's time integration: none for a map."""
     if issubclass(flow, SteppedFlow) and flow.dt_is_parameter:
         return {"dt": (_checked(partial(real, "dt", above=0)), flow.default_dt)}
     if not issubclass(flow, SteppedFlow | ContinuousFlow):
@@ -104,7 +104,7 @@ def _scheme_keys(flow: type[Flow]) -> dict[str, Any]:
 
 
 def _key(name: str, option: Option) -> tuple[Any, Any]:
-    """Type and default of the key of an option, with the very checks of the flow."""
+    """Type and default of the key of an option, with the checks of the flow."""
 
     def check(value: object) -> Any:
         checked = option.check(name, value)
@@ -127,7 +127,7 @@ def _time_step(value: object) -> float:
 
 
 class _Sections(Mapping[str, type[ProcessSection]]):
-    """The tables of all flows, each when it is asked for."""
+    """The tables of all flows, created on first use."""
 
     def __getitem__(self, name: str) -> type[ProcessSection]:
         return section_of(FLOWS[name])

@@ -1,4 +1,4 @@
-"""What a study is: the settings of a TOML file, checked all at once."""
+"""The configuration of a run: the keys of a TOML file, validated together."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["ConfigError", "Process", "RunConfig", "load", "load_text"]
 
 _NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{LONGEST_NAME - 1}}}")
 MAX_BYTES = MAX_CONFIG  # of a TOML file
-MAX_DEPTH = 8  # of tables and arrays in each other; a study has 3
+MAX_DEPTH = 8  # nesting of tables and arrays; a configuration needs 3
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _INFO = "; `meanfield info {}` shows a run or a width study, and its configuration"
 NETWORK_SECTIONS = {"task", "network", "risk"}
@@ -57,9 +57,9 @@ def _process_name(name: str) -> str:
 
 
 class RunConfig(Section):
-    """What a run is: several processes from one start, of a network on a task or on a landscape.
+    """The configuration of a run: several processes from one start, of a network on a task or on a landscape.
 
-    The same keys as those of a TOML file, tables as dictionaries::
+    The keys are those of a TOML file, with tables as dictionaries::
 
         RunConfig(
             learning_rate=1.0,
@@ -110,11 +110,11 @@ class RunConfig(Section):
 
     @classmethod
     def default(cls) -> Self:
-        """That of ``meanfield run`` without a file: gradient descent and two of its models on real digits."""
+        """The configuration of ``meanfield run`` without a file: gradient descent and two of its models on real digits."""
         return cls()
 
     def replace(self, **changes: Any) -> Self:
-        """Another configuration, with other values of some keys: ``replace(steps=800, **{"network.width": 64})``.
+        """A copy with other values of some keys: ``replace(steps=800, **{"network.width": 64})``.
 
         A key is the path of a value or of a table, which is then replaced as a whole. None stands for the default. Where a
         landscape is given, it takes the place of task, network and risk, and the reverse.
@@ -152,7 +152,7 @@ class RunConfig(Section):
         return self
 
     def to_toml(self) -> str:
-        """The settings in full; `load_text` of this text gives the same study."""
+        """The complete configuration as TOML; `load_text` of this text gives the same one."""
         unused = set() if self.landscape is None else NETWORK_SECTIONS
         return format_toml(self.model_dump(exclude_none=True, exclude=unused))
 
@@ -173,7 +173,7 @@ class RunConfig(Section):
 
 
 def load(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
-    """A study from a TOML file, or the default study, with overrides ``"section.key=value"``.
+    """A configuration from a TOML file, or the default one, with overrides ``"section.key=value"``.
 
     Raises
     ------
@@ -184,14 +184,14 @@ def load(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> Run
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The tables of a file; a path in it starts at its folder."""
+    """The tables of a file; its paths are relative to its folder."""
     settings = _parsed(path)
     _anchor_paths(settings.get("task"), path.parent)
     return settings
 
 
 def _anchor_paths(task: Any, folder: Path) -> None:
-    """Let the relative paths of a file's task start at its folder; overrides, which come later, start at the current one."""
+    """Make the relative paths of a file's task relative to its folder; those of overrides are relative to the current one."""
     if not isinstance(task, dict):
         return
     name = task.get("name", DEFAULT_TASK)
@@ -203,7 +203,7 @@ def _anchor_paths(task: Any, folder: Path) -> None:
 
 def _parsed(path: Path) -> dict[str, Any]:
     try:
-        if path.exists() and not path.is_file():  # a pipe or a device may never come to an end
+        if path.exists() and not path.is_file():  # a pipe or a device may never end
             what = "a folder" if path.is_dir() else "no regular file"
             raise ConfigError(f"{path} must be a TOML file, got {what}{_INFO.format(path)}")
         with path.open("rb") as file:
@@ -223,7 +223,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def load_text(text: str) -> RunConfig:
-    """A study from the text of a TOML; see `load`."""
+    """A configuration from the text of a TOML; see `load`."""
     return _config(parse(text), ())
 
 
@@ -242,7 +242,9 @@ def _default_processes() -> dict[str, Any]:
 
 
 def _prepared(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as plain values of their own, with the defaults that choose a variant: the task is digits, a flow has its name."""
+    """A copy of the settings as plain values, with the defaults that select variants: the task is digits, a flow has its own
+    name.
+    """
     _require_shallow(settings)
     settings = _plain(settings)
     settings.setdefault("processes", _default_processes())
@@ -256,7 +258,7 @@ def _prepared(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """What TOML has for a value from Python: NumPy's numbers and arrays, tuples and paths too; all else as it is."""
+    """The TOML equivalent of a Python value, including NumPy numbers and arrays, tuples and paths; others unchanged."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -269,7 +271,7 @@ def _plain(value: Any) -> Any:
 
 
 def _require_shallow(settings: dict[str, Any]) -> None:
-    """Tables in tables by the thousand take all time and memory to complain about."""
+    """Raise for deeply nested tables, whose errors would take too much time and memory to report."""
     level: list[Any] = [settings]
     for _ in range(MAX_DEPTH + 1):
         level = [
@@ -283,7 +285,7 @@ def _require_shallow(settings: dict[str, Any]) -> None:
 
 
 def _set(settings: dict[str, Any], key: str, value: Any, what: str) -> None:
-    """Set ``a.b`` in nested tables, to a value that somebody gave to `what`."""
+    """Set ``a.b`` in nested tables; `what` names the option in messages."""
     *sections, last = [part.strip() for part in key.split(".")]
     if not all([*sections, last]) or len(sections) > MAX_DEPTH:
         raise ConfigError(f"{what} must be the path of a key, as section.key, got {key!r}")

@@ -1,4 +1,4 @@
-"""The tables of a study's TOML that say what is minimised and what is kept."""
+"""The tables of a configuration for the objective and the output."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ else:
 
 
 class TaskSection(NamedSection):
-    """The data; the other keys are the parameters of the function of `meanfield.tasks` that the name stands for.
+    """The data; the other keys are the parameters of the function of `meanfield.tasks` of this name.
 
-    A relative path in a TOML file starts at the file's folder, another one at the current folder.
+    Relative paths in a TOML file are relative to its folder, others to the current folder.
     """
 
     @property
@@ -92,11 +92,11 @@ LANDSCAPE_SECTIONS = Sections(LANDSCAPES, LandscapeSection)
 
 
 class OutputSection(Section):
-    """What is measured and kept, and how often, in steps.
+    """What is measured and stored, and how often, in steps.
 
-    `rounding_spread`: whether gradient descent, where others are compared with it, runs again from one rounding away.
-    `iterate_sharpness`: whether the top eigenvalue of the Hessian is measured at the iterate too, of flows that have iterates;
-    `sharpness` is measured at the center.
+    `rounding_spread`: whether gradient descent, if others are compared with it, runs again from a start perturbed by one
+    rounding. `iterate_sharpness`: whether the top eigenvalue of the Hessian is also measured at the iterate, for flows with
+    iterates; `sharpness` is measured at the center.
     """
 
     snapshot_every: Count = 50

@@ -1,4 +1,4 @@
-"""From the settings of a study to the objects that are computed with."""
+"""Building the objective and the flows from a configuration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from solvers.stepping import stepper
 
 @dataclass(frozen=True)
 class Problem(ABC):
-    """An objective, and the start that all processes share, seen as N particles of D parameters."""
+    """An objective and the common start of all processes, viewed as N particles of D parameters."""
 
     objective: Any
     start: Floats
@@ -54,7 +54,7 @@ class Problem(ABC):
 
     @abstractmethod
     def function_distance(self, x: Floats, y: Floats) -> float:
-        """Distance of the functions that particles x and y (N, D) stand for, NaN where they stand for none."""
+        """Distance of the functions represented by particles x and y (N, D), NaN if they represent none."""
 
 
 class NetworkProblem(Problem):
@@ -85,7 +85,7 @@ class NetworkProblem(Problem):
 
 
 class SpreadProblem(NetworkProblem):
-    """The risk of particles of which each process of an MPI job has its share; `particles` has them all."""
+    """The risk of particles distributed over MPI ranks; `particles` has all of them."""
 
     def particles(self, x: Floats) -> Floats:
         whole: Floats = self.objective.gather(x)
@@ -108,14 +108,14 @@ class LandscapeProblem(Problem):
 
 
 def build_problem(config: RunConfig, memory_limit: int | None = None) -> Problem:
-    """The problem of a study.
+    """The problem of a configuration.
 
     Raises
     ------
     ValueError
-        The data cannot be read, or its targets are not those of the loss.
+        The data cannot be read, or its targets are invalid for the loss.
     MemoryLimitError
-        Its run would need more memory than the limit in bytes, by default what is available.
+        Its run would need more memory than the limit in bytes, by default the available memory.
     """
     section = config.landscape
     problem = (
@@ -130,7 +130,7 @@ def build_problem(config: RunConfig, memory_limit: int | None = None) -> Problem
 
 
 def _network_problem(config: RunConfig, memory_limit: int | None) -> Problem:
-    """The task gives the network its dimensions."""
+    """The problem of a network whose dimensions are those of the task."""
     require_data_memory(config, memory_limit)
     task = config.task.build()
     network = TwoLayerNetwork(
@@ -176,12 +176,12 @@ def _build_flow(process: Process, learning_rate: float, problem: Problem) -> sol
 def process_layouts(
     config: RunConfig, problem: Problem, flows: Mapping[str, solvers.Flow]
 ) -> dict[str, ProcessLayout]:
-    """What every process is going to write; how many fluctuations a flow has is read off its start.
+    """The layouts of the processes; the number of fluctuations of a flow is that of its start.
 
     Raises
     ------
     ValueError
-        A flow cannot start there.
+        A flow cannot start from the start.
     """
     layouts = {}
     output = config.output.model_dump()
@@ -212,7 +212,7 @@ def _errors_of(process: str) -> Iterator[None]:
 
 
 def time_stepping(process: Process) -> dict[str, Any]:
-    """Keyword arguments of `solvers.solve` that say how a process moves in time."""
+    """Keyword arguments of `solvers.solve` for the time integration of a process."""
     options = process.time_stepping
     arguments = {"dt": options["dt"]} if "dt" in options else {}
     if "integrator" in options:
@@ -222,7 +222,7 @@ def time_stepping(process: Process) -> dict[str, Any]:
 
 
 def check(config: RunConfig, memory_limit: int | None = None) -> Problem:
-    """Build everything a run of the study needs, and nothing more."""
+    """Build everything that a run of the configuration needs, without running it."""
     problem = build_problem(config, memory_limit)
     process_layouts(config, problem, build_flows(config, problem))
     return problem

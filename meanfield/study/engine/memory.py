@@ -1,4 +1,4 @@
-"""How much memory a run needs, said before it starts, and refused where there is less."""
+"""Estimates of the memory of a run, checked before it starts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from solvers.stepping import DELAY_ARRAYS
 from solvers.transport import cost as transport_cost
 
 WORTH_SAYING = 10**9
-# Arrays of the size of all particles that are held at once, measured at 20,000 and more particles: rounded up.
-_SPECTRUM_ARRAYS = 12  # besides two for each vector of the Krylov space, always float64
+# Numbers of simultaneous arrays of the size of all particles, measured with 20,000 and more particles, rounded up.
+_SPECTRUM_ARRAYS = 12  # besides two for each vector of the Krylov space, in float64
 _SNAPSHOT_ARRAYS = 3  # for each array of a snapshot
-# Of data that are drawn: arrays of the inputs, of the targets and of their teacher, likewise measured.
+# For random data: arrays of the inputs, of the targets and of their teacher, also measured.
 _INPUT_ARRAYS, _TARGET_ARRAYS, _TEACHER_ARRAYS = 3, 6, 2
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -27,11 +27,11 @@ UNITS |= {f"{unit}i": 1024**i for i, unit in enumerate("kmgt", start=1)}
 
 
 class MemoryLimitError(ValueError):
-    """A run would need more memory than there is."""
+    """A run would need more memory than available or allowed."""
 
 
 def data_memory(config: RunConfig) -> int:
-    """About how many bytes data that are drawn take meanwhile; those that are read have the size that they have."""
+    """Estimated bytes for generating random data; 0 for data that are read."""
     if config.task.name != "teacher_student":
         return 0
     n, d, width = (config.task.arguments[key] for key in ("n", "input_dim", "teacher_width"))
@@ -39,9 +39,9 @@ def data_memory(config: RunConfig) -> int:
 
 
 def required_memory(config: RunConfig, parameters: int) -> dict[str, int]:
-    """About how many bytes every process needs beyond what the program takes, particles having so many parameters.
+    """Estimated bytes that every process needs in addition to the program, for particles with this many parameters.
 
-    They run one after the other. An estimate, mostly a little high: within a factor of two of what was measured.
+    Processes run one after another. The estimate is mostly slightly high, and within a factor of two of measurements.
     """
     n, k = config.network.width, config.output.eigenvalues
     floats = n * parameters
@@ -57,7 +57,7 @@ def required_memory(config: RunConfig, parameters: int) -> dict[str, int]:
 
 
 def require_data_memory(config: RunConfig, limit: int | None = None) -> None:
-    """See that `data_memory` is within a limit, by default what is available.
+    """Check that `data_memory` is within a limit, by default the available memory.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def require_data_memory(config: RunConfig, limit: int | None = None) -> None:
 
 
 def require_memory(config: RunConfig, parameters: int, limit: int | None = None) -> dict[str, int]:
-    """`required_memory`, if it is within a limit, by default what is available.
+    """`required_memory`, after checking that it is within a limit, by default the available memory.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def _require(what: str, amount: int, less: str, limit: int | None) -> None:
 
 
 def memory_notice(config: RunConfig, parameters: int) -> str:
-    """What is to be said before a run with particles of so many parameters; nothing if it is small."""
+    """A message about the memory of a run with particles of this many parameters; empty if it is small."""
     if config.landscape is not None:
         return ""
     required = required_memory(config, parameters)
@@ -107,7 +107,7 @@ def memory_notice(config: RunConfig, parameters: int) -> str:
 
 
 def _step_memory(process: Process, particles: int) -> int:
-    """Bytes of a step, one array of all particles having so many."""
+    """Bytes of a step, given those of one array of all particles."""
     flow, options = FLOWS[process.flow], process.options
     each = flow.step_arrays
     if options.get("delay"):
@@ -125,7 +125,7 @@ def parse_bytes(text: str) -> int:
     Raises
     ------
     ValueError
-        It is no amount of memory above 0.
+        The text is not an amount of memory above 0.
     """
     parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", text.lower())
     amount = 0 if parts is None else int(float(parts[1]) * UNITS[parts[2] or ""])

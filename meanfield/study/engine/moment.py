@@ -1,4 +1,4 @@
-"""A step of a process, where its observables are measured."""
+"""Measuring the observables of a process at a step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from meanfield.study.storage.observables import Observable
 
 
 class Moment:
-    """What the functions of `meanfield.study.storage.observables` measure: the eigenpairs are found when they are asked for.
+    """The argument of the functions of `meanfield.study.storage.observables`; eigenpairs are computed on first use.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ class Moment:
         Counts and seconds of the meter before this step is measured.
     meter : Meter
     eigenvalues : int
-        How many.
+        Number of eigenvalues.
     start : array or None
-        Eigenvectors of the time before.
+        Eigenvectors of the previous measurement.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Moment:
         self._meter, self._eigenvalues, self._start = meter, eigenvalues, start
 
     def row(self, observables: Iterable[Observable], when: str) -> dict[str, Any]:
-        """Those of the observables that are measured then."""
+        """The values of the observables measured at these times."""
         return {one.name: one.measure(self) for one in observables if one.when == when}
 
     @property
@@ -50,7 +50,7 @@ class Moment:
 
     @cached_property
     def pairs(self) -> solvers.Eigenpairs:
-        """Top of the Hessian's spectrum at the center, from the eigenvectors of the time before."""
+        """Top of the Hessian's spectrum at the center, starting from the previous eigenvectors."""
         at = self.observation
         return solvers.top_eigenpairs(
             at.objective, at.center, k=self._eigenvalues, start=self._start
@@ -58,13 +58,13 @@ class Moment:
 
     @property
     def vectors(self) -> Any:
-        """Eigenvectors to start from the next time; None where they are none."""
-        # the order of its sums, too, is to be the same in a run that goes on from a checkpoint
+        """Eigenvectors for the next start; None if they did not converge."""
+        # contiguous, so that the order of sums is the same in a resumed run
         return np.ascontiguousarray(self.pairs.vectors) if self.pairs.converged else None
 
     @cached_property
     def iterate_pair(self) -> solvers.Eigenpairs:
-        """The top of the spectrum at the iterate, from that at the center, which a run that is resumed has as well."""
+        """The top of the spectrum at the iterate, starting from that at the center, which a resumed run has as well."""
         at, vectors = self.observation, self.vectors
         start = None if vectors is None else vectors[:1]
         assert at.iterate is not None, (

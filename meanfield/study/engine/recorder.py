@@ -1,4 +1,4 @@
-"""Streams the processes of a study, one after the other, into its file."""
+"""Runs the processes of a run one after another and writes them to its file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from solvers.state import start as start_flow
 
 
 class Recorder:
-    """Measures what the flows of one study do; all processes of a team go through it together, step by step."""
+    """Runs and measures the flows of a run; collective over the ranks, step by step."""
 
     def __init__(
         self,
@@ -39,12 +39,12 @@ class Recorder:
     ) -> None:
         self.config, self.flows = prepared.config, prepared.flows
         self.layout = prepared.layout
-        self.whole = self.problem = prepared.problem  # the latter as the flow under way has it
+        self.whole = self.problem = prepared.problem  # the latter in the form of the current flow
         self.writer, self.checkpointer, self.ranks = writer, checkpointer, ranks
         self.progress = progress or (lambda what, done, total: None)
 
     def run(self, name: str, flow: solvers.Flow) -> Status:
-        """Run one process to its end, from where it stands; a process that has ended is left as it is."""
+        """Run one process to its end, from its current state; a process that has ended is not changed."""
         if name in self.checkpointer.now.ended:
             return self.checkpointer.now.ended[name][0]
         steps, stepping = self.config.steps, time_stepping(self.config.processes[name])
@@ -84,7 +84,7 @@ class Recorder:
         return status
 
     def run_perturbed(self, name: str) -> None:
-        """Run the reference again from one rounding away, measuring its distance to the run before and little else."""
+        """Run the reference again from the perturbed start, measuring mainly its distance to the first run."""
         if name in self.checkpointer.now.ended:
             return
         reference, flow = next(iter(self.flows.items()))
@@ -119,7 +119,7 @@ class Recorder:
     def _perturbed_observer(
         self, name: str, reference: str, position: Position, known: int
     ) -> Callable[[solvers.Observation], None]:
-        """Measures and writes a row at every step after the one that is known."""
+        """A callback that measures and writes a row at every step after the known one."""
         every, steps, particles = (
             self.config.output.snapshot_every,
             self.config.steps,
@@ -136,7 +136,7 @@ class Recorder:
                 "predicted_loss": obs.predicted_loss,
             }
             if _is_due(obs.step, every, steps):
-                center = particles(obs.center)  # of all: collective
+                center = particles(obs.center)  # of all ranks: collective
                 row |= self._distance_to(reference, times, obs.time, center)
             with self.checkpointer.interruption.shielded():
                 self.writer.observe(name, obs.time, row)
@@ -148,7 +148,7 @@ class Recorder:
     def _distance_to(
         self, reference: str, times: NDArray[np.float64], time: float, center: Any
     ) -> dict[str, float]:
-        """Of a center to the reference's, in the precision in which that is kept; none where that is not."""
+        """Distance of a center to the reference's, in the precision in which the latter is stored; none without it."""
         found = np.flatnonzero(times == time)
         if not (self.ranks.is_first and len(found)):
             return {}
@@ -159,13 +159,13 @@ class Recorder:
         return {"center_distance": distance}
 
     def _report(self, name: str, done: int) -> None:
-        """Between two steps of a process."""
+        """Report progress between two steps of a process."""
         with self.checkpointer.interruption.shielded():
             self.progress(name, done, self.config.steps)
         self.checkpointer.pause(done)
 
     def _own_position(self) -> Position | None:
-        """Where the process goes on from, which the checkpoint has of all particles: this process's share of it."""
+        """The share of this rank in the checkpoint's position, which has all particles."""
         position, objective = self.checkpointer.now.position, self.problem.objective
         if position is not None and is_spread(objective):
             position = position.mapped(objective.own)
@@ -175,7 +175,7 @@ class Recorder:
     def _observer(
         self, name: str, meter: Meter, message: str, position: Position | None
     ) -> Callable[[solvers.Observation], None]:
-        """Measures and writes a row at every step after `position`."""
+        """A callback that measures and writes a row at every step after `position`."""
         output, steps, particles = self.config.output, self.config.steps, self.problem.particles
         measured = self.layout.processes[name].measured
         vectors = None if position is None else position.vectors
@@ -203,13 +203,13 @@ class Recorder:
         return observe
 
     def stop(self) -> None:
-        """Write a checkpoint; then keep where the process stands as its last snapshot, for those who read the file."""
+        """Write a checkpoint; then store the current state of the process as its last snapshot, for readers of the file."""
         self.checkpointer.save()
         name, position = self.checkpointer.now.process, self.checkpointer.now.position
         if position is None:
             return
         message = f"interrupted after step {position.state.step}"
-        if name not in self.flows:  # the perturbed one has no snapshots
+        if name not in self.flows:  # the perturbed run has no snapshots
             self.writer.finish(name, "interrupted", message)
         else:
             flow, state = self.flows[name], position.state
@@ -219,14 +219,14 @@ class Recorder:
     def _finish(
         self, name: str, status: Status, message: str, time: float, last: tuple[Any, Any]
     ) -> None:
-        """The end of a process, also if it came between two snapshots."""
+        """Record the end of a process, even between two snapshots."""
         times = self.writer.snapshot_times(name)
         if len(times) and times[-1] < time:
             self.writer.snapshot(name, time, *map(self.problem.particles, last))
         self.writer.finish(name, status, message)
 
     def compare(self) -> None:
-        """Distances of the other processes to gradient descent, if it is one of them; the first of a team computes them."""
+        """Compute the distances of the other processes to gradient descent, if there is one; on the first rank."""
         reference, *others = self.flows
         if self.config.processes[reference].flow != REFERENCE_FLOW or not others:
             return
@@ -262,7 +262,7 @@ class Recorder:
         all_times: Mapping[str, NDArray[np.float64]],
         row: int,
     ) -> dict[str, float]:
-        """Distances at one of the reference's snapshots; none where the other process has none."""
+        """Distances at one of the reference's snapshots; NaN if the other process has none."""
         times, own_times = (all_times[name] for name in names)
         own_row = int(np.searchsorted(own_times, times[row]))
         if own_row == len(own_times) or own_times[own_row] != times[row]:

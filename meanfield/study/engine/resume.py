@@ -31,8 +31,8 @@ from meanfield.study.storage.run_folder import RunFolder
 from meanfield.study.storage.writer import read_run
 from solvers._support.threads import one_blas_thread
 
-DYING_SECONDS = 3.0  # what a process that was killed had started may live a little longer
-RECOVERY_SECONDS = 120.0  # to open a file and cut its last rows; a damaged one may take for ever
+DYING_SECONDS = 3.0  # child processes of a killed process may live a little longer
+RECOVERY_SECONDS = 120.0  # to open a file and remove its last rows; a damaged file may take forever
 
 
 def resume(
@@ -43,36 +43,36 @@ def resume(
     start: Floats | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Carry the run in a folder on to its end, from its last checkpoint.
+    """Continue the run in a folder to its end, from its last checkpoint.
 
-    The file is the one that it would have been without the interruption, bit for bit, but for what the clock says: timings,
-    `created`. That holds on one machine and set of versions.
+    The file is the same as without the interruption, bit for bit, except for times: timings,
+    `created`. This holds on one machine with one set of versions.
 
     Parameters
     ----------
     folder : path
     options : Options, optional
-        When checkpoints are written and so on; they may be others than before. It is said there if the same bits cannot be
-        promised.
+        Options such as the schedule of checkpoints; they may differ from before. A message is printed if identical bits cannot be
+        guaranteed.
     ranks : Ranks, optional
-        As for `meanfield.study.engine.run.run`; there may be more or fewer processes than before.
+        As for `meanfield.study.engine.run.run`; the number of ranks may differ from before.
     start : (N, D) array, optional
-        What the run was given, if it was.
+        The start that was given to the run, if any.
     attributes : mapping, optional
-        Likewise.
+        The attributes that were given to the run, if any.
 
     Returns
     -------
     Path
-        The run's file; of a run that had ended, as it was.
+        The run's file; unchanged if the run had ended.
 
     Raises
     ------
     ValueError
-        There is no run in the folder, another process is running there, its data or start are not the same any more, its
+        There is no run in the folder, another process is running there, its data or start have changed, or its
         checkpoints are damaged or those of a newer version.
     RunFileError
-        What is left of the run's file cannot be recovered.
+        The run's file cannot be recovered.
     OutputError
         The file cannot be written.
     """
@@ -107,7 +107,7 @@ def resume(
 
 
 def ended(folder: Path) -> Path | None:
-    """The file of a run that has ended; None if there is a checkpoint to go on from. Raises as `resume` does."""
+    """The file of a run that has ended; None if there is a checkpoint to resume from. Raises as `resume` does."""
     if not folder.is_dir():
         raise ValueError(f"{folder} must be the folder of a run, got no such folder")
     if Checkpoints(folder).load() is not None:
@@ -134,7 +134,7 @@ def _where_it_stands(held: RunFolder | None, checkpoints: Checkpoints) -> Checkp
 
 
 def _has_ended(folder: RunFolder, start: Checkpoint) -> bool:
-    """Whether the process died after it had given the file its name, but before it removed the checkpoints."""
+    """Whether the process died after renaming the file, but before removing the checkpoints."""
     if folder.partial.exists() or not folder.final.exists():
         return False
     read_in_child(folder.final, read_run)
@@ -151,7 +151,7 @@ def _work(
     Raises
     ------
     CheckpointError
-        They do not go together.
+        The checkpoint and the configuration do not match.
     """
     prepared = PreparedRun.of(load_text(here.config), options, start)
     if prepared.digest() != here.problem:
@@ -198,7 +198,7 @@ def _fits(start: Checkpoint, prepared: PreparedRun) -> bool:
 
 
 def _recover(folder: RunFolder, start: Checkpoint) -> None:
-    """Take the file back to the checkpoint's rows, in a process that may be ended: what is damaged can hang its reader."""
+    """Truncate the file to the checkpoint's rows, in a child process with a time limit: a damaged file can hang its reader."""
     try:
         folder.go_on().close()
     except OSError as error:
@@ -213,7 +213,8 @@ def _recover(folder: RunFolder, start: Checkpoint) -> None:
             capture_output=True,
             text=True,
             timeout=RECOVERY_SECONDS,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},  # it is to be this package
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join(sys.path)},  # so that it imports this package
             pass_fds=held,  # the folder stays locked if this process dies
         )
         trouble = done.stderr.strip() or f"exit code {done.returncode}"
@@ -226,7 +227,7 @@ def _recover(folder: RunFolder, start: Checkpoint) -> None:
 
 
 def _differing(versions: str) -> str:
-    """Which versions are others, "numpy 2.0 before, 2.1 now"."""
+    """The changed versions, as "numpy 2.0 before, 2.1 now"."""
     before, now = json.loads(versions), json.loads(current_versions())
     return ", ".join(
         f"{name} {before.get(name, 'none')} before, {now.get(name, 'none')} now"

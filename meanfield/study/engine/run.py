@@ -1,4 +1,4 @@
-"""Run a study: every process from the same start, everything measured into one file."""
+"""Execute a run: every process from the same start, all observables in one file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from meanfield.study.storage.schema import now
 from meanfield.study.storage.writer import RunWriter
 from solvers._support.threads import one_blas_thread
 
-# of a process that died before it had begun
+# files left by a process that died before it began
 LEFT_OVER = (".partial.journal", ".new")
 
 
@@ -43,33 +43,33 @@ def run(
     options: Options | None = None,
     ranks: Ranks | None = None,
 ) -> Path:
-    """Run the processes of a study and write ``run.h5`` in a folder.
+    """Run the processes of a configuration and write ``run.h5`` in a folder.
 
     All start from the same particles, gradient descent first; afterwards the others are compared
-    with it, and it with itself from one rounding away (`meanfield.study.engine.perturbed`). A process that
-    diverges or fails ends there and the others go on. The file holds how it ended, and everything up
-    to then. A run that is stopped (`meanfield.study.engine.signals`) or that dies leaves a checkpoint, from
-    which `meanfield.study.engine.resume.resume` goes on.
+    with it, and it with a perturbed run of itself (`meanfield.study.engine.perturbed`). A process that
+    diverges or fails ends there and the others continue. The file contains its status, and everything up
+    to then. A run that is stopped (`meanfield.study.engine.signals`) or killed leaves a checkpoint, from
+    which `meanfield.study.engine.resume.resume` continues.
 
     Parameters
     ----------
     config : RunConfig
     out : path
-        A folder; it is made if it does not exist.
+        A folder; it is created if it does not exist.
     force : bool
-        Whether the folder may hold something; an older ``run.h5`` is replaced at the end.
+        Whether the folder may be non-empty; an older ``run.h5`` is replaced at the end.
     progress : callable, optional
         Called as ``progress(what, done, total)``.
     start : (N, D) array, optional
-        What all processes start from, in place of the draw with the study's seed. No configuration tells it: `resume` wants
-        it again.
+        The start of all processes, instead of the draw with the configuration's seed. It is not stored in the configuration:
+        `resume` needs it again.
     attributes : mapping, optional
-        More attributes of the file; likewise.
+        Additional attributes of the file; `resume` needs them again.
     options : Options, optional
-        When checkpoints are written and so on.
+        Options that do not change the results.
     ranks : Ranks, optional
-        The operating system's processes that run the study, by default those that an MPI launcher started: each has its share
-        of the particles, the first one writes. Without a launcher it is this one alone.
+        The MPI ranks that execute the run, by default those that a launcher started: each has its share
+        of the particles, and the first one writes. Without a launcher there is a single rank.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def run(
     Raises
     ------
     ValueError
-        The folder is not empty, the study's data or options do not fit together, or the processes of a team do not have the same.
+        The folder is not empty, the data or options are inconsistent, or they differ between ranks.
     OutputError
         The file cannot be written.
     """
@@ -117,9 +117,9 @@ def carry_out(
     ranks: Ranks,
     attributes: Mapping[str, Any],
 ) -> None:
-    """Go on from a checkpoint to the end; of one with rows, `folder` holds the file that has just these rows.
+    """Continue from a checkpoint to the end; if it has rows, `folder` contains the file with exactly these rows.
 
-    Only the first process of a team has a folder, and only its clock counts.
+    Only the first rank has a folder, and only its clock counts.
     """
     described = {**attributes, "created": start.created, "versions_json": start.versions}
     runtime = options.max_runtime if ranks.is_first else None
@@ -134,7 +134,9 @@ def carry_out(
         )
         recorder = Recorder(prepared, writer, checkpointer, options.progress, ranks)
         try:
-            if ranks.size == 1:  # the others would wait for ever for one that leaves a step
+            if (
+                ranks.size == 1
+            ):  # otherwise the other ranks would wait forever for one that leaves a step
                 interruption.begin()
             statuses = [recorder.run(name, flow) for name, flow in prepared.flows.items()]
             if prepared.perturbed is not None:
@@ -160,7 +162,7 @@ def _writer(
     ranks: Ranks,
     interruption: Interruption,
 ) -> RunWriter:
-    """The file of the first process; the others have none, and learn which snapshots are in it."""
+    """The writer of the first rank; the others have none, and receive the times of the snapshots in the file."""
     writer, rows = None, start.rows or None
     if folder is not None:
         resumable = options.schedule is not None
@@ -187,7 +189,7 @@ def _worst(statuses: list[Status]) -> Status:
 
 
 def _prepare(folder: Path, force: bool) -> None:
-    """Make the folder if need be; refuse it if it holds something and `force` is not set."""
+    """Create the folder if necessary; raise if it is not empty, unless `force`."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} must be a folder for the output, got a file")
     try:

@@ -1,4 +1,4 @@
-"""The shape of a run's file: its variables, its size, what can go wrong with it."""
+"""The layout of a run's file: variables, size, errors."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ COMPARISONS = {
     "w2": ("Wasserstein-2 distance of the centers as measures", "1"),
     "function_distance": ("root mean square over training inputs of the outputs' difference", "1"),
 }
-EXACT_W2_PARTICLES = 2000  # of `w2`: exact transport takes seconds beyond, and quadratic memory
+EXACT_W2_PARTICLES = 2000  # for `w2`: beyond, exact transport takes seconds, and quadratic memory
 TIME = ("time, in iterations of gradient descent", "1")
-# of a second gradient descent from one rounding away, in a group of the first one's, see `meanfield.study.engine.perturbed`
+# of the perturbed gradient descent, in a group of the first one, see `meanfield.study.engine.perturbed`
 PERTURBED = "perturbed"
 PERTURBED_OBSERVABLES = {
     "center_distance": ("distance of the center to the unperturbed one's, at its snapshots", "1"),
@@ -36,15 +36,15 @@ PERTURBED_OBSERVABLES = {
 
 
 class OutputError(Exception):
-    """The run cannot be written: no room left, no permission."""
+    """The run cannot be written: no space left, or no permission."""
 
 
 class RunFileError(ValueError):
-    """Not a file that a run wrote, or one that is not finished."""
+    """Not the file of a run, or an unfinished one."""
 
 
 class RowCounts(NamedTuple):
-    """How much of a process is in the file."""
+    """Numbers of rows of a process in the file."""
 
     observables: int
     snapshots: int
@@ -52,11 +52,11 @@ class RowCounts(NamedTuple):
 
 @dataclass(frozen=True)
 class ProcessLayout:
-    """What a process writes: `modes` is the number of stored fluctuations if they have an index.
+    """The layout of a process: `modes` is the number of stored fluctuations if they have an index.
 
-    `diagnostics` are names of further observables, by which the flow tells how well it was solved; `requested` are those of
-    `meanfield.study.storage.observables` that are measured on request only. Of one that `is_perturbed`
-    there are only the `PERTURBED_OBSERVABLES`: no spectrum, no snapshots.
+    `diagnostics` are names of further observables, the diagnostics of the flow; `requested` are those of
+    `meanfield.study.storage.observables` that are measured on request only. A process that `is_perturbed`
+    has only the `PERTURBED_OBSERVABLES`: no spectrum, no snapshots.
     """
 
     flow: str
@@ -68,7 +68,7 @@ class ProcessLayout:
 
     @property
     def measured(self) -> list[Observable]:
-        """What of the one list is measured of it, numbers and spectrum."""
+        """The measured observables of the common list, scalars and spectrum."""
         if self.is_perturbed:
             return []
         return [
@@ -93,13 +93,13 @@ class ProcessLayout:
 
     @property
     def spectrum(self) -> dict[str, tuple[str, str]]:
-        """Likewise of what there is one of for every eigenvalue."""
+        """Long name and units of every observable with one value per eigenvalue."""
         return {one.name: one.about for one in self.measured if one.per_eigenvalue}
 
 
 @dataclass(frozen=True)
 class RunLayout:
-    """Everything the file's shape depends on, known before the first step; a process's name is the path of its group."""
+    """Everything that determines the layout of the file; the name of a process is the path of its group."""
 
     processes: Mapping[str, ProcessLayout]
     particles: int
@@ -112,11 +112,13 @@ class RunLayout:
 
     @property
     def snapshots(self) -> int:
-        """How many snapshots of every process there are going to be."""
-        return -(-self.steps // self.snapshot_every) + 1  # at 0, every so often, and at the end
+        """The number of snapshots of every process."""
+        return (
+            -(-self.steps // self.snapshot_every) + 1
+        )  # at 0, every snapshot_every steps, and at the end
 
     def estimated_bytes(self) -> int:
-        """About how large the file becomes, uncompressed."""
+        """The estimated size of the file, uncompressed."""
         one_field = self.particles * len(self.parameter_names) * np.dtype(self.dtype).itemsize
         total = 2**20
         for process in self.processes.values():
@@ -136,7 +138,7 @@ def snapshot_times(steps: int, every: int) -> list[int]:
 
 
 def require_space(folder: Path, layout: RunLayout) -> None:
-    """Raise `OutputError` if the folder's disk has less room than the file is going to need."""
+    """Raise `OutputError` if the folder's disk has less space than the file will need."""
     needed, free = layout.estimated_bytes(), shutil.disk_usage(folder).free
     if needed > free:
         raise OutputError(
@@ -147,10 +149,10 @@ def require_space(folder: Path, layout: RunLayout) -> None:
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """A process as a run left it.
+    """A process of a run as plain arrays.
 
     `observables` are (t,) arrays, ``hessian_eigs`` (t, k); `first` and `last` are positions (N, D),
-    `trajectory` (s, D) are those of a single particle at all snapshots, None where there are several; so are its
+    `trajectory` (s, D) are those of a single particle at all snapshots, None for several; likewise its
     `fluctuations` (s, D) or (s, modes, D).
     """
 
@@ -171,7 +173,7 @@ class RunRecord:
     """A run as plain arrays.
 
     `config` is the resolved TOML; ``comparison[process][distance]`` holds distances to the
-    reference process at `comparison_times`, NaN where there is none. `perturbed` is gradient descent from one rounding away,
+    reference process at `comparison_times`, NaN where missing. `perturbed` is the perturbed gradient descent,
     with its ``center_distance`` to the reference among its observables; None where it was not run.
     """
 

@@ -1,4 +1,4 @@
-"""What is measured along a process: the one list of it, from which files, readers and whoever measures take names and meaning."""
+"""The list of observables of a process, from which files, readers and measurements take names and definitions."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-FIRST = "0.1.0"  # whose files are still read
+FIRST = "0.1.0"  # the oldest version whose files can be read
 
 
 @dataclass(frozen=True)
 class Observable:
-    """A number, or one for each eigenvalue, at the times of a process.
+    """A number, or one per eigenvalue, at the times of a process.
 
     Parameters
     ----------
     name, long_name, units : str
-        Of the variable in the file. It is measured at the center unless it says otherwise.
+        Of the variable in the file. It is measured at the center unless stated otherwise.
     since : str
-        The version whose files have it first; in older ones it is read as NaN.
+        The first version whose files have it; in older files it is read as NaN.
     measure : callable
-        From a step of a process to the value: `meanfield.study.engine.moment.Moment`.
+        The value at a step of a process, given as `meanfield.study.engine.moment.Moment`.
     when : {"step", "spectrum", "end"}
-        At every step; with the spectrum, every ``output.sharpness_every`` steps; at every step, when all else is measured.
+        At every step; with the spectrum, every ``output.sharpness_every`` steps; at every step, after everything else.
     per_eigenvalue : bool
-        Whether there is one for each of the ``output.eigenvalues``.
+        Whether it has a value for each of the ``output.eigenvalues``.
     of_iterates : bool
-        Whether only flows that have iterates have it.
+        Whether it exists only for flows with iterates.
     on_request : bool
-        Whether it is measured only where ``output.<name> = true``.
+        Whether it is measured only with ``output.<name> = true``.
     """
 
     name: str
@@ -48,14 +48,14 @@ class Observable:
 
     @property
     def is_everywhere(self) -> bool:
-        """Whether it is a number that every process has."""
+        """Whether it is a scalar of every process."""
         return not (self.per_eigenvalue or self.of_iterates or self.on_request)
 
 
 def _of_step(
     name: str, long_name: str, attribute: str, since: str = FIRST, **options: Any
 ) -> Observable:
-    """What `solve` has measured: an attribute of `solvers.Observation`."""
+    """A function that reads an attribute of `solvers.Observation`."""
     return Observable(
         name, long_name, "1", since, lambda at: getattr(at.observation, attribute), **options
     )
@@ -66,7 +66,7 @@ def _of_counts(name: str, what: str) -> Observable:
     return Observable(name, long_name, "1", "0.2.0", lambda at: at.readings[name])
 
 
-#: In the order in which they are in a file.
+#: In the order of the file.
 OBSERVABLES = (
     _of_step("train_loss", "risk, or the landscape's value", "loss"),
     _of_step("predicted_loss", "time-averaged risk that center and fluctuation predict", "predicted_loss"),
@@ -111,5 +111,5 @@ OBSERVABLES = (
 )  # fmt: skip
 
 EVERYWHERE = {one.name: one for one in OBSERVABLES if one.is_everywhere}
-#: What files of older versions may lack; it is read as NaN.
+#: Observables that older files may lack; they are read as NaN.
 NEWER = {one.name for one in OBSERVABLES if one.since != FIRST}

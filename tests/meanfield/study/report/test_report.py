@@ -273,7 +273,7 @@ def test_a_run_that_is_going_on_is_reported_as_it_is_now(tmp_path, without_figur
         made = make_report(tmp_path)
         page = assert_sound(made.text)
         assert made.status == "running" and made.source.name == "run.h5.partial"
-        assert "was going on" in warnings(page)[0]
+        assert "was running" in warnings(page)[0]
         assert "free energy flow: not started." in warnings(page)
         path = write_report(tmp_path)
         assert path == tmp_path / "report.html"
