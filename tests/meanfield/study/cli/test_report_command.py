@@ -49,7 +49,7 @@ def test_json_for_machines(made, tmp_path):
     ("arguments", "message"),
     [
         (["none"], "there is no such file"),
-        (["."], "neither run.h5"),
+        (["."], "must hold run.h5 or run.h5.partial, got neither"),
         (["text.h5"], "not an HDF5 file"),
         (["text.h5", "--out", "text.h5"], "out must be a name that ends in .html, got 'text.h5'"),
     ],
