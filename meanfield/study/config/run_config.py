@@ -232,7 +232,7 @@ def _config(settings: dict[str, Any], overrides: tuple[str, ...]) -> RunConfig:
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
-            raise ConfigError(f"--set must be section.key=value, got {override!r}")
+            raise ConfigError(f"--set must be section.key=value, got {override!r:.100}")
         _set(settings, key, parse_value(value.strip()), "--set")
     return RunConfig(**settings)
 
@@ -288,7 +288,7 @@ def _set(settings: dict[str, Any], key: str, value: Any, what: str) -> None:
     """Set ``a.b`` in nested tables; `what` names the option in messages."""
     *sections, last = [part.strip() for part in key.split(".")]
     if not all([*sections, last]) or len(sections) > MAX_DEPTH:
-        raise ConfigError(f"{what} must be the path of a key, as section.key, got {key!r}")
+        raise ConfigError(f"{what} must be the path of a key, as section.key, got {key!r:.100}")
     table: Any = settings
     for section in sections:
         table = table.setdefault(section, {})

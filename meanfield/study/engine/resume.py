@@ -119,7 +119,7 @@ def ended(folder: Path) -> Path | None:
     if (status := read_run(path).attributes["status"]) in ("interrupted", "running"):
         raise ValueError(
             f"{path}: must have a checkpoint beside it to go on from, got none; the run is {status}, "
-            "`meanfield run --force` begins anew"
+            "`meanfield run --force` starts over"
         )
     return path
 
@@ -222,7 +222,7 @@ def _recover(folder: RunFolder, start: Checkpoint) -> None:
         done, trouble = None, f"it did not end within {RECOVERY_SECONDS:g} s"
     if done is None or done.returncode != 0:
         raise RunFileError(
-            f"{folder.partial}: cannot be recovered: {trouble}; `meanfield run --force` begins anew"
+            f"{folder.partial}: cannot be recovered: {trouble}; `meanfield run --force` starts over"
         )
 
 

@@ -121,7 +121,7 @@ def fault(plan: WidthPlan, folder: Path, run: Run) -> str | None:
 
 
 def clear(folder: Path, run: Run) -> None:
-    """Remove what is left beside the file of a run that is done, unless another process is at it."""
+    """Remove the temporary folder of a completed run, unless another worker uses it."""
     path = run.path(folder)
     if _work_path(path).exists():
         with suppress(RunError), _work_folder(path) as unfinished:

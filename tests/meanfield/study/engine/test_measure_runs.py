@@ -71,7 +71,10 @@ def test_certificates_are_in_the_file(path):
         ("jko={dt=3.0}", "dt must be 1/m for an integer m ≥ 1, or an integer that divides"),
         ("jko={saddle=true,temperature=0.1}", "temperature must be 0 where saddle=True, got 0.1"),
         ("phase_space={}", "x0 must have shape (N, 1), as θ has one dimension, got (8, 66)"),
-        ("phase_space={cells=[3,20]}", "cells must be an integer of at least 4, got 3"),
+        (
+            "phase_space={cells=[3,20]}",
+            "processes.phase_space.cells[0] must be an integer of at least 4, got 3",
+        ),
         ("phase_space={cells=[3000,3000]}", "max_cells"),
         ("langevin={}", "temperature"),
     ],

@@ -315,7 +315,7 @@ def _cut(path):
         (lambda path: path.write_bytes(b""), "not an HDF5 file"),
         (lambda path: path.write_bytes(b"rubbish" * 100), "not an HDF5 file"),
         (_cut, "damaged or incomplete"),
-        (_foreign, "its schema is None"),
+        (_foreign, "must be the file of a run, of schema meanfield-run, got None"),
         (_later_version, "schema version must be 1, got 99; a newer meanfield wrote it"),
     ],
 )

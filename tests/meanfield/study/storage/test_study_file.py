@@ -83,7 +83,7 @@ def test_studies_are_told_from_runs(tiny_study, tmp_path):
     assert is_study(tiny_study) and is_study(tiny_study / "study.h5")
     assert not (is_study(run) or is_study(tmp_path) or is_study(tmp_path / "nothing"))
     with pytest.raises(
-        RunFileError, match="a file of schema meanfield-run 1, only meanfield-width"
+        RunFileError, match="the schema must be meanfield-width-study 1, got meanfield-run 1"
     ):
         read_study(run)
 
