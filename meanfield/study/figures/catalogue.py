@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from meanfield.study.analysis.comparison import ONSET_LEVEL
 from meanfield.study.analysis.stored_run import StoredRun
@@ -52,52 +54,96 @@ from meanfield.study.storage.layout import RunRecord
 from solvers._support.arguments import refusal
 
 
+class Entry(NamedTuple):
+    """Figures that are drawn together: what each of them shows, by name, and a function that draws those a run has data for."""
+
+    shows: Mapping[str, str]
+    draw: Callable[[RunRecord], Iterator[Drawn]]
+
+
 class Curves(NamedTuple):
-    """A drawing in one pair of axes, and the condition for it."""
+    """A drawing in one pair of axes, and the condition for it; the figure of its own may have more axes."""
 
     name: str
     title: str
+    shows: str
     caption: str
     draw: Drawing
+    has_data: Callable[[RunRecord], bool]
+    figure: Callable[[RunRecord], Figure] | None = None
+
+    def drawn(self, run: RunRecord) -> Iterator[Drawn]:
+        """The figure of a run that has data for it."""
+        if self.has_data(run):
+            with styled():
+                figure = single(self.draw, run) if self.figure is None else self.figure(run)
+            yield Drawn(self.name, self.title, self.caption.format(**_words(run)), figure)
+
+
+def _oscillates(run: RunRecord) -> bool:
+    return any(oscillates(process) for process in run.processes.values())
+
+
+def _compared(run: RunRecord) -> bool:
+    return any(
+        np.any(np.isfinite(values))
+        for name, found in run.comparison.items()
+        for key, values in found.items()
+        if name in run.processes and key in ("center_distance", "w2")
+    )
 
 
 LOSS = Curves(
     "loss",
     "Loss and predicted loss",
+    "loss at the center, the average that center and fluctuation predict; shaded: between which values the iterates alternate",
     "Lines: {E}(w) at the center w. Dotted: the time-averaged loss that center and fluctuation u predict, "
     "½[{E}(w+u) + {E}(w−u)] ≈ {E}(w) + ½ tr(HΣ), Σ the covariance of u and H = ∇²{E}(w). Shaded: between which values the "
     "iterates of gradient descent alternate, x_k = w_k + (−1)ᵏ u_k; its predicted loss is the mean of two consecutive ones.",
     draw_loss,
+    partial(measured, key="train_loss"),
 )
 SHARPNESS = Curves(
     "sharpness",
     "Sharpness",
+    "the largest eigenvalues of the Hessian at the center, and the edge of stability 2/η",
     "The {k} of the Hessian at the center, H v = λv, the largest (the sharpness S = λ₁) in broader lines.{iterates} "
     "Dashed: the edge of stability S = 2/η, beyond which an oscillation of gradient descent grows.",
     draw_sharpness,
+    partial(measured, key="sharpness"),
 )
 OSCILLATION = Curves(
     "oscillation",
     "Oscillation energy, measured and predicted",
+    "tr Σ/η, measured on gradient descent and predicted by its models",
     "tr Σ/η, Σ the covariance of the fluctuation: measured on gradient descent (broad), predicted by the others. By it the "
     "oscillation raises the loss at the edge of stability: the mean loss is ≈ {E}(w) + ½ tr(HΣ), and HΣ = (2/η)Σ where λ₁ = 2/η.",
     draw_oscillation,
+    _oscillates,
 )
 DISTANCE = Curves(
     "distance",
     "Distance to gradient descent",
+    "distance of the centers to gradient descent's, particle by particle and in Wasserstein-2, with its own one rounding away",
     "Distance of the centers w to those of gradient descent, {metric}.{spread} The vertical line is the onset: where tr Σ of "
     f"gradient descent first reaches {ONSET_LEVEL}.",
     draw_distance,
+    _compared,
 )
 ENERGY = Curves(
     "free_energy",
     "Free energy and dissipation",
+    "change of the free energy, the integral of its rate along the flow, and their difference",
     "Broad: the change of F = ½[{E}(w+u) + {E}(w−u)] − |u|²/η. Thin: the integral of its rate along the flow; for the "
     "free-energy flow dF/dt = −η|∂_w F|² + η|∂_u F|². Below: the absolute difference of the two, zero in exact time. Maps "
     "such as gradient descent have no rate.",
     draw_energy,
+    partial(measured, key="free_energy"),
+    energy_balance,
 )
+
+
+CURVES = (LOSS, SHARPNESS, OSCILLATION, DISTANCE, ENERGY)
 
 
 def run_figures(run: StoredRun | RunRecord | str | Path) -> Iterator[Drawn]:
@@ -121,8 +167,8 @@ def run_figures(run: StoredRun | RunRecord | str | Path) -> Iterator[Drawn]:
 def all_figures(run: StoredRun | RunRecord | str | Path) -> Iterator[Drawn]:
     """Those of `run_figures`, the overview of them, and the comparison."""
     record = as_record(run)
-    for drawings in (_run_figures, overview, comparison):
-        yield from drawings(record)
+    for entry in (*FIGURES, OVERVIEW, COMPARISON):
+        yield from entry.draw(record)
 
 
 def as_record(run: StoredRun | RunRecord | str | Path) -> RunRecord:
@@ -138,31 +184,13 @@ def as_record(run: StoredRun | RunRecord | str | Path) -> RunRecord:
 
 
 def _run_figures(run: RunRecord) -> Iterator[Drawn]:
-    for curves in available(run):
-        caption = curves.caption.format(**_words(run))
-        with styled():
-            figure = energy_balance(run) if curves is ENERGY else single(curves.draw, run)
-        yield Drawn(curves.name, curves.title, caption, figure)
-    for made in (_onset, _measures, _phase, _places):
-        yield from made(run)
+    for entry in FIGURES:
+        yield from entry.draw(run)
 
 
 def available(run: RunRecord) -> list[Curves]:
     """The drawings that the run has data for."""
-    compared = any(
-        np.any(np.isfinite(values))
-        for name, found in run.comparison.items()
-        for key, values in found.items()
-        if name in run.processes and key in ("center_distance", "w2")
-    )
-    wanted = {
-        LOSS: measured(run, "train_loss"),
-        SHARPNESS: measured(run, "sharpness"),
-        OSCILLATION: any(oscillates(process) for process in run.processes.values()),
-        DISTANCE: compared,
-        ENERGY: measured(run, "free_energy"),
-    }
-    return [curves for curves, is_wanted in wanted.items() if is_wanted]
+    return [curves for curves in CURVES if curves.has_data(run)]
 
 
 def _words(run: RunRecord) -> dict[str, str]:
@@ -315,3 +343,43 @@ def comparison(run: RunRecord) -> Iterator[Drawn]:
     if run.perturbed is not None and "distance" in names:
         caption += " Shaded: gradient descent's distance to itself from a start one rounding away."
     yield Drawn("compare", "Comparison", caption, figure)
+
+
+#: The figures of a run, in the order in which they are drawn: a new one is a function and its entry here.
+FIGURES = (
+    *(Entry({curves.name: curves.shows}, curves.drawn) for curves in CURVES),
+    Entry(
+        {"onset": "loss, sharpness and oscillation energy around the onset of the oscillation"},
+        _onset,
+    ),
+    Entry(
+        {
+            "measure": "densities over time of the two parameters whose marginals move most",
+            "measure_plane": "the density in the plane of these two, at the start and at the end",
+        },
+        _measures,
+    ),
+    Entry({"phase_portrait": "center against fluctuation"}, _phase),
+    Entry(
+        {
+            "trajectories": "the way of the center of a landscape of several coordinates",
+            "particle_clouds": "the particles at the start and at the end",
+        },
+        _places,
+    ),
+)
+OVERVIEW = Entry({"overview": "the most important ones side by side"}, overview)
+COMPARISON = Entry(
+    {"compare": "four quantities of all processes over one axis of time, by `meanfield compare`"},
+    comparison,
+)
+
+
+def table() -> str:
+    """What the figures of a run show, as a table in Markdown."""
+    rows = [
+        f"| `{name}` | {shows} |"
+        for entry in (*FIGURES, OVERVIEW, COMPARISON)
+        for name, shows in entry.shows.items()
+    ]
+    return "\n".join(["| figure | shows |", "|---|---|", *rows])
