@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     from solvers.jko.particles.steps import JKO, JKOStep
     from solvers.jko.proximal_result import JKOError
     from solvers.jko.quantile.steps import QuantileJKO, QuantileStep
+    from solvers.learning_rates import Schedule
     from solvers.measures import energies
     from solvers.measures.entropy import BlobEntropy, SpacingEntropy
     from solvers.measures.representations import Grid, Particles, Quantiles
     from solvers.objective import Objective
     from solvers.phase_space.density import PhaseSpaceDensity
     from solvers.phase_space.pde import PhaseSpacePDE, PhaseSpaceReport
-    from solvers.schedule import Schedule, Scheduled
+    from solvers.scheduled_flow import Scheduled
     from solvers.spectrum.complementarity import Complementarity, solve_complementarity
     from solvers.spectrum.eigenpairs import Eigenpairs, top_eigenpairs
     from solvers.state import State
@@ -82,8 +83,8 @@ _HOME = {
     "QuantileStep": "jko.quantile.steps",
     "Quantiles": "measures.representations",
     "RodFlow": "flows.rod_flow",
-    "Schedule": "schedule",
-    "Scheduled": "schedule",
+    "Schedule": "learning_rates",
+    "Scheduled": "scheduled_flow",
     "SelfStabilization": "flows.self_stabilization",
     "SharpnessFlow": "flows.sharpness_flow",
     "Solution": "time_loop",

@@ -13,7 +13,7 @@ from solvers._support.arguments import instance, real, refusal
 from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, SteppedFlow
 from solvers.integrators import RK4, Integrator, as_integrator
 from solvers.objective import Array, all_finite, is_spread, with_own_results
-from solvers.schedule import Scheduled
+from solvers.scheduled_flow import Scheduled
 from solvers.state import State
 
 _DELAY_DT = 0.25

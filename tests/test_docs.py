@@ -9,6 +9,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from meanfield.study.cli.app import app
+from solvers.flows import FLOWS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -30,7 +31,7 @@ def test_the_examples_of_minimising_movements_run(capsys):
 
 
 def test_every_python_block_is_run_somewhere():
-    """README's, python.md's and run_file.md's by test_readme.py, mpi.md's by test_distributed_runs.py, the others above."""
+    """In test_readme.py (README, python, run_file), test_distributed_runs.py (mpi), test_writing_a_flow.py, and above."""
     with_python = {page.name for page in PAGES if "```python" in page.read_text(encoding="utf-8")}
     assert with_python <= {
         "README.md",
@@ -40,6 +41,15 @@ def test_every_python_block_is_run_somewhere():
         "run_file.md",
         "writing_a_flow.md",
     }
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_page_of_configurations_has_every_flow_with_its_options(name):
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8").partition("## Flows")[2]
+    about = re.search(rf"`{name}`(?:\s\(([^)]*)\))?", text)
+    assert about
+    for option in FLOWS[name].options():
+        assert re.search(rf"\b{option}\b", about[1] or ""), option
 
 
 # --- commands ------------------------------------------------------------------------------------

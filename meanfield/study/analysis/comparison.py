@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from meanfield.study.analysis.summary import summary_cell
 from meanfield.study.storage.layout import ProcessRecord, RunRecord
 from solvers.flows import REFERENCE_FLOW
+from solvers.learning_rates import Schedule
 
 Series = NDArray[np.float64]
 
@@ -165,7 +166,7 @@ def _against(
     """A row with the errors relative to gradient descent, whose row is the first; without distances."""
     row, reference = _row(name, process, level), run.processes[first["process"]]
     with np.errstate(over="ignore", invalid="ignore"):  # the last steps of a divergence
-        row |= _errors(reference, process, float(run.attributes["learning_rate"]))
+        row |= _errors(reference, process, run.learning_rates)
     if row["onset"] is not None and first["onset"] is not None:
         row["onset_delay"] = row["onset"] - first["onset"]
     return row
@@ -241,29 +242,32 @@ def _distances(times: Series, distance: Series) -> dict[str, float | None]:
 
 
 def _errors(
-    reference: ProcessRecord, process: ProcessRecord, learning_rate: float
+    reference: ProcessRecord, process: ProcessRecord, rates: Schedule
 ) -> dict[str, float | None]:
-    sharpness_error = _rms(np.subtract(*_common(process, reference, "sharpness")))
-    trace_error = _rms(np.subtract(*_common(process, reference, "sigma_trace")))
-    predicted, measured = map(_smoothed, _common(process, reference, "predicted_loss"))
+    first = rates.rates[0]
+    times, here, there = _common(process, reference, "sharpness")
+    sharpness_error, in_units = _rms(here - there), _rms((here - there) * rates.at(times) / first)
+    times, here, there = _common(process, reference, "sigma_trace")
+    trace_error = _rms((here - there) / (rates.at(times) / first))
+    predicted, measured = map(_smoothed, _common(process, reference, "predicted_loss")[1:])
     error = _relative(predicted, measured)
     return {
         "sharpness_error": sharpness_error,
-        "relative_sharpness_error": _over(sharpness_error, 2 / learning_rate),
-        "oscillation_error": _over(trace_error, learning_rate),
+        "relative_sharpness_error": _over(in_units, 2 / first),
+        "oscillation_error": _over(trace_error, first),
         "loss_error": _rms(error),
         "max_loss_error": float(np.max(np.abs(error))) if len(error) else None,
     }
 
 
-def _common(one: ProcessRecord, two: ProcessRecord, key: str) -> tuple[Series, Series]:
-    """An observable of two processes at their common times."""
-    _, rows, others = np.intersect1d(
+def _common(one: ProcessRecord, two: ProcessRecord, key: str) -> tuple[Series, Series, Series]:
+    """Times at which two processes have an observable, and its values."""
+    times, rows, others = np.intersect1d(
         one.observables["time"], two.observables["time"], assume_unique=True, return_indices=True
     )
     first, second = one.observables[key][rows], two.observables[key][others]
     measured = np.isfinite(first) & np.isfinite(second)
-    return first[measured], second[measured]
+    return times[measured], first[measured], second[measured]
 
 
 def _relative(values: Series, references: Series) -> Series:

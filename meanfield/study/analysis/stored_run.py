@@ -15,6 +15,7 @@ from meanfield.study.storage.files.lock import has_no_locks
 from meanfield.study.storage.layout import ProcessRecord, RunRecord
 from meanfield.study.storage.reader import RunReader
 from solvers._support.arguments import the_path
+from solvers.learning_rates import Schedule
 
 if TYPE_CHECKING:
     import xarray
@@ -100,8 +101,13 @@ class StoredRun(Mapping[str, Process]):
 
     @property
     def learning_rate(self) -> float:
-        """The η of all processes."""
+        """The η of all processes; of one that changes the first, see `learning_rates`."""
         return float(self.attributes["learning_rate"])
+
+    @property
+    def learning_rates(self) -> Schedule:
+        """η by step: ``learning_rates.at(times)``."""
+        return self._record().learning_rates
 
     @property
     def observables(self) -> AllObservables:

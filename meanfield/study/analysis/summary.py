@@ -33,12 +33,12 @@ QUANTITIES = {
 
 def summarize(run: RunRecord) -> list[dict[str, Any]]:
     """Name, status, message and the last finite value of every quantity, or None."""
-    learning_rate = float(run.attributes["learning_rate"])
+    rates = run.learning_rates
     rows: list[dict[str, Any]] = []
     for name, process in run.processes.items():
         last = {key: _last(values) for key, values in process.observables.items()}
-        sharpness = last["sharpness"]
-        last["eta_sharpness"] = None if sharpness is None else _finite(learning_rate * sharpness)
+        scaled = rates.at(process.observables["time"]) * process.observables["sharpness"]
+        last["eta_sharpness"] = _last(scaled)
         last |= {key: _last(values) for key, values in run.comparison.get(name, {}).items()}
         if run.perturbed is not None and process.flow == REFERENCE_FLOW:
             last["rounding_spread"] = _last(run.perturbed.observables["center_distance"])

@@ -47,8 +47,10 @@ def compare(
         spread = spread_row(rows)
         about: dict[str, Any] = {
             "file": str(record.path),
-            "learning_rate": float(record.attributes["learning_rate"]),
+            "learning_rate": record.learning_rates.rates[0],
         }
+        if len(record.learning_rates.steps) > 1:
+            about["learning_rates"] = record.learning_rates.learning_rate
         about |= {"processes": [row for row in rows if row is not spread]}
         about |= {"rounding_spread": spread, "figures": [str(figure) for figure in figures]}
         print_json(about)

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
 
 import solvers
 from meanfield import tasks
@@ -20,15 +27,16 @@ from meanfield.study.config.sections import (
     Landscape,
     NetworkSection,
     OutputSection,
-    Positive,
     RiskSection,
     Seed,
     Steps,
     Task,
 )
 from meanfield.study.config.toml import decoded, format_toml, parse, parse_value
-from solvers._support.arguments import the_path
+from solvers._support.arguments import real, the_path
 from solvers._support.reprs import described
+from solvers.flows import FLOWS
+from solvers.learning_rates import Schedule
 
 __all__ = ["ConfigError", "Process", "RunConfig", "load", "load_text"]
 
@@ -56,6 +64,13 @@ def _process_name(name: str) -> str:
     return name
 
 
+def _learning_rate(value: object) -> float | tuple[tuple[int, float], ...]:
+    """A number, or pairs (step, learning rate)."""
+    if isinstance(value, list | tuple):
+        return Schedule(value).learning_rate  # type: ignore[arg-type]
+    return real("learning_rate", value, above=0)
+
+
 class RunConfig(Section):
     """The configuration of a run: several processes from one start, of a network on a task or on a landscape.
 
@@ -69,6 +84,9 @@ class RunConfig(Section):
             processes={"gradient_descent": {}, "free_energy_flow": {"delay": True}},
         )
 
+    A learning rate that changes is a list of pairs, each rate with the step from which on it holds:
+    ``learning_rate=[[0, 0.1], [100, 1.0]]``.
+
     All keys have defaults; ``meanfield config --defaults`` lists them. `steps` counts those of gradient descent, 0 measures the
     start alone. A configuration cannot be changed: `replace` makes another one.
 
@@ -79,7 +97,7 @@ class RunConfig(Section):
     """
 
     seed: Seed = 0
-    learning_rate: Positive = 1.0
+    learning_rate: Annotated[Any, PlainValidator(_learning_rate)] = 1.0
     steps: Steps = 400
     task: Task = TASK_SECTIONS[DEFAULT_TASK](name=DEFAULT_TASK)
     network: NetworkSection = NetworkSection()
@@ -133,6 +151,27 @@ class RunConfig(Section):
         for key, value in changes.items():
             _set(settings, key, value, "replace")
         return type(self)(**settings)
+
+    @property
+    def learning_rates(self) -> Schedule:
+        """The learning rate by step; of one that does not change there is one."""
+        if isinstance(self.learning_rate, tuple):
+            return Schedule(self.learning_rate)
+        return Schedule(((0, self.learning_rate),))
+
+    @model_validator(mode="after")
+    def _learning_rate_may_change(self) -> RunConfig:
+        fixed = [
+            f"processes.{name}"
+            for name, process in self.processes.items()
+            if not FLOWS[process.flow].can_change_rate
+        ]
+        if len(self.learning_rates.steps) > 1 and fixed:
+            raise ValueError(
+                f"learning_rate must be a number for {', '.join(fixed)}, whose learning rate cannot change during a run, "
+                f"got {[list(pair) for pair in self.learning_rate]}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_problem(self) -> RunConfig:

@@ -163,14 +163,15 @@ def build_flows(config: RunConfig, problem: Problem) -> dict[str, solvers.Flow]:
     flows = {}
     for name, process in config.processes.items():
         with _errors_of(name):
-            flows[name] = _build_flow(process, config.learning_rate, problem)
+            flows[name] = _build_flow(process, config.learning_rates, problem)
     order = sorted(flows, key=lambda name: config.processes[name].flow != REFERENCE_FLOW)
     return {name: flows[name] for name in order}
 
 
-def _build_flow(process: Process, learning_rate: float, problem: Problem) -> solvers.Flow:
+def _build_flow(process: Process, rates: solvers.Schedule, problem: Problem) -> solvers.Flow:
     build = FLOWS[process.flow].build
-    return build(problem.objective, problem.start, learning_rate, **process.options)
+    flow = build(problem.objective, problem.start, rates.rates[0], **process.options)
+    return flow if len(rates.steps) == 1 else solvers.Scheduled(flow, rates.learning_rate)
 
 
 def process_layouts(

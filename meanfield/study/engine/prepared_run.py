@@ -149,7 +149,7 @@ def file_attributes(config: RunConfig) -> dict[str, Any]:
     """Attributes of a file beside the configuration: seed, learning rate, versions, machine."""
     return {
         "seed": config.seed,
-        "learning_rate": config.learning_rate,
+        "learning_rate": config.learning_rates.rates[0],
         "versions_json": current_versions(),
         "machine_json": json.dumps(machine(), sort_keys=True),
     }

@@ -18,7 +18,6 @@ from meanfield.study.figures.style import (
     FEW,
     STEPS,
     is_landscape,
-    learning_rate,
     new_figure,
     not_huge,
     on_log,
@@ -83,8 +82,7 @@ def _loss_axis(ax: Axes, run: RunRecord) -> Shown:
 
 def draw_sharpness(ax: Axes, run: RunRecord) -> None:
     """The largest eigenvalues of the Hessian at the center, and the edge of stability 2/η."""
-    edge = 2 / learning_rate(run)
-    ax.axhline(edge, color=GREY, linewidth=1, linestyle=(0, (5, 2)), label="edge of stability 2/η")
+    _draw_edge(ax, run)
     eigenvalues = tamed(run, {name: _eigenvalues(p.observables) for name, p, _ in processes(run)})
     for name, process, look in processes(run):
         values = eigenvalues[name]
@@ -96,6 +94,22 @@ def draw_sharpness(ax: Axes, run: RunRecord) -> None:
             plot(ax, times, following, **thin)
     _draw_iterate_sharpness(ax, run)
     ax.set(xlabel=STEPS, ylabel="eigenvalues λ")
+
+
+def _draw_edge(ax: Axes, run: RunRecord) -> None:
+    """2/η: a line, or steps where the learning rate changes."""
+    schedule = run.learning_rates
+    look: Any = {"color": GREY, "linewidth": 1, "linestyle": (0, (5, 2))}
+    look["label"] = "edge of stability 2/η"
+    edges = 2 / np.array(schedule.rates)
+    if len(edges) == 1:
+        ax.axhline(edges[0], **look)
+        return
+    times = [process.observables["time"] for process in run.processes.values()]
+    end = max((float(values[-1]) for values in times if len(values)), default=0.0)
+    begun = np.array(schedule.steps) <= end
+    steps, edges = np.array(schedule.steps)[begun], edges[begun]
+    ax.step([*steps, end], [*edges, edges[-1]], where="post", **look)
 
 
 def _draw_iterate_sharpness(ax: Axes, run: RunRecord) -> None:
@@ -117,8 +131,9 @@ def draw_oscillation(ax: Axes, run: RunRecord) -> None:
     """tr Σ/η, the increase of the loss by the oscillation at the edge of stability."""
     for name, process, look in processes(run):
         if oscillates(process):
-            energy = on_log(process.observables["sigma_trace"] / learning_rate(run))
-            plot(ax, process.observables["time"], energy, **look.line, label=title(name))
+            times = process.observables["time"]
+            energy = on_log(process.observables["sigma_trace"] / run.learning_rates.at(times))
+            plot(ax, times, energy, **look.line, label=title(name))
     ax.set(xlabel=STEPS, ylabel="oscillation energy tr Σ/η", yscale="log")
 
 

@@ -16,7 +16,6 @@ from meanfield.study.figures.curves import (
     onset_time,
 )
 from meanfield.study.figures.style import (
-    learning_rate,
     new_figure,
     on_log,
     oscillates,
@@ -58,7 +57,7 @@ def _focus(ax: Axes, run: RunRecord) -> None:
     """Limit the axis to the sharpness of oscillating processes and the edge; others may be far above."""
     values = [p.observables["sharpness"] for p in run.processes.values() if oscillates(p)]
     known = [value[np.isfinite(on_log(value))] for value in values]
-    shown = np.concatenate([[2 / learning_rate(run)], *known])
+    shown = np.concatenate([2 / np.array(run.learning_rates.rates), *known])
     margin = 0.1 * float(np.ptp(shown)) or 0.1 * shown[0]
     ax.set_ylim(shown.min() - margin, shown.max() + margin)
 

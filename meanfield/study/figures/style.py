@@ -123,11 +123,6 @@ def title(name: str) -> str:
     return name.replace("_", " ")
 
 
-def learning_rate(run: RunRecord) -> float:
-    """The η of all processes."""
-    return float(run.attributes["learning_rate"])
-
-
 def is_landscape(run: RunRecord) -> bool:
     """Whether the run is on a landscape: a single point rather than a measure."""
     return any(process.trajectory is not None for process in run.processes.values())

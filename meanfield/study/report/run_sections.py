@@ -65,11 +65,15 @@ def report(run: RunRecord) -> Report:
 def _title(run: RunRecord) -> str:
     steps = settings(run.config).get("steps")
     length = f", {steps} steps" if steps else ""
-    return f"Run: {spoken(about.problem_name(run.config))}, η = {_rate(run):g}{length}"
+    return f"Run: {spoken(about.problem_name(run.config))}, η = {_rates(run)}{length}"
 
 
-def _rate(run: RunRecord) -> float:
-    return float(run.attributes["learning_rate"])
+def _rates(run: RunRecord) -> str:
+    """In words: 0.1, then 1 from step 100."""
+    first, *others = run.learning_rates.learning_rate
+    return ", then ".join(
+        [f"{first[1]:g}", *(f"{rate:g} from step {step}" for step, rate in others)]
+    )
 
 
 def _verdict(run: RunRecord) -> Iterator[Html]:
@@ -77,8 +81,9 @@ def _verdict(run: RunRecord) -> Iterator[Html]:
     descents = [name for name, process in run.processes.items() if process.flow == REFERENCE_FLOW]
     if not descents or run.processes[descents[0]].status != "complete":
         return
-    sharpness = run.processes[descents[0]].observables["sharpness"]
-    measured = _rate(run) * sharpness[np.isfinite(sharpness)]
+    data = run.processes[descents[0]].observables
+    scaled = run.learning_rates.at(data["time"]) * data["sharpness"]
+    measured = scaled[np.isfinite(scaled)]
     if len(measured):
         yield paragraph(
             f"Gradient descent ends at η·sharpness = {measured[-1]:.4g}, and had {measured.max():.4g} at most; "
@@ -117,8 +122,8 @@ def _ranking(rows: list[dict[str, Any]]) -> Iterator[str]:
 def _facts(run: RunRecord) -> about.Facts:
     yield "File", run.path.name
     yield from about.problem_facts(run.config)
-    rate = _rate(run)
-    yield "Learning rate η", f"{rate:g}; the edge of stability is at 2/η = {2 / rate:.4g}"
+    edges = ", ".join(f"{2 / rate:.4g}" for rate in run.learning_rates.rates)
+    yield "Learning rate η", f"{_rates(run)}; the edge of stability is at 2/η = {edges}"
     yield "Steps of gradient descent", str(settings(run.config).get("steps", about.UNKNOWN))
     firsts = [process.first for process in run.processes.values() if process.first is not None]
     if firsts:

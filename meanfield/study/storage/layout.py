@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -11,7 +12,9 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.study.config.toml import parse
 from meanfield.study.storage.observables import EVERYWHERE, OBSERVABLES, Observable
+from solvers.learning_rates import Schedule
 
 Status = Literal["running", "complete", "diverged", "interrupted", "failed"]
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -184,3 +187,12 @@ class RunRecord:
     comparison_times: NDArray[np.float64]
     comparison: dict[str, dict[str, NDArray[np.float64]]]
     perturbed: ProcessRecord | None = None
+
+    @property
+    def learning_rates(self) -> Schedule:
+        """η by step, as the configuration has it where it changes during the run."""
+        with suppress(ValueError):
+            given = parse(self.config).get("learning_rate")
+            if isinstance(given, list):
+                return Schedule(given)  # type: ignore[arg-type]
+        return Schedule(((0, float(self.attributes["learning_rate"])),))

@@ -232,12 +232,15 @@ def make_plan(
     Raises
     ------
     ConfigError
-        Widths out of order or larger than the reference, no seed, an unknown start; a landscape, which has no width.
+        Widths out of order or larger than the reference, no seed, an unknown start; a landscape, which has no width; a learning
+        rate that changes.
     """
     if config.landscape is not None:
         raise ConfigError(
             "landscape must be left out of a width study, got one; it has no width, a network on a task has"
         )
+    if isinstance(config.learning_rate, tuple):
+        raise ConfigError("learning_rate must be a number in a width study, got a schedule")
     if reference_width is None:
         reference_width = WIDER * max(widths, default=1)
     settings = {"widths": widths, "seeds": seeds, "reference_width": reference_width}

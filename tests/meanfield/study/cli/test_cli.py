@@ -123,7 +123,7 @@ def test_several_wrong_settings_are_one_message(tmp_path):
     out = tmp_path / "out"
     result = meanfield_command("run", config, "--out", out, "--set", "steps=-1")
     for line in (
-        "learning_rate must be above 0, got -1",
+        "learning_rate must be a finite number above 0, got -1",
         "did you mean 'width'",
         "steps must be at least 0, got -1",
     ):
@@ -135,8 +135,8 @@ def test_several_wrong_settings_are_one_message(tmp_path):
     ("setting", "message"),
     [
         ("network.width=0", "network.width must be at least 1, got 0"),
-        ("learning_rate=0", "learning_rate must be above 0, got 0"),
-        ("learning_rate=nan", "learning_rate must be a finite number, got nan"),
+        ("learning_rate=0", "learning_rate must be a finite number above 0, got 0"),
+        ("learning_rate=nan", "learning_rate must be a finite number above 0, got nan"),
         ("risk.loss=softmax", "softmax"),
         ("nonsense", "section.key=value"),
     ],
