@@ -2,7 +2,7 @@
 
 No call of the C library, no branch, one division where possible. ``jet(name, real)`` gives z → (σ, σ', σ'', σ‴) for one
 precision; what a caller does not use is not computed. Errors, in units in the last place (ulp) of the exact value unless
-said otherwise, follow from the number of roundings after the last cancellation; the tests measure them against mpmath:
+stated otherwise, follow from the number of roundings after the last cancellation; the tests measure them against mpmath:
 
 - tanh, sigmoid, softplus: e^{2y} = 2^k e^{2ρ} with |ρ| ≤ ln 2 / 4, tanh ρ = A/B rational of error below 2^-57 (2^-30 in
   float32), so e^{2y} = 2^k (B + A)/(B − A), and no difference loses more than a factor 2: 4 ulp.
@@ -11,8 +11,8 @@ said otherwise, follow from the number of roundings after the last cancellation;
   8 for gelu.
 - sin: π/2 in four parts whose products with k are exact: 2 ulp of 1, for |z| up to ``sine_limit``; the C library's beyond.
 
-Derivatives are made of these by a few multiplications; their error is a few roundings of numbers of size 1 + |z| at most.
-Values whose exact size is below the smallest normal number may come as 0. NaN gives NaN; infinities give the limits.
+Derivatives follow from these by a few multiplications; their error is a few roundings of numbers of size at most 1 + |z|.
+Values whose exact size is below the smallest normal number may be flushed to 0. NaN gives NaN; infinities give the limits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def formula(build: Callable[[Real], Function]) -> Callable[[Real], Function]:
 
 
 def sine_limit(real: Real) -> float:
-    """The largest |z| up to which the own sine is accurate: k ≤ 2^20 or 2^13 quarter turns."""
+    """The largest |z| for which this sine is accurate: k ≤ 2^20 or 2^13 quarter turns."""
     return 1.6e6 if real is np.float64 else 1.2e4
 
 
@@ -52,7 +52,7 @@ def jet(name: str, real: Real, far: bool = False) -> Function:
 
 @functools.cache
 def jets(name: str, real: Any, count: int) -> Any:
-    """What ``fill_jets`` takes to put σ and its derivatives up to the (count − 1)-th into the rows of a tile."""
+    """Argument of ``fill_jets`` for writing σ and its derivatives up to the (count − 1)-th to the rows of a tile."""
     which = f"{name}_{real.__name__}_{count}"
     near = _loop(jet(name, real), count, f"near_{which}")
     far = _loop(jet(name, real, far=True), count, f"far_{which}") if name == "sin" else near
@@ -180,7 +180,7 @@ def _exponential_ratio(real: Real, wide: bool) -> Function:
 @formula
 def _tanh(real: Real) -> Function:
     ratio = _exponential_ratio(real, wide=False)
-    limit = real(20 if real is np.float64 else 10)  # tanh is 1 to the last digit
+    limit = real(20 if real is np.float64 else 10)  # beyond, tanh is 1 to the last digit
     one, two, six = real(1), real(2), real(6)
 
     @inlined
@@ -252,7 +252,7 @@ def _relu(real: Real) -> Function:
 
     @inlined
     def relu(z):
-        slope = one if z > zero else zero if z <= zero else z  # z where it is NaN
+        slope = one if z > zero else zero if z <= zero else z  # NaN for NaN
         return (zero if z < zero else z), slope, zero * slope, zero * slope
 
     return relu

@@ -1,4 +1,4 @@
-"""Counters, arrays (1,) of int64, that several threads may read and increment at once."""
+"""Counters, arrays (1,) of int64, that several threads may read and increment concurrently."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INTEGER = numba.types.intp
 
 @intrinsic
 def _increment_at(typing_context, address):
-    """Add one to the integer at an address, and return what it was."""
+    """Add one to the integer at an address, and return its previous value."""
 
     def generate(context, builder, signature, arguments):
         return builder.atomic_rmw(
@@ -26,7 +26,7 @@ def _increment_at(typing_context, address):
 
 @intrinsic
 def _load_from(typing_context, address):
-    """The integer at an address, as it is now."""
+    """The current integer at an address."""
 
     def generate(context, builder, signature, arguments):
         return builder.load_atomic(_pointer(builder, *arguments), "acquire", 8)
@@ -51,12 +51,12 @@ def _take_plainly(counter):
     return counter[0] - 1
 
 
-#: counter → what it was before it is incremented: no two threads are told the same.
+#: counter → its value before the increment: no two threads get the same.
 take = part(_take_compiled if COMPILED else _take_plainly)
 
 
 @driver("wait_for_change")
 def wait_for_change(counter, seen, tries):
-    """Return as soon as the counter is not what was seen, or after so many tries, of about a nanosecond each."""
+    """Return as soon as the counter differs from `seen`, or after `tries` tries, of about a nanosecond each."""
     while tries > 0 and _load(counter.ctypes.data) == seen:
         tries -= 1

@@ -1,4 +1,4 @@
-"""Numbers that the activations are made of, for both precisions."""
+"""Coefficients of the activations, for both precisions."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""How this package compiles.
+"""Compilation settings of this package.
 
 ``error_model="numpy"`` keeps loops vectorisable (no branch on division by zero). The fast-math flags leave out everything
 that could change a NaN or an infinity, and ``reassoc``, so that sums are taken in the order written.
 
-What is built for one precision or one activation is compiled when it is first needed and kept on disk, see `cache`.
+Code for one precision or one activation is compiled when it is first needed and cached on disk, see `cache`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "ns
 
 
 def inlined(function: Function) -> Any:
-    """Decorator for scalar code that LLVM puts into its callers."""
+    """Decorator for scalar code that LLVM inlines into its callers."""
     return numba.njit(forceinline=True, **_OPTIONS)(function)
 
 
@@ -36,7 +36,7 @@ def part(function: Function) -> Any:
 
 
 def driver(name: str) -> Callable[[Function], Any]:
-    """Decorator for what Python calls: without the interpreter's lock, and kept on disk under this name."""
+    """Decorator for functions called from Python: they release the interpreter's lock and are cached on disk under this name."""
 
     def decorate(function: Function) -> Any:
         compiled = numba.njit(nogil=True, **_OPTIONS)(named(name)(function))
@@ -48,7 +48,7 @@ def driver(name: str) -> Callable[[Function], Any]:
 
 
 def callback(name: str, signature: Any) -> Callable[[Function], int]:
-    """Decorator that leaves the address of the compiled function, for ``call_address``; kept on disk under this name."""
+    """Decorator that returns the address of the compiled function, for ``call_address``; cached on disk under this name."""
 
     def decorate(function: Function) -> int:
         options = {"nopython": True, **_OPTIONS}
@@ -63,14 +63,14 @@ def callback(name: str, signature: Any) -> Callable[[Function], int]:
     return decorate
 
 
-_ALIVE: list[Any] = []  # the code of a callback lives as long as the object
+_ALIVE: list[Any] = []  # keeps references, as the code of a callback is freed with its object
 
 
 def named(name: str) -> Callable[[Function], Function]:
-    """Decorator that renames a function that closes over something.
+    """Decorator that renames a function with a closure.
 
-    Its name must say what: on disk and in a process compiled functions are told apart by their names and types of arguments,
-    together with a number that counts from one in every process.
+    The name must describe the closure: compiled functions are distinguished, on disk and in a process, by names and argument
+    types, together with a number that counts from one in every process.
     """
 
     def rename(function: Function) -> Function:
@@ -84,7 +84,7 @@ def named(name: str) -> Callable[[Function], Function]:
 def _wide_vectors(typing_context):
     """Ask LLVM for 512-bit vectors in the function that calls this; by itself it takes 256 on processors that have them.
 
-    And for a stack at a cache line, or vectors that do not fit into registers are loaded back from two; and not to put that
+    Also align the stack to a cache line, as otherwise spilled vectors would be loaded from two lines, and do not inline that
     function into its callers, whose compilation would take several times as long.
     """
 

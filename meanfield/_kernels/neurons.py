@@ -1,10 +1,10 @@
-"""Few inputs and one output: one pass takes the weighted inputs, activates them and adds up, and nothing is stored in between.
+"""Few inputs and one output: a single pass computes the weighted inputs, activates and sums them, without intermediate arrays.
 
-Particles (forward) or data (backward) come four at a time, so that sums are loaded and stored once for four activations, whose
-arguments are computed first: a processor looks no further ahead than one activation. A tile is one array with rows of fixed
-length, which tells the compiler that they do not overlap: first the rows that vectors run along, then one row for each particle
-or datum, of which only the first entries are used. The sums over inputs are written out for each number of them, and compiled
-when first needed.
+Particles (forward) or data (backward) are processed four at a time, so that sums are loaded and stored once for four
+activations, whose arguments are computed first: out-of-order execution covers only about one activation. A tile is one array
+with rows of fixed length, so the compiler knows that they do not overlap: first the rows that vectors run along, then one row
+for each particle or datum, of which only the first entries are used. The sums over inputs are written out for each number of
+them, and compiled when first needed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .activations import jet
 from .jit import COMPILED, call_address, callback, carray, inlined, named, part, wide_vectors
 
 _FIRST_CACHE = 24_576  # bytes of it for the rows that vectors run along
-_LINE = 64  # bytes; rows are an odd number of cache lines, so that they do not compete for places in the cache
+_LINE = 64  # bytes; rows are an odd number of cache lines, to avoid conflicts in the cache
 _AT_ONCE = 32  # rows of particles or data in a tile
 
 Function = Callable[..., Any]
@@ -162,7 +162,7 @@ def _column(p: int) -> Function:
 
 @functools.cache
 def _dot(p: int) -> Function:
-    """Added up by fours: one sum would wait for itself."""
+    """Four partial sums, as a single one would be limited by latency."""
     terms = [f"x[{j}] * y[{j}]" for j in range(p)]
     fours = [" + ".join(terms[j : j + 4]) for j in range(0, p, 4)]
     return _written("x, y", f" return ({') + ('.join(fours)})", p)
@@ -182,7 +182,7 @@ def _row_length(rows: int, itemsize: int) -> int:
 
 
 def _fixed_tile(rows: int, real: Any) -> Function:
-    """Address → tile; without the compiler, tile → tile. In a loop's own function it says how far apart rows are."""
+    """Address → tile; without the compiler, tile → tile. It fixes the distance of rows at compile time."""
     shape = (rows + _AT_ONCE, _row_length(rows, np.dtype(real).itemsize))
 
     @named(f"tile_{real.__name__}_{shape}")

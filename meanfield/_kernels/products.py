@@ -1,6 +1,6 @@
-"""Matrix products by the BLAS that SciPy brings, on parts of arrays and into parts of arrays; ``np.dot`` would copy them.
+"""Matrix products by SciPy's BLAS, on parts of arrays and into parts of arrays; ``np.dot`` would copy them.
 
-BLAS must be held to one thread by the caller.
+The caller must limit BLAS to one thread.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PLAIN, _TRANSPOSED = ord("N"), ord("T")
 
 @functools.cache
 def product(real: Any) -> Any:
-    """What ``multiply`` takes for one precision."""
+    """Argument of ``multiply`` for one precision."""
     name = "dgemm" if real is np.float64 else "sgemm"
     return get_cython_function_address("scipy.linalg.cython_blas", name) if COMPILED else 0
 

@@ -1,10 +1,10 @@
-"""How many threads a kernel runs on.
+"""Threads of kernels.
 
-A kernel's work is cut into blocks whose results do not depend on the thread that computes them, so no result depends on the
-number of threads. Numba's setting (``NUMBA_NUM_THREADS``, ``numba.set_num_threads``) is the limit, but the threads are our own:
-compiled code releases the interpreter's lock, compiling for numba's own takes several times as long, and the simplest layer of
-those aborts when two Python threads come at once. BLAS is held to one thread meanwhile: more would oversubscribe the cores,
-and would change the last digits with their number.
+The work of a kernel is divided into blocks whose results do not depend on the thread that computes them, so no result depends on
+the number of threads. Numba's setting (``NUMBA_NUM_THREADS``, ``numba.set_num_threads``) is the limit, but the threads are our
+own: compiled code releases the interpreter's lock, compiling for numba's own threads takes several times as long, and numba's
+simplest threading layer aborts when two Python threads use it concurrently. BLAS is limited to one thread meanwhile: more would
+oversubscribe the cores, and would change the last digits with their number.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from .jit import COMPILED
 
 Counter = NDArray[np.int64]
 
-# Multiply-adds that are worth waking a thread for, some 0.2 ms of work. On a busy machine waking it can cost milliseconds.
+# Multiply-adds for which waking a thread pays off, about 0.2 ms of work. On a busy machine waking it can cost milliseconds.
 _WORK_PER_THREAD = 1_000_000
-_TRIES_AWAKE = 300_000  # of an idle thread, some 0.2 ms
+_TRIES_AWAKE = 300_000  # of an idle thread, about 0.2 ms
 
 
 def run_blocks(compute: Callable[[Counter], None], n_blocks: int, work: int, blas: bool) -> None:
-    """compute(counter) on as many threads as so many multiply-adds are worth; together they do all blocks.
+    """compute(counter) on a number of threads appropriate for `work` multiply-adds; together they do all blocks.
 
     Each call takes the next block from the counter (`atomic.take`) until all are taken. The caller is one of the threads: small
     work is done before the others have woken, which on a virtual machine may take half a millisecond.
@@ -65,12 +65,12 @@ def _helpers(count: int) -> list[_Helper]:
 
 @functools.cache
 def _helpers_of(process: int) -> list[_Helper]:
-    """Those of its parent did not survive the fork."""
+    """The helper threads of a process; those of its parent do not survive a fork."""
     return []
 
 
 class _Helper:
-    """A thread that does what it is asked, and stays awake for a moment after: the next kernel is mostly near."""
+    """A thread that executes requests, and spins for a short time after each, as the next kernel usually follows soon."""
 
     def __init__(self) -> None:
         self._asked, self._answered = np.zeros((2, 1), np.int64)
@@ -80,13 +80,13 @@ class _Helper:
         atexit.register(self._end)
 
     def ask(self, function: Callable[..., None], *arguments: Any) -> Future[None]:
-        """The function, called with the arguments by the thread, if that is free before the request is cancelled."""
+        """Request a call of the function by the thread, unless the request is cancelled before the thread is free."""
         future: Future[None] = Future()
         self._put((future, function, arguments))
         return future
 
     def wait_for(self, future: Future[None]) -> None:
-        """Cancel the request, or, if the thread was awake in time, wait until it has done what it was asked last."""
+        """Cancel the request, or, if the thread has started it, wait until it is done."""
         if not future.cancel():
             wait_for_change(self._answered, self._asked[0] - 1, _TRIES_AWAKE)
             future.result()
@@ -107,7 +107,7 @@ class _Helper:
                 return
             _answer(*request)
             self._answered[0] += 1
-            del request  # what it holds is not ours to keep while waiting
+            del request  # do not keep its references alive while waiting
 
 
 def _answer(
@@ -123,18 +123,18 @@ def _answer(
 
 
 def use_cores(count: int) -> None:
-    """Run kernels on at most so many threads from now on, unless NUMBA_NUM_THREADS was set: then on as many as it says."""
+    """Limit kernels to `count` threads from now on, unless NUMBA_NUM_THREADS was set, which then is the limit."""
     if "NUMBA_NUM_THREADS" not in os.environ:
         numba.set_num_threads(max(1, min(count, most_threads())))
 
 
 def use_threads(count: int) -> None:
-    """Run kernels on at most so many threads from now on, whatever was said before.
+    """Limit kernels to `count` threads from now on, overriding earlier settings.
 
     Raises
     ------
     ValueError
-        For none, and for more than there are: NUMBA_NUM_THREADS, by default the cores that this process may use.
+        For a number outside 1 to NUMBA_NUM_THREADS, by default the cores that this process may use.
     """
     there_are = int(getattr(numba.config, "NUMBA_NUM_THREADS"))  # noqa: B009  (its attributes are made at run time)
     if not 1 <= count <= there_are:
@@ -143,10 +143,11 @@ def use_threads(count: int) -> None:
 
 
 def most_threads() -> int:
-    """How many a kernel may run on, if its work is worth them: numba's setting for this thread.
+    """The largest number of threads of a kernel: numba's setting for this thread.
 
-    `numba.get_num_threads` takes a lock each time, to start numba's own threads if need be. A Ctrl-C that falls between taking
-    and noting it leaves it taken, and kernels on all other threads would wait for ever: it is asked only until they are started.
+    `numba.get_num_threads` takes a lock each time, to start numba's own threads if necessary. A Ctrl-C between taking
+    and recording it leaves it taken, and kernels on all other threads would wait forever: it is called only until they are
+    started.
     """
     started = getattr(parallel, "_get_num_threads", None)
     count = int(started()) if started is not None else 0
@@ -162,7 +163,7 @@ def _blas_libraries() -> list[Any]:
 
 @contextmanager
 def _one_blas_thread() -> Iterator[None]:
-    """Like threadpoolctl's own limit, which takes longer than a small kernel."""
+    """Like threadpoolctl's limit, whose overhead exceeds the time of a small kernel."""
     limited = [(library, library.num_threads) for library in _blas_libraries()]
     limited = [(library, threads) for library, threads in limited if threads != 1]
     for library, _ in limited:

@@ -1,9 +1,9 @@
-"""Blocks of particles for few inputs: tiles that stay in the L1 cache, products by fours in registers.
+"""Blocks of particles for few inputs: tiles that fit the L1 cache, products in groups of four in registers.
 
 Every inner loop runs along a row, so LLVM makes vectors of it and no sum is taken across a vector: sums are taken in the order
 written. Forward, a row holds data, one particle to a row; backward, it holds particles, one datum to a row. Rows are
-as long as a whole number of vectors and come by fours, with zeros where there is no more; `inputs` (n, p) and `r` (m + 1, n, c)
-come padded so in n and p.
+as long as a whole number of vectors and in groups of four, padded with zeros; `inputs` (n, p) and `r` (m + 1, n, c)
+are padded in the same way in n and p.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def zero_tiles(tiles, rows, width, like):
 
 @part
 def multiply_fours(left, right, out, fresh, rows, inner):
-    """The first rows and the first inner terms of left @ right, both by fours."""
+    """The first rows and the first inner terms of left @ right, both in groups of four."""
     wide_vectors()
     for i in range(0, rows, 4):
         c = out[i : i + 4]
@@ -67,7 +67,7 @@ def multiply_fours(left, right, out, fresh, rows, inner):
 
 @part
 def multiply_rest(left, right, out, fresh, first_row, first_inner):
-    """The products that do not come by fours: all of rows from first_row on; of the others, from first_inner on."""
+    """The remaining products: all of rows from first_row on; of the others, from first_inner on."""
     wide_vectors()
     for i in range(out.shape[0]):
         start = 0 if i >= first_row else first_inner
@@ -101,7 +101,7 @@ def multiply(left, right, out, fresh):
 
 @part
 def load_rows(source, i, c, a, w):
-    """Particles i, i + 1, … of source into a (c, rows) and w (rows, p), with zeros for those that there are not."""
+    """Particles i, i + 1, … of source into a (c, rows) and w (rows, p), padded with zeros."""
     for q in range(w.shape[0]):
         present = i + q < source.shape[0]
         for o in range(c):
@@ -123,7 +123,7 @@ def load_columns(source, i, c, a, w):
 
 @part
 def double(source, out):
-    """out = 2 · source: what comes twice in a second derivative is added once."""
+    """out = 2 · source: terms that occur twice in a second derivative are added once."""
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             out[i, j] = source[i, j] + source[i, j]

@@ -10,17 +10,17 @@ fixed direction ``(ȧ, ẇ)`` of the particles ``(a, w)``. Two drivers cover eve
   ``∇_a``: ``Σ_k r h``, ``r¹ h + r σ'ż``, ``r² h + 2 r¹ σ'ż + r σ''ż²``;
   ``∇_w``: ``Σ_k x_k`` times ``s σ'``, ``ṡ σ' + s σ''ż``, ``s̈ σ' + 2 ṡ σ''ż + s σ‴ż²``.
 
-Particles come in blocks that the caller chooses, and a block is summed in one order by one thread: results depend on the blocks,
-not on the number of threads. No array of N × n numbers is held: of the pre-activations at most ``KEPT_BYTES``, from
-``KEPT_INPUTS`` inputs on, where computing them again takes a fifth of the time of a gradient or more (a third at 3000); for 20
-inputs, filling memory took longer. What does not fit is computed again.
+Particles are divided into blocks by the caller, and a block is summed in a fixed order by one thread: results depend on the
+blocks, not on the number of threads. No array of N × n numbers is stored: of the pre-activations at most ``KEPT_BYTES``, from
+``KEPT_INPUTS`` inputs on, where recomputing them takes a fifth of the time of a gradient or more (a third at 3000); for 20
+inputs, writing to memory took longer. Those that do not fit are recomputed.
 
 Drivers are compiled when first needed, one for each precision and kind of tile: ``neurons`` for one output and up to
 ``FUSED_INPUTS`` inputs, the bias counted, ``tiles`` for more outputs and up to ``FEW_INPUTS``, ``wide`` with BLAS for more. They
 call the loop over an activation by its address, which is compiled for each activation, precision, order and, fused, number of
 inputs.
 
-Where to change over was measured at 4000 particles and 600 data on one thread with AVX-512. Gradients (Hessian products) of
+The thresholds were measured with 4000 particles and 600 data on one thread with AVX-512. Gradients (Hessian products) of
 ``wide`` took, over those of ``neurons``, 1.6 (2.2) at 8 inputs, 1.3 (1.8) at 13, 1.1 (1.1) at 20, 0.9 (0.9) at 24, in both
 precisions; value, gradient and Hessian products of ``tiles`` 1.0 to 1.9 up to 16, and 2 to 4 for relu.
 """
@@ -43,9 +43,9 @@ from .threads import Counter, run_blocks
 __all__ = ["ACTIVATIONS", "gradient_jet", "network_jet", "room"]
 
 FUSED_INPUTS, FEW_INPUTS = 20, 16
-KEPT_BYTES = 1 << 25  # as of 2000 particles at 2000 data; a small part of what a process takes
+KEPT_BYTES = 1 << 25  # as of 2000 particles at 2000 data; a small part of the memory of a process
 KEPT_INPUTS = 64
-CHECKED = ("sin",)  # activations that look at all arguments first, and are not for ``neurons``
+CHECKED = ("sin",)  # activations that check all arguments first, which ``neurons`` does not support
 _MODULES = {"neurons": neurons, "tiles": tiles, "wide": wide}
 
 Array = NDArray[np.floating[Any]]
@@ -142,7 +142,7 @@ def block_size(inputs: Array) -> int:
 
 
 def room(order: int, inputs: Array, bounds: Bounds) -> Array:
-    """An array (order + 1, rows, n) for `kept`: as many blocks from the first on as fit into ``KEPT_BYTES``, if it pays."""
+    """An array (order + 1, rows, n) for `kept`: as many blocks from the first on as fit into ``KEPT_BYTES``, if worthwhile."""
     per_row = (order + 1) * len(inputs) * inputs.itemsize
     most = KEPT_BYTES // per_row if inputs.shape[1] >= KEPT_INPUTS else 0
     rows = bounds[np.searchsorted(bounds, most, side="right") - 1]
@@ -154,7 +154,7 @@ def _precision(array: Array) -> Any:
 
 
 def _kind(code: int, n_outputs: int, inputs: Array) -> str:
-    """Which of the modules computes; it depends on nothing that a share of the particles would change."""
+    """The module that computes; the choice is the same for any share of the particles."""
     p = inputs.shape[1]
     if p <= FUSED_INPUTS and n_outputs == 1 and ACTIVATIONS[code] not in CHECKED:
         return "neurons"
@@ -162,12 +162,12 @@ def _kind(code: int, n_outputs: int, inputs: Array) -> str:
 
 
 def _work(order: int, particles: Array, inputs: Array) -> int:
-    """Multiply-adds of a kernel, about."""
+    """Approximate number of multiply-adds of a kernel."""
     return (order + 1) * particles.size * len(inputs)
 
 
 def _padded(inputs: Array) -> Array:
-    """The inputs as the tiles want them: zeros at the ends of both axes up to multiples of four."""
+    """The inputs padded with zeros in both axes to multiples of four, as the tiles need them."""
     rows, columns = (-(-size // 4) * 4 for size in inputs.shape)
     padded = np.zeros((rows, columns), inputs.dtype)
     padded[: len(inputs), : inputs.shape[1]] = inputs

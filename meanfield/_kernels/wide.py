@@ -4,8 +4,8 @@ BLAS copies its operands, so that its rate depends on the tile. At 100 inputs it
 more than 256 columns gained nothing. At 3000 inputs, 250 rows and 500 columns gave 50 to 60 GFLOP/s, as whole matrices do, where
 125 rows and 256 columns gave 30 to 45.
 
-Where inputs are many and there is room, z and ż of the forward pass are kept for the backward pass, which then takes two thirds
-of the products: `kept` (order + 1, rows, n) has a row for each particle of the block, or none, and then they are computed again,
+With many inputs and enough memory, z and ż of the forward pass are kept for the backward pass, which then takes two thirds
+of the products: `kept` (order + 1, rows, n) has a row for each particle of the block, or none, and then they are recomputed
 by the same products on the same tiles. The numbers are the same.
 """
 
@@ -39,7 +39,7 @@ def cut_tile(work, tiles, rows, columns):
 
 @part
 def copy(source, out):
-    """(Loops rather than array expressions, which take numba seconds each to compile.)"""
+    """Copy by loops, as array expressions take numba seconds each to compile."""
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             out[i, j] = source[i, j]
@@ -47,7 +47,7 @@ def copy(source, out):
 
 @part
 def load_weighted(gemm, particles, inputs, kept, fresh, out):
-    """out = particles @ inputs.T, or what was kept of it; where fresh, it is kept if there is room."""
+    """out = particles @ inputs.T, or its kept values; if fresh, it is kept where there is room."""
     nothing = out.dtype.type(0)
     if kept.shape[0] == 0:
         multiply(gemm, particles, inputs.T, out, nothing)

@@ -1,8 +1,8 @@
-"""Compiled code kept on disk where that can be done. No kernel needs it: without a folder it is compiled in every process.
+"""Cache of compiled code on disk, where possible. No kernel needs it: without a folder, code is compiled in every process.
 
-Numba's cache on disk knows a function by its own file and bytecode, and would run yesterday's code after an edit of a function
-that it calls in another file. Here the key is a name that says all that the function closes over, and a digest of all files of
-the function's directory and of this one: an edit of any of them compiles anew.
+Numba's cache on disk identifies a function by its own file and bytecode, and would run outdated code after an edit of a function
+that it calls in another file. Here the key is a name that states what the function closes over, and a digest of all files of
+the function's directory and of this one: an edit of any of them triggers a new compilation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Cache(NullCache):
     ----------
     function : callable
     name : str
-        Tells it from all others that are made of the same source.
+        Distinguishes the function from all others generated from the same source.
     """
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
@@ -38,7 +38,7 @@ class Cache(NullCache):
     def _kept(self) -> _Kept | None:
         try:
             return _Kept(self._function, self._name)
-        except (RuntimeError, OSError):  # numba has found none
+        except (RuntimeError, OSError):  # numba found no folder
             _say("there is no folder for it that can be written")
             return None
 
@@ -66,7 +66,7 @@ class Cache(NullCache):
 
 
 class _Files(CompileResultCacheImpl):
-    """Where numba looks for a folder. A user without a home would get one called ``~``, wherever the process stands."""
+    """Where numba looks for a folder. A user without a home would get one called ``~`` in the current folder."""
 
     _locator_classes: Any = tuple(
         locator
@@ -88,7 +88,7 @@ class _Kept(FunctionCache):
         return (signature, codegen.magic_tuple(), self._name_and_sources)
 
     def forget(self) -> None:
-        """Remove the index: one that was written without its data would name what another source left there."""
+        """Remove the index: one written without its data would refer to data of another source."""
         with suppress(OSError):
             os.unlink(self._cache_file._index_path)
 
@@ -106,7 +106,7 @@ _said: list[str] = []
 
 
 def _say(reason: str) -> None:
-    """Once in a process."""
+    """Warn once per process."""
     if not _said:
         _said.append(reason)  # first: a warning may be turned into an error
         warnings.warn(

@@ -13,7 +13,7 @@ import numpy as np
 def descent_loop(gradient):
     """The loop of a compiled ``gradient(x, out)``: (x_k, x_{k+1}), both overwritten, η, steps ↦ steps done.
 
-    It stops before a step whose result is not finite.
+    The loop stops before a step whose result is not finite.
     """
 
     @numba.njit(error_model="numpy")

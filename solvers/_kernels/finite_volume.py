@@ -1,12 +1,13 @@
 """Finite volumes for the kinetic equation on a grid of cells: rows along θ, columns along u.
 
-The unknowns are the masses m (rows, columns) of the cells. Velocities stand on the faces, in cells per unit of time: `down`
-(rows + 1, columns), from row to row, and `right` (rows, columns + 1), from column to column. With limited slopes s the masses
-per cell that a cell shows at its two faces are m ± s/2; at each face the upwind one moves:
+The unknowns are the masses m (rows, columns) of the cells. Velocities are given on the faces, in cells per unit of time: `down`
+(rows + 1, columns), from row to row, and `right` (rows, columns + 1), from column to column. With limited slopes s, the masses
+per cell reconstructed at the two faces of a cell are m ± s/2; at each face the upwind value is transported:
 
     ṁ = (flux in) − (flux out),      flux = v⁺ (m + s/2)_before + v⁻ (m − s/2)_after − κ (m_after − m_before).
 
-No flux passes the boundary of the grid. What one cell loses its neighbour gains, so the sum of masses is kept to rounding.
+There is no flux across the boundary of the grid. What a cell loses its neighbour gains, so the total mass is conserved to
+rounding.
 
 Positivity. The slopes are limited to |s| ≤ 2 |difference to either neighbour|, and are 0 at extrema: where no mass is negative,
 0 ≤ m ± s/2 ≤ 2m. In an explicit Euler step of length τ a cell loses through its two faces of one direction at most
@@ -16,7 +17,7 @@ stays at or above zero where
     τ · [ Σ over the directions of 2 max(v₁, v₂)  +  2 κ ]  ≤  1;
 
 the largest bracket is `largest_loss_rate`. Runge–Kutta schemes that are convex combinations of Euler steps (SSP) inherit the
-bound, with the velocities of every stage. A cell without mass shows none at its faces, and does not count.
+bound, with the velocities of every stage. Cells without mass do not count.
 
 Reductions run along the rows of arrays, in one order.
 """
@@ -91,7 +92,7 @@ def mass_rates(code, diffusion, m, down, right, rates):
 def combine(share, old, new, dt, rates, out):
     """out = (1 − share) old + share (new + dt rates), a stage of a convex Runge–Kutta scheme.
 
-    Less than NEGLIGIBLE becomes 0: tails would otherwise decay to denormal numbers, on which processors are slow. What is
+    Values below NEGLIGIBLE become 0: tails would otherwise decay to denormal numbers, on which processors are slow. What is
     dropped is far below the rounding of the whole mass.
     """
     for i in range(out.shape[0]):
