@@ -11,6 +11,14 @@ pytest_plugins = ("tests.helpers.slow_checks",)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes():
+    """Before `-n` starts its processes, which would each begin by compiling the same."""
+    from tests.helpers.compile_kernels import compile_kernels
+
+    compile_kernels()
+
+
 @pytest.fixture(autouse=True)
 def _plain_terminal(monkeypatch):
     """Messages are asserted on as text: no colours, and lines wide enough not to be broken."""

@@ -81,6 +81,7 @@ def test_first_order_in_the_step_size_on_a_grid(name):
     assert fitted_slope(STEPS, errors) == pytest.approx(1.0, abs=0.2)
 
 
+@pytest.mark.slow
 def test_first_order_in_the_step_size_in_the_plane():
     """An anisotropic Gaussian in an anisotropic bowl, each width against its own closed form."""
     bowl = Potential(lambda x: 0.5 * x[:, 0] ** 2 + x[:, 1] ** 2)

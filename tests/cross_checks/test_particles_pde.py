@@ -90,6 +90,7 @@ def test_the_run_is_at_the_edge_of_stability(risk, time):
     assert np.sqrt(np.mean(fluctuations**2)) > 0.3 * np.sqrt(np.mean(centers**2))
 
 
+@pytest.mark.slow
 def test_refining_the_grid_reaches_the_particles_at_order_two(risk):
     """While the law is smooth on the grid: u contracts at rates up to 2, and is thinner than these cells two iterations on.
 

@@ -8,7 +8,7 @@ from meanfield.tasks import digits
 
 
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads")
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_particles_do_not_depend_on_the_thread_count(dtype):
     risk = Risk(TwoLayerNetwork(64), digits(n=300), dtype=dtype)
     x0 = risk.network.initialize(100, dtype=dtype)

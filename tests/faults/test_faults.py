@@ -50,6 +50,8 @@ def crash(folder, kills, at, problem, threads="1", seed=0):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 @pytest.mark.parametrize("at", ["write", "random"])
 def test_killed_and_resumed_it_is_the_run_that_was_not(tmp_path, at):
     counts = crash(tmp_path, 2, at, "landscape")
@@ -91,6 +93,8 @@ def start(out, *more):
     return process
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_process_at_work_holds_its_folder_and_leaves_it_when_told(tmp_path):
     out = tmp_path / "out"
     process = start(out, "steps=1000000", "output.sharpness_every=1000")
@@ -130,7 +134,7 @@ except OutputError as error:
 """
 
 
-@pytest.mark.parametrize("room", [40_000, 110_000])
+@pytest.mark.parametrize("room", [pytest.param(40_000, marks=pytest.mark.slow), 110_000])
 def test_a_full_disk_stops_a_run_that_goes_on_once_there_is_room(tmp_path, small_run, room):
     out, more = tmp_path / "out", ("output.snapshot_every=1", "output.sharpness_every=1")
     done = subprocess.run(

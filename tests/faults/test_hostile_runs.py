@@ -154,19 +154,26 @@ def _spin(path):
         pass
 
 
+def _die(path):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
 @pytest.mark.parametrize(
-    ("read", "message"),
+    ("read", "message", "name", "files"),
     [
-        (lambda path: os.kill(os.getpid(), signal.SIGSEGV), "crashes the HDF5 library"),
-        (_spin, "takes over 1 s"),
+        (_die, "crashes the HDF5 library", "info", 1),
+        (_die, "crashes the HDF5 library", "distance", 2),
+        (_spin, "takes over 1 s", "info", 1),
+        pytest.param(_spin, "takes over 1 s", "distance", 2, marks=pytest.mark.slow),
     ],
 )
-def test_a_file_that_harms_its_reader_is_refused_by_the_commands(run, monkeypatch, read, message):
+def test_a_file_that_harms_its_reader_is_refused_by_the_commands(
+    run, monkeypatch, read, message, name, files
+):
     monkeypatch.setattr(source, "read_run", read)
     monkeypatch.setattr(trial, "SECONDS", 1)
-    for arguments in (["info", str(run)], ["distance", str(run), str(run)]):
-        said = command(arguments)
-        assert said.startswith("error:") and message in said
+    said = command([name, *[str(run)] * files])
+    assert said.startswith("error:") and message in said
 
 
 # --- configurations ------------------------------------------------------------------------------

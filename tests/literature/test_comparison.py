@@ -21,6 +21,8 @@ def centers(case, flow):
     return solvers.solve(flow, landscape, np.array(landscape.start), steps).centers
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 @pytest.mark.parametrize("case", CASES)
 def test_the_delayed_free_energy_flow_is_closest(case):
     eta = CASES[case][1]
@@ -41,6 +43,8 @@ def test_the_delayed_free_energy_flow_is_closest(case):
         assert delayed < 0.5 * distance(other)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_exact_growth_is_closer_than_the_other_models_on_the_valley():
     eta = CASES["valley"][1]
     y = centers("valley", solvers.GradientDescent(eta))[:, 1]

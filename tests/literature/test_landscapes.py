@@ -79,6 +79,8 @@ def test_catapult():
     assert measured == pytest.approx(2.22678, abs=5e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_matrix_factorisation_keeps_to_the_edge_and_the_free_energy_flow_to_its_loss():
     """η = 0.077 (arXiv:2606.05326). While the mean loss over twenty steps of gradient descent falls from 1 to 0.01 through its
     spikes, the predicted one stays within a factor of two of it in the mean over time; the gradient flow's is at 1e-30."""
@@ -150,6 +152,7 @@ def two_modes():
     return solvers.solve(flow, landscape, start, 500, save_every=500, observe=observe), residuals
 
 
+@pytest.mark.slow
 def test_two_critical_modes(two_modes):
     """Two valleys with a shared river: Σ of rank two, and gradient descent fluctuates around it without end.
 

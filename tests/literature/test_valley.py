@@ -1,6 +1,8 @@
 """The minimal valley E = ½(y + ζx)x² − ε(x + y): multiple-scales example of the edge of stability; arXiv:2410.24206 (central
 flow), 2602.01480 (rod flow), 2606.18080 (edge flow), 2606.05326 (free energy)."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from mpmath import mp, mpf
@@ -20,6 +22,7 @@ def descent():
     return solvers.solve(solvers.GradientDescent(ETA), VALLEY, START, 2000)
 
 
+@cache
 def sharpening(flow, steps=1500):
     """y of the center: along the valley's floor, the sharpness up to terms of order ε."""
     run = solvers.solve(flow, VALLEY, START, steps)
@@ -35,6 +38,8 @@ def test_gradient_descent_passes_the_edge_and_peaks(descent):
     assert y.max() == pytest.approx(7.4351, abs=5e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_the_central_flow_rests_where_its_closed_form_does():
     """∇E + ½σ²∇S = 0 on S = 2/η, solved by SciPy. The scheme's fixed point is the flow's own."""
 
@@ -51,6 +56,8 @@ def test_the_central_flow_rests_where_its_closed_form_does():
     assert run.fluctuation_trace[-1] == pytest.approx(expected[2], abs=1e-9)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_the_rod_flow_misses_the_onset_and_the_others_do_not(descent):
     """Its Σ is fed by gradients alone, and the valley's floor has none: y goes on rising long after gradient descent has come
     back.
@@ -69,6 +76,7 @@ def test_the_rod_flow_misses_the_onset_and_the_others_do_not(descent):
     assert sharpening(solvers.GradientFlow(ETA)).max() > limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flow", [solvers.RodFlow(ETA), solvers.EdgeFlow(ETA)], ids=repr)
 def test_started_at_the_edge_rod_and_edge_flow_come_to_rest(flow):
     """Published digits of y and tr Σ; what is left of the oscillation decays like e^{−t/300}."""
@@ -95,6 +103,7 @@ def test_the_half_step_delay_follows_gradient_descent_through_the_spike(descent)
     assert abs(delayed.argmax() - y.argmax()) <= 1
 
 
+@pytest.mark.slow
 def test_the_half_step_delay_follows_gradient_descent_on_a_second_landscape():
     """A valley with flattening walls, E = y log cosh x − ε(x + y), whose two-cycles beyond the edge are stable by themselves."""
 
@@ -115,6 +124,7 @@ def test_the_half_step_delay_follows_gradient_descent_on_a_second_landscape():
     assert abs(delayed.argmax() - y.argmax()) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zeta", [0.2, 0.35, 0.6, 1.0])
 def test_the_slow_drift_of_the_oscillation_has_the_sign_of_2_minus_9_zeta_squared(zeta):
     """Successive peaks of y, near the fixed point of the averaged motion. The half-step delay has it, the flow without has
@@ -127,6 +137,7 @@ def test_the_slow_drift_of_the_oscillation_has_the_sign_of_2_minus_9_zeta_square
         assert np.all(np.sign(np.diff(peaks)) == np.sign(2 - 9 * zeta**2))
 
 
+@pytest.mark.slow
 def test_without_the_delay_the_drift_is_downward_whatever_zeta():
     """Documented, not wished for: at ζ = 0 the flow conserves what gradient descent lets grow."""
     start = np.array([2 * np.sqrt(2 * 0.002), EDGE])

@@ -194,6 +194,7 @@ def test_logarithmic_repulsion_rests_in_a_semicircle():
     assert end.covariance()[0, 0] == pytest.approx(0.5, rel=1 / n)
 
 
+@pytest.mark.slow
 def test_mean_field_langevin_dynamics_rests_at_its_gibbs_measure():
     """One input, weights θ = (a, w), neurons a tanh(wx), squared loss, decay λ, temperature T. At rest ρ ∝ exp(−R'[μ]/T), which
     by the outputs f(x_k) alone is a fixed point in as many numbers as there are data, found here by plain damped iteration."""

@@ -141,15 +141,15 @@ def test_landscapes_of_functions_pass(derivatives):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_risks_pass_in_their_own_inner_product(dtype):
-    task = meanfield.tasks.teacher_student(n=20, input_dim=3)
-    risk = meanfield.Risk(meanfield.TwoLayerNetwork(3), task, weight_decay=0.01, dtype=dtype)
+    task = meanfield.tasks.teacher_student(n=20, input_dim=2)
+    risk = meanfield.Risk(meanfield.TwoLayerNetwork(2), task, weight_decay=0.01, dtype=dtype)
     found = check_objective(risk, risk.network.initialize(n_particles=9, seed=0))
     assert max(found.values()) < 1e-6
 
 
 def test_a_gradient_without_its_inner_product_is_found():
-    task = meanfield.tasks.teacher_student(n=20, input_dim=3)
-    risk = meanfield.Risk(meanfield.TwoLayerNetwork(3), task)
+    task = meanfield.tasks.teacher_student(n=20, input_dim=2)
+    risk = meanfield.Risk(meanfield.TwoLayerNetwork(2), task)
 
     class Forgotten:
         value, gradient = risk.value, risk.gradient

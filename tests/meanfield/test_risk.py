@@ -8,12 +8,17 @@ import pytest
 from meanfield import Risk, TwoLayerNetwork
 from meanfield.activations import ACTIVATIONS
 from meanfield.tasks import Task
+from tests.helpers.matrices import slow_unless
 from tests.meanfield.kernels.test_kernels import TORCH_ACTIVATIONS
 
 torch = pytest.importorskip("torch")
 
-D_IN, N_DATA, N_PARTICLES, WEIGHT_DECAY = 3, 11, 37, 0.03
-CASES = list(itertools.product(ACTIVATIONS, ["squared", "logistic", "softmax"]))
+D_IN, N_DATA, N_PARTICLES, WEIGHT_DECAY = 2, 11, 37, 0.03
+# Derivatives of every activation are in test_activations.py; from there on all are treated alike.
+CASES = slow_unless(
+    lambda activation, loss: activation == "tanh",
+    itertools.product(ACTIVATIONS, ["squared", "logistic", "softmax"]),
+)
 
 
 def problem(activation, loss, dtype="float64", bias=True, weight_decay=WEIGHT_DECAY):
@@ -106,7 +111,7 @@ def test_without_bias_and_weight_decay():
 
 
 def test_the_hessian_is_self_adjoint_in_the_risks_inner_product():
-    risk, x, u = problem("gelu", "softmax")
+    risk, x, u = problem("tanh", "softmax")
     v = np.random.default_rng(3).standard_normal(x.shape)
     left, right = risk.inner(u, risk.hvp(x, v)), risk.inner(risk.hvp(x, u), v)
     assert left == pytest.approx(right, rel=1e-12)
@@ -123,7 +128,7 @@ def test_permutation_equivariance():
 
 def test_duplicating_every_neuron_changes_nothing():
     """The risk is a function of the measure alone: mean-field gradients of the copies are those of the originals."""
-    risk, x, _ = problem("sigmoid", "logistic")
+    risk, x, _ = problem("tanh", "logistic")
     double = np.vstack([x, x])
     assert risk.value(double) == pytest.approx(risk.value(x), rel=1e-14)
     assert close(risk.gradient(double), np.vstack([risk.gradient(x)] * 2), 1e-13)

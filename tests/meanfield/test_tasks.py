@@ -177,9 +177,9 @@ def test_teacher_student_is_the_formula_of_its_docstring():
 
 
 def test_teacher_student_noise_and_scale():
-    clean = tasks.teacher_student(20_000, input_dim=4, noise=0.0, seed=1)
-    noisy = tasks.teacher_student(20_000, input_dim=4, noise=0.3, seed=1)
-    # standard errors: 0.3/√(2·20000) = 0.0015 and √(2/(20000·4)) = 0.005
+    clean = tasks.teacher_student(20_000, input_dim=3, noise=0.0, seed=1)
+    noisy = tasks.teacher_student(20_000, input_dim=3, noise=0.3, seed=1)
+    # standard errors: 0.3/√(2·20000) = 0.0015 and √(2/(20000·3)) = 0.006
     assert np.std(noisy.targets - clean.targets) == pytest.approx(0.3, abs=0.006)
     assert np.mean(np.sum(clean.inputs**2, axis=1)) == pytest.approx(1.0, abs=0.02)
 

@@ -8,13 +8,23 @@ import pytest
 from meanfield import Risk, TwoLayerNetwork
 from meanfield.activations import ACTIVATIONS
 from meanfield.tasks import Task
+from tests.helpers.matrices import slow_unless
 from tests.meanfield.kernels.test_kernels import TORCH_ACTIVATIONS
 
 torch = pytest.importorskip("torch")
 
-D_IN, N_DATA, WEIGHT_DECAY = 3, 11, 0.03
-TRAINED = list(itertools.product(ACTIVATIONS, ["squared", "logistic", "softmax"], [True]))
-FIXED = list(itertools.product(ACTIVATIONS, ["squared", "logistic"], [False]))
+D_IN, N_DATA, WEIGHT_DECAY = 2, 11, 0.03
+
+
+def cases(losses, train_output):
+    return slow_unless(
+        lambda activation, *_: activation == "tanh",
+        itertools.product(ACTIVATIONS, losses, [train_output]),
+    )
+
+
+TRAINED = cases(["squared", "logistic", "softmax"], True)
+FIXED = cases(["squared", "logistic"], False)
 
 
 class Problem:
@@ -118,7 +128,7 @@ def test_fixed_output_weights_of_equal_particles_match_central_differences(
 @pytest.mark.parametrize("train_output", [True, False])
 def test_two_halves_of_a_particle_are_the_particle(train_output):
     """Every particle twice, with a random share of its weight each: only the rounding of the sums differs."""
-    problem = Problem("gelu", "logistic", train_output)
+    problem = Problem("tanh", "logistic", train_output)
     risk, x, u, p = problem.risk, problem.x, problem.u, problem.p
     share = np.random.default_rng(2).uniform(size=len(p))
     xx, uu, pp = np.vstack([x, x]), np.vstack([u, u]), np.concatenate([share * p, (1 - share) * p])
@@ -142,7 +152,7 @@ def test_equal_weights_are_the_default():
 
 
 def test_the_weighted_hessian_is_self_adjoint_in_the_weighted_inner_product():
-    problem = Problem("erf", "softmax")
+    problem = Problem("tanh", "softmax")
     risk, x, u, p = problem.risk, problem.x, problem.u, problem.p
     v = np.random.default_rng(3).standard_normal(x.shape)
     left, right = (np.sum(p[:, None] * a * risk.hvp(x, b, p)) for a, b in [(u, v), (v, u)])

@@ -45,6 +45,7 @@ def check_timing(timing):
 STEP = ("--peers", "NumPy", "--sizes", "40x10x2", "--dtypes", "float64")
 
 
+@pytest.mark.slow
 def test_a_step_is_raced_checked_and_measured(run):
     data, text, code = run("bench_step", *STEP, "--sections", "race")
     (cell,) = data["race"]

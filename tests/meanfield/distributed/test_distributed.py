@@ -85,8 +85,12 @@ CASES = [
     dict(n_particles=17, dtype="float32"),
     dict(n_particles=40, c=3, loss="softmax"),
     dict(n_particles=40, d=1, train_output=False),
-    dict(n_particles=40, d=1, train_output=False, dtype="float32"),
-    dict(n_particles=700, d=40, c=2, n=300),
+    dict(n_particles=40, train_output=False, dtype="float32"),
+    pytest.param(
+        dict(n_particles=40, d=1, train_output=False, dtype="float32"), marks=pytest.mark.slow
+    ),
+    dict(n_particles=150, d=40, c=2, n=60),
+    pytest.param(dict(n_particles=700, d=40, c=2, n=300), marks=pytest.mark.slow),
 ]
 
 

@@ -70,7 +70,7 @@ def test_slopes_that_are_sums_of_large_parts_round_like_these():
 
 
 @EXTENDED
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_oscillation_sets_in_where_it_does_with_the_closed_form(compiled):
     class Closed(FiniteDimensional):
         def _value(self, x):

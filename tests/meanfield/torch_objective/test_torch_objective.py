@@ -244,8 +244,8 @@ class MeanField(nn.Module):
 
 
 def test_two_layer_network_in_mean_field_scaling_is_risk():
-    task = meanfield.tasks.teacher_student(n=20, input_dim=3)
-    risk = meanfield.Risk(meanfield.TwoLayerNetwork(3), task)
+    task = meanfield.tasks.teacher_student(n=20, input_dim=2)
+    risk = meanfield.Risk(meanfield.TwoLayerNetwork(2), task)
     x = risk.network.initialize(n_particles=9, seed=0)
     u = np.random.default_rng(0).standard_normal(x.shape)
     objective = meanfield.TorchObjective(MeanField(x), "squared", task.inputs, task.targets, 6)

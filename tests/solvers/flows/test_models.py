@@ -17,8 +17,8 @@ FLOWS = [solvers.RodFlow(ETA), solvers.EdgeFlow(ETA), solvers.CentralFlow(ETA)]
 @pytest.fixture(scope="module")
 def risk():
     rng = np.random.default_rng(0)
-    task = Task(rng.standard_normal((12, 3)), rng.standard_normal((12, 1)), "random")
-    return Risk(TwoLayerNetwork(3), task)
+    task = Task(rng.standard_normal((12, 2)), rng.standard_normal((12, 1)), "random")
+    return Risk(TwoLayerNetwork(2), task)
 
 
 @pytest.mark.parametrize("flow", [*FLOWS, solvers.FreeEnergyFlow(ETA, delay=True)], ids=repr)

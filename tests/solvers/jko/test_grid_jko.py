@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -15,7 +17,6 @@ from solvers.measures.energies import (
     PowerEntropy,
 )
 from solvers.measures.representations import Grid
-from tests.helpers.clocks import stopwatch
 
 HARMONIC = Potential(lambda x: 0.5 * np.sum(x**2, axis=1))
 WELLS = Potential(lambda x: 2 * (x[:, 0] ** 2 - 1) ** 2)
@@ -295,13 +296,13 @@ def test_learning_rate_and_step_size_enter_as_a_product():
 
 
 def test_a_step_in_the_plane_takes_a_fraction_of_a_second():
-    """64 × 64 cells: about 0.1 s here."""
+    """64 × 64 cells: about 0.1 s of one core."""
     edges = (np.linspace(-6, 6, 65),) * 2
     grid = sampled_gaussian(edges, 1.5)
-    with stopwatch() as watch:
-        step = GridJKO(0.1).step(HARMONIC + Entropy(), grid)
+    began = time.process_time()
+    step = GridJKO(0.1).step(HARMONIC + Entropy(), grid)
     assert step.iterations < 60
-    assert watch.seconds < 5.0
+    assert time.process_time() - began < 5.0
 
 
 def test_an_iteration_limit_raises_with_the_remedy():

@@ -33,8 +33,8 @@ def test_the_top_is_the_largest_even_when_a_negative_one_is_larger_in_size():
 
 def test_sharpness_of_a_risk_is_that_of_its_dense_mean_field_hessian():
     rng = np.random.default_rng(0)
-    task = Task(rng.standard_normal((9, 3)), rng.standard_normal((9, 1)), "random")
-    risk = Risk(TwoLayerNetwork(3), task)
+    task = Task(rng.standard_normal((9, 2)), rng.standard_normal((9, 1)), "random")
+    risk = Risk(TwoLayerNetwork(2), task)
     x = risk.network.initialize(12)
     dense = np.array([risk.hvp(x, e.reshape(x.shape)).ravel() for e in np.eye(x.size)])
     values, vectors = solvers.top_eigenpairs(risk, x, k=2)
@@ -242,8 +242,8 @@ def test_in_single_precision_copies_are_found_too():
 def test_a_network_of_identical_neurons_has_multiple_eigenvalues(dtype):
     """All neurons alike: any direction that sums to zero over them gives the same curvature, N − 1 times each."""
     rng = np.random.default_rng(0)
-    task = Task(rng.standard_normal((9, 3)), rng.standard_normal((9, 1)), "random")
-    risk = Risk(TwoLayerNetwork(3), task, dtype=dtype)
+    task = Task(rng.standard_normal((9, 2)), rng.standard_normal((9, 1)), "random")
+    risk = Risk(TwoLayerNetwork(2), task, dtype=dtype)
     x = np.repeat(risk.network.initialize(1).astype(dtype), 12, axis=0)
     units = np.eye(x.size, dtype=dtype).reshape(x.size, *x.shape)
     dense = np.array([risk.hvp(x, e).ravel() for e in units], dtype=np.float64)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 from importlib import import_module
 
 import numpy
@@ -22,7 +21,7 @@ from meanfield.study.engine.run import run
 from meanfield.study.engine.signals import interruptible
 from meanfield.study.storage.checkpoint import NAMES
 from meanfield.study.storage.writer import read_run
-from tests.helpers.clocks import HANGS
+from tests.helpers.clocks import HANGS, wait_until
 from tests.helpers.same_runs import assert_same
 from tests.meanfield.study.cli.test_cli import assert_refused, meanfield_command, settings
 
@@ -137,17 +136,14 @@ def test_a_run_whose_terminal_is_closed_can_go_on(small, tmp_path):
     )  # fmt: skip
     os.close(theirs)
     try:
-        give_up = time.monotonic() + 120
-        while not (tmp_path / NAMES[0]).exists():
-            assert process.poll() is None and time.monotonic() < give_up
-            time.sleep(0.05)
-        os.set_blocking(ours, False)
-        begun = time.monotonic() + 3  # let it come to its steps, and to its bars
-        while time.monotonic() < begun:
-            try:
-                os.read(ours, 10_000)
-            except BlockingIOError:
-                time.sleep(0.01)
+        shown = []
+
+        def is_under_way():
+            assert process.poll() is None
+            shown.append(os.read(ours, 10_000))  # its bars move several times a second
+            return b"gradient descent" in b"".join(shown) and (tmp_path / NAMES[0]).exists()
+
+        wait_until(is_under_way)
         os.close(ours)  # the kernel sends SIGHUP
         assert process.wait(timeout=HANGS) == 129
     finally:

@@ -210,6 +210,7 @@ def test_more_eigenvalues_than_there_are_coordinates_are_refused(tmp_path):
         run(study("name='valley'", "gradient_descent={}", "output.eigenvalues=3"), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_divergence_on_a_landscape_is_recorded_drawn_and_compared(tmp_path):
     processes = "gradient_descent={},gradient_flow={},rod_flow={}"
     path = run(study("name='rosenbrock'", processes, "learning_rate=1.0", "steps=9"), tmp_path)

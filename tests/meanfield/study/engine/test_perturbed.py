@@ -124,6 +124,7 @@ def test_of_a_network_it_is_that_of_two_plain_runs(small, small_run):
     np.testing.assert_allclose(found["sigma_trace"], moves, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_single_precision_is_one_rounding_of_its_own_away(tmp_path, small):
     more = ("risk.dtype=float32", "output.snapshot_dtype=float32")
     spread = read_run(run(load(None, (*small, *more)), tmp_path)).perturbed

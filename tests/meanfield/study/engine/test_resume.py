@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -108,13 +109,15 @@ TEXTS = {"valley": VALLEY, "minimisers": MINIMISERS, "network": NETWORK, "line":
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """Studies by name, with the file of a run that was left in peace."""
+    """A study by its name, with the file of a run that was left in peace."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    tables = saved_sine(folder)
-    studies = {
-        name: load_text(text.replace("TASK_AND_NETWORK", tables)) for name, text in TEXTS.items()
-    }
-    return {name: (study, run(study, folder / name)) for name, study in studies.items()}
+
+    @cache
+    def made(name):
+        study = load_text(TEXTS[name].replace("TASK_AND_NETWORK", saved_sine(folder)))
+        return study, run(study, folder / name)
+
+    return made
 
 
 @pytest.fixture
@@ -150,9 +153,19 @@ def test_every_flow_is_among_the_processes():
     assert flows == set(FLOWS)
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "minimisers",
+        *(
+            pytest.param(name, marks=[pytest.mark.slow, pytest.mark.essential])
+            for name in TEXTS
+            if name != "minimisers"
+        ),
+    ],
+)
 def test_stopped_in_every_process_it_ends_the_same(tmp_path, undisturbed, recover_here, name):
-    study, expected = undisturbed[name]
+    study, expected = undisturbed(name)
     stops = [stop_at(process, 4) for process in processes(TEXTS[name])]
     if name != "minimisers":
         stops.append(stop_at("comparison", 4))
@@ -165,9 +178,11 @@ def test_stopped_in_every_process_it_ends_the_same(tmp_path, undisturbed, recove
     assert os.listdir(tmp_path) == ["run.h5"]
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_stopped_at_any_step_it_ends_the_same(tmp_path, undisturbed, recover_here):
     """Before and after a snapshot, a measurement of the spectrum, at the start and at the end."""
-    study, expected = undisturbed["network"]
+    study, expected = undisturbed("network")
     path = run(study, tmp_path, progress=stop_at("gradient_descent", 0))
     for step in (1, 3, 5, 6, 11, 12):
         record = read_run(path)
@@ -198,6 +213,8 @@ def test_what_an_older_version_began_goes_on_without_its_rounding_spread(
     assert record.attributes["status"] == "complete" and record.perturbed is None
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_in_single_precision_too(tmp_path, small, recover_here):
     more = ("risk.dtype=float32", "output.snapshot_dtype=float32", "output.compression=gzip")
     study = load(None, (*small, *more))
@@ -213,8 +230,10 @@ def test_what_a_journal_of_another_file_holds_is_not_replayed(tmp_path, small, s
     assert_same(resume(tmp_path), small_run)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_stopped_run_says_where_and_keeps_everything(tmp_path, undisturbed):
-    study, expected = undisturbed["network"]
+    study, expected = undisturbed("network")
     path = run(study, tmp_path, progress=stop_at("central_flow", 4, signal.SIGINT))
     stopped = read_run(path)
     assert stopped.attributes["message"] == "stopped by SIGINT"

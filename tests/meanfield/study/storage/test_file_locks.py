@@ -167,7 +167,7 @@ def test_a_notebook_that_has_the_file_open_does_not_hold_up_the_command(tmp_path
         opened = open_as(how, path)
         try:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=60) == 143
+            assert process.wait(timeout=HANGS) == 143
         finally:
             opened.close()
     descent = read_run(tmp_path / "run.h5").processes["gradient_descent"]
@@ -203,7 +203,7 @@ def meanfield_process(command, out, small, *changes):
 
 
 def wait_until(condition, process):
-    give_up = time.monotonic() + 120
+    give_up = time.monotonic() + HANGS
     while not condition():
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < give_up

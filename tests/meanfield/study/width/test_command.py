@@ -69,6 +69,8 @@ def test_json_has_the_same_numbers(tiny_study, at_home):
     assert found["warnings"]
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_new_study_and_its_continuation(new, tmp_path, at_home):
     out = tmp_path / "study"
     begin = [*new, "--seeds", 1, "--reference-width", 40, "--out", out]

@@ -39,11 +39,11 @@ def test_without_other_digits_the_training_inputs_serve():
 
 def test_teacher_and_student_have_fresh_inputs_of_the_same_law():
     found, task = inputs_of(
-        "task.name=teacher_student", "task.n=40", "task.input_dim=5", limit=4000
+        "task.name=teacher_student", "task.n=40", "task.input_dim=3", limit=4000
     )
-    assert found.inputs.shape == (4000, 5) and found.are_fresh
+    assert found.inputs.shape == (4000, 3) and found.are_fresh
     assert not np.isin(found.inputs, task.inputs).any()
-    # E|x|² = 1; of a mean of 4000 with variance 2/5 the standard deviation is 0.01
+    # E|x|² = 1; of a mean of 4000 with variance 2/3 the standard deviation is 0.013
     assert np.mean(np.sum(found.inputs**2, axis=1)) == pytest.approx(1.0, abs=0.04)
 
 

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -302,10 +301,42 @@ def undisturbed(tiny, tmp_path_factory):
     return folder
 
 
+# The command, with as much patience with its workers as a busy machine needs, and an hour that is over once two are at work.
+UNHURRIED = """
+import sys
+from pathlib import Path
+from meanfield.study.cli.app import main
+from meanfield.study.engine import signals
+from meanfield.study.width import workers
+from tests.helpers.clocks import HANGS
+from tests.meanfield.study.width.test_study import two_are_at_work
+
+class Clock:
+    def monotonic(self):
+        return 3600.0 * two_are_at_work(Path(sys.argv[3]))
+
+workers.PATIENCE, signals.time = HANGS, Clock()
+main()
+"""
+
+
+def two_are_at_work(folder):
+    """Whether two runs have rows."""
+
+    def rows(path):
+        try:
+            with StoredRun.open(folder / path) as result:
+                return len(result["gradient_descent"].observables["time"])
+        except (OSError, ValueError, KeyError):  # not there in full, or not any more
+            return 0
+
+    return sum(rows(path) > 0 for path in files(folder, "run.h5.partial")) == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "code", "options"),
-    [(signal.SIGINT, 130, []), (signal.SIGTERM, 143, []), (None, 75, ["--max-runtime", "10"])],
+    [(signal.SIGINT, 130, []), (signal.SIGTERM, 143, []), (None, 75, ["--max-runtime", "1h"])],
 )
 def test_stopped_in_time_and_resumed_it_has_the_same_files(
     undisturbed, tmp_path, kind, code, options
@@ -313,18 +344,18 @@ def test_stopped_in_time_and_resumed_it_has_the_same_files(
     folder = tmp_path / "study"
     folder.mkdir()
     shutil.copy(undisturbed / "study.toml", folder)
-    command = [*MEANFIELD, "width", "--out", str(folder), "--jobs", "2", *options]
+    command = [sys.executable, "-c", UNHURRIED, "width", "--out", str(folder), "--jobs", "2"]
     first = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        [*command, *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
     if kind is not None:
 
-        def both_have_begun():
+        def both_are_at_work():
             assert first.poll() is None
-            return len(files(folder, "run.h5.partial")) == 2
+            return two_are_at_work(folder)
 
-        wait_until(both_have_begun)
-        time.sleep(0.5)  # both are under way
+        wait_until(both_are_at_work)
         with stopwatch(first.pid) as watch:
             os.killpg(first.pid, kind)  # as a terminal does, to all
             first.wait(timeout=HANGS)
