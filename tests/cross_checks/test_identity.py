@@ -63,7 +63,13 @@ def euler_iterates(objective, x0, learning_rate):
     return run.centers + signs * run.fluctuations
 
 
-@pytest.mark.parametrize("name", ["tanh, squared", "gelu, softmax"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tanh, squared",
+        pytest.param("gelu, softmax", marks=[pytest.mark.slow, pytest.mark.essential]),
+    ],
+)
 def test_networks(name):
     risk, gradient, eta = networks()[name]
     x = x0 = risk.network.initialize(50, seed=0)

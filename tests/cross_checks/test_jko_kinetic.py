@@ -243,6 +243,7 @@ def at_the_edge():
     return risk, eta, state
 
 
+@pytest.mark.slow
 def test_w2_to_the_kinetic_ode_is_of_first_order_at_the_edge(at_the_edge):
     risk, eta, state = at_the_edge
     time, steps = 4.0, [4, 8, 16]

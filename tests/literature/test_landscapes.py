@@ -175,6 +175,7 @@ def test_two_critical_modes(two_modes):
         assert np.ptp(component**2) > 2 * 0.01
 
 
+@pytest.mark.slow
 def test_the_complementarity_residual_along_a_run(two_modes):
     residuals = two_modes[1]
     assert len(residuals) == 501 and max(residuals) <= 1e-8

@@ -72,6 +72,7 @@ def test_every_figure_script_is_run_here():
 SLOW = {"fig_image_networks", "fig_onset"}  # PyTorch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in CASES]
 )
@@ -96,6 +97,7 @@ def test_figures_and_tables_are_written(name, load, tmp_path):
                 assert errors[0] == 0 <= errors[1] < 1e-9 < min(errors[2:])
 
 
+@pytest.mark.slow
 def test_the_sharpness_flow_s_table_replaces_an_earlier_one_and_has_the_orders(load, tmp_path):
     """Distance O(η), error along the manifold O(η²): within 0.2 at the quick run's two finest steps."""
     (tmp_path / "sharpness_flow.md").write_text("| earlier |\n")

@@ -25,6 +25,13 @@ TORCH_ACTIVATIONS = {
 EPS = np.finfo(np.float64).eps
 
 
+def blocks_at(*bounds):
+    """Read-only, as a risk has them: drivers are compiled for other arrays anew."""
+    bounds = np.array(bounds)
+    bounds.setflags(write=False)
+    return bounds
+
+
 @pytest.mark.parametrize(
     ("n_particles", "n_data", "n_outputs", "d"),
     slow_unless(
@@ -59,7 +66,7 @@ def test_jets_match_plain_sums(n_particles, n_data, n_outputs, d):
     z, dz = x @ w.T, x @ dw.T
     code = ACTIVATIONS.index("quadratic")
 
-    bounds = np.array([0, n_particles // 3, n_particles])  # the first block may be empty
+    bounds = blocks_at(0, n_particles // 3, n_particles)  # the first block may be empty
     partials = np.empty((2, 3, n_data, n_outputs))
     two_layer.network_jet(code, 2, theta, dtheta, n_outputs, x, bounds, partials)
     expected = np.stack([z**2 @ a, z**2 @ da + 2 * (z * dz) @ a, 4 * (z * dz) @ da + 2 * dz**2 @ a])
@@ -106,7 +113,7 @@ def test_a_share_of_the_groups_is_computed_to_the_same_bits(d):
 
     def evaluate(first, last):
         share = slice(bounds[first], bounds[last])
-        cut = bounds[first : last + 1] - bounds[first]
+        cut = blocks_at(*(bounds[first : last + 1] - bounds[first]))
         partials, gradient = np.empty((last - first, 3, 50, 1)), np.empty_like(theta[share])
         two_layer.network_jet(0, 2, theta[share], dtheta[share], 1, x, cut, partials)
         two_layer.gradient_jet(0, 2, theta[share], dtheta[share], 1, x, r, cut, gradient)
@@ -126,7 +133,7 @@ def test_what_is_kept_of_the_pass_forward_changes_no_bit(order, n_data, d, monke
     rng = np.random.default_rng(3)
     theta, dtheta = rng.standard_normal((2, 17, 2 + d))
     x, r = rng.standard_normal((n_data, d)), rng.standard_normal((order + 1, n_data, 2))
-    bounds = np.array([0, 6, 16, 17])
+    bounds = blocks_at(0, 6, 16, 17)
     monkeypatch.setattr(two_layer, "KEPT_BYTES", (order + 1) * 16 * n_data * 8 + 1)
     kept = two_layer.room(order, x, bounds)
     assert kept.shape == (order + 1, 16, n_data)
@@ -150,7 +157,7 @@ def test_a_sine_of_large_arguments_is_the_librarys():
     """Beyond the range of the vector code, and for a row that mixes both."""
     x = np.array([[1.0], [1e7], [3e12]])
     theta = np.array([[1.0, 1.0], [2.0, 1.5]])
-    bounds = np.array([0, 2])
+    bounds = blocks_at(0, 2)
     partials = np.empty((1, 1, 3, 1))
     two_layer.network_jet(ACTIVATIONS.index("sin"), 0, theta, theta, 1, x, bounds, partials)
     expected = np.sin(x @ theta[:, 1:].T) @ theta[:, :1]

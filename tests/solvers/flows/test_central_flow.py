@@ -70,6 +70,7 @@ def started_at(flow, w):
     return solvers.State(0, values, np.nan)
 
 
+@pytest.mark.slow
 def test_three_modes_held_together_converge_at_order_one(on_edge, monkeypatch):
     """With all three at 2/η the flow is an ordinary differential equation, whose X is that of a linear system."""
     monkeypatch.setattr("solvers.flows.central_flow._TOLERANCE", 1e-10)

@@ -8,7 +8,6 @@ from scipy.optimize import brentq, linprog, minimize
 from scipy.spatial.distance import cdist
 from scipy.stats import norm
 
-import solvers
 from solvers import transport
 from solvers.jko.particles.steps import JKO, JKOError
 from tests.helpers.landscapes import Valley
@@ -398,7 +397,3 @@ def test_bad_objectives():
 def test_particles_that_coincide_have_no_entropy():
     with pytest.raises(ValueError, match="state must have a finite energy, got inf"):
         JKO(1.0, temperature=1.0).step(Quadratic(), np.zeros((3, 1)))
-
-
-def test_the_scheme_is_public():
-    assert solvers.JKO is JKO and solvers.JKOError is JKOError

@@ -54,3 +54,10 @@ def test_a_far_particle_does_not_spoil_the_difference(well, coupling, far, is_st
 def test_no_direction_has_no_product():
     energy = ParticleEnergy(Wells(*WELLS["waves"], 1.0), np.full(3, 1 / 3))
     assert not energy.hvp(np.ones((3, 2)), np.zeros((3, 2))).any()
+
+
+def test_the_scheme_is_public():
+    import solvers
+    from solvers.jko.particles.steps import JKO, JKOError
+
+    assert solvers.JKO is JKO and solvers.JKOError is JKOError

@@ -325,6 +325,7 @@ def test_figures_are_drawn_by_name_and_shown_in_a_notebook(small_run):
             result.figures["los"]
 
 
+@pytest.mark.slow
 def test_the_report_is_a_page_beside_the_file_or_elsewhere(small_run, tmp_path):
     (tmp_path / "run").mkdir()
     path = shutil.copy(small_run, tmp_path / "run" / "run.h5")

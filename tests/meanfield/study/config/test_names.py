@@ -50,6 +50,8 @@ def test_names_that_are_none_are_refused_before_anything_runs(name, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 @pytest.mark.parametrize(
     "names",
     [
@@ -78,6 +80,7 @@ def long_run(tmp_path_factory):
     return read_run(run(named(LONG), tmp_path_factory.mktemp("long")))
 
 
+@pytest.mark.slow
 def test_figures_with_long_names_keep_room_for_what_they_show(long_run):
     """A collapse is a warning of matplotlib's, which is an error here."""
     drawn = 0

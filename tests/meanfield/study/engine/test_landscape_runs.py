@@ -235,6 +235,7 @@ def test_the_clouds_of_a_landscape_are_trajectories(valley, tmp_path):
     np.testing.assert_array_equal(line.get_xydata(), valley.processes[ENERGY].trajectory)
 
 
+@pytest.mark.slow
 def test_single_precision_is_run_stored_and_drawn(tmp_path):
     landscape = "name='valley',dtype='float32'"
     processes = "gradient_descent={},free_energy_flow={},rod_flow={},edge_flow={},central_flow={}"
@@ -245,6 +246,7 @@ def test_single_precision_is_run_stored_and_drawn(tmp_path):
     assert figures.save_figures(record, tmp_path / "figures")
 
 
+@pytest.mark.slow
 def test_on_the_line_there_is_no_trajectory_to_draw(tmp_path):
     record = run_of(tmp_path, "name='quartic'", "gradient_descent={},gradient_flow={}", "steps=3")
     assert record.processes[GD].trajectory.shape == (2, 1)

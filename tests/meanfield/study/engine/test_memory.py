@@ -121,6 +121,8 @@ def test_what_is_available_is_the_least_of_machine_and_groups(monkeypatch, tmp_p
     assert memory.available_memory() == 3000
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_commands_say_it_before_anything_is_made(tmp_path, small):
     out = tmp_path / "out"
     much = settings(small, "network.width=10000000000")

@@ -71,6 +71,7 @@ def test_text_stays_text(trees):
     assert {"edge of stability 2/η", "gradient descent", "eigenvalues λ"} <= words
 
 
+@pytest.mark.slow
 def test_the_same_data_give_the_same_text(record, texts):
     again = {drawn.name: figures.svg(drawn) for drawn in figures.run_figures(record)}
     assert again == texts

@@ -133,6 +133,8 @@ def test_it_needs_nothing_but_itself(page, made):
     assert len(made.text.encode()) < 2e6
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_the_same_file_gives_the_same_report_and_no_folder_is_in_it(made, small_run):
     assert made.text == make_report(small_run.parent).text
     assert str(small_run.parent) not in made.text and small_run.parent.name not in made.text

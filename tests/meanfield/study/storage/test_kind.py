@@ -91,6 +91,7 @@ def test_a_finished_run_is_read_by_all(small_run, named, tmp_path, command):
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ALL)
 def test_a_stopped_run_is_read_by_all(stopped, named, tmp_path, command):
     result = read_by(command, named(stopped, "run.h5"), tmp_path / "out")

@@ -103,6 +103,7 @@ def test_one_seed_is_said_to_have_no_interval(new, tmp_path, at_home):
     )
 
 
+@pytest.mark.slow
 def test_a_task_that_ends_before_the_others(new, tmp_path, at_home):
     options = ["--seeds", 1, "--out", tmp_path / "study", "--num-tasks", 2]
     result = without_figures(*new, *options, "--task-index", 1)
@@ -121,6 +122,8 @@ def test_a_task_that_ends_before_the_others(new, tmp_path, at_home):
     assert result.exit_code == 0 and "study.h5" in result.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_run_that_fails_is_named_and_ends_in_exit_code_one(new, tmp_path, monkeypatch):
     def with_a_death(jobs, *how):
         alive = [job for job in jobs if job.name != "width-00008-seed-000"]

@@ -107,6 +107,7 @@ def test_samples_are_disjoint_and_as_large_as_the_run(tiny):
     assert len(samples(independent, Run(48, 0))[1]) == 48
 
 
+@pytest.mark.slow
 def test_at_the_width_of_the_reference_the_distance_is_rounding(tiny, at_home, tmp_path):
     """All of the reference's particles in another order: sums are taken in another order, nothing else differs.
 

@@ -121,6 +121,7 @@ def test_a_folder_with_something_else_is_refused(tiny, tmp_path):
         run_width_study(tiny(), tmp_path / "thesis.tex")
 
 
+@pytest.mark.slow
 def test_a_study_grows_by_seeds_and_widths(tiny, started, executed):
     record = read_study(run_width_study(tiny(widths=(8, 12, 16), seeds=3), started).path)
     assert record.widths.tolist() == [8, 12, 16] and (record.statuses == "complete").all()
@@ -128,6 +129,8 @@ def test_a_study_grows_by_seeds_and_widths(tiny, started, executed):
     assert len(runs_done) == 5 and "width-00016-seed-001" not in runs_done
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_tasks_of_a_job_array_share_the_runs(tiny, tiny_study, tmp_path, executed):
     plan, folder = tiny(), tmp_path / "array"
     order = (1, 2, 0)  # the reference last: the others need its start only
@@ -239,6 +242,7 @@ def test_what_is_left_beside_a_run_that_is_done_is_removed(tiny, started):
     assert not left.exists()
 
 
+@pytest.mark.slow
 def test_a_reference_that_needs_too_much_memory_is_refused_before_anything_is_run(
     tiny, tmp_path, executed
 ):
