@@ -79,7 +79,7 @@ def test_where_the_ascent_has_no_solution_the_step_is_shortened_and_says_so():
     energy = Quadratic(np.diag([5.0, 1.0]))
     step = JKO(4.0, learning_rate=eta, saddle=True).step(energy, state)
     assert step.substeps == 4 and step.rejected == 3
-    assert "the ascent step of size 4 has no solution, τ(ηS − 2) = 2 is not below 1" in step.message
+    assert "the ascent step of size 4 has no solution: τ(ηS − 2) = 2 is not below 1" in step.message
     assert step.step_size == 4.0 and step.converged
     assert step.state[1, 0] == pytest.approx(0.3 / (1 - 0.5) ** 4, rel=1e-6)
     assert step.state[0] == pytest.approx(state[0] / np.array([3.5, 1.5]) ** 4, abs=1e-7)

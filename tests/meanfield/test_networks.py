@@ -68,9 +68,9 @@ def test_bad_draw(kwargs, message):
 
 def test_bad_shapes():
     net = TwoLayerNetwork(2)
-    with pytest.raises(ValueError, match="particles: shape"):
+    with pytest.raises(ValueError, match="particles must have shape"):
         net.forward(np.ones((3, 3)), np.ones((5, 2)))
-    with pytest.raises(ValueError, match="inputs: shape"):
+    with pytest.raises(ValueError, match="inputs must have shape"):
         net.forward(np.ones((3, 4)), np.ones((5, 3)))
 
 

@@ -194,7 +194,9 @@ def test_a_flow_too_stiff_for_its_scheme_fails_instead_of_running_for_ever():
     stiff = Quadratic(np.diag([1e5, 1.0]))
     run = solvers.solve(solvers.GradientFlow(1.0), stiff, np.ones(2), 10)
     assert run.status == "failed"
-    assert run.message.startswith("failed at step 1: 2000 inner steps did not cover one iteration")
+    assert run.message.startswith(
+        "failed at step 1: max_steps = 2000 inner steps did not cover one iteration"
+    )
     assert list(run.times) == [0]
 
 

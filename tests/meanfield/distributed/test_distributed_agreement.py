@@ -313,4 +313,4 @@ def test_risks_that_differ_are_refused_by_all(tmp_path):
     for key, said in zip(keys, first[:-2], strict=True):
         assert said is None if key is None else said.startswith(f"{key} must be the same"), said
         assert key is None or len(said.splitlines()) == 2
-    assert all("do not hold the same particles" in said for said in first[-2:])
+    assert all("must hold the same particles" in said for said in first[-2:])

@@ -270,7 +270,7 @@ def test_states_of_another_layout_are_refused():
 
 def test_more_modes_than_allowed_end_the_run():
     run = solvers.solve(solvers.CentralFlow(ETA, max_modes=2), RIVER, NEAR, 12)
-    assert run.status == "failed" and "max_modes = 2 allows no more" in run.message
+    assert run.status == "failed" and "max_modes must be at least 3" in run.message
     assert np.isfinite(run.centers).all() and np.isfinite(run.predicted_losses).all()
 
 

@@ -147,7 +147,7 @@ def test_the_central_flow_says_when_it_has_too_few_modes():
         solvers.CentralFlow(ETA, max_modes=1), TwoValleys(), np.array([0, 0, 6.6]), 99
     )
     assert run.status == "failed"
-    assert "2 modes are critical, max_modes = 1 allows no more" in run.message
+    assert "max_modes must be at least 2, the number of critical modes, got 1" in run.message
     assert np.all(np.isfinite(run.centers))
 
 
