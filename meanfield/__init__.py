@@ -14,7 +14,11 @@ __all__ = [
     "TorchObjective",
     "TwoLayerNetwork",
     "check_objective",
+    "extend",
     "landscapes",
+    "load",
+    "resume",
+    "run",
     "tasks",
 ]
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from meanfield.networks import TwoLayerNetwork
     from meanfield.risk import Risk
     from meanfield.study.config.run_config import RunConfig
+    from meanfield.study.facade import extend, load, resume, run
     from meanfield.study.result import Result
     from meanfield.torch_objective.objective import TorchObjective
 
@@ -34,6 +39,7 @@ _HOME = {
     "TorchObjective": "meanfield.torch_objective.objective",
     "TwoLayerNetwork": "meanfield.networks",
     "check_objective": "meanfield.derivative_check",
+    **dict.fromkeys(["extend", "load", "resume", "run"], "meanfield.study.facade"),
 }
 
 

@@ -1,1 +1,19 @@
-"""Runs and studies: several flows on one task or landscape from one start, stored in one file, drawn and compared."""
+"""Runs and studies: several flows on one problem from one start, kept in one file, compared, drawn and reported."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["extend", "load", "resume", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Public functions on first use: what computes and what reads HDF5 is imported only then."""
+    if name in __all__:
+        return getattr(import_module("meanfield.study.facade"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from meanfield.study.analysis.stored_run import StoredRun
 from solvers._support.arguments import refusal
+
+if TYPE_CHECKING:
+    from meanfield.study.engine.given import Given
+    from meanfield.study.storage.layout import RunRecord
 
 
 class Result(StoredRun):
@@ -32,10 +36,20 @@ class Result(StoredRun):
         ``figures["loss"]`` is a matplotlib figure, displayed in notebooks.
     """
 
+    _given: Given | None = None  # the objects that the run was made with
+    _folder: object = None  # a temporary folder, which is there as long as somebody holds this
+
+    @classmethod
+    def of(cls, path: str | Path, given: Given | None = None, folder: object = None) -> Self:
+        """As `open`, of a run made with objects of one's own, in a folder that is to be kept as long as the result."""
+        result = cls.open(path)
+        result._given, result._folder = given, folder
+        return result
+
     @cached_property
     def figures(self) -> Figures:
-        """The figures that the run has data for, by name; each is drawn on first access."""
-        return Figures(self)
+        """The figures that the run has data for, by name; they are drawn on first access."""
+        return Figures(self.record(), self._folder)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write a self-contained HTML report of the run; by default ``report.html`` beside its file.
@@ -56,12 +70,26 @@ class Result(StoredRun):
 
         return write_report(self.path, path)
 
+    def extend(self, steps: int, progress: bool | Callable[[str, int, int], None] = False) -> Self:
+        """Let the run, which has ended, go on to more steps; its file is then that of a run of so many, bit for bit.
+
+        See `meanfield.extend`. This result stays what it was.
+        """
+        from meanfield.study.engine.extend import extend
+        from meanfield.study.engine.prepared_run import Options
+        from meanfield.study.engine.progress import shown, warn
+
+        with shown(progress) as report:
+            options = Options(progress=report, say=warn)
+            path = extend(self.path.parent, steps, options, given=self._given)
+        return type(self).of(path, self._given, self._folder)
+
 
 class Figures(Mapping[str, Any]):
     """The figures of a run by name, drawn on first access and cached."""
 
-    def __init__(self, run: StoredRun) -> None:
-        self._run = run
+    def __init__(self, run: RunRecord, folder: object) -> None:
+        self._run, self._folder = run, folder  # particles are read from the file
 
     @cached_property
     def _drawn(self) -> dict[str, Any]:

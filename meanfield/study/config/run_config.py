@@ -51,6 +51,19 @@ _DEFAULT_FLOWS = (solvers.GradientDescent, solvers.GradientFlow, solvers.FreeEne
 DEFAULT_PROCESSES = tuple(flow.name for flow in _DEFAULT_FLOWS)
 
 
+def check_process_name(argument: str, name: str) -> None:
+    """Refuse a name that no process may have.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        _process_name(name)
+    except ValueError as error:
+        raise ValueError(f"{argument}: {error}") from None
+
+
 def _process_name(name: str) -> str:
     if _NAME.fullmatch(name) is None:
         raise ValueError(
@@ -190,9 +203,14 @@ class RunConfig(Section):
             )
         return self
 
-    def to_toml(self) -> str:
-        """The complete configuration as TOML; `load_text` of this text gives the same one."""
+    def to_toml(self, *, with_problem: bool = True) -> str:
+        """The complete configuration as TOML; `load_text` of this text gives the same one.
+
+        Without the problem for a run on another objective.
+        """
         unused = set() if self.landscape is None else NETWORK_SECTIONS
+        if not with_problem:
+            unused = {*NETWORK_SECTIONS, "landscape"}
         return format_toml(self.model_dump(exclude_none=True, exclude=unused))
 
     def __repr__(self) -> str:

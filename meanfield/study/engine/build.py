@@ -12,13 +12,16 @@ from typing import Any, Self
 import numpy as np
 
 import solvers
+from meanfield.landscapes import FiniteDimensional
 from meanfield.networks import TwoLayerNetwork
 from meanfield.risk import Risk
 from meanfield.study.config.run_config import Process, RunConfig
 from meanfield.study.config.sections import LandscapeSection
+from meanfield.study.engine.given import Given
 from meanfield.study.engine.memory import require_data_memory, require_memory
 from meanfield.study.storage.layout import Floats, ProcessLayout
 from meanfield.study.storage.observables import OBSERVABLES
+from solvers._support.arguments import refusal
 from solvers.flows import FLOWS, REFERENCE_FLOW
 from solvers.integrators import INTEGRATORS
 from solvers.stepping import stepper
@@ -84,6 +87,24 @@ class NetworkProblem(Problem):
         return float(np.sqrt(np.mean(np.sum(difference**2, axis=1))))
 
 
+class ObjectiveProblem(Problem):
+    """Any objective: arrays of shape (N, D) are N particles of D parameters, those of any other shape are one particle."""
+
+    @property
+    def parameter_names(self) -> Sequence[str]:
+        d = self.particles(self.start).shape[-1]
+        names: Sequence[str] = getattr(self.objective, "parameter_names", ())
+        return names if len(names) == d else [f"x{i + 1}" for i in range(d)]
+
+    def particles(self, x: Floats) -> Floats:
+        if self.start.ndim == 2:
+            return x
+        return x.reshape(*x.shape[: x.ndim - self.start.ndim], 1, -1)
+
+    def function_distance(self, x: Floats, y: Floats) -> float:
+        return math.nan
+
+
 class SpreadProblem(NetworkProblem):
     """The risk of particles distributed over MPI ranks; `particles` has all of them."""
 
@@ -107,20 +128,27 @@ class LandscapeProblem(Problem):
         return math.nan
 
 
-def build_problem(config: RunConfig, memory_limit: int | None = None) -> Problem:
-    """The problem of a configuration.
+def build_problem(
+    config: RunConfig, memory_limit: int | None = None, given: Given | None = None
+) -> Problem:
+    """The problem of a run.
 
     Raises
     ------
     ValueError
-        The data cannot be read, or its targets are invalid for the loss.
+        The data cannot be read, its targets are invalid for the loss, or the given objects do not fit.
     MemoryLimitError
         Its run would need more memory than the limit in bytes, by default the available memory.
     """
-    section = config.landscape
-    problem = (
-        _network_problem(config, memory_limit) if section is None else _landscape_problem(section)
-    )
+    section, given = config.landscape, given or Given()
+    if given.objective is not None:
+        problem = _given_problem(config, given)
+    elif section is None:
+        problem = _network_problem(config, memory_limit)
+    else:
+        problem = _landscape_problem(section)
+    if given.start is not None:
+        problem = problem.started_from(given.start)
     if config.output.eigenvalues > problem.start.size:
         raise ValueError(
             f"output.eigenvalues must be at most {problem.start.size}, the dimension of the Hessian, "
@@ -152,8 +180,27 @@ def _landscape_problem(section: LandscapeSection) -> Problem:
     return LandscapeProblem(landscape, np.array(start, dtype=section.dtype))
 
 
-def build_flows(config: RunConfig, problem: Problem) -> dict[str, solvers.Flow]:
-    """The flow of every process, gradient descent first.
+def _given_problem(config: RunConfig, given: Given) -> Problem:
+    """That of an objective, from the start that is given or its own: of a network the draw with the run's seed."""
+    objective, start = given.objective, given.start
+    if isinstance(objective, Risk):
+        width, dtype = config.network.width, objective.dtype
+        drawn = objective.network.initialize(width, seed=config.seed, dtype=dtype)
+        return NetworkProblem(objective, drawn if start is None else start)
+    if start is None:
+        start = getattr(objective, "start", None)
+    if start is None and callable(initial := getattr(objective, "initial", None)):
+        start = initial()
+    if start is None:
+        raise refusal("start", "an array, as the objective has no start of its own", None)
+    kind = LandscapeProblem if isinstance(objective, FiniteDimensional) else ObjectiveProblem
+    return kind(objective, np.array(start, getattr(start, "dtype", np.float64)))
+
+
+def build_flows(
+    config: RunConfig, problem: Problem, given: Mapping[str, solvers.Flow] | None = None
+) -> dict[str, solvers.Flow]:
+    """The flow of every process, gradient descent first; those that are given after those of the configuration.
 
     Raises
     ------
@@ -164,8 +211,16 @@ def build_flows(config: RunConfig, problem: Problem) -> dict[str, solvers.Flow]:
     for name, process in config.processes.items():
         with _errors_of(name):
             flows[name] = _build_flow(process, config.learning_rates, problem)
-    order = sorted(flows, key=lambda name: config.processes[name].flow != REFERENCE_FLOW)
+    flows |= given or {}
+    order = sorted(flows, key=lambda name: flow_name(config, name, flows[name]) != REFERENCE_FLOW)
     return {name: flows[name] for name in order}
+
+
+def flow_name(config: RunConfig, process: str, flow: solvers.Flow) -> str:
+    """The name of the flow of a process in the file: that in the configuration, or that of its class."""
+    if process in config.processes:
+        return str(config.processes[process].flow)
+    return type(flow).name
 
 
 def _build_flow(process: Process, rates: solvers.Schedule, problem: Problem) -> solvers.Flow:
@@ -189,13 +244,11 @@ def process_layouts(
     requested = tuple(one.name for one in OBSERVABLES if one.on_request and output[one.name])
     for name, flow in flows.items():
         with _errors_of(name), np.errstate(over="ignore", invalid="ignore"):
-            stepper(
-                flow, problem.objective, steps=config.steps, **time_stepping(config.processes[name])
-            )
+            stepper(flow, problem.objective, steps=config.steps, **time_stepping(config, name))
             state = flow.start(problem.objective, problem.start)
             fluctuation = flow.fluctuation(0, state)
             layouts[name] = ProcessLayout(
-                flow=config.processes[name].flow,
+                flow=flow_name(config, name, flow),
                 modes=len(fluctuation) if fluctuation.ndim > problem.start.ndim else None,
                 has_iterates=flow.iterate(0, state) is not None,
                 diagnostics=flow.diagnostic_names,
@@ -212,9 +265,9 @@ def _errors_of(process: str) -> Iterator[None]:
         raise ValueError(f"processes.{process}: {error}") from None
 
 
-def time_stepping(process: Process) -> dict[str, Any]:
-    """Keyword arguments of `solvers.solve` for the time integration of a process."""
-    options = process.time_stepping
+def time_stepping(config: RunConfig, name: str) -> dict[str, Any]:
+    """Keyword arguments of `solvers.solve` for the time integration of a process; none for a given flow."""
+    options = config.processes[name].time_stepping if name in config.processes else {}
     arguments = {"dt": options["dt"]} if "dt" in options else {}
     if "integrator" in options:
         tolerances = {key: options[key] for key in ("rtol", "atol") if key in options}

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-import solvers
 from meanfield.study.config.run_config import RunConfig
 from meanfield.study.storage.layout import PERTURBED, Floats, ProcessLayout
 from solvers.flows import REFERENCE_FLOW
@@ -35,15 +34,15 @@ def one_rounding_away(x: Floats, seed: int) -> Floats:
 
 
 def perturbed_layout(
-    config: RunConfig, flows: Mapping[str, solvers.Flow], start: Floats
+    config: RunConfig, layouts: Mapping[str, ProcessLayout], start: Floats
 ) -> dict[str, ProcessLayout]:
     """Name and layout of the perturbed gradient descent; empty without one.
 
     It runs if the first flow is gradient descent, there are others to compare with it, the configuration asks for it, and there
     is a nonzero number in the start. It needs less memory than the first one: no spectrum, no snapshots.
     """
-    reference, *others = flows
-    flow = config.processes[reference].flow
+    reference, *others = layouts
+    flow = layouts[reference].flow
     wanted = config.output.rounding_spread and flow == REFERENCE_FLOW and bool(others)
     if not wanted or np.array_equal(one_rounding_away(start, config.seed), start):
         return {}

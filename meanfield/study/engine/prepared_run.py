@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -17,12 +18,14 @@ from meanfield._version import __version__
 from meanfield.study.config.run_config import RunConfig
 from meanfield.study.engine.build import Problem, build_flows, build_problem, process_layouts
 from meanfield.study.engine.checkpointing import Schedule
+from meanfield.study.engine.given import Given
 from meanfield.study.engine.machine import machine
 from meanfield.study.engine.memory import memory_notice
 from meanfield.study.engine.perturbed import perturbed_layout
-from meanfield.study.storage.layout import Floats, RunLayout
+from meanfield.study.storage.layout import RunLayout
 from meanfield.study.storage.writer import versions_json
 
+PROBLEM = "problem_sha256"  # attribute of the file: the digest of its data and start
 Progress = Callable[[str, int, int], None]  # current stage, done, total
 
 
@@ -59,25 +62,42 @@ class PreparedRun:
     problem: Problem
     flows: Mapping[str, solvers.Flow]
     layout: RunLayout
+    given: Given = field(default_factory=Given)
 
     @classmethod
     def of(
-        cls, config: RunConfig, options: Options | None = None, start: Floats | None = None
+        cls, config: RunConfig, options: Options | None = None, given: Given | None = None
     ) -> PreparedRun:
-        """Build a run, from another start than the configuration's if one is given.
+        """Build a run, with the objects that are given beside the configuration, if there are any.
 
         Raises
         ------
         ValueError
             The data, options or start do not fit together, or do not fit the memory.
         """
-        options = options or Options()
-        problem = build_problem(config, options.memory_limit)
-        if start is not None:
-            problem = problem.started_from(start)
-        options.notice(memory_notice(config, len(problem.parameter_names)))
-        flows = build_flows(config, problem)
-        return cls(config, problem, flows, _layout(config, problem, flows))
+        options, given = options or Options(), (given or Given()).checked(config)
+        problem = build_problem(config, options.memory_limit, given)
+        if given.objective is None:
+            options.notice(memory_notice(config, len(problem.parameter_names)))
+        flows = build_flows(config, problem, given.flows)
+        return cls(config, problem, flows, _layout(config, problem, flows), given)
+
+    @property
+    def config_text(self) -> str:
+        """The configuration as the file keeps it: without the problem, where an objective was given in its place."""
+        return self.config.to_toml(with_problem=self.given.objective is None)
+
+    @cached_property
+    def given_text(self) -> str:
+        """What tells the objects that were given, see `Given.described`."""
+        return self.given.described(self.problem)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Of the file, beside the configuration."""
+        about = file_attributes(self.config) | dict(self.given.attributes)
+        about |= {PROBLEM: self.digest()}
+        return about | ({"given_json": self.given_text} if self.given_text else {})
 
     @property
     def perturbed(self) -> str | None:
@@ -117,7 +137,7 @@ def _layout(config: RunConfig, problem: Problem, flows: Mapping[str, solvers.Flo
     output = config.output
     processes = process_layouts(config, problem, flows)
     return RunLayout(
-        processes=processes | perturbed_layout(config, flows, problem.start),
+        processes=processes | perturbed_layout(config, processes, problem.start),
         particles=len(problem.particles(problem.start)),
         parameter_names=problem.parameter_names,
         steps=config.steps,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import (
@@ -17,6 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from solvers._support.arguments import flag
 from solvers.progress import shows_bars
 
 
@@ -57,3 +60,20 @@ class ProgressBars:
         if what not in self._bars:
             self._bars[what] = self._progress.add_task(what.replace("_", " "), total=total)
         self._progress.update(self._bars[what], completed=done)
+
+
+@contextmanager
+def shown(
+    progress: bool | Callable[[str, int, int], None],
+) -> Iterator[Callable[[str, int, int], None]]:
+    """Where to report ``(what, done, total)``: nowhere, bars on stderr, or the caller's own callable."""
+    if callable(progress):
+        yield progress
+    else:
+        with ProgressBars(quiet=not flag("progress", progress)) as bars:
+            yield bars
+
+
+def warn(text: str) -> None:
+    """What there is to notice of a run that was called from Python."""
+    warnings.warn(text.removeprefix("warning: "), stacklevel=2)

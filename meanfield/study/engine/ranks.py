@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from meanfield.study.engine.mpi_launcher import launched_rank, launched_size
 from meanfield.study.engine.signals import EXIT_CODES
+from meanfield.study.storage.checkpoint import Position
 from meanfield.study.storage.layout import Floats, OutputError, RowCounts, Status
 from meanfield.study.storage.writer import RunWriter
 
@@ -166,7 +167,9 @@ class SilentWriter(RunWriter):
     def snapshot(self, process: str, time: float, position: Floats, fluctuation: Floats) -> None:
         self._times.setdefault(process, []).append(time)
 
-    def finish(self, process: str, status: Status, message: str = "") -> None: ...
+    def finish(
+        self, process: str, status: Status, message: str = "", final: Position | None = None
+    ) -> None: ...
 
     def sync(self) -> dict[str, RowCounts]:
         return {}

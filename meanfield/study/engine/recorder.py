@@ -19,7 +19,7 @@ from meanfield.study.engine.perturbed import one_rounding_away
 from meanfield.study.engine.prepared_run import PreparedRun, Progress
 from meanfield.study.engine.ranks import Ranks
 from meanfield.study.storage.checkpoint import CheckpointError, Position
-from meanfield.study.storage.layout import COMPARISONS, Status
+from meanfield.study.storage.layout import COMPARISONS, Floats, Status
 from meanfield.study.storage.writer import RunWriter
 from solvers.flows import REFERENCE_FLOW
 from solvers.objective import is_spread
@@ -27,7 +27,10 @@ from solvers.state import start as start_flow
 
 
 class Recorder:
-    """Runs and measures the flows of a run; collective over the ranks, step by step."""
+    """Runs and measures the flows of a run; collective over the ranks, step by step.
+
+    For the extension of a finished run, `finished` gives the final positions of its processes, from which they continue.
+    """
 
     def __init__(
         self,
@@ -36,21 +39,23 @@ class Recorder:
         checkpointer: Checkpointer,
         progress: Progress | None,
         ranks: Ranks,
+        finished: Callable[[str], Position] | None = None,
     ) -> None:
         self.config, self.flows = prepared.config, prepared.flows
         self.layout = prepared.layout
         self.whole = self.problem = prepared.problem  # the latter in the form of the current flow
         self.writer, self.checkpointer, self.ranks = writer, checkpointer, ranks
         self.progress = progress or (lambda what, done, total: None)
+        self.finished = finished
 
     def run(self, name: str, flow: solvers.Flow) -> Status:
         """Run one process to its end, from its current state; a process that has ended is not changed."""
         if name in self.checkpointer.now.ended:
             return self.checkpointer.now.ended[name][0]
-        steps, stepping = self.config.steps, time_stepping(self.config.processes[name])
+        steps, stepping = self.config.steps, time_stepping(self.config, name)
         self.problem = self.ranks.problem_for(self.whole, flow, **stepping)
         self.checkpointer.objective = objective = self.problem.objective
-        position = self._own_position()
+        position, known = self._own_position(name)
         if position is None:
             meter = Meter(objective)
             with np.errstate(over="ignore", invalid="ignore"):
@@ -58,7 +63,8 @@ class Recorder:
         else:
             meter = Meter(objective, position.readings, position.wall_time)
             state, message = position.state, position.message
-        first, observe = state.step, self._observer(name, meter, message, position)
+        vectors = None if position is None else position.vectors
+        first, observe = state.step, self._observer(name, meter, message, vectors, known)
 
         def report(done: int, total: int) -> None:
             with meter.paused():
@@ -74,11 +80,12 @@ class Recorder:
             observe=observe,
             **stepping,
         )
-        status = cast(Status, solution.status)
+        status, final = cast(Status, solution.status), self._final()
         with self.checkpointer.interruption.shielded():
             last = solution.centers[-1], solution.fluctuations[-1]
-            self._finish(name, status, solution.message or message, solution.times[-1], last)
-            ended = {**self.checkpointer.now.ended, name: (status, solution.message or message)}
+            about = solution.message or message
+            self._finish(name, status, about, solution.times[-1], last, final)
+            ended = {**self.checkpointer.now.ended, name: (status, about)}
             self.checkpointer.update(ended=ended, process="", position=None)
         self.checkpointer.pause()
         return status
@@ -91,14 +98,11 @@ class Recorder:
         start = one_rounding_away(self.whole.start, self.config.seed)
         self.problem = self.ranks.problem_for(self.whole.started_from(start), flow)
         self.checkpointer.objective = objective = self.problem.objective
-        position = self._own_position()
+        position, known = self._own_position(name)
         if position is None:
             with np.errstate(over="ignore", invalid="ignore"):
                 state, message = start_flow(flow, objective, self.problem.start)
             position = Position(state, message, None, {}, 0.0)
-            known = -1
-        else:
-            known = position.state.step
         first = position.state.step
         solution = solvers.solve(
             flow,
@@ -109,9 +113,10 @@ class Recorder:
             progress=lambda done, total: self._report(name, first + done),
             observe=self._perturbed_observer(name, reference, position, known),
         )
+        final = self._final()
         with self.checkpointer.interruption.shielded():
             status = cast(Status, solution.status), solution.message or position.message
-            self.writer.finish(name, *status)
+            self.writer.finish(name, *status, final)
             ended = {**self.checkpointer.now.ended, name: status}
             self.checkpointer.update(ended=ended, process="", position=None)
         self.checkpointer.pause()
@@ -164,22 +169,34 @@ class Recorder:
             self.progress(name, done, self.config.steps)
         self.checkpointer.pause(done)
 
-    def _own_position(self) -> Position | None:
-        """The share of this rank in the checkpoint's position, which has all particles."""
+    def _own_position(self, name: str) -> tuple[Position | None, int]:
+        """This rank's share of the position to continue from, and the last step whose row is in the file.
+
+        The latter is -1 if a row is to be written at once. The checkpoint and the finished run have all particles.
+        """
         position, objective = self.checkpointer.now.position, self.problem.objective
+        known = -1 if position is None else position.state.step
+        if position is None and self.finished is not None:
+            position = self.finished(name)
         if position is not None and is_spread(objective):
             position = position.mapped(objective.own)
+        if position is not None and known >= 0:
             self.checkpointer.update(position=position)
-        return position
+        return position, known
+
+    def _final(self) -> Position | None:
+        """Of all particles where the process under way stands, if that is its last step; collective."""
+        position = self.checkpointer.now.position
+        if position is None or position.state.step != self.config.steps:
+            return None
+        return self.checkpointer.now.of_all(self.checkpointer.objective).position
 
     def _observer(
-        self, name: str, meter: Meter, message: str, position: Position | None
+        self, name: str, meter: Meter, message: str, vectors: Floats | None, known: int
     ) -> Callable[[solvers.Observation], None]:
-        """A callback that measures and writes a row at every step after `position`."""
+        """A callback that measures and writes a row at every step after `known`, the spectrum first from `vectors`."""
         output, steps, particles = self.config.output, self.config.steps, self.problem.particles
         measured = self.layout.processes[name].measured
-        vectors = None if position is None else position.vectors
-        known = -1 if position is None else position.state.step
 
         def observe(obs: solvers.Observation) -> None:
             nonlocal vectors
@@ -188,6 +205,7 @@ class Recorder:
                 row = at.row(measured, "step")
                 if obs.step == known:
                     return
+                before = vectors
                 if _is_due(obs.step, output.sharpness_every, steps):
                     row |= at.row(measured, "spectrum") | obs.diagnostics
                     vectors = at.vectors
@@ -197,7 +215,9 @@ class Recorder:
                     if _is_due(obs.step, output.snapshot_every, steps):
                         snapshot = particles(obs.center), particles(obs.fluctuation)
                         self.writer.snapshot(name, obs.time, *snapshot)
-                    here = Position(obs.state, message, vectors, readings, row["wall_time"])
+                    # a run that is extended measures its last step once more
+                    kept = before if obs.step == steps else vectors
+                    here = Position(obs.state, message, kept, readings, row["wall_time"])
                     self.checkpointer.update(process=name, position=here)
 
         return observe
@@ -217,18 +237,24 @@ class Recorder:
             self._finish(name, "interrupted", message, state.step, last)
 
     def _finish(
-        self, name: str, status: Status, message: str, time: float, last: tuple[Any, Any]
+        self,
+        name: str,
+        status: Status,
+        message: str,
+        time: float,
+        last: tuple[Any, Any],
+        final: Position | None = None,
     ) -> None:
         """Record the end of a process, even between two snapshots."""
         times = self.writer.snapshot_times(name)
         if len(times) and times[-1] < time:
             self.writer.snapshot(name, time, *map(self.problem.particles, last))
-        self.writer.finish(name, status, message)
+        self.writer.finish(name, status, message, final)
 
     def compare(self) -> None:
         """Compute the distances of the other processes to gradient descent, if there is one; on the first rank."""
         reference, *others = self.flows
-        if self.config.processes[reference].flow != REFERENCE_FLOW or not others:
+        if self.layout.processes[reference].flow != REFERENCE_FLOW or not others:
             return
         with self.checkpointer.interruption.shielded():
             all_times = {name: self.writer.snapshot_times(name) for name in self.flows}

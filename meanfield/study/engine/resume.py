@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 
 from meanfield.study.config.run_config import load_text
+from meanfield.study.engine.given import Given, require_same_objects, require_same_problem
 from meanfield.study.engine.prepared_run import (
     Options,
     PreparedRun,
     current_versions,
-    file_attributes,
     settings,
 )
 from meanfield.study.engine.ranks import Ranks, find_ranks
 from meanfield.study.engine.run import carry_out
-from meanfield.study.storage.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from meanfield.study.storage.checkpoint import Checkpoint, CheckpointError, Checkpoints, Position
 from meanfield.study.storage.files.sandbox import read_in_child
-from meanfield.study.storage.layout import COMPARISONS, FILE_NAME, Floats, RunFileError
+from meanfield.study.storage.layout import COMPARISONS, FILE_NAME, RunFileError
 from meanfield.study.storage.run_folder import RunFolder
 from meanfield.study.storage.writer import read_run
 from solvers._support.threads import one_blas_thread
@@ -40,8 +40,7 @@ def resume(
     options: Options | None = None,
     ranks: Ranks | None = None,
     *,
-    start: Floats | None = None,
-    attributes: Mapping[str, Any] | None = None,
+    given: Given | None = None,
 ) -> Path:
     """Continue the run in a folder to its end, from its last checkpoint.
 
@@ -56,10 +55,8 @@ def resume(
         guaranteed.
     ranks : Ranks, optional
         As for `meanfield.study.engine.run.run`; the number of ranks may differ from before.
-    start : (N, D) array, optional
-        The start that was given to the run, if any.
-    attributes : mapping, optional
-        The attributes that were given to the run, if any.
+    given : Given, optional
+        The objects that were given to the run beside its configuration, if any.
 
     Returns
     -------
@@ -86,24 +83,18 @@ def resume(
         with ranks.together():
             if ranks.is_first:
                 held = stack.enter_context(RunFolder(folder, DYING_SECONDS))
-        here = ranks.of_first(lambda: _where_it_stands(held, checkpoints))
+        here = ranks.of_first(lambda: where_it_stands(held, checkpoints))
         if here is None:
             return folder / FILE_NAME
         with ranks.together(), one_blas_thread():
-            prepared = _work(here, folder, options, start)
+            prepared = _work(here, folder, options, given)
             ranks.require_shares(prepared.problem)
         ranks.require_same(lambda: settings(prepared.config, options))
-        if here.versions != current_versions():
-            options.notice(
-                f"warning: {folder}: begun with other versions ({_differing(here.versions)}); "
-                "the last digits may differ from those of a run without interruption"
-            )
+        notice_other_versions(folder, here, options)
         with ranks.together():
             if held is not None and here.rows:
                 _recover(held, here)
-        described = file_attributes(prepared.config) | dict(attributes or {})
-        carry_out(prepared, held, here, checkpoints, options, ranks, described)
-    return folder / FILE_NAME
+        return carry_out(prepared, held, here, checkpoints, options, ranks)
 
 
 def ended(folder: Path) -> Path | None:
@@ -124,7 +115,7 @@ def ended(folder: Path) -> Path | None:
     return path
 
 
-def _where_it_stands(held: RunFolder | None, checkpoints: Checkpoints) -> Checkpoint | None:
+def where_it_stands(held: RunFolder | None, checkpoints: Checkpoints) -> Checkpoint | None:
     """The checkpoint to resume from; None if the run has ended, possibly before it removed its checkpoints."""
     start = checkpoints.load()
     if held is not None and (start is None or _has_ended(held, start)):
@@ -144,7 +135,7 @@ def _has_ended(folder: RunFolder, start: Checkpoint) -> bool:
 
 
 def _work(
-    here: Checkpoint, folder: Path, options: Options, start: Floats | None = None
+    here: Checkpoint, folder: Path, options: Options, given: Given | None = None
 ) -> PreparedRun:
     """The study of a checkpoint.
 
@@ -153,7 +144,11 @@ def _work(
     CheckpointError
         The checkpoint and the configuration do not match.
     """
-    prepared = PreparedRun.of(load_text(here.config), options, start)
+    config = load_text(here.config)
+    given = (given or Given()).checked(config)
+    require_same_objects(here.given, given)
+    prepared = PreparedRun.of(config, options, given)
+    require_same_problem(here.given, prepared.given_text, prepared.problem.start.dtype)
     if prepared.digest() != here.problem:
         raise CheckpointError(
             f"{folder}: the data and the start must be those that the run began with, got others"
@@ -166,12 +161,13 @@ def _work(
 
 
 def _fits(start: Checkpoint, prepared: PreparedRun) -> bool:
-    names, steps = list(prepared.layout.processes), prepared.config.steps
+    names = list(prepared.layout.processes)
     others = len(prepared.flows) - 1
-    count = len(start.ended)
+    left = [name for name in names if name not in start.ended]
     if start.rows and list(start.rows) != names:
         return False
-    if list(start.ended) != names[:count]:
+    in_order = list(start.ended) == names[: len(start.ended)]
+    if len(left) + len(start.ended) != len(names) or not (in_order or start.extends):
         return False
     distances = start.distances
     if distances is not None and (
@@ -180,31 +176,41 @@ def _fits(start: Checkpoint, prepared: PreparedRun) -> bool:
         return False
     if start.position is None:
         return True
-    state = start.position.state
-    if not (names[count : count + 1] == [start.process] and 0 <= state.step <= steps):
+    return left[:1] == [start.process] and fits(prepared, start.process, start.position)
+
+
+def fits(prepared: PreparedRun, process: str, position: Position) -> bool:
+    """Whether a process can go on from there."""
+    state = position.state
+    if not 0 <= state.step <= prepared.config.steps:
         return False
     try:
-        center = prepared.flow(start.process).center(state.step, state.values)
+        center = prepared.flow(process).center(state.step, state.values)
     except (ValueError, IndexError, ArithmeticError):
         return False
-    shape, history, vectors = prepared.problem.start.shape, state.history, start.position.vectors
+    shape, history, vectors = prepared.problem.start.shape, state.history, position.vectors
     return (
         center.shape == shape
         and bool(np.all(np.isfinite(state.values)))
         and (history is None or history.shape[1:] == state.values.shape)
         and (vectors is None or (vectors.ndim > len(shape) and vectors.shape[1:] == shape))
-        and math.isfinite(start.position.wall_time)
+        and math.isfinite(position.wall_time)
     )
 
 
 def _recover(folder: RunFolder, start: Checkpoint) -> None:
-    """Truncate the file to the checkpoint's rows, in a child process with a time limit: a damaged file can hang its reader."""
+    """Truncate the file to the checkpoint's rows."""
     try:
         folder.go_on().close()
     except OSError as error:
         raise RunFileError(f"{folder.partial}: cannot be recovered: {error.strerror}") from error
-    command = [sys.executable, "-P", "-m", "meanfield.study.storage.recovery", str(folder.partial)]
     about = {key: getattr(start, key) for key in ("created", "config", "rows", "ended")}
+    take_back_in_child(folder, folder.partial, about)
+
+
+def take_back_in_child(folder: RunFolder, path: Path, about: Mapping[str, Any]) -> None:
+    """`storage.recovery.take_back` in a process that may be ended: what is damaged can hang its reader."""
+    command = [sys.executable, "-P", "-m", "meanfield.study.storage.recovery", str(path)]
     held = () if sys.platform == "win32" else (folder.journal.fileno(),)
     try:
         done = subprocess.run(
@@ -222,7 +228,16 @@ def _recover(folder: RunFolder, start: Checkpoint) -> None:
         done, trouble = None, f"it did not end within {RECOVERY_SECONDS:g} s"
     if done is None or done.returncode != 0:
         raise RunFileError(
-            f"{folder.partial}: cannot be recovered: {trouble}; `meanfield run --force` starts over"
+            f"{path}: cannot be recovered: {trouble}; `meanfield run --force` starts over"
+        )
+
+
+def notice_other_versions(folder: Path, start: Checkpoint, options: Options) -> None:
+    """Give notice if the same bits cannot be guaranteed."""
+    if start.versions != current_versions():
+        options.notice(
+            f"warning: {folder}: begun with other versions ({_differing(start.versions)}); "
+            "the last digits may differ from those of a run without interruption"
         )
 
 

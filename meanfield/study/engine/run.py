@@ -5,31 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from meanfield.study.config.run_config import RunConfig
 from meanfield.study.engine.checkpointing import Checkpointer
+from meanfield.study.engine.given import Given
 from meanfield.study.engine.prepared_run import (
     Options,
     PreparedRun,
     Progress,
-    file_attributes,
+    current_versions,
     settings,
 )
 from meanfield.study.engine.ranks import Ranks, SilentWriter, find_ranks
 from meanfield.study.engine.recorder import Recorder
 from meanfield.study.engine.signals import Interruption, Stopped, interruptible
 from meanfield.study.storage.checkpoint import NAMES as CHECKPOINT_NAMES
-from meanfield.study.storage.checkpoint import Checkpoint, Checkpoints
-from meanfield.study.storage.layout import FILE_NAME, Floats, OutputError, Status, require_space
+from meanfield.study.storage.checkpoint import Checkpoint, Checkpoints, Position
+from meanfield.study.storage.layout import OutputError, Status, require_space
 from meanfield.study.storage.run_folder import RunFolder
 from meanfield.study.storage.schema import now
-from meanfield.study.storage.writer import RunWriter
+from meanfield.study.storage.writer import RunWriter, read_final_state
 from solvers._support.threads import one_blas_thread
 
 # files left by a process that died before it began
-LEFT_OVER = (".partial.journal", ".new")
+LEFT_OVER = (".partial.journal", ".new", ".new.journal")
 
 
 def run(
@@ -38,8 +40,7 @@ def run(
     force: bool = False,
     progress: Progress | None = None,
     *,
-    start: Floats | None = None,
-    attributes: Mapping[str, Any] | None = None,
+    given: Given | None = None,
     options: Options | None = None,
     ranks: Ranks | None = None,
 ) -> Path:
@@ -60,11 +61,8 @@ def run(
         Whether the folder may be non-empty; an older ``run.h5`` is replaced at the end.
     progress : callable, optional
         Called as ``progress(what, done, total)``.
-    start : (N, D) array, optional
-        The start of all processes, instead of the draw with the configuration's seed. It is not stored in the configuration:
-        `resume` needs it again.
-    attributes : mapping, optional
-        Additional attributes of the file; `resume` needs them again.
+    given : Given, optional
+        Flows, an objective and a start that a configuration cannot contain; `resume` needs them again.
     options : Options, optional
         Options that do not change the results.
     ranks : Ranks, optional
@@ -89,11 +87,16 @@ def run(
         options = replace(options, progress=progress)
     ranks.require_same(lambda: settings(config, options))
     with ranks.together(), one_blas_thread():
-        prepared = PreparedRun.of(config, options, start)
+        prepared = PreparedRun.of(config, options, given)
         ranks.require_shares(prepared.problem)
     ranks.require_same(prepared.fingerprints)
-    described = file_attributes(config) | dict(attributes or {})
-    begin = Checkpoint(config.to_toml(), prepared.digest(), now(), described["versions_json"])
+    begin = Checkpoint(
+        prepared.config_text,
+        prepared.digest(),
+        now(),
+        current_versions(),
+        given=prepared.given_text,
+    )
     with ExitStack() as stack:
         held, checkpoints = None, Checkpoints(folder)
         with ranks.together():
@@ -104,8 +107,7 @@ def run(
                 checkpoints.remove()
                 if options.schedule is not None:
                     checkpoints.save(begin)
-        carry_out(prepared, held, begin, checkpoints, options, ranks, described)
-    return folder / FILE_NAME
+        return carry_out(prepared, held, begin, checkpoints, options, ranks)
 
 
 def carry_out(
@@ -115,13 +117,12 @@ def carry_out(
     checkpoints: Checkpoints,
     options: Options,
     ranks: Ranks,
-    attributes: Mapping[str, Any],
-) -> None:
+) -> Path:
     """Continue from a checkpoint to the end; if it has rows, `folder` contains the file with exactly these rows.
 
-    Only the first rank has a folder, and only its clock counts.
+    Only the first rank has a folder, and only its clock counts. Returns the path of the file.
     """
-    described = {**attributes, "created": start.created, "versions_json": start.versions}
+    described = prepared.attributes | {"created": start.created, "versions_json": start.versions}
     runtime = options.max_runtime if ranks.is_first else None
     with (
         ranks.on_error_end_all(),
@@ -132,7 +133,8 @@ def carry_out(
         checkpointer = Checkpointer(
             start, writer, checkpoints, options.schedule, interruption, ranks
         )
-        recorder = Recorder(prepared, writer, checkpointer, options.progress, ranks)
+        finished = partial(_where_it_ended, folder, ranks) if start.extends else None
+        recorder = Recorder(prepared, writer, checkpointer, options.progress, ranks, finished)
         try:
             if (
                 ranks.size == 1
@@ -151,6 +153,17 @@ def carry_out(
             interruption.finish()  # no signal interrupts the closing of the file
     if ranks.is_first and writer.status != "interrupted":
         checkpoints.remove()
+    return ranks.of_first(lambda: writer.path)
+
+
+def _where_it_ended(folder: RunFolder | None, ranks: Ranks, process: str) -> Position:
+    """Where a process of the finished run ended that is extended, of all particles."""
+
+    def read() -> Position:
+        assert folder is not None  # the first of the processes has it
+        return read_final_state(folder.final, process)
+
+    return ranks.of_first(read)
 
 
 def _writer(
@@ -174,6 +187,7 @@ def _writer(
             rows,
             resumable,
             hurry=lambda: interruption.noticed() is not None,
+            extends=start.extends > 0,
         )
     if rows is None:
         return writer or SilentWriter()

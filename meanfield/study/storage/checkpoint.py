@@ -70,7 +70,8 @@ class Checkpoint:
     config : the resolved TOML. problem : digest of its data and start. created, versions : the run's attributes. rows : the
     number of rows of each process in the run's file. ended : processes that have ended, and how. process, position : the current
     process, if it has begun. compared, distances : the number of comparisons done, and their values (processes, COMPARISONS,
-    times).
+    times). given : JSON of the objects that the run was given beside its configuration. extends : steps of the finished run
+    beside it that it extends, 0 if there is none; processes then start from where that ended.
     """
 
     config: str
@@ -83,6 +84,8 @@ class Checkpoint:
     position: Position | None = None
     compared: int = 0
     distances: Floats | None = None
+    given: str = ""
+    extends: int = 0
 
     def of_all(self, objective: Any) -> Checkpoint:
         """The checkpoint of all particles, where the position is a rank's share on a distributed objective; collective."""
@@ -95,6 +98,7 @@ class Checkpoint:
         about: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "number": number}
         about |= {key: getattr(self, key) for key in ("config", "problem", "created", "versions")}
         about |= {"rows": self.rows, "ended": self.ended, "compared": self.compared}
+        about |= {"given": self.given, "extends": self.extends}
         arrays = {} if self.distances is None else {"distances": self.distances}
         if self.position is not None:
             state = self.position.state
@@ -191,6 +195,8 @@ class Checkpoint:
             position=position,
             compared=_count(about["compared"]),
             distances=arrays.get("distances"),
+            given=str(about.get("given", "")),
+            extends=_count(about.get("extends", 0)),
         )
 
 

@@ -19,6 +19,7 @@ from meanfield.study.storage.files.guarded import GuardedFile, open_own
 from meanfield.study.storage.files.journal import JournaledFile, journal_path
 from meanfield.study.storage.files.lock import WRITER_PATIENCE, turn
 from meanfield.study.storage.files.sandbox import limit_work
+from meanfield.study.storage.final_state import FINAL
 from meanfield.study.storage.schema import NOT_STARTED, shorten
 from meanfield.study.storage.validation import require_plain
 
@@ -32,7 +33,7 @@ def take_back(path: Path, about: Mapping[str, Any]) -> None:
         A file with an empty journal.
     about : mapping
         `created` and `config` of the run; `rows`, for every process the counts of observables and snapshots; `ended`, of
-        those that have ended, status and message.
+        those that have ended, status and message; `new_config`, if the run is to continue with another configuration.
 
     Raises
     ------
@@ -64,8 +65,12 @@ def _take_back(file: h5py.File, about: Mapping[str, Any]) -> None:
             shorten(group["snapshots"], snapshots)
         status = dict(zip(NOT_STARTED, about["ended"].get(name, NOT_STARTED.values()), strict=True))
         group.attrs.update(status)
+        if name not in about["ended"] and FINAL in group:
+            del group[FINAL]
     if "comparison" in file:
         del file["comparison"]
+    if "new_config" in about:
+        file["config"][()] = about["new_config"]
     file.attrs.update({"status": "running", "message": ""})
 
 

@@ -86,6 +86,14 @@ class RunFolder:
             raise
         return JournaledFile(file, self.journal)
 
+    def leave(self, file: JournaledFile) -> None:
+        """Leave the file under its partial name; OSError if it does not reach the disk."""
+        file.sync()
+        if file.error is not None:
+            raise file.error
+        file.close()
+        self.close()
+
     def finish(self, file: JournaledFile) -> None:
         """Rename the file to its final name; OSError if it does not reach the disk."""
         file.sync()

@@ -67,6 +67,11 @@ def require_plain_table(file: h5py.File) -> None:
         _dataset(file, name)
 
 
+def require_plain_numbers(group: h5py.Group, name: str) -> None:
+    """Raise `RunFileError` unless a member of a group is a list of floating-point numbers that are in the file."""
+    _numbers(group, name, 1)
+
+
 # --- groups --------------------------------------------------------------------------------------
 
 

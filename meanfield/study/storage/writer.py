@@ -8,6 +8,7 @@
     /<process>/observables  time, those of `storage.observables`, the flow's diagnostics; over [time, eig] if of each eigenvalue
     /<process>/snapshots    time, particle, parameter, position[time, particle, parameter],
                             fluctuation[time, (mode,) particle, parameter], weight[particle]
+    /<process>/final        state at its last step, see `meanfield.study.storage.final_state`
     /<process>/perturbed    perturbed gradient descent: flow, status, message, observables
     /comparison             process, time, COMPARISONS[process, time]
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.study.storage.checkpoint import Position
 from meanfield.study.storage.files.lock import WriterTurns
+from meanfield.study.storage.final_state import has_final, read_final, write_final
 from meanfield.study.storage.layout import (
     Floats,
     OutputError,
@@ -88,6 +91,8 @@ class RunWriter:
         Whether there is a checkpoint.
     hurry : callable, optional
         Whether the run is being stopped: then it does not wait for readers.
+    extends : bool
+        Whether ``run.h5`` is a finished run that this one extends: it is replaced only when this one has ended.
     """
 
     def __init__(
@@ -99,12 +104,14 @@ class RunWriter:
         rows: Mapping[str, RowCounts] | None = None,
         resumable: bool = False,
         hurry: Callable[[], bool] = lambda: False,
+        extends: bool = False,
     ) -> None:
         self._folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
         self.path = self._folder.final
         self.status: Status = "complete"
         self.message = ""
         self._layout, self._resumable, self._turns = layout, resumable, WriterTurns(hurry)
+        self._extends = extends
         self._rows = {name: _Rows() for name in layout.processes}
         self._last_write = time.monotonic()
         partial = self._folder.partial
@@ -160,12 +167,16 @@ class RunWriter:
         if len(waiting) >= snapshots_per_chunk(self._layout) or self._is_due():
             self._write_snapshots(process)
 
-    def finish(self, process: str, status: Status, message: str = "") -> None:
-        """Write the remaining rows of a process and its status."""
+    def finish(
+        self, process: str, status: Status, message: str = "", final: Position | None = None
+    ) -> None:
+        """Write the remaining rows of a process, its status, and its final state if it may be extended."""
         self._write_rows(process)
         self._write_snapshots(process)
         with self._commit():
             self._file[process].attrs.update({"status": status, "message": message})
+            if final is not None:
+                write_final(self._file[process], final)
 
     def write(self) -> None:
         """Write all waiting rows."""
@@ -275,7 +286,11 @@ class RunWriter:
             self._file.close()
             with self._turns.take(self._raw):
                 self._raw.commit()
-            self._folder.finish(self._raw)
+            if self._extends and (self.status == "interrupted" or self.message):
+                self.path = self._folder.partial
+                self._folder.leave(self._raw)
+            else:
+                self._folder.finish(self._raw)
         except OSError as error:
             self._abandon()
             self._check()
@@ -306,6 +321,24 @@ def read_run(path: str | Path) -> RunRecord:
     """
     with closing(RunReader(path)) as reader:
         return reader.read(lambda file: record_of(reader.path, file))
+
+
+def read_final_state(path: str | Path, process: str) -> Position:
+    """Where a process of a run stood at its last step.
+
+    Raises
+    ------
+    RunFileError
+        The file does not say: an older version wrote it, or the process did not come that far.
+    """
+    with closing(RunReader(path)) as reader:
+        return reader.read(lambda file: read_final(file[process]))
+
+
+def extendable_processes(path: str | Path, names: Iterable[str]) -> list[str]:
+    """Those of the processes that have a final state."""
+    with closing(RunReader(path)) as reader:
+        return reader.read(lambda file: [name for name in names if has_final(file[name])])
 
 
 def record_of(path: Path, file: h5py.File) -> RunRecord:

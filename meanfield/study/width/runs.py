@@ -11,6 +11,7 @@ from pathlib import Path
 
 from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.config.run_config import load_text
+from meanfield.study.engine.given import Given
 from meanfield.study.engine.prepared_run import Options, current_versions
 from meanfield.study.engine.ranks import Ranks
 from meanfield.study.engine.resume import resume
@@ -67,13 +68,14 @@ def execute(
 
 def _written(plan: WidthPlan, run: Run, unfinished: Path, options: Options) -> Path:
     """The file of a run, continued from its last checkpoint if there is one."""
-    config, start, attributes = plan.study_of(run), plan.start_of(run), plan.attributes_of(run)
+    config = plan.study_of(run)
+    given = Given(start=plan.start_of(run), attributes=plan.attributes_of(run))
     alone = Ranks()  # even if an MPI launcher started the parent
     try:
         left = Checkpoints(unfinished).load()
         now = config.to_toml(), current_versions()
         if left is not None and (left.config, left.versions) == now:
-            return resume(unfinished, options, alone, start=start, attributes=attributes)
+            return resume(unfinished, options, alone, given=given)
     except NewerCheckpointError:
         raise
     except ValueError:
@@ -82,8 +84,7 @@ def _written(plan: WidthPlan, run: Run, unfinished: Path, options: Options) -> P
         config,
         unfinished,
         force=True,
-        start=start,
-        attributes=attributes,
+        given=given,
         options=options,
         ranks=alone,
     )
