@@ -39,10 +39,11 @@ if TYPE_CHECKING:
     from solvers.phase_space.density import PhaseSpaceDensity
     from solvers.phase_space.pde import PhaseSpacePDE, PhaseSpaceReport
     from solvers.scheduled_flow import Scheduled
+    from solvers.solution import Solution
     from solvers.spectrum.complementarity import Complementarity, solve_complementarity
     from solvers.spectrum.eigenpairs import Eigenpairs, top_eigenpairs
     from solvers.state import State
-    from solvers.time_loop import Observation, Solution, solve
+    from solvers.time_loop import Observation, solve
 
 # Imported on first use: some need Numba, POT, Clarabel or much of SciPy.
 _HOME = {
@@ -87,7 +88,7 @@ _HOME = {
     "Scheduled": "scheduled_flow",
     "SelfStabilization": "flows.self_stabilization",
     "SharpnessFlow": "flows.sharpness_flow",
-    "Solution": "time_loop",
+    "Solution": "solution",
     "SpacingEntropy": "measures.entropy",
     "SqrtLossGradientDescent": "flows.gradient_descent",
     "State": "state",

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers._support.arguments import count
 from solvers._support.memory import available_memory
 from solvers.objective import Array, is_spread
+from solvers.spectrum.eigenpairs import top_eigenpairs
 
 # Below this, available memory is not checked.
 _WORTH_ASKING = 64 * 2**20
@@ -93,3 +95,35 @@ class Recorder:
             f"save_every must be larger, about {max(needed, self.every + 1)} or more, got {self.every}: "
             f"{self._most:,} states of {row / 1e6:.3g} MB are {self._most * row / 1e9:.3g} GB, {there}"
         )
+
+
+class Spectrum:
+    """Measures the largest eigenvalues of the Hessian at every `every`-th step, at the first and the last; none for k = 0."""
+
+    def __init__(self, eigenvalues: int, every: int) -> None:
+        self.k = count("eigenvalues", eigenvalues, 0)
+        self.every = count("eigenvalues_every", every, 1)
+        self._times: list[float] = []
+        self._values: list[NDArray[np.float64]] = []
+        self._start: Array | None = None
+
+    def record(self, observation: Any, is_last: bool) -> None:
+        """Measure them if it is time."""
+        o = observation
+        if not self.k or (o.step % self.every and not is_last and self._times):
+            return
+        pairs = top_eigenpairs(o.objective, np.array(o.center), k=self.k, start=self._start)
+        self._start = pairs.vectors if pairs.converged else None
+        self._times.append(o.time)
+        self._values.append(pairs.values)
+
+    def due(self, step: int, last: int) -> int:
+        """The next step after this one at which they are measured."""
+        return (step // self.every + 1) * self.every if self.k else last
+
+    def results(self) -> dict[str, NDArray[np.float64] | None]:
+        """The fields of a `Solution`."""
+        if not self.k:
+            return {"eigenvalues": None, "eigenvalue_times": None}
+        values = np.array(self._values).reshape(-1, self.k)
+        return {"eigenvalues": values, "eigenvalue_times": np.array(self._times)}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from solvers._support.arguments import count, flag
 from solvers._support.arguments import function as checked_function
@@ -26,7 +25,8 @@ from solvers.objective import (
 )
 from solvers.overflow import overflow_reason
 from solvers.progress import Progress, progress_bar
-from solvers.recording import Recorder
+from solvers.recording import Recorder, Spectrum
+from solvers.solution import Solution
 from solvers.state import State, resume, start
 from solvers.stepping import Advance, leap, prepared, stepper, stride
 
@@ -139,35 +139,6 @@ def _read_only(array: Any) -> Any:
     return view
 
 
-@dataclass
-class Solution:
-    """The result of `solve`. The first axis of arrays is the saved times.
-
-    status : "complete", "diverged" (stopped at the first non-finite state; or all states are finite, but not all losses),
-    "failed" (the integrator could not continue, or memory ran out) or "interrupted" (Ctrl-C); message gives the step.
-    """
-
-    times: NDArray[np.float64]
-    centers: Array  #: (s, *x)
-    fluctuations: Array  #: (s, *x) or (s, r, *x)
-    fluctuation_trace: NDArray[np.float64]  #: tr Σ
-    losses: NDArray[np.float64]  #: E at the center
-    predicted_losses: NDArray[np.float64]  #: the loss averaged over the oscillation
-    free_energies: NDArray[np.float64]  #: F = predicted loss − tr Σ/η
-    dissipated: NDArray[np.float64]  #: ∫ (dF/dt) dt, by the integrator; NaN for maps
-    iterates: Array | None  #: (s, *x), gradient descent only
-    status: str
-    message: str
-    #: to continue from: ``solve(flow, objective, solution.state, …)``
-    state: State = field(repr=False)
-
-    def __repr__(self) -> str:
-        """Status and message first, the arrays by their shapes."""
-        names = ("status", "message", *(f.name for f in fields(self) if f.repr))
-        shown = {name: getattr(self, name) for name in names}
-        return described("Solution", shown.items())
-
-
 def solve(
     flow: Flow,
     objective: Any,
@@ -178,6 +149,8 @@ def solve(
     integrator: Integrator | str | None = None,
     progress: bool | Progress = False,
     observe: Callable[[Observation], None] | None = None,
+    eigenvalues: int = 0,
+    eigenvalues_every: int = 1,
 ) -> Solution:
     """Integrate `flow` on `objective` from x0 for a number of iterations.
 
@@ -209,6 +182,11 @@ def solve(
         lets gradient descent take many at once.
     observe : callable, optional
         Called with an `Observation` at every iteration, the start included, for any save_every. Its arrays are read-only.
+    eigenvalues : int
+        Number of the largest eigenvalues of the Hessian at the center that are measured, into ``Solution.eigenvalues``; the
+        first is the sharpness. The objective then needs `hvp`.
+    eigenvalues_every : int
+        Measure them every eigenvalues_every-th iteration, at the start and at the end.
 
     Returns
     -------
@@ -223,8 +201,10 @@ def solve(
         rank, where ranks that share an objective pass different arguments.
     """
     timing = {"steps": steps, "save_every": save_every, "dt": dt, "integrator": integrator}
+    timing |= {"eigenvalues": eigenvalues, "eigenvalues_every": eigenvalues_every}
     require_same(objective, _agreed(flow, x0, timing))
     steps, save_every = count("steps", steps, 0, _MOST), count("save_every", save_every, 1, _MOST)
+    spectrum = Spectrum(eigenvalues, eigenvalues_every)
     if observe is not None:
         checked_function("observe", observe)
     if not callable(progress):
@@ -250,12 +230,14 @@ def solve(
                 if observe is not None:
                     observe(observation)
                 recorder.record(observation, is_last=state.step == last)
+                spectrum.record(observation, is_last=state.step == last)
                 report(state.step - last + steps, steps)
                 if state.step == last:
                     break
                 # steps that are not observed may be taken in one call
                 if observe is None and steps >= _MANY_STEPS:
-                    state = leap(flow, objective, state, recorder.due(state.step) - 1)
+                    due = min(recorder.due(state.step), spectrum.due(state.step, last))
+                    state = leap(flow, objective, state, due - 1)
                 following = advance(state)
                 if not all_finite(objective, following.values):
                     raise FloatingPointError(overflow_reason(objective, state, steps_on))
@@ -291,6 +273,7 @@ def solve(
         status=status,
         message=message,
         state=state,
+        **spectrum.results(),
     )
 
 
