@@ -19,7 +19,9 @@ __all__ = [
     "load",
     "resume",
     "run",
+    "sweep",
     "tasks",
+    "width_study",
 ]
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from meanfield.networks import TwoLayerNetwork
     from meanfield.risk import Risk
     from meanfield.study.config.run_config import RunConfig
-    from meanfield.study.facade import extend, load, resume, run
+    from meanfield.study.facade import extend, load, resume, run, sweep, width_study
     from meanfield.study.result import Result
     from meanfield.torch_objective.objective import TorchObjective
 
@@ -39,7 +41,9 @@ _HOME = {
     "TorchObjective": "meanfield.torch_objective.objective",
     "TwoLayerNetwork": "meanfield.networks",
     "check_objective": "meanfield.derivative_check",
-    **dict.fromkeys(["extend", "load", "resume", "run"], "meanfield.study.facade"),
+    **dict.fromkeys(
+        ["extend", "load", "resume", "run", "sweep", "width_study"], "meanfield.study.facade"
+    ),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["extend", "load", "resume", "run"]
+__all__ = ["extend", "load", "resume", "run", "sweep", "width_study"]
 
 
 def __getattr__(name: str) -> Any:

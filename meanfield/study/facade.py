@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from meanfield.study.config.run_config import RunConfig
 from meanfield.study.engine import resume as resuming
@@ -16,14 +17,17 @@ from meanfield.study.engine.given import Given
 from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.progress import shown, warn
 from meanfield.study.result import Result
-from meanfield.study.storage.kind import folder_of, require_run
-from solvers._support.arguments import flag, instance, the_path
+from meanfield.study.storage.kind import folder_of, kind_of
+from meanfield.study.storage.study_record import StudyRecord
+from solvers._support.arguments import count, flag, instance, refusal, the_path
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     import solvers
+    from meanfield.study.sweep.table import Sweep
 
+_T = TypeVar("_T")
 Progress = bool | Callable[[str, int, int], None]
 
 
@@ -183,15 +187,151 @@ def extend(
         return finished.extend(steps, progress)
 
 
-def load(path: str | Path) -> Result:
-    """Open a run, finished or still going on, from its file or its folder.
+def width_study(
+    config: RunConfig,
+    widths: Iterable[int],
+    seeds: int = 8,
+    out: str | Path | None = None,
+    progress: bool = False,
+    *,
+    reference_width: int | None = None,
+    start: str = "nested",
+    jobs: int | None = None,
+    threads: int | None = None,
+) -> StudyRecord:
+    """Compare runs of several widths and seeds with one much wider, as ``meanfield width`` does.
+
+    It starts worker processes: a script must call it under ``if __name__ == "__main__":``. Called again with the same folder it
+    goes on with what is missing; more widths and seeds may be asked for.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Of a network on a task.
+    widths : sequence of int
+        Numbers of particles, in increasing order.
+    seeds : int
+        Runs at each width.
+    out : path, optional
+        The folder; None: a temporary one, removed once the record is not held any more.
+    progress : bool
+        Whether bars are shown on stderr, where that is a terminal.
+    reference_width : int, optional
+        By default 16 times the widest.
+    start : {"nested", "independent"}
+        Whether the runs start from particles of the reference.
+    jobs, threads : int, optional
+        Worker processes at a time, and threads of all of them together; by default one of each for every core.
+
+    Returns
+    -------
+    StudyRecord
+        Distances of every run to the reference, their medians' slopes, warnings; ``.path`` is ``study.h5``.
 
     Raises
     ------
     ValueError
-        There is no run, or its file is damaged.
+        Widths out of order, a landscape, a folder with something else in it, settings that do not fit together.
+    OutputError
+        The folder cannot be written.
+    RuntimeError
+        The reference or all runs failed; the message says why.
+    KeyboardInterrupt
+        It was stopped; finished runs are kept.
     """
-    return Result.of(require_run(the_path("path", path)))
+    from meanfield.study.storage.study_file import read_study
+    from meanfield.study.width.plan import make_plan
+    from meanfield.study.width.progress import StudyBars
+    from meanfield.study.width.study import Execution, run_width_study
+
+    instance("config", config, RunConfig, "RunConfig.from_toml(path) reads a file")
+    if isinstance(widths, str | bytes) or not isinstance(widths, Iterable):
+        raise refusal("widths", "a list of integers", widths)
+    several = tuple(count("widths", width) for width in widths)
+    plan = make_plan(config, several, count("seeds", seeds), reference_width, start)
+    folder, kept = _folder(out)
+    with StudyBars(quiet=not flag("progress", progress)) as bars:
+        outcome = run_width_study(plan, folder, Execution(jobs, threads=threads), bars, warn)
+    if outcome.stopped:
+        raise KeyboardInterrupt(f"stopped by {outcome.stopped}; the same call goes on")
+    if outcome.path is None:
+        raise RuntimeError("; ".join(f"{name}: {why}" for name, why in outcome.failures.items()))
+    for name, why in outcome.failures.items():
+        warn(f"{name}: {why}")
+    record = read_study(outcome.path)
+    return _held_by(record, kept)
+
+
+def sweep(
+    config: RunConfig,
+    over: Mapping[str, Iterable[Any]],
+    out: str | Path | None = None,
+    progress: Progress = False,
+) -> Sweep:
+    """Run a configuration with every combination of some values, one after the other in this process.
+
+    Each run has a folder of its own, ``<out>/learning_rate=0.5,seed=1/``, and ``sweep.csv`` is the table of all. A run that
+    diverges or fails is recorded, and the others go on. Called again with the same folder it goes on with what is missing, also
+    with more values.
+
+    Parameters
+    ----------
+    config : RunConfig
+    over : mapping
+        Lists of values by key: ``{"learning_rate": [0.5, 1.0], "network.width": [64, 256], "seed": range(4)}``.
+    out : path, optional
+        The folder; None: a temporary one, removed once neither the sweep nor a run of it is held any more.
+    progress : bool or callable
+        As of `run`: ``("sweep", steps done, steps in all)``.
+
+    Returns
+    -------
+    Sweep
+        A mapping from the names of the runs to their results; ``.rows`` and ``.to_dataframe()`` are the table.
+
+    Raises
+    ------
+    ValueError
+        A key or value that a configuration may not have, or a folder with something else in it.
+    OutputError
+        The folder cannot be written.
+
+    Examples
+    --------
+    >>> table = meanfield.sweep(config, {"learning_rate": [0.5, 1.0, 2.0]}).to_dataframe()
+    """
+    from meanfield.study.sweep.plan import make_plan
+    from meanfield.study.sweep.sweep import run_sweep
+
+    plan = make_plan(config, over)
+    folder, kept = _folder(out)
+    with shown(progress) as report:
+        options = Options(progress=report, say=warn)
+        made = run_sweep(plan, folder, options, partial(Result.of, folder=kept))
+    return _held_by(made, kept)
+
+
+def load(path: str | Path) -> Result | StudyRecord | Sweep:
+    """Open a run, finished or still going on, a width study or a sweep, from its file or its folder.
+
+    Raises
+    ------
+    ValueError
+        There is none of these, or its file is damaged.
+    """
+    where = the_path("path", path)
+    kind = kind_of(where)
+    if kind == "sweep":
+        from meanfield.study.sweep.sweep import read_sweep
+
+        return read_sweep(folder_of(where), Result.of)
+    if kind == "run":
+        return Result.of(where)
+    from meanfield.study.report.source import read_source
+
+    record = read_source(where)
+    assert isinstance(record, StudyRecord)
+    return record
 
 
 # --- folders --------------------------------------------------------------------------------------
@@ -215,6 +355,13 @@ def _folder(out: str | Path | None) -> tuple[Path, _TemporaryFolder | None]:
         return the_path("out", out), None
     kept = _temporary_folder()
     return kept.path, kept
+
+
+def _held_by(record: _T, kept: _TemporaryFolder | None) -> _T:
+    """The record, which holds its temporary folder."""
+    if kept is not None:
+        object.__setattr__(record, "_folder", kept)
+    return record
 
 
 def _temporary_folder() -> _TemporaryFolder:

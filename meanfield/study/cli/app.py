@@ -17,15 +17,17 @@ __all__ = ["app", "main"]
 COMMANDS = (
     "run",
     "resume",
+    "extend",
     "validate",
     "info",
     "compare",
     "distance",
     "width",
+    "sweep",
     "plot",
     "report",
 )  # in the order of the help text
-JOINT_COMMANDS = {"run", "resume"}  #: executed by all ranks of an MPI job together
+JOINT_COMMANDS = {"run", "resume", "extend"}  #: executed by all ranks of an MPI job together
 
 for name in COMMANDS:  # the module of a command registers it
     import_module(f"meanfield.study.cli.{name}")

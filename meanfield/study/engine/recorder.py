@@ -170,7 +170,7 @@ class Recorder:
         self.checkpointer.pause(done)
 
     def _own_position(self, name: str) -> tuple[Position | None, int]:
-        """This rank's share of the position to continue from, and the last step whose row is in the file.
+        """The share of this rank in the position to continue from, and the last step whose row is in the file.
 
         The latter is -1 if a row is to be written at once. The checkpoint and the finished run have all particles.
         """

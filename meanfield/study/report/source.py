@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from meanfield.study.config.toml import parse
-from meanfield.study.storage.kind import kind_of
+from meanfield.study.storage.kind import kind_of, require_run
 from meanfield.study.storage.layout import RunFileError, RunRecord
 from meanfield.study.storage.study_record import STUDY_NAME, StudyRecord
 from meanfield.study.storage.writer import read_run
@@ -32,6 +32,8 @@ def read_source(path: str | Path) -> RunRecord | StudyRecord:
     kind = kind_of(Path(path))
     if kind == "study":
         return read_study(path)
+    if kind == "sweep":
+        require_run(Path(path))
     if kind == "unfinished study":
         raise RunFileError(
             f"{path} must be a finished width study, got one without {STUDY_NAME}; `meanfield resume {path}` continues it, "

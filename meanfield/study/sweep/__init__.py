@@ -1,0 +1,1 @@
+"""Sweeps: one configuration run with every combination of some values of its keys."""
