@@ -108,7 +108,7 @@ def resume(
     objective: Any = None,
     start: ArrayLike | None = None,
 ) -> Result:
-    """Go on with a run that was stopped or that died, from its last checkpoint, as if nothing had happened.
+    """Continue a run that was stopped or killed from its last checkpoint; the result is that of an uninterrupted run.
 
     Parameters
     ----------

@@ -266,6 +266,10 @@ NOT_WALKED = {
     "register": "tests/solvers/support/test_annotations.py",
     "SelfStabilization": "made by its from_objective",
     "Result": "made by its open",
+    **dict.fromkeys(
+        ["run", "resume", "extend", "load", "sweep", "width_study"],
+        "they write files: test_facade.py",
+    ),
     "TorchObjective": "tests/meanfield/torch_objective/test_torch_objective_module.py",
     "check_objective": "tests of its own: it runs what it is given",
 }

@@ -96,6 +96,6 @@ def _position(
 
 def _array(group: h5py.Group, name: str, shape: list[int]) -> Floats:
     if name not in ARRAYS:
-        raise ValueError(f"{name} is no array of a state")
+        raise ValueError(f"arrays must be {', '.join(ARRAYS)}, got {name}")
     require_plain_numbers(group, name)
     return np.ascontiguousarray(group[name][:].reshape(shape))

@@ -102,7 +102,8 @@ def read_plan(folder: Path) -> tuple[SweepPlan, dict[str, str]] | None:
     try:
         about = json.loads(text)
         if about["schema"] != SCHEMA or about["schema_version"] > SCHEMA_VERSION:
-            raise ValueError(f"schema {about['schema']!r} {about['schema_version']!r}")
+            found = f"{about['schema']} {about['schema_version']}"
+            raise ValueError(f"schema must be {SCHEMA} {SCHEMA_VERSION}, got {found}")
         plan = make_plan(load_text(about["config"]), about["over"])
         failures = {str(name): str(why) for name, why in about["failures"].items()}
         return plan, failures

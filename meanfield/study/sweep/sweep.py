@@ -56,7 +56,9 @@ def run_sweep(
     """
     folder, options = Path(folder), options or Options()
     if launched_rank() is not None:
-        raise ValueError("a sweep runs in one process; run the command without mpiexec")
+        raise ValueError(
+            "a sweep must be started without an MPI launcher, got one; run the command without mpiexec"
+        )
     _prepare(plan, folder)
     clock = _Clock(options, plan)
     failures: dict[str, str] = {}

@@ -191,7 +191,7 @@ def test_wrong_arguments_are_named(keywords, message):
 def test_a_folder_with_something_in_it_is_refused_unless_forced(tmp_path):
     config = load(None, ("landscape.name=valley", "steps=1"))
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(ValueError, match="not empty"):
+    with pytest.raises(ValueError, match="must be empty"):
         meanfield.run(config, tmp_path)
     assert meanfield.run(config, tmp_path, force=True).status == "complete"
 

@@ -150,8 +150,8 @@ def test_without_a_folder_it_is_there_as_long_as_the_sweep():
         ({"learning_rate": [0.1, 0.1]}, "one or more values, each once"),
         ({"learning_rate": [[0.1]]}, "numbers, texts or truth values"),
         ({"learning_rate": [0.1, -1.0]}, "^learning_rate"),
-        ({"learning_rat": [0.1]}, "learning_rat: unknown key.*did you mean 'learning_rate'"),
-        ({"landscape.zta": [0.1]}, "landscape.zta: unknown key"),
+        ({"learning_rat": [0.1]}, "learning_rat is not a known key.*did you mean 'learning_rate'"),
+        ({"landscape.zta": [0.1]}, "landscape.zta is not a known key"),
         ({"seed": range(10**6)}, "at most 100000 combinations, got 1000000"),
     ],
 )
