@@ -248,6 +248,7 @@ def test_plot_draws_what_is_asked_for(small_run, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_plot_animates_a_process(small_run, tmp_path):
     result = meanfield_command(
         "plot", small_run.parent, "--out", tmp_path, "--animate", "gradient_flow"
@@ -259,6 +260,7 @@ def test_plot_animates_a_process(small_run, tmp_path):
     assert_refused(refused, "the format of an animation must be one of gif, mp4, got 'png'")
 
 
+@pytest.mark.slow
 def test_plot_draws_a_width_study(tmp_path, monkeypatch):
     (tmp_path / "study.h5").touch()
     monkeypatch.setattr("meanfield.study.report.source.read_study", lambda path: study())

@@ -143,6 +143,8 @@ def test_the_same_file_gives_the_same_report_and_no_folder_is_in_it(made, small_
 # --- hostile and old files -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_whatever_a_file_says_stays_text(small_run, tmp_path):
     name = "<script>alert(3)<!-- -->"  # but for a slash, a group's name may hold anything
 
@@ -177,6 +179,7 @@ def test_attributes_that_are_no_json_objects_are_not_recorded(
     assert facts(parsed(make_report(path).text))["Processor"] == "not recorded"
 
 
+@pytest.mark.slow
 def test_an_old_file_says_what_was_not_recorded(small_run, tmp_path):
     def change(file):
         for name in ("machine_json", "versions_json", "created", "seed"):

@@ -94,6 +94,8 @@ def check_rows(result):
     return np.array(counts)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_run_is_read_fifty_times_while_it_is_written(tmp_path, started):
     process = started()  # the first opening may come before the first row, or before the header
     seen = []

@@ -28,6 +28,8 @@ def new(config):
     return [config, *settings, "--widths", "8,16"]
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_it_prints_distances_slopes_and_floors(tiny_study, at_home):
     result = command("--out", tiny_study)
     assert result.exit_code == 0, result.stderr

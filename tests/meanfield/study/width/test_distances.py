@@ -130,6 +130,7 @@ def test_at_the_width_of_the_reference_the_distance_is_rounding(tiny, at_home, t
     )
 
 
+@pytest.mark.slow
 def test_independent_starts_have_no_coupled_distance(tiny, at_home, tmp_path):
     plan = tiny("processes={gradient_descent={}}", start="independent")
     record = read_study(run_width_study(plan, tmp_path / "study").path)

@@ -79,6 +79,8 @@ def test_nothing_is_done_twice(tiny, started, executed):
     assert executed == [] and all(path.read_bytes() == old for path, old in before.items())
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_missing_and_broken_runs_are_done_again_and_named(tiny, tiny_study, started, executed):
     path = started / "runs" / "width-00008-seed-001.h5"
     whole = path.read_bytes()
