@@ -15,6 +15,7 @@ __all__ = [
     "TwoLayerNetwork",
     "check_objective",
     "extend",
+    "initializers",
     "landscapes",
     "load",
     "resume",
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from meanfield import landscapes, tasks
+    from meanfield import initializers, landscapes, tasks
     from meanfield.derivative_check import check_objective
     from meanfield.networks import TwoLayerNetwork
     from meanfield.risk import Risk
@@ -51,7 +52,7 @@ def __getattr__(name: str) -> Any:
     """Public names on first use, so that ``import meanfield`` and ``meanfield --help`` stay fast."""
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
-    if name in ("landscapes", "tasks"):
+    if name in ("initializers", "landscapes", "tasks"):
         return import_module(f"meanfield.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -11,17 +11,21 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from meanfield import _evaluation
 from meanfield.activations import ACTIVATIONS
+from meanfield.initializers import Initializer, Normal
 from solvers._support.arguments import (
     array,
     choice,
     count,
     flag,
     float_dtype,
+    instance,
     refusal,
     settle,
     wrong_shape,
 )
 from solvers._support.memory import fitting
+
+_STANDARD_NORMAL = Normal()
 
 
 @dataclass(frozen=True)
@@ -93,12 +97,28 @@ class TwoLayerNetwork:
         return names + ["b"] * self.bias
 
     def initialize(
-        self, n_particles: int, seed: int = 0, dtype: DTypeLike = "float64"
+        self,
+        n_particles: int,
+        seed: int = 0,
+        dtype: DTypeLike = "float64",
+        init: Initializer = _STANDARD_NORMAL,
     ) -> NDArray[np.floating[Any]]:
-        """Draw N independent particles from the standard normal law on R^D.
+        """Draw N independent particles, by default from the standard normal law on R^D.
 
         The first n rows of a wider draw with the same seed are the narrower draw, so widths can be compared on nested starts;
         float32 particles are the rounded float64 ones.
+
+        Parameters
+        ----------
+        n_particles : int
+            N, at least 1.
+        seed : int
+            Seed of the `numpy.random.Generator` behind the draw.
+        dtype : dtype
+            float64 or float32.
+        init : Initializer
+            Their law, one of `meanfield.initializers`: `Normal` or `Uniform` with a scale for each kind of coordinate, or `Npz`,
+            particles from a file.
 
         Returns
         -------
@@ -107,13 +127,23 @@ class TwoLayerNetwork:
         Raises
         ------
         ValueError
-            For n_particles < 1, a negative seed, a dtype other than float64 and float32.
+            For n_particles < 1, a negative seed, a dtype other than float64 and float32; for particles of a file that cannot be
+            read or has others; for particles that are not finite in this dtype.
         """
         n_particles, seed = count("n_particles", n_particles), count("seed", seed, 0)
         dtype = float_dtype("dtype", dtype)
         fitting("n_particles", n_particles, n_particles, self.parameter_count)
-        draw = np.random.default_rng(seed).standard_normal((n_particles, self.parameter_count))
-        return draw.astype(dtype)
+        init = instance("init", init, Initializer, "for instance initializers.Normal()")
+        draw = init.draw(self.parameter_names, n_particles, seed)
+        with np.errstate(over="ignore", invalid="ignore"):  # of casts; found below
+            particles = draw.astype(dtype, order="C")
+        bad = np.argwhere(~np.isfinite(particles))
+        if len(bad):
+            where = tuple(map(int, bad[0]))
+            raise ValueError(
+                f"init must give finite {dtype} particles, got {particles[where]} at index {where}"
+            )
+        return particles
 
     def augment(self, inputs: ArrayLike, dtype: DTypeLike = "float64") -> NDArray[np.floating[Any]]:
         """Inputs (n, d) with, if the network has a bias, a last column of ones: the bias is the weight of a constant input."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import meanfield
 import solvers
-from meanfield import landscapes, tasks
+from meanfield import initializers, landscapes, tasks
 from solvers import transport
 from solvers.measures import energies
 from tests.helpers.good_arguments import CALLS, DOCUMENTED, LONG, NOT_WALKED, POOL
@@ -34,7 +34,7 @@ def test_every_public_name_is_walked_or_says_why_not():
     public = {f"solvers.{name}" for name in solvers.__all__}
     public |= {f"meanfield.{name}" for name in dir(meanfield)}
     public |= {f"meanfield.landscapes.{name}" for name in landscapes.__all__}
-    for module in (energies, tasks):
+    for module in (energies, initializers, tasks):
         public |= {f"{module.__name__}.{name}" for name in _named(module, only_own=True)}
     public |= {f"solvers.transport.{name}" for name in transport.__all__}
     missing = {

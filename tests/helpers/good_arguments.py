@@ -9,7 +9,7 @@ import numpy as np
 
 import meanfield
 import solvers
-from meanfield import landscapes, tasks
+from meanfield import initializers, landscapes, tasks
 from solvers import transport
 from solvers.measures import energies, entropy
 
@@ -206,6 +206,14 @@ CALLS = {
             ),
         ],
     ),
+    **of(
+        initializers,
+        [
+            ("Normal", {"output_scale": 1.0, "input_scale": 0.5, "bias_scale": 0.0}),
+            ("Uniform", {"output_scale": 1.0, "input_scale": 0.5, "bias_scale": 0.0}),
+            ("Npz", {"path": "no such file.npz"}),
+        ],
+    ),
     "SelfStabilization.from_objective": (
         solvers.SelfStabilization.from_objective,
         {"objective": VALLEY, "x": START, "learning_rate": 0.1, "modes": 1},
@@ -238,7 +246,10 @@ CALLS = {
     "Potential.hvp": (V.hvp, {"x": X, "v": X, "weights": WEIGHTS}),
     "Valley.hvp": (VALLEY.hvp, {"x": START, "v": START}),
     "Valley.shifted": (VALLEY.shifted, {"offset": START}),
-    "Network.initialize": (NETWORK.initialize, {"n_particles": 2, "seed": 0, "dtype": "float64"}),
+    "Network.initialize": (
+        NETWORK.initialize,
+        {"n_particles": 2, "seed": 0, "dtype": "float64", "init": initializers.Uniform()},
+    ),
     "Network.forward": (NETWORK.forward, {"particles": np.ones((2, 3)), "inputs": [[1.0]]}),
     "Risk.gradient": (RISK.gradient, {"x": np.ones((2, 3)), "weights": [0.5, 0.5], "at": None}),
     "Risk.hvp": (RISK.hvp, {"x": np.ones((2, 3)), "v": np.ones((2, 3)), "weights": None}),
@@ -253,14 +264,15 @@ CALLS = {
 NOT_WALKED = {
     **dict.fromkeys(["Flow", "ContinuousFlow", "DiscreteFlow", "SteppedFlow"], "to derive from"),
     "WithoutFluctuation": "to derive from",
-    **dict.fromkeys(["Integrator", "Objective", "Energy"], "to derive from"),
+    **dict.fromkeys(["Integrator", "Objective", "Energy", "Initializer"], "to derive from"),
     **dict.fromkeys(["FiniteDimensional", "Reference"], "to derive from"),
     **dict.fromkeys(["Euler", "Midpoint", "RK4", "DegreeFour", "VaryingTrough"], "no arguments"),
     **dict.fromkeys(["Complementarity", "Eigenpairs", "GridStep", "JKOStep"], "a result"),
     **dict.fromkeys(["QuantileStep", "Solution", "Observation", "PhaseSpaceReport"], "a result"),
     **dict.fromkeys(["TransportResult", "TransportError", "JKOError"], "a result or an error"),
     **dict.fromkeys(
-        ["energies", "transport", "landscapes", "tasks"], "modules, walked on their own"
+        ["energies", "transport", "initializers", "landscapes", "tasks"],
+        "modules, walked on their own",
     ),
     **dict.fromkeys(["LANDSCAPES", "METHODS", "MAX_BYTES"], "constants"),
     "register": "tests/solvers/support/test_annotations.py",

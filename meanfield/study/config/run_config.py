@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -18,11 +19,13 @@ from pydantic import (
 
 import solvers
 from meanfield import tasks
+from meanfield.initializers import INITIALIZERS
 from meanfield.study.config.derived import Section, path_keys
 from meanfield.study.config.errors import ConfigError, describe
 from meanfield.study.config.limits import LONGEST_NAME, MAX_CONFIG, OWN_NAMES
 from meanfield.study.config.processes import Process
 from meanfield.study.config.sections import (
+    DEFAULT_INIT,
     TASK_SECTIONS,
     Landscape,
     NetworkSection,
@@ -243,19 +246,28 @@ def load(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> Run
 def _read(path: Path) -> dict[str, Any]:
     """The tables of a file; its paths are relative to its folder."""
     settings = _parsed(path)
-    _anchor_paths(settings.get("task"), path.parent)
+    _anchor_paths(settings.get("task"), DEFAULT_TASK, tasks.TASKS, path.parent)
+    _anchor_paths(_init_of(settings), DEFAULT_INIT, INITIALIZERS, path.parent)
     return settings
 
 
-def _anchor_paths(task: Any, folder: Path) -> None:
-    """Make the relative paths of a file's task relative to its folder; those of overrides are relative to the current one."""
-    if not isinstance(task, dict):
+def _anchor_paths(
+    table: Any, default: str, known: Mapping[str, Callable[..., Any]], folder: Path
+) -> None:
+    """Make the relative paths of a file's table relative to its folder; those of overrides are relative to the current one."""
+    if not isinstance(table, dict):
         return
-    name = task.get("name", DEFAULT_TASK)
-    known = isinstance(name, str) and name in tasks.TASKS
-    for key in path_keys(tasks.TASKS[name]) if known else ["path"]:
-        if isinstance(task.get(key), str):
-            task[key] = str(folder.absolute() / task[key])
+    name = table.get("name", default)
+    is_known = isinstance(name, str) and name in known
+    for key in path_keys(known[name]) if is_known else ["path"]:
+        if isinstance(table.get(key), str):
+            table[key] = str(folder.absolute() / table[key])
+
+
+def _init_of(settings: dict[str, Any]) -> Any:
+    """The table ``network.init``; None without one."""
+    network = settings.get("network")
+    return network.get("init") if isinstance(network, dict) else None
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -299,14 +311,16 @@ def _default_processes() -> dict[str, Any]:
 
 
 def _prepared(settings: dict[str, Any]) -> dict[str, Any]:
-    """A copy of the settings as plain values, with the defaults that select variants: the task is digits, a flow has its own
-    name.
+    """A copy of the settings as plain values, with the defaults that select variants: the task is digits, the initial law
+    normal, a flow has its own name.
     """
     _require_shallow(settings)
     settings = _plain(settings)
     settings.setdefault("processes", _default_processes())
     if isinstance(task := settings.get("task"), dict):
         task.setdefault("name", DEFAULT_TASK)
+    if isinstance(init := _init_of(settings), dict):
+        init.setdefault("name", DEFAULT_INIT)
     processes = settings["processes"]
     for name, process in processes.items() if isinstance(processes, dict) else ():
         if isinstance(process, dict):

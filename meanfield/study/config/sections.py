@@ -9,6 +9,7 @@ from pydantic import model_validator
 
 from meanfield import tasks
 from meanfield.activations import Activation
+from meanfield.initializers import INITIALIZERS, Initializer
 from meanfield.landscapes import LANDSCAPES
 from meanfield.losses import LOSSES
 from meanfield.study.config.derived import Chosen, NamedSection, Section, Sections
@@ -49,6 +50,19 @@ class TaskSection(NamedSection):
 TASK_SECTIONS = Sections(tasks.TASKS, TaskSection)
 
 
+class InitSection(NamedSection):
+    """The initial particles; the other keys are the parameters of the class of `meanfield.initializers` of this name."""
+
+    def build(self) -> Initializer:
+        """The initializer."""
+        return INITIALIZERS[self.name](**self.model_dump(exclude={"name"}))
+
+
+INIT_SECTIONS = Sections(INITIALIZERS, InitSection)
+DEFAULT_INIT = "normal"
+Init = Annotated[InitSection, Chosen("name", INIT_SECTIONS)]
+
+
 class NetworkSection(Section):
     """The two-layer network; its dimensions are those of the task."""
 
@@ -56,6 +70,7 @@ class NetworkSection(Section):
     activation: Activation = "tanh"
     bias: bool = True
     train_output: bool = True
+    init: Init = INIT_SECTIONS[DEFAULT_INIT](name=DEFAULT_INIT)
 
 
 class RiskSection(Section):

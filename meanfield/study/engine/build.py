@@ -170,8 +170,17 @@ def _network_problem(config: RunConfig, memory_limit: int | None) -> Problem:
     )
     require_memory(config, network.parameter_count, memory_limit)
     risk = Risk(network, task, **config.risk.model_dump())
-    start = network.initialize(config.network.width, seed=config.seed, dtype=config.risk.dtype)
-    return NetworkProblem(risk, start)
+    return NetworkProblem(risk, _network_start(config, network))
+
+
+def _network_start(config: RunConfig, network: TwoLayerNetwork) -> Floats:
+    """The initial particles (N, D)."""
+    width, init = config.network.width, config.network.init.build()
+    try:
+        return network.initialize(width, config.seed, config.risk.dtype, init)
+    except ValueError as error:
+        key = "network." if str(error).startswith("init") else ""
+        raise ValueError(f"{key}{error}") from error
 
 
 def _landscape_problem(section: LandscapeSection) -> Problem:

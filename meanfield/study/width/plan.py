@@ -232,8 +232,8 @@ def make_plan(
     Raises
     ------
     ConfigError
-        Widths out of order or larger than the reference, no seed, an unknown start; a landscape, which has no width; a learning
-        rate that changes.
+        Widths out of order or larger than the reference, no seed, an unknown start; a landscape, which has no width, or initial
+        particles from a file, which has those of one width; a learning rate that changes.
     """
     if config.landscape is not None:
         raise ConfigError(
@@ -241,6 +241,10 @@ def make_plan(
         )
     if isinstance(config.learning_rate, tuple):
         raise ConfigError("learning_rate must be a number in a width study, got a schedule")
+    if not config.network.init.build().any_width:
+        raise ConfigError(
+            f"network.init must be a law in a width study, got {config.network.init.name!r}, particles of one width"
+        )
     if reference_width is None:
         reference_width = WIDER * max(widths, default=1)
     settings = {"widths": widths, "seeds": seeds, "reference_width": reference_width}
