@@ -180,7 +180,7 @@ def _network_start(config: RunConfig, network: TwoLayerNetwork) -> Floats:
         return network.initialize(width, config.seed, config.risk.dtype, init)
     except ValueError as error:
         key = "network." if str(error).startswith("init") else ""
-        raise ValueError(f"{key}{error}") from error
+        raise ValueError(key + str(error)) from error
 
 
 def _landscape_problem(section: LandscapeSection) -> Problem:
