@@ -170,14 +170,14 @@ def _network_problem(config: RunConfig, memory_limit: int | None) -> Problem:
     )
     require_memory(config, network.parameter_count, memory_limit)
     risk = Risk(network, task, **config.risk.model_dump())
-    return NetworkProblem(risk, _network_start(config, network))
+    return NetworkProblem(risk, _network_start(config, risk))
 
 
-def _network_start(config: RunConfig, network: TwoLayerNetwork) -> Floats:
+def _network_start(config: RunConfig, risk: Risk) -> Floats:
     """The initial particles (N, D)."""
     width, init = config.network.width, config.network.init.build()
     try:
-        return network.initialize(width, config.seed, config.risk.dtype, init)
+        return risk.network.initialize(width, config.seed, risk.dtype, init)
     except ValueError as error:
         key = "network." if str(error).startswith("init") else ""
         raise ValueError(key + str(error)) from error
@@ -193,9 +193,8 @@ def _given_problem(config: RunConfig, given: Given) -> Problem:
     """That of an objective, from the start that is given or its own: of a network the draw with the run's seed."""
     objective, start = given.objective, given.start
     if isinstance(objective, Risk):
-        width, dtype = config.network.width, objective.dtype
-        drawn = objective.network.initialize(width, seed=config.seed, dtype=dtype)
-        return NetworkProblem(objective, drawn if start is None else start)
+        drawn = _network_start(config, objective) if start is None else start
+        return NetworkProblem(objective, drawn)
     if start is None:
         start = getattr(objective, "start", None)
     if start is None and callable(initial := getattr(objective, "initial", None)):

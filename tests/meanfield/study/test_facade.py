@@ -107,6 +107,15 @@ def test_a_risk_with_data_of_ones_own_is_the_run_of_its_configuration(tmp_path, 
     )
 
 
+def test_a_risk_starts_from_the_initial_law_of_the_configuration(small):
+    config = load(None, small).replace(**{"network.init": {"name": "uniform"}, "steps": 0})
+    task = meanfield.tasks.digits(n=12)
+    risk = meanfield.Risk(meanfield.TwoLayerNetwork(task.input_dim, 1), task)
+    with meanfield.run(config, objective=risk) as given, meanfield.run(config) as said:
+        ours, theirs = (result[GD].snapshots[0].position for result in (given, said))
+    np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_landscape_may_be_an_object():
     config = load(None, ("landscape.name=valley", "steps=5", "learning_rate=0.3"))
     with meanfield.run(config) as said, meanfield.run(config, objective=Valley()) as given:
