@@ -205,10 +205,7 @@ def solve(
     require_same(objective, _agreed(flow, x0, timing))
     steps, save_every = count("steps", steps, 0, _MOST), count("save_every", save_every, 1, _MOST)
     spectrum = Spectrum(eigenvalues, eigenvalues_every)
-    if observe is not None:
-        checked_function("observe", observe)
-    if not callable(progress):
-        flag("progress", progress)
+    _check_listeners(progress, observe)
 
     def steps_on(objective: Any) -> Advance:
         return stepper(flow, objective, dt, integrator, steps)
@@ -242,18 +239,38 @@ def solve(
                 if not all_finite(objective, following.values):
                     raise FloatingPointError(overflow_reason(objective, state, steps_on))
                 state = following
-        except FloatingPointError as error:
-            status, message = "diverged", f"diverged at step {state.step + 1}: {error}"
-        except SchemeError as error:
-            status, message = "failed", f"failed at step {state.step + 1}: {error}"
-        except MemoryError as error:
-            if is_spread(objective):  # the other ranks are waiting in the middle of a step
-                raise
-            status, message = "failed", f"failed at step {state.step + 1}: out of memory: {error}"
-        except KeyboardInterrupt:
-            status, message = "interrupted", f"interrupted after step {state.step}"
-        if status != "complete":
+        except (FloatingPointError, SchemeError, MemoryError, KeyboardInterrupt) as error:
+            if isinstance(error, MemoryError) and is_spread(objective):
+                raise  # the other ranks are waiting in the middle of a step
+            status, message = _ending(error, state.step)
             recorder.record(Observation(flow, objective, state), is_last=True)
+    return _solution(recorder, spectrum, state, status, message)
+
+
+def _check_listeners(progress: object, observe: object) -> None:
+    if observe is not None:
+        checked_function("observe", observe)
+    if not callable(progress):
+        flag("progress", progress)
+
+
+def _ending(error: BaseException, step: int) -> tuple[str, str]:
+    """Status and message of a run that an error ended after so many steps."""
+    match error:
+        case KeyboardInterrupt():
+            return "interrupted", f"interrupted after step {step}"
+        case FloatingPointError():
+            return "diverged", f"diverged at step {step + 1}: {error}"
+        case MemoryError():
+            return "failed", f"failed at step {step + 1}: out of memory: {error}"
+        case _:
+            return "failed", f"failed at step {step + 1}: {error}"
+
+
+def _solution(
+    recorder: Recorder, spectrum: Spectrum, state: State, status: str, message: str
+) -> Solution:
+    """What was recorded; a loss that is not finite is a divergence."""
     arrays, scalars = recorder.results()
     finite = np.isfinite(scalars["loss"]) & np.isfinite(scalars["predicted_loss"])
     if status == "complete" and not finite.all():

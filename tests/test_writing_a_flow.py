@@ -99,7 +99,6 @@ def test_its_run_is_drawn_and_reported(record):
     assert "mine (modified flow)" in run_sections.report(record).text
 
 
-@pytest.mark.skipif(not hasattr(meanfield, "run"), reason="runs from Python are not there yet")
 def test_an_object_goes_into_a_run(page):
     scope = dict(page)
     exec(RUN, scope)

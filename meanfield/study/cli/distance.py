@@ -60,36 +60,55 @@ def distance(
 ) -> None:
     """Compute the distance of two snapshots, of runs of any widths, and its sampling floor."""
     with user_errors():
-        from meanfield.study.analysis import snapshot_distance as between
-        from meanfield.study.engine.memory import parse_bytes
-
-        for path in paths:
-            run_to_read(path)
-        asked = zip(paths, _pair("process", processes), _pair("time", times), strict=True)
-        a, b = (between.read_cloud(path, name, _time(time)) for path, name, time in asked)
-        unlike = "; ".join(between.differences(a, b))
-        if unlike and not force:
-            raise ValueError(
-                f"{paths[0]} and {paths[1]} must be of one problem, got {unlike}; --force compares them"
-            )
-        if unlike:
-            typer.echo(f"warning: different problems: {unlike}", err=True)
-        options: dict[str, Any] = {
-            "lazy": lazy,
-            "memory_limit": None if memory_limit is None else parse_bytes(memory_limit),
-        }
-        if about := between.announcement(a, b, method, subsample, **options):
-            typer.echo(about, err=True)
-        try:
-            report = between.distance(a, b, method, subsample, seed, **options)
-        except between.TransportError as error:
-            fail(error, FAILED)
+        asked = list(zip(paths, _pair("process", processes), _pair("time", times), strict=True))
+        report = _measured(asked, method, subsample, seed, lazy, memory_limit, force)
     if as_json:
         print_json(report)
     else:
-        for warning in report["warnings"]:
-            typer.echo(f"warning: {warning}", err=True)
-        typer.echo("\n".join(between.lines(report)))
+        _print(report)
+
+
+def _measured(
+    asked: list[tuple[Path, str | None, str | None]],
+    method: str,
+    subsample: int | None,
+    seed: int,
+    lazy: bool,
+    memory_limit: str | None,
+    force: bool,
+) -> dict[str, Any]:
+    """The distance of two snapshots, each given by a path, a process and a time; what is said before it is on stderr."""
+    from meanfield.study.analysis import snapshot_distance as between
+    from meanfield.study.engine.memory import parse_bytes
+
+    for path, _, _ in asked:
+        run_to_read(path)
+    a, b = (between.read_cloud(path, name, _time(time)) for path, name, time in asked)
+    if unlike := "; ".join(between.differences(a, b)):
+        if not force:
+            one, other = (path for path, _, _ in asked)
+            raise ValueError(
+                f"{one} and {other} must be of one problem, got {unlike}; --force compares them"
+            )
+        typer.echo(f"warning: different problems: {unlike}", err=True)
+    options: dict[str, Any] = {
+        "lazy": lazy,
+        "memory_limit": None if memory_limit is None else parse_bytes(memory_limit),
+    }
+    if about := between.announcement(a, b, method, subsample, **options):
+        typer.echo(about, err=True)
+    try:
+        return between.distance(a, b, method, subsample, seed, **options)
+    except between.TransportError as error:
+        fail(error, FAILED)
+
+
+def _print(report: dict[str, Any]) -> None:
+    from meanfield.study.analysis.snapshot_distance import lines
+
+    for warning in report["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo("\n".join(lines(report)))
 
 
 def _pair(name: str, values: list[str] | None) -> tuple[str | None, str | None]:
