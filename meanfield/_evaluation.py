@@ -36,6 +36,7 @@ class Architecture(NamedTuple):
     activation: str
     output_dim: int
     train_output: bool
+    output_bias: bool = False
 
 
 class Memory:
@@ -84,7 +85,11 @@ def group_sums(
     masses: Array | None = None,
     memory: Memory | None = None,
 ) -> Array:
-    """Σ_i m_i a_i σ(w_i·x_k) over each group and its derivatives, (groups, m + 1, n, c), for masses m_i, 1 by default."""
+    """Σ_i m_i φ(θ_i; x_k) over each group and its derivatives, (groups, m + 1, n, c), for masses m_i, 1 by default.
+
+    φ is a σ(w·x), plus v with an output bias.
+    """
+    biases = _bias_sums(architecture, particles, direction, order, groups, masses)
     particles = _massive(architecture, _packed(architecture, particles, 1.0), masses)
     if direction is not None:
         direction = _massive(architecture, _packed(architecture, direction, 0.0), masses)
@@ -115,6 +120,8 @@ def group_sums(
         if not one_block_each:
             for g, (first, last) in enumerate(itertools.pairwise(first_blocks)):
                 np.sum(partials[first:last], axis=0, out=part[g])
+    if biases is not None:
+        sums += biases[:, :, None].astype(sums.dtype)
     return sums
 
 
@@ -150,6 +157,7 @@ def gradient_jet(
 
     The particles form `groups`, by default those of N; the `memory` must be of the same particles, data and direction.
     """
+    c = architecture.output_dim
     particles = _packed(architecture, particles, 1.0)
     if direction is not None:
         direction = _packed(architecture, direction, 0.0)
@@ -161,14 +169,19 @@ def gradient_jet(
         len(residuals) - 1,
         particles,
         particles if direction is None else direction,
-        architecture.output_dim,
+        c,
         inputs,
         residuals,
         bounds,
         gradient,
         None if memory is None else memory.kept,
     )
-    return gradient if architecture.train_output else gradient[:, architecture.output_dim :].copy()
+    if not architecture.train_output:
+        gradient = gradient[:, c:].copy()
+    if not architecture.output_bias:
+        return gradient
+    slope = residuals[-1].sum(axis=0, dtype=np.float64).astype(gradient.dtype)  # φ is linear in v
+    return np.hstack([gradient, np.tile(slope, (len(gradient), 1))])
 
 
 @functools.lru_cache
@@ -198,7 +211,9 @@ def _data_slices(sums: Array) -> list[slice]:
 
 
 def _packed(architecture: Architecture, particles: Array, output_weight: float) -> Array:
-    """Particles with the output weights that the kernels expect in front, where the network keeps them fixed."""
+    """The coordinates that the kernels expect: without an output bias, with the output weights in front that are kept fixed."""
+    if architecture.output_bias:
+        particles = np.ascontiguousarray(particles[:, : -architecture.output_dim])
     if architecture.train_output:
         return particles
     outputs = np.full((len(particles), architecture.output_dim), output_weight, particles.dtype)
@@ -212,3 +227,28 @@ def _massive(architecture: Architecture, packed: Array, masses: Array | None) ->
     scaled = packed.copy()
     scaled[:, : architecture.output_dim] *= masses[:, None].astype(packed.dtype)
     return scaled
+
+
+def _bias_sums(
+    architecture: Architecture,
+    particles: Array,
+    direction: Array | None,
+    order: int,
+    groups: Bounds,
+    masses: Array | None,
+) -> NDArray[np.float64] | None:
+    """Σ_i m_i v_i over each group and its derivatives, (groups, m + 1, c), in float64; None without an output bias."""
+    if not architecture.output_bias:
+        return None
+    c = architecture.output_dim
+    sums = np.zeros((len(groups) - 1, order + 1, c))
+    jet = (particles, direction)[: order + 1]  # derivatives from the second on are 0
+    for j, coordinates in enumerate(jet):
+        if coordinates is None:
+            continue
+        v = coordinates[:, -c:].astype(np.float64)
+        if masses is not None:
+            v *= masses[:, None]
+        for g, (begin, end) in enumerate(itertools.pairwise(groups)):
+            np.sum(v[begin:end], axis=0, out=sums[g, j])
+    return sums

@@ -52,7 +52,8 @@ class _Law(Initializer):
 
     def draw(self, names: Sequence[str], n_particles: int, seed: int) -> NDArray[np.float64]:
         """See `Initializer.draw`."""
-        scales = {"a": self.output_scale, "w": self.input_scale, "b": self.bias_scale}
+        scales = {"a": self.output_scale, "w": self.input_scale}
+        scales |= {"b": self.bias_scale, "c": self.bias_scale}
         particles = self._unscaled(np.random.default_rng(seed), (n_particles, len(names)))
         particles *= [scales[name[0]] for name in names]
         return particles
@@ -65,7 +66,8 @@ class Normal(_Law):
     Parameters
     ----------
     output_scale, input_scale, bias_scale : float
-        Standard deviations s_a of the output weights a, s_w of the input weights w and s_b of the biases b, from 0 to 1e300.
+        Standard deviations s_a of the output weights a, s_w of the input weights w and s_b of the biases b, and v if the network
+        has output biases, from 0 to 1e300.
         Scales of coordinates that a network does not have are without effect.
 
     Raises
@@ -92,7 +94,8 @@ class Uniform(_Law):
     Parameters
     ----------
     output_scale, input_scale, bias_scale : float
-        Half widths s_a of the law of the output weights a, s_w of the input weights w and s_b of the biases b, from 0 to 1e300.
+        Half widths s_a of the law of the output weights a, s_w of the input weights w and s_b of the biases b, and v if the
+        network has output biases, from 0 to 1e300.
         Scales of coordinates that a network does not have are without effect.
 
     Raises

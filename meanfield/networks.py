@@ -39,6 +39,12 @@ class TwoLayerNetwork:
     With ``train_output=False`` the output weights are fixed at a = 1 and the particles are θ = (w, b), D = d + 1, or w alone:
     with one input and no bias they are points on the line, f_ρ(x) = ∫ σ(θx) dρ(θ).
 
+    With ``output_bias=True`` every particle has c further coordinates v, the last, and
+
+        f_ρ(x) = ∫ (a σ(w·x + b) + v) dρ(θ) = (1/N) Σ_i (a_i σ(w_i·x + b_i) + v_i).
+
+    The mean of the v_i is the trainable bias of the outputs; all v_i have the same gradient, up to weight decay.
+
     Parameters
     ----------
     input_dim, output_dim : int
@@ -50,6 +56,8 @@ class TwoLayerNetwork:
         Whether particles have the coordinate b.
     train_output : bool
         Whether particles have the coordinates a; without them there is one output.
+    output_bias : bool
+        Whether particles have the coordinates v, whose mean is the bias of the outputs.
 
     Raises
     ------
@@ -66,6 +74,7 @@ class TwoLayerNetwork:
     activation: str = "tanh"
     bias: bool = True
     train_output: bool = True
+    output_bias: bool = False
 
     def __post_init__(self) -> None:
         settle(
@@ -75,6 +84,7 @@ class TwoLayerNetwork:
             activation=choice("activation", self.activation, ACTIVATIONS),
             bias=flag("bias", self.bias),
             train_output=flag("train_output", self.train_output),
+            output_bias=flag("output_bias", self.output_bias),
         )
         if not self.train_output and self.output_dim != 1:
             raise refusal("output_dim", "1 where train_output=False", self.output_dim)
@@ -82,19 +92,23 @@ class TwoLayerNetwork:
     @cached_property
     def architecture(self) -> _evaluation.Architecture:
         """The parameters that the evaluation needs."""
-        return _evaluation.Architecture(self.activation, self.output_dim, self.train_output)
+        return _evaluation.Architecture(
+            self.activation, self.output_dim, self.train_output, self.output_bias
+        )
 
     @property
     def parameter_count(self) -> int:
         """D, the number of coordinates of a particle."""
-        return self.output_dim * self.train_output + self.input_dim + self.bias
+        outputs = self.output_dim * (self.train_output + self.output_bias)
+        return outputs + self.input_dim + self.bias
 
     @property
     def parameter_names(self) -> list[str]:
-        """Names of the D coordinates in order: a0 … , w0 … , b."""
+        """Names of the D coordinates in order: a0 … , w0 … , b, c0 … , the last being the output biases v."""
         names = [f"a{i}" for i in range(self.output_dim * self.train_output)]
         names += [f"w{j}" for j in range(self.input_dim)]
-        return names + ["b"] * self.bias
+        names += ["b"] * self.bias
+        return names + [f"c{i}" for i in range(self.output_dim * self.output_bias)]
 
     def initialize(
         self,

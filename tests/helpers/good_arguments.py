@@ -159,7 +159,7 @@ CALLS = {
             (
                 "TwoLayerNetwork",
                 {"input_dim": 1, "output_dim": 1, "activation": "tanh", "bias": True}
-                | {"train_output": True},
+                | {"train_output": True, "output_bias": False},
             ),
         ],
     ),

@@ -6,10 +6,19 @@ from meanfield import Risk, TwoLayerNetwork
 from meanfield.tasks import Task
 
 
-def problem(n_particles, d=2, c=1, dtype="float64", train_output=True, n=7, loss="squared"):
+def problem(
+    n_particles,
+    d=2,
+    c=1,
+    dtype="float64",
+    train_output=True,
+    n=7,
+    loss="squared",
+    output_bias=False,
+):
     """A risk, particles and a direction."""
     rng = np.random.default_rng(n_particles)
-    net = TwoLayerNetwork(d, c, train_output=train_output)
+    net = TwoLayerNetwork(d, c, train_output=train_output, output_bias=output_bias)
     targets = rng.standard_normal((n, c))
     if loss == "softmax":
         targets = np.eye(c)[rng.integers(0, c, n)]

@@ -70,6 +70,7 @@ class NetworkSection(Section):
     activation: Activation = "tanh"
     bias: bool = True
     train_output: bool = True
+    output_bias: bool = False
     init: Init = INIT_SECTIONS[DEFAULT_INIT](name=DEFAULT_INIT)
 
 

@@ -167,6 +167,7 @@ def _network_problem(config: RunConfig, memory_limit: int | None) -> Problem:
         activation=config.network.activation,
         bias=config.network.bias,
         train_output=config.network.train_output,
+        output_bias=config.network.output_bias,
     )
     require_memory(config, network.parameter_count, memory_limit)
     risk = Risk(network, task, **config.risk.model_dump())

@@ -86,6 +86,8 @@ CASES = [
     dict(n_particles=40, c=3, loss="softmax"),
     dict(n_particles=40, d=1, train_output=False),
     dict(n_particles=40, train_output=False, dtype="float32"),
+    dict(n_particles=40, c=3, loss="softmax", output_bias=True),
+    dict(n_particles=17, train_output=False, dtype="float32", output_bias=True),
     pytest.param(
         dict(n_particles=40, d=1, train_output=False, dtype="float32"), marks=pytest.mark.slow
     ),
@@ -115,9 +117,10 @@ def test_evaluations_are_those_of_one_process(case, size):
         assert in_lockstep(size, prepared) == [expected] * size
 
 
+@pytest.mark.parametrize("output_bias", [False, True])
 @pytest.mark.parametrize("n_particles", [2, 40])  # 2: one of three processes has none
-def test_gathered_particles_may_have_weights_and_gradients_be_elsewhere(n_particles):
-    risk, x, v = problem(n_particles)
+def test_gathered_particles_may_have_weights_and_gradients_be_elsewhere(n_particles, output_bias):
+    risk, x, v = problem(n_particles, output_bias=output_bias)
     p = np.linspace(1, 2, n_particles) / np.linspace(1, 2, n_particles).sum()
     at = risk.network.initialize(3, seed=5)
 

@@ -185,6 +185,7 @@ def test_a_run_is_the_same_file_for_any_number_of_processes(tmp_path):
     [
         ("network.width=5", "network.activation=relu", "risk.dtype=float32"),
         ("network.width=17", "network.train_output=false"),
+        ("network.width=17", "network.output_bias=true"),
     ],
 )
 def test_small_and_odd_runs_are_the_same_file(tmp_path, overrides):

@@ -71,7 +71,8 @@ def test_paths_may_be_paths(tmp_path):
         ({"self": 3}, "self is not a known key; known keys: "),
         (
             {"network": {"widht": 3}},
-            "network.widht is not a known key; known keys: width, activation, bias, train_output, init; did you mean 'width'?",
+            "network.widht is not a known key; known keys: width, activation, bias, train_output, output_bias, init; "
+            "did you mean 'width'?",
         ),
         ({"processes": {"rod_flwo": {}}}, "processes.rod_flwo.flow"),
         ({"processes": {}}, "processes"),
