@@ -87,13 +87,14 @@ def wait_for_snapshots(process, partial, size=300_000):
 
 def contents(path):
     """Everything in a file but when and on how many threads it was made, and the seconds."""
-    found = {}
+    found, seconds = {}, ("wall_time", "solver_time")
 
     def note(name, item):
-        if isinstance(item, h5py.Dataset) and not name.endswith(("wall_time", "solver_time")):
+        if isinstance(item, h5py.Dataset) and not name.endswith(seconds):
             values = np.asarray(item[()])
             found[name] = values.tolist() if values.dtype == object else values.tobytes()
-        found[name + "@"] = str({k: str(v) for k, v in item.attrs.items() if "REFERENCE" not in k})
+        kept = [k for k in item.attrs if "REFERENCE" not in k and k not in seconds]
+        found[name + "@"] = str({k: str(item.attrs[k]) for k in kept})
 
     with h5py.File(path) as file:
         file.visititems(note)
