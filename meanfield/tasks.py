@@ -213,6 +213,17 @@ def noisy_digits(
     """Digits with a fraction of wrong labels: `label_noise` of `digits`.
 
     A narrow network cannot fit such data, so the fluctuation of gradient descent persists.
+
+    Parameters
+    ----------
+    n : int
+        Number of images, as of `digits`.
+    target : {"parity", "classes"}
+        As of `digits`.
+    fraction : float
+        Fraction of wrong labels, between 0 and 1.
+    seed : int
+        Of the order of the images and of the choice of the labels.
     """
     return label_noise(digits(n, target, seed=seed), fraction, seed)
 
@@ -310,6 +321,11 @@ def teacher_student(
 @checked
 def from_npz(path: str | os.PathLike[str]) -> Task:
     """Samples from the arrays ``inputs`` (n, d) and ``targets`` (n, c) or (n,) of an .npz file.
+
+    Parameters
+    ----------
+    path : path
+        The file.
 
     Raises
     ------

@@ -33,6 +33,7 @@ class JKOFlow(SteppedFlow):
     temperature : float
         T ≥ 0, with saddle=False.
     saddle : bool
+        Descent–ascent of the free energy of center and fluctuation, in place of descent of the energy.
 
     Raises
     ------

@@ -29,8 +29,14 @@ class PhaseSpaceFlow(SteppedFlow):
 
     Parameters
     ----------
-    learning_rate, temperature, cells, max_cells
-        As in `PhaseSpacePDE`.
+    learning_rate : float
+        η > 0.
+    temperature : float
+        T ≥ 0 of the diffusion of the weights.
+    cells : (int, int)
+        Cells of the grid along θ and along u at the start.
+    max_cells : int
+        A domain that would grow beyond so many cells in all is refused.
 
     Raises
     ------

@@ -33,6 +33,11 @@ class SelfStabilization(ContinuousFlow):
     With one mode, α = −Ψ[∇h] and β = ΨΨ*, the flow conserves ½U² + ¼βa² − ½α log a²; in units where α = β = 1, ½y² + ¼a² − ½
     log a². Create it with `from_objective`; a run may start at x̄ or near it, with the oscillation u_0 = V V*(η/2)∇E(x_0).
 
+    Parameters
+    ----------
+    modes : int
+        k ≥ 1 of `from_objective`, below the number of coordinates.
+
     References
     ----------
     Damian, Nichani, Lee, arXiv:2209.15594.

@@ -37,6 +37,7 @@ class SharpnessFlow(WithoutFluctuation, ContinuousFlow):
     learning_rate : float
         Learning rate η > 0 of the map.
     law : {"normalized", "sqrt_loss"}
+        The map whose limit it is: normalised gradient descent, or gradient descent on √(E − min E).
 
     Raises
     ------

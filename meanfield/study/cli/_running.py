@@ -37,6 +37,10 @@ MaxRuntimeOption = Annotated[
         help="Time limit: end with a checkpoint and exit code 75; seconds, or as 1h30m.",
     ),
 ]
+OverridesOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. network.width=800."),
+]
 MemoryLimitOption = Annotated[
     str | None,
     typer.Option(

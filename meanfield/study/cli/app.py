@@ -18,6 +18,7 @@ COMMANDS = (
     "run",
     "resume",
     "extend",
+    "config",
     "validate",
     "info",
     "compare",

@@ -13,6 +13,7 @@ from meanfield.study.cli._running import (
     CheckpointSecondsOption,
     MaxRuntimeOption,
     MemoryLimitOption,
+    OverridesOption,
     ThreadsOption,
     carry_out,
     limit_threads,
@@ -27,10 +28,7 @@ def run(
         Path | None, typer.Argument(help="A TOML file; without one, the study of real digits.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("meanfield-run"),
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. network.width=800."),
-    ] = None,
+    overrides: OverridesOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the run in the folder.")] = False,
     checkpoint_seconds: CheckpointSecondsOption = 60.0,
     checkpoint_every: CheckpointEveryOption = None,

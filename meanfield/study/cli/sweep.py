@@ -13,6 +13,7 @@ from meanfield.study.cli._running import (
     CheckpointSecondsOption,
     MaxRuntimeOption,
     MemoryLimitOption,
+    OverridesOption,
     ThreadsOption,
     limit_threads,
     options,
@@ -60,10 +61,7 @@ def sweep(
         int | None, typer.Option(help="So many seeds, from that of the configuration on.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the sweep.")] = Path("meanfield-sweep"),
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. network.width=800."),
-    ] = None,
+    overrides: OverridesOption = None,
     checkpoint_seconds: CheckpointSecondsOption = 60.0,
     checkpoint_every: CheckpointEveryOption = None,
     max_runtime: MaxRuntimeOption = None,

@@ -106,6 +106,21 @@ class RunConfig(Section):
     All keys have defaults, see ``docs/configuration.md``. `steps` counts those of gradient descent, 0 measures the
     start alone. A configuration cannot be changed: `replace` makes another one.
 
+    Parameters
+    ----------
+    seed : int
+        Of the initial particles, and of everything random that is measured.
+    learning_rate : float or list
+        η > 0, or pairs [step, η] of a rate that changes.
+    steps : int
+        Iterations of gradient descent.
+    task, network, risk, output : table
+        What is minimized and what is kept.
+    landscape : table
+        A landscape in place of task, network and risk.
+    processes : table
+        The flows that are run, each under a name; a table may say ``flow = "…"``, by default its name.
+
     Raises
     ------
     ConfigError

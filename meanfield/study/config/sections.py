@@ -64,7 +64,19 @@ Init = Annotated[InitSection, Chosen("name", INIT_SECTIONS)]
 
 
 class NetworkSection(Section):
-    """The two-layer network; its dimensions are those of the task."""
+    """The two-layer network; its dimensions are those of the task.
+
+    Parameters
+    ----------
+    width : int
+        Number of neurons N, the particles.
+    activation : str
+        Name of the activation, see `meanfield.TwoLayerNetwork`.
+    bias : bool
+        Whether neurons have a bias.
+    train_output : bool
+        Whether output weights are trained; false: they are 1, and there is one output.
+    """
 
     width: Count = 400
     activation: Activation = "tanh"
@@ -75,7 +87,17 @@ class NetworkSection(Section):
 
 
 class RiskSection(Section):
-    """The risk, see `meanfield.Risk`."""
+    """The risk, see `meanfield.Risk`.
+
+    Parameters
+    ----------
+    loss : str
+        "squared", "logistic" (targets ±1) or "softmax".
+    weight_decay : float
+        λ of the confinement (λ/2N) Σ_i |θ_i|².
+    dtype : {"float64", "float32"}
+        Precision of the particles and of all computations with them.
+    """
 
     loss: LossName = "squared"
     weight_decay: NonNegative = 0.0
@@ -108,11 +130,25 @@ LANDSCAPE_SECTIONS = Sections(LANDSCAPES, LandscapeSection)
 
 
 class OutputSection(Section):
-    """What is measured and stored, and how often, in steps.
+    """What is measured and stored, and how often, in steps from step 0; the last step is always measured and kept.
 
-    `rounding_spread`: whether gradient descent, if others are compared with it, runs again from a start perturbed by one
-    rounding. `iterate_sharpness`: whether the top eigenvalue of the Hessian is also measured at the iterate, for flows with
-    iterates; `sharpness` is measured at the center.
+    Parameters
+    ----------
+    snapshot_every : int
+        Steps between snapshots of all particles.
+    sharpness_every : int
+        Steps between measurements of the spectrum of the Hessian.
+    eigenvalues : int
+        Number of the largest eigenvalues of the Hessian that are measured; the first is the sharpness.
+    compression : {"none", "gzip"}
+        Of the file.
+    snapshot_dtype : {"float64", "float32"}
+        Precision of the snapshots in the file.
+    rounding_spread : bool
+        Whether gradient descent, if others are compared with it, runs again from a start perturbed by one rounding.
+    iterate_sharpness : bool
+        Whether the top eigenvalue of the Hessian is also measured at the iterate, for flows with iterates; `sharpness` is
+        measured at the center.
     """
 
     snapshot_every: Count = 50
