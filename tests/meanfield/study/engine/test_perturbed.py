@@ -17,6 +17,7 @@ from meanfield.study.analysis.summary import summarize
 from meanfield.study.cli.app import app
 from meanfield.study.config.run_config import load, load_text
 from meanfield.study.engine.build import build_problem
+from meanfield.study.engine.given import Given
 from meanfield.study.engine.perturbed import one_rounding_away
 from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.run import run
@@ -312,8 +313,7 @@ def test_a_width_study_does_without_it_and_keeps_the_runs_of_older_versions(tmp_
     run(
         plan.study_of(one),
         path.parent,
-        start=plan.start_of(one),
-        attributes=plan.attributes_of(one),
+        given=Given(start=plan.start_of(one), attributes=plan.attributes_of(one)),
         options=Options(),
     )
     (path.parent / "run.h5").rename(path)
