@@ -65,10 +65,12 @@ class Normal(_Law):
 
     Parameters
     ----------
-    output_scale, input_scale, bias_scale : float
-        Standard deviations s_a of the output weights a, s_w of the input weights w and s_b of the biases b, and v if the network
-        has output biases, from 0 to 1e300.
-        Scales of coordinates that a network does not have are without effect.
+    output_scale : float
+        Standard deviation s_a of the output weights a, from 0 to 1e300; no effect where they are fixed.
+    input_scale : float
+        Standard deviation s_w of the input weights w, from 0 to 1e300.
+    bias_scale : float
+        Standard deviation s_b of the biases b and of the output biases v, from 0 to 1e300; no effect where there are none.
 
     Raises
     ------
@@ -93,10 +95,12 @@ class Uniform(_Law):
 
     Parameters
     ----------
-    output_scale, input_scale, bias_scale : float
-        Half widths s_a of the law of the output weights a, s_w of the input weights w and s_b of the biases b, and v if the
-        network has output biases, from 0 to 1e300.
-        Scales of coordinates that a network does not have are without effect.
+    output_scale : float
+        s for the output weights a, from 0 to 1e300; no effect where they are fixed.
+    input_scale : float
+        s for the input weights w, from 0 to 1e300.
+    bias_scale : float
+        s for the biases b and the output biases v, from 0 to 1e300; no effect where there are none.
 
     Raises
     ------

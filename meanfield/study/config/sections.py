@@ -76,6 +76,10 @@ class NetworkSection(Section):
         Whether neurons have a bias.
     train_output : bool
         Whether output weights are trained; false: they are 1, and there is one output.
+    output_bias : bool
+        Whether neurons have further coordinates v, whose mean is a trained bias of the outputs.
+    init : table
+        The initial particles.
     """
 
     width: Count = 400
