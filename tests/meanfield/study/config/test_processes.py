@@ -72,7 +72,7 @@ def test_a_registered_flow_has_a_table(leaky):
     )
     process = config.processes["mine"]
     assert process.options == {"friction": 0.5, "mode": "all"}
-    assert time_stepping(process) == {"dt": 0.5, "integrator": solvers.Euler()}
+    assert time_stepping(config, "mine") == {"dt": 0.5, "integrator": solvers.Euler()}
     assert load_text(config.to_toml()) == config
     assert pickle.loads(pickle.dumps(config)) == config
 
