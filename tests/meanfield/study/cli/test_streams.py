@@ -100,7 +100,15 @@ def test_what_is_no_question_of_letters_is_still_an_error():
 # --- a terminal that is closed -------------------------------------------------------------------
 
 
-def test_a_hangup_stops_a_run_with_a_checkpoint(small, small_run, tmp_path):
+@pytest.fixture
+def hangups_count():
+    """Also where the tests run under nohup, which lets processes ignore them."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_hangup_stops_a_run_with_a_checkpoint(small, small_run, tmp_path, hangups_count):
     def progress(what, done, total):
         if (what, done) == ("gradient_flow", 2):
             signal.raise_signal(signal.SIGHUP)
@@ -126,7 +134,7 @@ def test_a_hangup_that_is_ignored_stays_ignored():
 
 
 @pytest.mark.slow
-def test_a_run_whose_terminal_is_closed_can_go_on(small, tmp_path):
+def test_a_run_whose_terminal_is_closed_can_go_on(small, tmp_path, hangups_count):
     """Nothing can be printed any more, which must not cost the checkpoint or the exit code."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
