@@ -64,7 +64,8 @@ def run(
         object with ``value(x)``, ``gradient(x)`` and ``hvp(x, v)``. Arrays x of shape (N, D) are N particles, those of any
         other shape one.
     start : array, optional
-        What all processes start from; by default the objective's own start, of a network the draw with the run's seed.
+        What all processes start from; by default the configuration's `start`, else the objective's own, of a network the draw
+        with the run's seed.
     force : bool
         Whether the folder may hold something; an older run there is replaced at the end.
 

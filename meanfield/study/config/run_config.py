@@ -35,6 +35,7 @@ from meanfield.study.config.sections import (
     Steps,
     Task,
 )
+from meanfield.study.config.start import absolute_start, anchored_start
 from meanfield.study.config.toml import decoded, format_toml, parse, parse_value
 from solvers._support.arguments import real, the_path
 from solvers._support.reprs import described
@@ -114,6 +115,8 @@ class RunConfig(Section):
         η > 0, or pairs [step, η] of a rate that changes.
     steps : int
         Iterations of gradient descent.
+    start : str, optional
+        A snapshot of another run from which all processes start: ``"run.h5@400"``, that of gradient descent at time 400.
     task, network, risk, output : table
         What is minimized and what is kept.
     landscape : table
@@ -130,6 +133,7 @@ class RunConfig(Section):
     seed: Seed = 0
     learning_rate: Annotated[Any, PlainValidator(_learning_rate)] = 1.0
     steps: Steps = 400
+    start: Annotated[str | None, PlainValidator(absolute_start)] = None
     task: Task = TASK_SECTIONS[DEFAULT_TASK](name=DEFAULT_TASK)
     network: NetworkSection = NetworkSection()
     risk: RiskSection = RiskSection()
@@ -261,6 +265,8 @@ def load(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> Run
 def _read(path: Path) -> dict[str, Any]:
     """The tables of a file; its paths are relative to its folder."""
     settings = _parsed(path)
+    if "start" in settings:
+        settings["start"] = anchored_start(settings["start"], path.parent)
     _anchor_paths(settings.get("task"), DEFAULT_TASK, tasks.TASKS, path.parent)
     _anchor_paths(_init_of(settings), DEFAULT_INIT, INITIALIZERS, path.parent)
     return settings

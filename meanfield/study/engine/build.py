@@ -19,6 +19,7 @@ from meanfield.study.config.run_config import Process, RunConfig
 from meanfield.study.config.sections import LandscapeSection
 from meanfield.study.engine.given import Given
 from meanfield.study.engine.memory import require_data_memory, require_memory
+from meanfield.study.engine.stored_start import read_start
 from meanfield.study.storage.layout import Floats, ProcessLayout
 from meanfield.study.storage.observables import OBSERVABLES
 from solvers._support.arguments import refusal
@@ -45,6 +46,25 @@ class Problem(ABC):
         if np.shape(start) != self.start.shape:
             raise ValueError(f"start must have shape {self.start.shape}, got {np.shape(start)}")
         return replace(self, start=np.array(start, dtype=self.start.dtype))
+
+    def started_from_particles(self, particles: Floats) -> Self:
+        """The same objective from the start that is viewed as these particles (N, D).
+
+        Raises
+        ------
+        ValueError
+            They are not as many, have other parameters, or are not finite in the precision of the start.
+        """
+        (n, d), (theirs, parameters) = self.particles(self.start).shape, particles.shape
+        if theirs != n:
+            raise ValueError(f"start must have {n} particles, got {theirs}")
+        if parameters != d:
+            raise ValueError(f"start must have {d} parameters for each particle, got {parameters}")
+        with np.errstate(over="ignore"):
+            moved = self.started_from(particles.reshape(self.start.shape))
+        if not np.isfinite(moved.start).all():
+            raise ValueError(f"start must be of finite {moved.start.dtype} numbers, got inf or NaN")
+        return moved
 
     @property
     @abstractmethod
@@ -136,11 +156,15 @@ def build_problem(
     Raises
     ------
     ValueError
-        The data cannot be read, its targets are invalid for the loss, or the given objects do not fit.
+        The data or the start cannot be read, its targets are invalid for the loss, or the given objects do not fit.
     MemoryLimitError
         Its run would need more memory than the limit in bytes, by default the available memory.
     """
     section, given = config.landscape, given or Given()
+    if config.start is not None and given.start is not None:
+        raise ValueError(
+            f"start must be left out where the configuration has one, got both, there {config.start!r}"
+        )
     if given.objective is not None:
         problem = _given_problem(config, given)
     elif section is None:
@@ -149,6 +173,8 @@ def build_problem(
         problem = _landscape_problem(section)
     if given.start is not None:
         problem = problem.started_from(given.start)
+    if config.start is not None:
+        problem = problem.started_from_particles(read_start(config.start))
     if config.output.eigenvalues > problem.start.size:
         raise ValueError(
             f"output.eigenvalues must be at most {problem.start.size}, the dimension of the Hessian, "

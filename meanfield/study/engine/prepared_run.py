@@ -160,7 +160,7 @@ def settings(config: RunConfig, options: Options) -> dict[str, object]:
                 found[prefix + key] = value
 
     walk(config.model_dump(exclude_none=True), "")
-    for path in ("task.path", "network.init.path"):
+    for path in ("task.path", "network.init.path", "start"):
         found.pop(path, None)  # machines may keep the same data in different folders
     versions = {f"version of {name}": v for name, v in json.loads(current_versions()).items()}
     return found | {"checkpoints": options.schedule} | versions

@@ -113,3 +113,5 @@ OBSERVABLES = (
 EVERYWHERE = {one.name: one for one in OBSERVABLES if one.is_everywhere}
 #: Observables that older files may lack; they are read as NaN.
 NEWER = {one.name for one in OBSERVABLES if one.since != FIRST}
+#: The observable that every process with iterates has, and no other.
+OF_ITERATES = next(one.name for one in OBSERVABLES if one.of_iterates and not one.on_request)

@@ -36,7 +36,7 @@ from meanfield.study.storage.layout import (
     RunFileError,
     Status,
 )
-from meanfield.study.storage.observables import EVERYWHERE, NEWER
+from meanfield.study.storage.observables import EVERYWHERE, NEWER, OF_ITERATES
 from meanfield.study.storage.text import clean
 from meanfield.study.storage.validation import require_plain
 
@@ -119,6 +119,10 @@ class RunReader:
             return group["position"][index], group["fluctuation"][index], group["weight"][:]
 
         return self.read(read)
+
+    def has_iterates(self, process: str) -> bool:
+        """Whether a process has iterates, as gradient descent, beside its center."""
+        return self.read(lambda file: OF_ITERATES in file[process]["observables"])
 
     def read(self, read: Callable[[h5py.File], _T]) -> _T:
         """The result of `read` on the open file."""

@@ -241,6 +241,10 @@ def make_plan(
         )
     if isinstance(config.learning_rate, tuple):
         raise ConfigError("learning_rate must be a number in a width study, got a schedule")
+    if config.start is not None:
+        raise ConfigError(
+            f"start must be left out of a width study, got {config.start!r}, particles of one width"
+        )
     if not config.network.init.build().any_width:
         raise ConfigError(
             f"network.init must be a law in a width study, got {config.network.init.name!r}, particles of one width"
