@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.study.analysis.summary import summary_cell
+from meanfield.study.analysis.summary import summary_cell, tables
 from meanfield.study.storage.layout import ProcessRecord, RunRecord
 from solvers.flows import REFERENCE_FLOW
 from solvers.learning_rates import Schedule
@@ -48,7 +49,25 @@ METRICS = {
 DISTANCES = {"max_distance": "all the way", "final_distance": "at the end"}
 
 
-def compare(run: RunRecord) -> list[dict[str, Any]]:
+class Comparison(list[dict[str, Any]]):
+    """The rows of `compare`, shown as the table that ``meanfield compare`` prints."""
+
+    def __repr__(self) -> str:
+        from rich.console import Console
+
+        text = StringIO()
+        console = Console(file=text, width=1000, markup=False, emoji=False)
+        console.print(*tables(list(self), METRICS, comparison_cell))
+        return text.getvalue().rstrip()
+
+    def to_dataframe(self) -> Any:
+        """A pandas DataFrame, one row per process (extra ``xarray``)."""
+        import pandas as pd
+
+        return pd.DataFrame(self).set_index("process")
+
+
+def compare(run: RunRecord) -> Comparison:
     """One row per process, gradient descent first; None for quantities not measured and events that did not occur.
 
     The second row, named `PERTURBED_TITLE`, is gradient descent from a start perturbed by one rounding, x₀(1 ± ε), if it was
@@ -90,7 +109,7 @@ def compare(run: RunRecord) -> list[dict[str, Any]]:
                 row |= _distances(run.comparison_times, distances)
                 row |= _within(distances, rounding_spread(run))
             rows.append(row)
-    return [{key: _if_finite(value) for key, value in row.items()} for row in rows]
+    return Comparison({key: _if_finite(value) for key, value in row.items()} for row in rows)
 
 
 def rounding_spread(run: RunRecord) -> Series | None:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from meanfield.study.analysis.comparison import compare
+from meanfield.study.analysis.comparison import Comparison, compare
 from meanfield.study.analysis.process_views import EXTRA, AllObservables, Process, look_up
 from meanfield.study.analysis.summary import summarize, summary_cell
 from meanfield.study.storage.files.lock import has_no_locks
@@ -137,7 +137,7 @@ class StoredRun(Mapping[str, Process]):
 
         return self._reader.read_raw(load)
 
-    def compare(self) -> list[dict[str, Any]]:
+    def compare(self) -> Comparison:
         """Compare every process with gradient descent, see `meanfield.study.analysis.comparison.compare`.
 
         Raises

@@ -11,8 +11,10 @@ import xml.etree.ElementTree as ET
 import h5py
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import meanfield
+from meanfield.study.cli.app import app
 from meanfield.study.config.run_config import load
 from meanfield.study.engine.run import run
 from meanfield.study.storage.layout import ProcessLayout, RunFileError
@@ -334,3 +336,13 @@ def test_the_report_is_a_page_beside_the_file_or_elsewhere(small_run, tmp_path):
         assert result.report(tmp_path / "mine.html").read_text().startswith("<!DOCTYPE html>")
         with pytest.raises(ValueError, match=r"\.html"):
             result.report(tmp_path / "run" / "run.h5")
+
+
+def test_the_comparison_is_shown_as_the_command_prints_it(small_run):
+    printed = CliRunner().invoke(app, ["compare", str(small_run), "--no-figure"]).stdout
+    with meanfield.Result.open(small_run) as result:
+        compared = result.compare()
+    assert repr(compared) in printed
+    frame = compared.to_dataframe()
+    assert list(frame.index) == [row["process"] for row in compared]
+    assert frame.loc[ENERGY, "final_distance"] == compared[2 + 1]["final_distance"]
