@@ -12,7 +12,6 @@ from typing import Any, Self
 import numpy as np
 
 import solvers
-from meanfield.landscapes import FiniteDimensional
 from meanfield.networks import TwoLayerNetwork
 from meanfield.risk import Risk
 from meanfield.study.config.run_config import Process, RunConfig
@@ -133,21 +132,6 @@ class SpreadProblem(NetworkProblem):
         return whole
 
 
-class LandscapeProblem(Problem):
-    """A landscape on flat arrays: one particle, whose parameters are the coordinates."""
-
-    @property
-    def parameter_names(self) -> Sequence[str]:
-        names: Sequence[str] = self.objective.parameter_names
-        return names
-
-    def particles(self, x: Floats) -> Floats:
-        return x[..., None, :]
-
-    def function_distance(self, x: Floats, y: Floats) -> float:
-        return math.nan
-
-
 def build_problem(
     config: RunConfig, memory_limit: int | None = None, given: Given | None = None
 ) -> Problem:
@@ -213,7 +197,7 @@ def _network_start(config: RunConfig, risk: Risk) -> Floats:
 def _landscape_problem(section: LandscapeSection) -> Problem:
     landscape = section.build()
     start = landscape.start if section.start is None else section.start
-    return LandscapeProblem(landscape, np.array(start, dtype=section.dtype))
+    return ObjectiveProblem(landscape, np.array(start, dtype=section.dtype))
 
 
 def _given_problem(config: RunConfig, given: Given) -> Problem:
@@ -228,8 +212,7 @@ def _given_problem(config: RunConfig, given: Given) -> Problem:
         start = initial()
     if start is None:
         raise refusal("start", "an array, as the objective has no start of its own", None)
-    kind = LandscapeProblem if isinstance(objective, FiniteDimensional) else ObjectiveProblem
-    return kind(objective, np.array(start, getattr(start, "dtype", np.float64)))
+    return ObjectiveProblem(objective, np.array(start, getattr(start, "dtype", np.float64)))
 
 
 def build_flows(

@@ -33,6 +33,23 @@ def stop_at(what, done):
     return progress
 
 
+@pytest.mark.parametrize("dtype", [float, int])
+def test_a_function_as_a_landscape(dtype):
+    """It knows neither its dimension nor names of coordinates; the values are those of the valley's own formula."""
+    landscape = meanfield.landscapes.Landscape(
+        lambda x: 0.5 * (x[0] + x[1]) * x[0] ** 2 - 0.01 * (x[0] + x[1])
+    )
+    start = np.array([0, 6], dtype)
+    with (
+        meanfield.run(CONFIG, objective=landscape, start=start) as made,
+        meanfield.run(CONFIG, objective=Valley(), start=np.array([0.0, 6.0])) as own,
+    ):
+        for name in (GD, ENERGY):
+            one, other = (run[name].snapshots.at(12).position for run in (made, own))
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+        assert made.report().is_file()
+
+
 def test_run_and_the_command_write_the_same_bits(tmp_path, small):
     settings = [part for setting in small for part in ("--set", setting)]
     command = ["run", "--out", str(tmp_path / "command"), "--no-figures", "--quiet", *settings]
