@@ -1,10 +1,13 @@
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 import meanfield
+import solvers
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,3 +29,25 @@ def test_the_wheel_takes_the_data_and_the_type_markers(project):
     assert (ROOT / "data/digits.npz").is_file() and (ROOT / "data/README.md").is_file()
     for package in wheel["packages"]:
         assert (ROOT / package / "py.typed").is_file()
+
+
+def test_old_public_paths_are_importable_for_one_version():
+    """Each in a process of its own: what is imported stays."""
+    code = (
+        "import warnings\n"
+        "with warnings.catch_warnings(record=True) as said:\n"
+        "    warnings.simplefilter('always')\n"
+        "    from solvers.energies import Potential\n"
+        "assert 'has moved to solvers.measures.energies' in str(said[0].message)\n"
+        "import solvers\n"
+        "from solvers import energies\n"
+        "assert energies.Potential is solvers.energies.Potential is Potential\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_of_the_lazy_packages_is_there():
+    for package in (meanfield, solvers):
+        assert set(package._HOME) <= set(package.__all__)
+        for name in package.__all__:
+            assert getattr(package, name) is not None
