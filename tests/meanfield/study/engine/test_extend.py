@@ -71,7 +71,15 @@ class Kill(BaseException):
 # --- the bits ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=[] if name == "valley" else [pytest.mark.slow, pytest.mark.essential]
+        )
+        for name in TEXTS
+    ],
+)
 def test_every_flow_goes_on_bit_for_bit(tmp_path, name):
     config = load_text(TEXTS[name].replace("TASK_AND_NETWORK", saved_sine(tmp_path)))
     steps = 2 * config.steps
