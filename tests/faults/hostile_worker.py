@@ -187,10 +187,21 @@ def _compile(use: Any, path: Path) -> None:
             use(_First(), path)
 
 
+def _derive_tables() -> None:
+    """Annotations of our own functions are evaluated when they are first asked for, which is an ``exec``."""
+    from meanfield.study.config.processes import PROCESS_SECTIONS
+    from meanfield.study.config.sections import INIT_SECTIONS, LANDSCAPE_SECTIONS, TASK_SECTIONS
+
+    for sections in (PROCESS_SECTIONS, INIT_SECTIONS, LANDSCAPE_SECTIONS, TASK_SECTIONS):
+        for section in sections.values():
+            section.model_fields  # noqa: B018
+
+
 def _warm_up(loader: str, use: Any, folder: Path) -> None:
     """Imports and compilation are over before the first case."""
     from tests.faults import hostile_hdf5, hostile_npz, hostile_resume
 
+    _derive_tables()
     home = folder / "warm"
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()

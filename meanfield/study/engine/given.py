@@ -89,7 +89,7 @@ def require_same_objects(before: str, given: Given) -> None:
     ValueError
         Something is missing, is new, or is another; the message says what was needed.
     """
-    theirs = json.loads(before) if before else {}
+    theirs = _parsed(before)
     flows = theirs.get("flows", {})
     for name in dict.fromkeys([*flows, *given.flows]):
         now = description(given.flows[name]) if name in given.flows else None
@@ -100,6 +100,20 @@ def require_same_objects(before: str, given: Given) -> None:
         _compare("start", theirs["start"], None)
 
 
+def _parsed(text: str) -> dict[str, Any]:
+    """What `Given.described` has written, or somebody else."""
+    try:
+        about = json.loads(text) if text else {}
+        flows, value = about.get("flows", {}), about.get("value", "nan")
+        flows.items()
+        float(value)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise ValueError(
+            f"given must be JSON that describes the objects of a run, got {text!r:.100}"
+        ) from None
+    return dict(about)
+
+
 def require_same_problem(before: str, prepared: str, precision: Any) -> None:
     """Compare start and value of the objective there, in two results of `Given.described`.
 
@@ -108,7 +122,7 @@ def require_same_problem(before: str, prepared: str, precision: Any) -> None:
     ValueError
         They are others.
     """
-    theirs, ours = (json.loads(text) if text else {} for text in (before, prepared))
+    theirs, ours = _parsed(before), _parsed(prepared)
     if "start" in theirs:
         _compare("start", theirs["start"], ours.get("start"))
     old, new = (float(about.get("value", "nan")) for about in (theirs, ours))

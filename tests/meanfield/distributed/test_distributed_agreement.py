@@ -92,6 +92,7 @@ import numpy as np
 import meanfield.study.engine.prepared_run as works
 from meanfield.study.config.run_config import load
 from meanfield.study.engine.mpi_launcher import launched_rank
+from meanfield.study.engine.given import Given
 from meanfield.study.engine.run import run
 from meanfield.study.engine.prepared_run import Options
 
@@ -110,7 +111,7 @@ def attempt(*more, **arguments):
 for change in changes:
     attempt(*[change] * second)
 x = np.random.default_rng(0).standard_normal((8, 66))
-attempt(start=x[::-1] if second else x)  # the same neurons in another order
+attempt(given=Given(start=x[::-1] if second else x))  # the same neurons in another order
 attempt(options=Options(schedule=None) if second else None)
 for name in ("stale", "none"):
     attempt("task={name='npz', path='%s/%s.npz'}" % (folder, name if second else "new"))

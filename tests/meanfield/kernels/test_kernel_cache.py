@@ -19,7 +19,7 @@ found = {"hit": 0, "miss": 0}
 whole = caching.Cache.load_overload
 def noted(self, signature, context):
     data = whole(self, signature, context)
-    if type(self).__module__.startswith("meanfield"):
+    if type(self).__module__.startswith("solvers"):
         found["miss" if data is None else "hit"] += 1
     return data
 caching.Cache.load_overload = noted
