@@ -214,6 +214,8 @@ def _warm_up(loader: str, use: Any, folder: Path) -> None:
             use(_First(), home / "run.h5")
         elif loader in ("checkpoint", "journal"):
             use(_First(), hostile_resume.write_genuine(home))
+        elif loader == "cifar":
+            use(rng, home / "nothing")
         elif loader == "npz":
             (home / "task.npz").write_bytes(hostile_npz._plain(rng))
             use(rng, home / "task.npz")
