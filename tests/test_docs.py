@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -168,7 +169,7 @@ def test_the_table_of_commands_is_done(command, rest, place, monkeypatch, tmp_pa
     places = {"RUN_OR_STUDY": "RUN.h5", "PATH": "RUN.h5", "FILE.html": "FILE.html"}
     for number, call in enumerate(calls(command, rest)):
         words = [VALUES.get(word, [places.get(word, word)])[0] for word in call]
-        if command in ("run", "width"):
+        if command in ("run", "width", "sweep"):
             if "CONFIG.toml" not in words:
                 words = ["CONFIG.toml", *words]
             words = [f"DIR{number}" if word == "DIR" else word for word in words]
@@ -178,6 +179,9 @@ def test_the_table_of_commands_is_done(command, rest, place, monkeypatch, tmp_pa
                 words += ["--reference-width", "16"]
         if command == "resume":
             words = [str(place / "A")]
+        if command == "extend":
+            shutil.copytree(place / "A", tmp_path / "A")
+            words = ["A", "--steps", "9"]
         result = CliRunner().invoke(app, [command, *words])
         expected = 0
         assert result.exit_code == expected, (words, result.output)

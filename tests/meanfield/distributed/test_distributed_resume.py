@@ -124,7 +124,12 @@ def test_a_run_that_is_told_to_end_leaves_a_checkpoint(undisturbed, tmp_path, to
 @pytest.mark.slow
 def test_what_cannot_be_resumed_earns_one_message(tmp_path):
     code, stdout, stderr = finish(start(2, COMMAND, "resume", str(tmp_path)))
-    assert code == 2 and stderr.count("error") == 1 and "no run in it" in stderr and not stdout
+    assert (
+        code == 2
+        and stderr.count("error") == 1
+        and "must hold a run that can be resumed, got none" in stderr
+        and not stdout
+    )
 
 
 class Nothing:
