@@ -68,7 +68,7 @@ class Checkpointer:
         self.objective: Any = None
         self.interruption = interruption
         self._writer, self._checkpoints, self._schedule = writer, checkpoints, schedule
-        self._team = ranks
+        self._ranks = ranks
         self._last = time.monotonic()
 
     def update(self, **changes: Any) -> None:
@@ -77,7 +77,7 @@ class Checkpointer:
 
     def pause(self, step: int | None = None) -> None:
         """After a step of a process: write a checkpoint if one is due; raise `Stopped` if the run must stop."""
-        wish = int(self._team.largest(self._wish(step)))
+        wish = int(self._ranks.largest(self._wish(step)))
         if wish > _SAVE:
             self.interruption.reason = _REASONS[wish - _SAVE - 1]
             raise Stopped
@@ -98,7 +98,7 @@ class Checkpointer:
             self.interruption.checkpoint_asked = False
             self.update(rows=self._writer.sync())
             whole = self.now.of_all(self.objective)
-            if self._team.is_first:
+            if self._ranks.is_first:
                 self._checkpoints.save(whole)
             self._last = time.monotonic()
 
@@ -116,7 +116,7 @@ class Checkpointer:
         return (
             self.interruption.checkpoint_asked
             or (  # the clock of the first rank counts for all
-                self._team.is_first and time.monotonic() - self._last >= self._schedule.seconds
+                self._ranks.is_first and time.monotonic() - self._last >= self._schedule.seconds
             )
             or (every is not None and step is not None and step > 0 and step % every == 0)
         )

@@ -57,38 +57,38 @@ def do_jobs(
         When interrupted.
     """
     waiting, failures = deque(jobs), dict[str, str]()
-    team = [_Worker(threads) for _ in range(min(workers, len(jobs)))]
+    pool = [_Worker(threads) for _ in range(min(workers, len(jobs)))]
     try:
-        while waiting or any(worker.job for worker in team):
-            for place, worker in enumerate(team):
+        while waiting or any(worker.job for worker in pool):
+            for place, worker in enumerate(pool):
                 if worker.job is None and waiting:
                     if not worker.process.is_alive():
-                        team[place] = worker = _Worker(threads)
+                        pool[place] = worker = _Worker(threads)
                     worker.give(waiting.popleft())
-            for worker in _with_news(team):
+            for worker in _with_news(pool):
                 worker.listen(report, failures)
             interruption.check()
             if interruption.checkpoint_asked:
                 interruption.checkpoint_asked = False
-                for worker in team:
+                for worker in pool:
                     worker.ask_for_checkpoint()
     finally:
         with interruption.shielded():
-            _end_all(team)
+            _end_all(pool)
     return failures
 
 
-def _end_all(team: list[_Worker]) -> None:
-    for worker in team:
+def _end_all(pool: list[_Worker]) -> None:
+    for worker in pool:
         worker.stop()
     give_up = time.monotonic() + PATIENCE
-    for worker in team:
+    for worker in pool:
         worker.process.join(max(0.0, give_up - time.monotonic()))
         worker.process.kill()
 
 
-def _with_news(team: list[_Worker]) -> list[_Worker]:
-    busy = {worker.connection: worker for worker in team if worker.job is not None}
+def _with_news(pool: list[_Worker]) -> list[_Worker]:
+    busy = {worker.connection: worker for worker in pool if worker.job is not None}
     news = wait(list(busy), BETWEEN_LOOKS)
     return [busy[ready] for ready in news if isinstance(ready, Connection)]
 
