@@ -204,6 +204,26 @@ def test_small_and_odd_runs_are_the_same_file(tmp_path, overrides):
 
 @needs_mpi
 @pytest.mark.slow
+def test_a_run_is_extended_by_any_number_of_processes(tmp_path):
+    """Begun by two processes and extended by two, or begun by one and extended by two: the run of so many steps."""
+    from meanfield.study.engine.run import run
+
+    flows = "processes={gradient_descent={},free_energy_flow={delay=true},rod_flow={}}"
+    overrides = (*SMALL, flows)
+    expected = contents(run(load(None, (*overrides, "steps=10")), tmp_path / "whole"))
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    run(load(None, overrides), alone)
+    arguments = ("run", "--no-figures", *settings(overrides), "--out", str(together))
+    code, _, stderr = finish(start(2, COMMAND, *arguments))
+    assert code == 0, stderr
+    for out in (alone, together):
+        code, _, stderr = finish(start(2, COMMAND, "extend", str(out), "--steps", "10"))
+        assert code == 0, stderr
+        assert contents(out / "run.h5") == expected
+
+
+@needs_mpi
+@pytest.mark.slow
 def test_bad_input_earns_one_message(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
