@@ -2,8 +2,8 @@
 
 Neurons sin(θx) on the line learn 0.6 sin 2x. Every way starts from the same smooth law of weights and fluctuations, independent
 normal ones, and is compared after four iterations with 200,000 particles: Wasserstein-2 distance of the laws of θ, relative
-error of the predicted loss. Prints the table of docs/minimising_movements.md, with times as ratios to that of 1,000 particles
-in the same run.
+error of the predicted loss. Prints the table of docs/guides/minimising_movements.md, with times as ratios to that of 1,000
+particles in the same run.
 
     python scripts/bench_measures.py --out benchmarks
 

@@ -1,4 +1,4 @@
-"""Every model of gradient descent at the edge of stability on three problems: the tables of docs/comparison.md.
+"""Every model of gradient descent at the edge of stability on three problems: the tables of docs/results/comparison.md.
 
     python scripts/compare_flows.py --seeds 3 --out comparison
 

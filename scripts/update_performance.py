@@ -1,9 +1,9 @@
-"""Put what the benchmarks wrote into docs/performance.md.
+"""Put what the benchmarks wrote into docs/results/performance.md.
 
     python scripts/update_performance.py benchmarks
 
 Between ``<!-- bench_step -->`` and ``<!-- /bench_step -->``, and so for every benchmark whose ``.md`` is in the folder, the page
-gets that file's text, a level of headings deeper, and its plot as ``docs/performance_step.png``.
+gets that file's text, a level of headings deeper, and its plot as ``docs/results/performance_step.png``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+PAGE = Path(__file__).parent.parent / "docs" / "results" / "performance.md"
 
 
 def update(page: Path, folder: Path) -> list[str]:

@@ -14,14 +14,17 @@ from solvers.flows import FLOWS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+PAGES = sorted(
+    [ROOT / "README.md"]
+    + [page for page in DOCS.rglob("*.md") if page.relative_to(DOCS).parts[0] != "_build"]
+)
 COMMANDS = typer.main.get_command(app).commands
 
 
 @pytest.mark.slow
 @pytest.mark.essential
 def test_the_examples_of_minimising_movements_run(capsys):
-    text = (DOCS / "minimising_movements.md").read_text(encoding="utf-8")
+    text = (DOCS / "guides" / "minimising_movements.md").read_text(encoding="utf-8")
     scope = {}
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(block, scope)
@@ -46,7 +49,11 @@ def test_every_python_block_is_run_somewhere():
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_the_page_of_configurations_has_every_flow_with_its_options(name):
-    text = (DOCS / "configuration.md").read_text(encoding="utf-8").partition("## Flows")[2]
+    text = (
+        (DOCS / "reference" / "configuration.md")
+        .read_text(encoding="utf-8")
+        .partition("## Flows")[2]
+    )
     about = re.search(rf"`{name}`(?:\s\(([^)]*)\))?", text)
     assert about
     for option in FLOWS[name].options():
@@ -94,7 +101,7 @@ def test_options_that_are_named_by_themselves_are_some_commands(page):
 
 TABLE = re.findall(
     r"^\| `meanfield ([a-z]+) ?((?:[^`])*)` \|",
-    (DOCS / "commands.md").read_text(encoding="utf-8").replace("\\|", "|"),
+    (DOCS / "reference" / "commands.md").read_text(encoding="utf-8").replace("\\|", "|"),
     re.MULTILINE,
 )
 CONFIG = """

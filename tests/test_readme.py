@@ -19,7 +19,7 @@ def page(name):
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-README, PYTHON = page("README.md"), page("docs/python.md")
+README, PYTHON = page("README.md"), page("docs/guides/python.md")
 
 
 def blocks(name, language):
@@ -31,11 +31,11 @@ def test_the_readme_is_one_page():
 
 
 def test_the_first_configuration_shown_is_the_default():
-    assert load_text(blocks("docs/configuration.md", "toml")[0]) == load()
+    assert load_text(blocks("docs/reference/configuration.md", "toml")[0]) == load()
 
 
 def test_the_others_are_configurations():
-    for text in blocks("docs/configuration.md", "toml")[1:]:
+    for text in blocks("docs/reference/configuration.md", "toml")[1:]:
         load_text(text)
 
 
@@ -65,8 +65,8 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.essential
 def test_the_python_examples_run(small_result, monkeypatch):
-    networks, landscapes = blocks("docs/python.md", "python")
-    (results,) = blocks("docs/run_file.md", "python")
+    networks, landscapes = blocks("docs/guides/python.md", "python")
+    (results,) = blocks("docs/reference/run_file.md", "python")
     scope = {}
     exec(networks, scope)
     assert scope["descent"].status == scope["flow"].status == "complete"

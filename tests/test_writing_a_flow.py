@@ -1,4 +1,4 @@
-"""docs/writing_a_flow.md, step by step: a flow of one's own is solved, run into a file, compared, drawn and reported."""
+"""docs/guides/writing_a_flow.md, step by step: a flow of one's own is solved, run into a file, compared, drawn and reported."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from meanfield.study.report import run_sections
 from meanfield.study.storage.writer import read_run
 from solvers.flows import FLOWS
 
-PAGE = Path(__file__).parent.parent / "docs" / "writing_a_flow.md"
+PAGE = Path(__file__).parent.parent / "docs" / "guides" / "writing_a_flow.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 (RUN,) = (block for block in BLOCKS if "meanfield.run(" in block)
 

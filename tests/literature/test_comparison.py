@@ -1,4 +1,4 @@
-"""Which model of gradient descent stays closest to it: what the documentation's table claims (docs/comparison.md)."""
+"""Which model of gradient descent stays closest to it: what the documentation's table claims (docs/results/comparison.md)."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""The tables of docs/comparison.md."""
+"""The tables of docs/results/comparison.md."""
 
 import pytest
 

@@ -104,7 +104,7 @@ class RunConfig(Section):
     A learning rate that changes is a list of pairs, each rate with the step from which on it holds:
     ``learning_rate=[[0, 0.1], [100, 1.0]]``.
 
-    All keys have defaults, see ``docs/configuration.md``. `steps` counts those of gradient descent, 0 measures the
+    All keys have defaults, see ``docs/reference/configuration.md``. `steps` counts those of gradient descent, 0 measures the
     start alone. A configuration cannot be changed: `replace` makes another one.
 
     Parameters

@@ -126,7 +126,7 @@ def carry_out(
     runtime = options.max_runtime if ranks.is_first else None
     with (
         ranks.on_error_end_all(),
-        one_blas_thread(),  # see `docs/reproducibility.md`
+        one_blas_thread(),  # see `docs/guides/reproducibility.md`
         interruptible(runtime) as interruption,
         _writer(prepared, folder, start, described, options, ranks, interruption) as writer,
     ):

@@ -280,7 +280,7 @@ def test_a_killed_process_ends_the_others_and_the_file_can_be_read(tmp_path, kil
 @needs_mpi
 @pytest.mark.slow
 def test_the_example_of_the_document(capsys):
-    text = (Path(__file__).parents[3] / "docs/mpi.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs/guides/mpi.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     code, stdout, stderr = finish(start(2, block))
     assert code == 0, stderr

@@ -25,7 +25,7 @@ def test_every_figure_of_a_run_is_in_the_list_once(record):
 
 
 def test_the_table_of_the_docs_is_that_of_the_list():
-    assert catalogue.table() in (ROOT / "docs/figures.md").read_text(encoding="utf-8")
+    assert catalogue.table() in (ROOT / "docs/reference/figures.md").read_text(encoding="utf-8")
 
 
 def test_a_new_figure_is_a_function_and_one_entry(record, monkeypatch):

@@ -11,7 +11,7 @@ from meanfield.study.width import read_study
 from meanfield.study.width.plan import make_plan
 from meanfield.study.width.study import run_width_study
 
-DOCS = Path(__file__).parents[4] / "docs" / "width_study.md"
+DOCS = Path(__file__).parents[4] / "docs" / "guides" / "width_study.md"
 SHORTER = ("steps=100", "output.sharpness_every=100", "processes={gradient_descent={}}")
 
 
