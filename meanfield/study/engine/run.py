@@ -213,7 +213,8 @@ def _prepare(folder: Path, force: bool) -> None:
         raise OutputError(f"{folder}: cannot be created: {error.strerror}") from error
     if found & set(CHECKPOINT_NAMES) and not force:
         raise ValueError(
-            f"{folder} must be empty, got an unfinished run; `resume` continues it, --force (force=True in Python) starts over"
+            f"{folder} must be empty, got an unfinished run; `meanfield resume {folder}` continues it, "
+            "--force (force=True in Python) starts over"
         )
     if any(not name.endswith(LEFT_OVER) for name in found) and not force:
         raise ValueError(
