@@ -28,8 +28,17 @@ extensions = [
     "myst_parser",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "docstring_text",
+    "api_pages",
+    "from_code",
 ]
-exclude_patterns = ["_build", "gallery", "tutorials", "**/sg_execution_times.rst"]
+exclude_patterns = [
+    "_build",
+    "gallery",
+    "tutorials",
+    "reference/api/examples",
+    "**/sg_execution_times.rst",
+]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 default_role = "py:obj"  # what stands in single backticks in docstrings
 suppress_warnings = [
@@ -75,6 +84,10 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib",),
     "parallel": 1,
     "image_scrapers": ("matplotlib",),
+    # code of the examples leads to the reference, and the reference to the examples
+    "doc_module": ("meanfield", "solvers"),
+    "reference_url": {"meanfield": None, "solvers": None},
+    "backreferences_dir": "reference/api/examples",
     "default_thumb_file": str(HERE / "overview.png"),
 }
 
@@ -89,11 +102,14 @@ numpydoc_show_class_members = False
 html_theme = "pydata_sphinx_theme"
 html_title = "meanfield"
 
+html_static_path = ["_static"]
+html_css_files = ["meanfield.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "logo": {"text": "meanfield"},
     "navbar_align": "left",
+    "header_links_before_dropdown": 9,
     "show_nav_level": 1,
     "navigation_depth": 3,
     "show_prev_next": False,

@@ -15,6 +15,8 @@ from meanfield.data_files.npz import read_arrays
 from solvers._support.annotations import Interval, check
 from solvers._support.arguments import settle, the_path
 
+__all__ = ["Initializer", "Normal", "Npz", "Uniform"]
+
 # up to where no draw overflows in float64
 Scale = Annotated[float, Interval(ge=0, le=1e300)]
 

@@ -19,6 +19,18 @@ from solvers._support.arguments import instance
 from solvers._support.memory import fitting
 from solvers._support.registry import Registry
 
+__all__ = [
+    "TASKS",
+    "Task",
+    "cifar10",
+    "digits",
+    "from_npz",
+    "label_noise",
+    "noisy_digits",
+    "register",
+    "teacher_student",
+]
+
 DIGITS = 1797  # images in the file
 # Types of parameters: a function's own checks and the keys of a configuration's table are derived from them.
 Target = Literal["parity", "classes"]

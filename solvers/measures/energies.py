@@ -21,6 +21,8 @@ from solvers.measures.line import Float64
 from solvers.measures.representations import check_positions
 from solvers.measures.scalar_field import ScalarField
 
+__all__ = ["Energy", "Entropy", "Functional", "Interaction", "Potential", "PowerEntropy", "Sum"]
+
 #: Pairs of particles in a block: a few MiB per array.
 _BLOCK = 2**18
 

@@ -1,7 +1,5 @@
 """The one list of figures, from which the table of the docs is made."""
 
-from pathlib import Path
-
 from matplotlib.figure import Figure
 
 from meanfield.study import figures
@@ -9,8 +7,7 @@ from meanfield.study.cli.app import COMMANDS
 from meanfield.study.figures import catalogue
 from meanfield.study.figures.catalogue import COMPARISON, FIGURES, OVERVIEW, Entry
 from meanfield.study.figures.style import Drawn
-
-ROOT = Path(__file__).parents[4]
+from tests.helpers.pages import ROOT, text_of
 
 
 def listed():
@@ -25,7 +22,7 @@ def test_every_figure_of_a_run_is_in_the_list_once(record):
 
 
 def test_the_table_of_the_docs_is_that_of_the_list():
-    assert catalogue.table() in (ROOT / "docs/reference/figures.md").read_text(encoding="utf-8")
+    assert catalogue.table() in text_of("reference/figures.md")
 
 
 def test_a_new_figure_is_a_function_and_one_entry(record, monkeypatch):
