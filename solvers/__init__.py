@@ -10,6 +10,7 @@ from solvers._support.moved import keep_importable
 if TYPE_CHECKING:
     from solvers import transport
     from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, SteppedFlow, WithoutFluctuation
+    from solvers.flows.adaptive import Adam, RMSProp, ScalarRMSProp
     from solvers.flows.central_flow import CentralFlow
     from solvers.flows.edge_flow import EdgeFlow
     from solvers.flows.free_energy_flow import FreeEnergyFlow
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from solvers.flows.gradient_flow import GradientFlow
     from solvers.flows.jko_flow import JKOFlow
     from solvers.flows.langevin import Langevin, mean_field_langevin_free_energy
+    from solvers.flows.momentum import HeavyBall, Nesterov
     from solvers.flows.phase_space_flow import PhaseSpaceFlow
     from solvers.flows.rod_flow import RodFlow
     from solvers.flows.self_stabilization import SelfStabilization
@@ -36,11 +38,13 @@ if TYPE_CHECKING:
     from solvers.measures.entropy import BlobEntropy, SpacingEntropy
     from solvers.measures.representations import Grid, Particles, Quantiles
     from solvers.objective import Objective
+    from solvers.optimizer import Optimizer
     from solvers.phase_space.density import PhaseSpaceDensity
     from solvers.phase_space.pde import PhaseSpacePDE, PhaseSpaceReport
     from solvers.scheduled_flow import Scheduled
     from solvers.solution import Solution
     from solvers.spectrum.complementarity import Complementarity, solve_complementarity
+    from solvers.spectrum.effective_sharpness import effective_sharpness
     from solvers.spectrum.eigenpairs import Eigenpairs, top_eigenpairs
     from solvers.state import State
     from solvers.time_loop import Observation, solve
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
 _HOME = {
     "JKO": "jko.particles.steps",
     "RK4": "integrators",
+    "Adam": "flows.adaptive",
     "Adaptive": "integrators",
     "BlobEntropy": "measures.entropy",
     "CentralFlow": "flows.central_flow",
@@ -66,15 +71,18 @@ _HOME = {
     "Grid": "measures.representations",
     "GridJKO": "jko.grid.steps",
     "GridStep": "jko.grid.steps",
+    "HeavyBall": "flows.momentum",
     "Integrator": "integrators",
     "JKOError": "jko.proximal_result",
     "JKOFlow": "flows.jko_flow",
     "JKOStep": "jko.particles.steps",
     "Langevin": "flows.langevin",
     "Midpoint": "integrators",
+    "Nesterov": "flows.momentum",
     "NormalizedGradientDescent": "flows.gradient_descent",
     "Objective": "objective",
     "Observation": "time_loop",
+    "Optimizer": "optimizer",
     "Particles": "measures.representations",
     "PhaseSpaceDensity": "phase_space.density",
     "PhaseSpaceFlow": "flows.phase_space_flow",
@@ -83,7 +91,9 @@ _HOME = {
     "QuantileJKO": "jko.quantile.steps",
     "QuantileStep": "jko.quantile.steps",
     "Quantiles": "measures.representations",
+    "RMSProp": "flows.adaptive",
     "RodFlow": "flows.rod_flow",
+    "ScalarRMSProp": "flows.adaptive",
     "Schedule": "learning_rates",
     "Scheduled": "scheduled_flow",
     "SelfStabilization": "flows.self_stabilization",
@@ -94,6 +104,7 @@ _HOME = {
     "State": "state",
     "SteppedFlow": "flow",
     "WithoutFluctuation": "flow",
+    "effective_sharpness": "spectrum.effective_sharpness",
     "mean_field_langevin_free_energy": "flows.langevin",
     "solve": "time_loop",
     "solve_complementarity": "spectrum.complementarity",
@@ -104,6 +115,7 @@ _MODULES = {"energies": "measures.energies", "transport": "transport"}
 __all__ = [
     "JKO",
     "RK4",
+    "Adam",
     "Adaptive",
     "BlobEntropy",
     "CentralFlow",
@@ -121,15 +133,18 @@ __all__ = [
     "Grid",
     "GridJKO",
     "GridStep",
+    "HeavyBall",
     "Integrator",
     "JKOError",
     "JKOFlow",
     "JKOStep",
     "Langevin",
     "Midpoint",
+    "Nesterov",
     "NormalizedGradientDescent",
     "Objective",
     "Observation",
+    "Optimizer",
     "Particles",
     "PhaseSpaceDensity",
     "PhaseSpaceFlow",
@@ -138,7 +153,9 @@ __all__ = [
     "QuantileJKO",
     "QuantileStep",
     "Quantiles",
+    "RMSProp",
     "RodFlow",
+    "ScalarRMSProp",
     "Schedule",
     "Scheduled",
     "SelfStabilization",
@@ -149,6 +166,7 @@ __all__ = [
     "State",
     "SteppedFlow",
     "WithoutFluctuation",
+    "effective_sharpness",
     "energies",
     "mean_field_langevin_free_energy",
     "solve",

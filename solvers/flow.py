@@ -181,6 +181,15 @@ class Flow(ABC):
         trace = self.fluctuation_trace(objective, step, state)
         return self.predicted_loss(objective, step, state) - trace / self.learning_rate
 
+    @property
+    def edge(self) -> float:
+        """The threshold of the top eigenvalue of P⁻¹H, P the `preconditioner`: a quadratic oscillates above it. NaN: unknown."""
+        return 2.0
+
+    def preconditioner(self, step: int, state: Array) -> Any:
+        """P of the step from this state, without momentum x_{k+1} = x_k − P⁻¹∇E(x_k): a number, or the diagonal (*x)."""
+        return 1.0 / self.learning_rate
+
     def diagnostics(self, objective: Any, step: int, state: Array) -> dict[str, float]:
         """Numbers that measure how accurately the flow is solved at a state, e.g. residuals; evaluated on request only."""
         return {}

@@ -93,3 +93,10 @@ class Scheduled(Flow):
 
     def diagnostics(self, objective: Any, step: int, state: Array) -> dict[str, float]:
         return self.at(step).diagnostics(objective, step, state)
+
+    @property
+    def edge(self) -> float:
+        return self.flow.edge
+
+    def preconditioner(self, step: int, state: Array) -> Any:
+        return self.at(step).preconditioner(step, state)

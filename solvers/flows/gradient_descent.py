@@ -107,6 +107,11 @@ class _WithoutFreeEnergy(_Descent):
         """NaN."""
         return math.nan
 
+    @property
+    def edge(self) -> float:
+        """NaN: the length of its steps changes with the gradient or the loss."""
+        return math.nan
+
 
 @dataclass(frozen=True)
 class NormalizedGradientDescent(_WithoutFreeEnergy):

@@ -30,6 +30,7 @@ def of(module, names):
 
 
 RATE = {"learning_rate": 0.1}
+MEANS = {"beta2": 0.99, "eps": 1e-8, "bias_correction": True}
 #: name: what is called, and arguments that are good
 CALLS = {
     **of(
@@ -48,6 +49,16 @@ CALLS = {
             ("RodFlow", RATE | {"rank": 2}),
             ("EdgeFlow", RATE),
             ("CentralFlow", RATE | {"max_modes": 2}),
+            ("HeavyBall", RATE | {"momentum": 0.9}),
+            ("Nesterov", RATE | {"momentum": 0.9}),
+            ("RMSProp", RATE | MEANS | {"second_moment": 0.0}),
+            ("ScalarRMSProp", RATE | MEANS | {"second_moment": 0.0}),
+            ("Adam", RATE | MEANS | {"beta1": 0.9}),
+            (
+                "effective_sharpness",
+                {"flow": solvers.GradientDescent(0.1), "objective": VALLEY, "state": STATE}
+                | {"pairs": None},
+            ),
             ("SharpnessFlow", RATE | {"law": "normalized"}),
             ("JKOFlow", RATE | {"temperature": 0.0, "saddle": False}),
             ("PhaseSpaceFlow", RATE | {"temperature": 0.0, "cells": (4, 4), "max_cells": 64}),
@@ -262,7 +273,9 @@ CALLS = {
 }
 
 NOT_WALKED = {
-    **dict.fromkeys(["Flow", "ContinuousFlow", "DiscreteFlow", "SteppedFlow"], "to derive from"),
+    **dict.fromkeys(
+        ["Flow", "ContinuousFlow", "DiscreteFlow", "Optimizer", "SteppedFlow"], "to derive from"
+    ),
     "WithoutFluctuation": "to derive from",
     **dict.fromkeys(["Integrator", "Objective", "Energy", "Initializer"], "to derive from"),
     **dict.fromkeys(["FiniteDimensional", "Reference"], "to derive from"),

@@ -168,7 +168,10 @@ def test_what_is_no_schedule_is_refused(pairs):
 CHANGING = {type(flow) for flow in MODELS} | {solvers.SqrtLossGradientDescent}
 
 
-@pytest.mark.parametrize("name", [n for n in FLOWS if FLOWS[n] not in CHANGING])
+OPTIMIZERS = {kind for kind in FLOWS.values() if issubclass(kind, solvers.Optimizer)}
+
+
+@pytest.mark.parametrize("name", [n for n in FLOWS if FLOWS[n] not in CHANGING | OPTIMIZERS])
 def test_flows_for_which_it_makes_no_sense_are_refused(name):
     assert not FLOWS[name].can_change_rate
     if name == "sharpness_flow":

@@ -62,6 +62,12 @@ class Moment:
         # contiguous, so that the order of sums is the same in a resumed run
         return np.ascontiguousarray(self.pairs.vectors) if self.pairs.converged else None
 
+    @property
+    def effective_sharpness(self) -> float:
+        """λ₁(P⁻¹H) at the center over the flow's threshold."""
+        at = self.observation
+        return solvers.effective_sharpness(at.flow, at.objective, at.state, self.pairs)
+
     @cached_property
     def iterate_pair(self) -> solvers.Eigenpairs:
         """The top of the spectrum at the iterate, starting from that at the center, which a resumed run has as well."""

@@ -78,6 +78,10 @@ OBSERVABLES = (
         "sharpness_residual", "residual of the top eigenpair", "1", "0.2.0",
         lambda at: at.pairs.residuals[0], "spectrum",
     ),
+    Observable(
+        "effective_sharpness", "top eigenvalue of the preconditioned Hessian over its threshold, 1 at the edge of stability",
+        "1", "0.2.0", lambda at: at.effective_sharpness, "spectrum",
+    ),
     _of_step("free_energy", "free energy of center and fluctuation", "free_energy"),
     _of_step("dissipated", "change of the free energy since time 0 by its rate along the flow", "dissipated", "0.2.0"),
     _of_step("sigma_trace", "trace of the covariance of the fluctuation", "fluctuation_trace"),

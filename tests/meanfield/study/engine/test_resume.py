@@ -55,6 +55,12 @@ dt = 0.2
 [processes.edge_flow]
 [processes.central_flow]
 [processes.self_stabilization]
+[processes.heavy_ball]
+[processes.nesterov]
+[processes.scalar_rmsprop]
+second_moment = 0.1
+[processes.rmsprop]
+[processes.adam]
 """
 MINIMISERS = """
 learning_rate = 0.05

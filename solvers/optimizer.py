@@ -1,0 +1,74 @@
+"""Optimizers: update rules with a memory, read as a center and a fluctuation like gradient descent."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from solvers.flow import DiscreteFlow
+from solvers.objective import Array
+
+
+class Optimizer(DiscreteFlow):
+    """A map z_{k+1} = Φ_k(z_k) of z = (x, memory), an array (1 + memories, *x), with one gradient per step.
+
+    As for gradient descent, consecutive states are read as a center and an alternating fluctuation,
+
+        z_k = c_k + (−1)^k u_k,    z_{k+1} = c_k − (−1)^k u_k,
+
+    so that with V_k(z) = Φ_k(z) − z, and nothing approximated,
+
+        c_{k+1} = c_k + ½[V_k(z_k) + V_{k+1}(z_{k+1})],    u_{k+1} = −u_k − (−1)^k ½[V_k(z_k) − V_{k+1}(z_{k+1})].
+
+    `center` and `fluctuation` are those of x; the flow's state is the pair (z_k, z_{k+1}), an array (2, 1 + memories, *x).
+    """
+
+    #: number of arrays of the size of x that the rule remembers
+    memories: ClassVar[int]
+    particlewise: ClassVar[bool] = True
+    can_change_rate: ClassVar[bool] = True
+
+    @classmethod
+    def state_arrays(cls, options: Any) -> int:
+        return 2 * (1 + cls.memories)
+
+    def memory(self, x0: Array) -> Sequence[Array]:
+        """The memory at step 0: zeros."""
+        return [np.zeros_like(x0) for _ in range(self.memories)]
+
+    @abstractmethod
+    def update(self, objective: Any, step: int, z: Array) -> Array:
+        """z_{k+1} = Φ_k(z_k) (1 + memories, *x) at step k."""
+
+    def start(self, objective: Any, x0: Array) -> Array:
+        """The pair (z_0, z_1)."""
+        z = np.stack([x0, *self.memory(x0)])
+        return np.stack([z, self.update(objective, 0, z)])
+
+    def step(self, objective: Any, step: int, state: Array) -> Array:
+        return np.stack([state[1], self.update(objective, step + 1, state[1])])
+
+    def carried(self, objective: Any, step: int, state: Array, ratio: float) -> Array:
+        """From the same iterate and memory another step."""
+        return np.stack([state[0], self.update(objective, step, state[0])])
+
+    def center(self, step: int, state: Array) -> Array:
+        return 0.5 * (state[0, 0] + state[1, 0])
+
+    def fluctuation(self, step: int, state: Array) -> Array:
+        return (0.5 if step % 2 == 0 else -0.5) * (state[0, 0] - state[1, 0])
+
+    def iterate(self, step: int, state: Array) -> Array:
+        return state[0, 0]
+
+    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
+        """The mean of E over x_k and x_{k+1}."""
+        return 0.5 * float(objective.value(state[0, 0]) + objective.value(state[1, 0]))
+
+    def free_energy(self, objective: Any, step: int, state: Array) -> float:
+        """NaN: the map is not descent–ascent on a free energy of x alone."""
+        return math.nan
