@@ -93,6 +93,7 @@ sphinx_gallery_conf = {
 
 # --- docstrings ----------------------------------------------------------------------------------
 
+maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstring says shapes and units, too
 numpydoc_show_class_members = False

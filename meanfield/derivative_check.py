@@ -75,7 +75,6 @@ def check_objective(objective: Any, x: ArrayLike, seed: int = 0) -> dict[str, fl
 
     Examples
     --------
-    >>> import meanfield
     >>> valley = meanfield.landscapes.Valley()
     >>> sorted(meanfield.check_objective(valley, [0.0, 6.0]))
     ['gradient', 'hvp', 'third']

@@ -22,7 +22,18 @@ Scale = Annotated[float, Interval(ge=0, le=1e300)]
 
 
 class Initializer(ABC):
-    """Gives the initial particles of a network; see `meanfield.TwoLayerNetwork.initialize`."""
+    """Gives the initial particles of a network; see `meanfield.TwoLayerNetwork.initialize`.
+
+    Examples
+    --------
+    >>> network = meanfield.TwoLayerNetwork(input_dim=1)
+    >>> class Ones(meanfield.initializers.Initializer):
+    ...     def draw(self, names, n_particles, seed):
+    ...         return np.ones((n_particles, len(names)))
+    >>> network.initialize(2, init=Ones())
+    array([[1., 1., 1.],
+           [1., 1., 1.]])
+    """
 
     #: Whether it gives any number of particles, fewer being the first of more.
     any_width: ClassVar[bool] = True
@@ -81,9 +92,12 @@ class Normal(_Law):
 
     Examples
     --------
+    Output weights of scale 0 make the network start at f = 0.
+
     >>> network = meanfield.TwoLayerNetwork(input_dim=2)
-    >>> start = initializers.Normal(output_scale=0.0)  # f = 0
-    >>> network.initialize(100, seed=0, init=start)
+    >>> start = network.initialize(100, seed=0, init=meanfield.initializers.Normal(output_scale=0.0))
+    >>> start.shape, float(abs(start[:, 0]).max())
+    ((100, 4), 0.0)
     """
 
     @staticmethod
@@ -108,6 +122,13 @@ class Uniform(_Law):
     ------
     ValueError
         A scale is out of range.
+
+    Examples
+    --------
+    >>> network = meanfield.TwoLayerNetwork(input_dim=2)
+    >>> start = network.initialize(100, seed=0, init=meanfield.initializers.Uniform(input_scale=0.5))
+    >>> bool(abs(start[:, 1:3]).max() <= 0.5)
+    True
     """
 
     @staticmethod
@@ -133,6 +154,13 @@ class Npz(Initializer):
     ------
     ValueError
         The path is none. On use: there is no such file, it has no such array of real numbers, or the array has another shape.
+
+    Examples
+    --------
+    >>> np.savez("start.npz", particles=[[1.0, 2.0, 3.0]])
+    >>> network = meanfield.TwoLayerNetwork(input_dim=1)
+    >>> network.initialize(1, init=meanfield.initializers.Npz("start.npz"))
+    array([[1., 2., 3.]])
     """
 
     any_width: ClassVar[bool] = False

@@ -67,6 +67,17 @@ class TwoLayerNetwork:
     References
     ----------
     Mei, Montanari, Nguyen, arXiv:1804.06561. Chizat, Bach, arXiv:1805.09545.
+
+    Examples
+    --------
+    Two neurons θ = (a, w, b) on the line: f(x) = ½ (tanh(x) + 3 tanh(2x)).
+
+    >>> network = meanfield.TwoLayerNetwork(input_dim=1)
+    >>> network.parameter_names
+    ['a0', 'w0', 'b']
+    >>> f = network.forward(np.array([[1.0, 1.0, 0.0], [3.0, 2.0, 0.0]]), [[1.0]])
+    >>> round(float(f[0, 0]), 6), round(float(np.tanh(1) + 3 * np.tanh(2)) / 2, 6)
+    (1.826838, 1.826838)
     """
 
     input_dim: int

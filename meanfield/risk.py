@@ -60,6 +60,18 @@ class Risk:
     References
     ----------
     Mei, Montanari, Nguyen, arXiv:1804.06561; Chizat, Bach, arXiv:1805.09545; Chodron de Courcel, arXiv:2606.05326.
+
+    Examples
+    --------
+    Of f = 0 for targets ±1 the squared loss is ½ for every sample.
+
+    >>> task = meanfield.tasks.Task([[1.0], [-1.0]], [1.0, -1.0])
+    >>> risk = meanfield.Risk(meanfield.TwoLayerNetwork(input_dim=1), task)
+    >>> silent = np.array([[0.0, 1.0, 0.0], [0.0, 2.0, 0.0]])  # a = 0
+    >>> risk.value(silent)
+    0.5
+    >>> risk.gradient(silent).shape
+    (2, 3)
     """
 
     def __init__(

@@ -28,6 +28,15 @@ class Task:
     ValueError
         An array is not two-dimensional, is empty, is not numeric, holds a NaN or an infinity
         (the message gives the first such index), or the two have different numbers of rows.
+
+    Examples
+    --------
+    >>> meanfield.tasks.Task([[1.0], [2.0], [3.0]], [0.5, 1.0, 1.5], name="line")
+    Task(name='line', inputs=float64[3, 1], targets=float64[3, 1])
+    >>> meanfield.tasks.Task([[1.0], [2.0]], [0.5])
+    Traceback (most recent call last):
+    ...
+    ValueError: inputs and targets must have equally many rows, got 2 and 1
     """
 
     inputs: NDArray[np.float64]

@@ -79,6 +79,14 @@ def digits(
     ----------
     E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
     Repository, 1998, doi:10.24432/C50P49, CC BY 4.0 (the test set).
+
+    Examples
+    --------
+    >>> task = meanfield.tasks.digits(n=300)
+    >>> task.inputs.shape, round(float(np.mean(task.inputs**2)), 9)
+    ((300, 64), 0.0625)
+    >>> sorted(set(task.targets.ravel().tolist()))
+    [-1.0, 1.0]
     """
     with np.load(_data_file("digits.npz"), allow_pickle=False) as archive:
         images, labels = archive["images"], archive["labels"]
@@ -135,6 +143,15 @@ def cifar10(
     References
     ----------
     A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+
+    Examples
+    --------
+    The files must be downloaded; the message says where from.
+
+    >>> meanfield.tasks.cifar10("no such folder", n=10)
+    Traceback (most recent call last):
+    ...
+    ValueError: ...
     """
     indices = _cifar10.class_indices(classes)
     if target == "sign" and len(indices) != 2:
@@ -167,6 +184,12 @@ def noisy_digits(
         Fraction of wrong labels, between 0 and 1.
     seed : int
         Of the order of the images and of the choice of the labels.
+
+    Examples
+    --------
+    >>> clean, noisy = meanfield.tasks.digits(n=100), meanfield.tasks.noisy_digits(n=100, fraction=0.1)
+    >>> int(np.sum(clean.targets != noisy.targets))
+    10
     """
     return label_noise(digits(n, target, seed=seed), fraction, seed)
 
@@ -190,6 +213,12 @@ def label_noise(task: Task, fraction: Fraction, seed: Seed = 0) -> Task:
     ------
     ValueError
         `fraction` is out of range, or the targets are neither ±1 nor one-hot.
+
+    Examples
+    --------
+    >>> task = meanfield.tasks.Task([[1.0], [2.0], [3.0], [4.0]], [1.0, 1.0, 1.0, 1.0])
+    >>> sorted(meanfield.tasks.label_noise(task, fraction=0.25).targets.ravel().tolist())
+    [-1.0, 1.0, 1.0, 1.0]
     """
     instance("task", task, Task, "for instance tasks.digits()")
     rng = np.random.default_rng(seed)
@@ -246,6 +275,12 @@ def teacher_student(
     ------
     ValueError
         An argument is out of its range or the activation is unknown.
+
+    Examples
+    --------
+    >>> task = meanfield.tasks.teacher_student(n=200, input_dim=10)
+    >>> task.inputs.shape, task.targets.shape
+    ((200, 10), (200, 1))
     """
     from meanfield.networks import TwoLayerNetwork
 
@@ -276,6 +311,12 @@ def from_npz(path: str | os.PathLike[str]) -> Task:
         There is no such file, it is not an .npz archive, an array is missing or holds Python
         objects (nothing is ever unpickled), it unpacks to more than 64 MiB and more than 100 times
         its size in the file, or the arrays are invalid for a `Task`.
+
+    Examples
+    --------
+    >>> np.savez("samples.npz", inputs=[[1.0], [2.0]], targets=[0.5, 1.0])
+    >>> meanfield.tasks.from_npz("samples.npz").targets.ravel()
+    array([0.5, 1. ])
     """
     path = Path(path)
     try:
@@ -319,10 +360,12 @@ def register(name: str, function: Callable[..., Task]) -> Callable[..., Task]:
 
     Examples
     --------
-    >>> def line(n: int = 10, slope: float = 1.0) -> Task:
+    >>> def line(n: int = 10, slope: float = 1.0) -> meanfield.tasks.Task:
     ...     x = np.linspace(-1, 1, n)
-    ...     return Task(x[:, None], slope * x, name="line")
-    >>> tasks.register("line", line)
+    ...     return meanfield.tasks.Task(x[:, None], slope * x, name="line")
+    >>> _ = meanfield.tasks.register("line", line)
+    >>> meanfield.RunConfig(task={"name": "line", "slope": 2.0}).task.slope
+    2.0
     """
     return TASKS.register(name, function)
 

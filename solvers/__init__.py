@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from solvers.objective import Objective
     from solvers.optimizer import Optimizer
     from solvers.phase_space.density import PhaseSpaceDensity
-    from solvers.phase_space.pde import PhaseSpacePDE, PhaseSpaceReport
+    from solvers.phase_space.pde import PhaseSpacePDE
+    from solvers.phase_space.report import PhaseSpaceReport
     from solvers.scheduled_flow import Scheduled
     from solvers.solution import Solution
     from solvers.spectrum.complementarity import Complementarity, solve_complementarity
@@ -87,7 +88,7 @@ _HOME = {
     "PhaseSpaceDensity": "phase_space.density",
     "PhaseSpaceFlow": "flows.phase_space_flow",
     "PhaseSpacePDE": "phase_space.pde",
-    "PhaseSpaceReport": "phase_space.pde",
+    "PhaseSpaceReport": "phase_space.report",
     "QuantileJKO": "jko.quantile.steps",
     "QuantileStep": "jko.quantile.steps",
     "Quantiles": "measures.representations",

@@ -50,6 +50,13 @@ class Flow(ABC):
     The fields of a flow that is a dataclass are its options: `learning_rate`, and others whose annotations declare the allowed
     values, as ``Annotated[int, Ge(1)]``. They are checked when the flow is created. Everything else that the packages need to
     know about a flow is in the class attributes below.
+
+    Examples
+    --------
+    >>> issubclass(solvers.GradientDescent, solvers.Flow)
+    True
+    >>> list(solvers.GradientFlow.options()), solvers.GradientDescent(0.1).with_rate(0.2)
+    (['delay'], GradientDescent(learning_rate=0.2))
     """
 
     learning_rate: float
@@ -196,7 +203,16 @@ class Flow(ABC):
 
 
 class WithoutFluctuation(Flow):
-    """A flow whose state is the center alone."""
+    """A flow whose state is the center alone.
+
+    Examples
+    --------
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> isinstance(solvers.GradientFlow(0.1), solvers.WithoutFluctuation)
+    True
+    >>> solvers.solve(solvers.GradientFlow(0.1), parabola, [1.0], steps=2).fluctuation_trace
+    array([0., 0., 0.])
+    """
 
     @classmethod
     def state_arrays(cls, options: Mapping[str, Any]) -> int:
@@ -216,6 +232,22 @@ class ContinuousFlow(Flow):
     """A flow given by an ordinary differential equation ż(t) = V(z(t)), or by the delay equation ż(t) = V(z(t − ½)).
 
     Gradient descent, z_{k+1} − z_k = V(z_k), is the unit-step *midpoint* rule of the latter.
+
+    Examples
+    --------
+    A flow with a constant velocity:
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Drift(solvers.WithoutFluctuation, solvers.ContinuousFlow):
+    ...     learning_rate: float
+    ...     def start(self, objective, x0):
+    ...         return x0
+    ...     def velocity(self, objective, time, state):
+    ...         return self.learning_rate * np.ones_like(state)
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> solvers.solve(Drift(0.5), parabola, [1.0], steps=3).centers.ravel().round(12)
+    array([1. , 1.5, 2. , 2.5])
     """
 
     delay: bool = False
@@ -254,7 +286,26 @@ class ContinuousFlow(Flow):
 
 
 class SteppedFlow(Flow):
-    """A flow with its own time integration."""
+    """A flow with its own time integration.
+
+    Examples
+    --------
+    Exact exponential decay, in steps of its own:
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Decay(solvers.WithoutFluctuation, solvers.SteppedFlow):
+    ...     learning_rate: float
+    ...     default_dt = 0.5
+    ...     def start(self, objective, x0):
+    ...         return x0
+    ...     def advance(self, objective, state, dt):
+    ...         return np.exp(-self.learning_rate * dt) * state
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> solution = solvers.solve(Decay(0.5), parabola, [1.0], steps=2)
+    >>> solution.centers.ravel().round(6), np.exp([0, -0.5, -1]).round(6)
+    (array([1.      , 0.606531, 0.367879]), array([1.      , 0.606531, 0.367879]))
+    """
 
     order: ClassVar[int]
     default_dt: ClassVar[float]
@@ -288,7 +339,24 @@ class SteppedFlow(Flow):
 
 
 class DiscreteFlow(Flow):
-    """A map, applied once per iteration."""
+    """A map, applied once per iteration.
+
+    Examples
+    --------
+    A map that halves:
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Halving(solvers.WithoutFluctuation, solvers.DiscreteFlow):
+    ...     learning_rate: float
+    ...     def start(self, objective, x0):
+    ...         return x0
+    ...     def step(self, objective, step, state):
+    ...         return state / 2
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> solvers.solve(Halving(0.5), parabola, [1.0], steps=3).centers.ravel()
+    array([1.   , 0.5  , 0.25 , 0.125])
+    """
 
     @abstractmethod
     def step(self, objective: Any, step: int, state: Array) -> Array:

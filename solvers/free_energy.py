@@ -48,6 +48,17 @@ class FreeEnergy:
     References
     ----------
     Chodron de Courcel, arXiv:2606.05326.
+
+    Examples
+    --------
+    For E = 2x² it is 2w² + (2 − 1/η)u², in u stationary at the edge of stability, η = ½.
+
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> w, u = np.array([1.0]), np.array([3.0])
+    >>> round(solvers.FreeEnergy(parabola, 0.5).value(w, u), 12), round(solvers.FreeEnergy(parabola, 1.0).value(w, u), 12)
+    (2.0, 11.0)
+    >>> solvers.FreeEnergy(parabola, 1.0).gradient(w, u)
+    (array([4.]), array([6.]))
     """
 
     objective: Any

@@ -23,6 +23,12 @@ class Schedule:
     ------
     ValueError
         For what is not a list of pairs (step, learning rate) with increasing steps of which the first is 0.
+
+    Examples
+    --------
+    >>> schedule = solvers.Schedule([[0, 0.1], [100, 1.0]])
+    >>> schedule.at([0, 99, 100])
+    array([0.1, 0.1, 1. ])
     """
 
     learning_rate: tuple[tuple[int, float], ...]

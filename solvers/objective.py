@@ -31,6 +31,22 @@ class Objective(Protocol):
     ``value`` and ``inner`` refer to the whole point. It also has ``largest(number)``, the maximum over the ranks, NaN if one
     is NaN (as every objective that ranks evaluate together); ``gather(x)``, the whole of arrays (…, *x) of which each
     rank has a part; and ``own(x)``, this rank's part of such a whole.
+
+    Examples
+    --------
+    Any object with these methods is one:
+
+    >>> class Parabola:
+    ...     def value(self, x):
+    ...         return 2 * float(x @ x)
+    ...     def gradient(self, x):
+    ...         return 4 * x
+    ...     def hvp(self, x, v):
+    ...         return 4 * v
+    >>> solvers.solve(solvers.GradientDescent(0.4), Parabola(), [1.0], steps=2).iterates.ravel().round(12)
+    array([ 1.  , -0.6 ,  0.36])
+    >>> solvers.top_eigenpairs(Parabola(), np.array([1.0])).values
+    array([4.])
     """
 
     def value(self, x: Array) -> float: ...

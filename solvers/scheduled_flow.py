@@ -35,8 +35,12 @@ class Scheduled(Flow):
 
     Examples
     --------
-    >>> warm_up = solvers.Scheduled(solvers.GradientDescent(1.0), [[0, 0.1], [100, 1.0]])
-    >>> solution = solvers.solve(warm_up, objective, x0, steps=400)
+    On E = 2x² a step multiplies x by 1 − 4η, here by 0.6 once and by −0.6 afterwards.
+
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> warm_up = solvers.Scheduled(solvers.GradientDescent(0.4), [[0, 0.1], [1, 0.4]])
+    >>> solvers.solve(warm_up, parabola, [1.0], steps=3).iterates.ravel().round(12)
+    array([ 1.   ,  0.6  , -0.36 ,  0.216])
     """
 
     flow: Flow

@@ -22,6 +22,13 @@ class Solution:
 
     status : "complete", "diverged" (stopped at the first non-finite state; or all states are finite, but not all losses),
     "failed" (the integrator could not continue, or memory ran out) or "interrupted" (Ctrl-C); message gives the step.
+
+    Examples
+    --------
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> solution = solvers.solve(solvers.GradientDescent(0.4), parabola, [1.0], steps=4, save_every=2)
+    >>> solution.status, solution.times, solution.centers.shape
+    ('complete', array([0., 2., 4.]), (3, 1))
     """
 
     times: NDArray[np.float64]

@@ -31,6 +31,18 @@ class State:
     diagnostics of the scheme's steps since the last state, the maximum by name. flow, objective : what
     `solve` was integrating; a state without them is accepted as one of any flow. The objective is not
     pickled.
+
+    Examples
+    --------
+    Two steps and two more are four:
+
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> descent = solvers.GradientDescent(0.4)
+    >>> half = solvers.solve(descent, parabola, [1.0], steps=2)
+    >>> rest = solvers.solve(descent, parabola, half.state, steps=2)
+    >>> whole = solvers.solve(descent, parabola, [1.0], steps=4)
+    >>> rest.state.step, np.array_equal(rest.iterates[-1], whole.iterates[-1])
+    (4, True)
     """
 
     step: int

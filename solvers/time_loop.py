@@ -39,6 +39,16 @@ class Observation:
     """A run observed at an integer time. Quantities that need evaluations of the objective are computed on first access.
 
     Arrays are read-only: the run continues with them.
+
+    Examples
+    --------
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> seen = []
+    >>> def look(at):
+    ...     seen.append((at.time, round(at.loss, 6)))
+    >>> solution = solvers.solve(solvers.GradientDescent(0.25), parabola, [1.0], steps=1, observe=look)
+    >>> seen  # E at the centers, (1 + 0)/2 and 0
+    [(0.0, 0.5), (1.0, 0.0)]
     """
 
     def __init__(self, flow: Flow, objective: Any, state: State) -> None:
@@ -199,6 +209,24 @@ def solve(
         For a start that is empty or not finite, an objective without what the flow needs (or with a Hessian that is not
         symmetric), a solution larger than the available memory, or a parameter out of range; on every
         rank, where ranks that share an objective pass different arguments.
+
+    Examples
+    --------
+    On E = 2x² gradient descent with η = 0.4 multiplies x by 1 − ηE'' = −0.6:
+
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> solution = solvers.solve(solvers.GradientDescent(0.4), parabola, [1.0], steps=3, eigenvalues=1)
+    >>> solution.iterates.ravel().round(12)
+    array([ 1.   , -0.6  ,  0.36 , -0.216])
+    >>> solution.eigenvalues[-1].round(6)
+    array([4.])
+
+    Wrong arguments are named:
+
+    >>> solvers.solve(solvers.GradientDescent(0.4), parabola, [1.0], steps=-1)
+    Traceback (most recent call last):
+    ...
+    ValueError: steps must be an integer from 0 to 9223372036854775807, got -1
     """
     timing = {"steps": steps, "save_every": save_every, "dt": dt, "integrator": integrator}
     timing |= {"eigenvalues": eigenvalues, "eigenvalues_every": eigenvalues_every}

@@ -27,7 +27,7 @@ def _escape(part: str) -> str:
 def as_rst(lines: list[str]) -> list[str]:
     """The lines of a docstring with its equations as literal blocks and its text escaped."""
     found: list[str] = []
-    section, literal, previous = "", False, ""
+    section, literal, doctest, previous = "", False, False, ""
     for number, line in enumerate(lines):
         following = lines[number + 1] if number + 1 < len(lines) else ""
         indent = len(line) - len(line.lstrip())
@@ -42,7 +42,8 @@ def as_rst(lines: list[str]) -> list[str]:
             literal = True
             if not _last(found).endswith("::"):
                 found += [".. code-block:: text", "   :class: equation", ""]
-        found.append(line if literal or section == "Examples" else escaped(line))
+        doctest = bool(line) and (doctest or line.lstrip().startswith(">>>"))
+        found.append(line if literal or doctest else escaped(line))
         previous = line
     return found
 

@@ -82,8 +82,9 @@ def flows() -> Iterator[str]:
     for name, kind in FLOWS.items():
         sources = ", ".join(f"[arXiv:{n}](https://arxiv.org/abs/{n})" for n in kind.sources())
         options = ", ".join(f"`{option}`" for option in kind.options()) or "–"
-        rows.append((f"`{name}`", f"`{kind.__name__}`", _prose(kind.summary()), options, sources or "–"))  # fmt: skip
-    yield _table(("name", "class", "what it is", "options", "sources"), rows)
+        name_and_class = f"`{name}`, `{kind.__name__}`"
+        rows.append((name_and_class, _prose(_first(kind)), options, sources or "–"))
+    yield _table(("name and class", "what it is", "options", "sources"), rows)
 
 
 def tasks() -> Iterator[str]:
@@ -99,8 +100,8 @@ def landscapes() -> Iterator[str]:
 
     rows = []
     for name, kind in LANDSCAPES.items():
-        rows.append((f"`{name}`", f"`{kind.__name__}`", _prose(_first(kind))))
-    yield _table(("name", "class", "what it is"), rows)
+        rows.append((f"`{name}`, `{kind.__name__}`", _prose(_first(kind))))
+    yield _table(("name and class", "what it is"), rows)
 
 
 def losses() -> Iterator[str]:
@@ -155,7 +156,8 @@ def _named(head: tuple[str, str], things: dict[str, Any]) -> str:
 
 def _first(thing: Any) -> str:
     """The first paragraph of a docstring."""
-    return " ".join((thing.__doc__ or "").strip().partition("\n\n")[0].split())
+    first = (thing.__doc__ or "").strip().partition("\n\n")[0]
+    return re.sub(r":$", ".", " ".join(first.split()))
 
 
 def _prose(text: str) -> str:

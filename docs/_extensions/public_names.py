@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 from typing import Any, NamedTuple
 
@@ -67,7 +68,7 @@ def shown_members(entry: Name, pages: set[int]) -> list[str]:
 def summary(thing: Any) -> str:
     """The first paragraph of a docstring, up to its equation."""
     text = inspect.cleandoc(thing.__doc__ or "").partition("\n\n")[0]
-    return " ".join(text.split())
+    return re.sub(r":$", ".", " ".join(text.split()))
 
 
 def _is_ours(kind: type) -> bool:

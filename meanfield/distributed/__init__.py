@@ -58,6 +58,19 @@ def spread(risk: Risk, n_particles: int, comm: Any = None) -> SpreadRisk:
         For fewer groups of particles than ranks; on every rank, if the risk or N differs between ranks.
     ImportError
         Without a communicator, where mpi4py is not installed.
+
+    Examples
+    --------
+    On one rank, as here, it is the risk of all particles; with ``mpiexec -n 2`` each rank has half of them.
+
+    >>> from meanfield import distributed
+    >>> task = meanfield.tasks.Task([[1.0], [-1.0]], [1.0, -1.0])
+    >>> risk = meanfield.Risk(meanfield.TwoLayerNetwork(input_dim=1), task)
+    >>> x0 = risk.network.initialize(64, seed=0)
+
+    >>> spread = distributed.spread(risk, n_particles=64)
+    >>> spread.value(spread.own(x0)) == risk.value(x0)
+    True
     """
     communicator = _communicator(comm)
     require_same(communicator.comm, describe_risk(risk) | {"n_particles": n_particles})
@@ -83,6 +96,17 @@ def gathered(risk: Risk, comm: Any = None) -> GatheredRisk:
         On every process, where the risk is not the same on all.
     ImportError
         Without a communicator, where mpi4py is not installed.
+
+    Examples
+    --------
+    >>> from meanfield import distributed
+    >>> task = meanfield.tasks.Task([[1.0], [-1.0]], [1.0, -1.0])
+    >>> risk = meanfield.Risk(meanfield.TwoLayerNetwork(input_dim=1), task)
+    >>> x0 = risk.network.initialize(64, seed=0)
+
+    >>> gathered = distributed.gathered(risk)
+    >>> np.array_equal(gathered.gradient(x0), risk.gradient(x0))
+    True
     """
     communicator = _communicator(comm)
     require_same(communicator.comm, describe_risk(risk))

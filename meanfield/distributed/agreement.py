@@ -29,6 +29,12 @@ def require_same(comm: Any, about: Mapping[str, object]) -> None:
     ------
     ValueError
         On every rank, with the names whose values differ and the ranks that have each.
+
+    Examples
+    --------
+    >>> from meanfield import distributed
+    >>> from mpi4py import MPI
+    >>> distributed.require_same(MPI.COMM_WORLD, {"learning_rate": 0.5})
     """
     found = comm.allgather({key: str(value) for key, value in about.items()})
     if all(each == found[0] for each in found):

@@ -26,7 +26,15 @@ class SupportsArrays(Protocol):
 
 
 class Communicator:
-    """An mpi4py communicator; arrays are exchanged as buffers, never pickled."""
+    """An mpi4py communicator; arrays are exchanged as buffers, never pickled.
+
+    Examples
+    --------
+    >>> from meanfield import distributed
+    >>> ranks = distributed.Communicator.world()  # started without mpiexec
+    >>> ranks.rank, ranks.size, ranks.numbers(2.5)
+    (0, 1, array([2.5]))
+    """
 
     def __init__(self, comm: Any) -> None:
         self.comm = comm

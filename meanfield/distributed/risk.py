@@ -105,6 +105,18 @@ class SpreadRisk(_SharedRisk):
     Every method is collective. ``value`` and ``inner`` are those of all N particles, ``gradient``, ``hvp``
     and ``third`` this rank's rows: the same as for a `Risk` on all particles, bit for bit. Created by
     `meanfield.distributed.spread`.
+
+    Examples
+    --------
+    >>> from meanfield import distributed
+    >>> task = meanfield.tasks.Task([[1.0], [-1.0]], [1.0, -1.0])
+    >>> risk = meanfield.Risk(meanfield.TwoLayerNetwork(input_dim=1), task)
+    >>> x0 = risk.network.initialize(64, seed=0)
+
+    >>> spread = distributed.spread(risk, n_particles=64)
+    >>> own = spread.own(x0)  # this rank's particles
+    >>> np.array_equal(spread.gather(spread.gradient(own)), risk.gradient(x0))
+    True
     """
 
     def __init__(self, risk: Risk, n_particles: int, communicator: SupportsArrays) -> None:
@@ -195,6 +207,16 @@ class GatheredRisk(_SharedRisk):
     """The risk of particles that every rank stores completely, each evaluating its share.
 
     The same as a `Risk`, bit for bit. Created by `meanfield.distributed.gathered`.
+
+    Examples
+    --------
+    >>> from meanfield import distributed
+    >>> task = meanfield.tasks.Task([[1.0], [-1.0]], [1.0, -1.0])
+    >>> risk = meanfield.Risk(meanfield.TwoLayerNetwork(input_dim=1), task)
+    >>> x0 = risk.network.initialize(64, seed=0)
+
+    >>> distributed.gathered(risk).value(x0) == risk.value(x0)
+    True
     """
 
     def _jet(

@@ -24,6 +24,13 @@ class FiniteDimensional(ABC):
     Arrays are checked here; a landscape implements its formulas as ``_value``, ``_gradient``, ``_hvp`` and ``_third``, of
     float64 or float32 arrays, and results have the precision of x. Landscapes can be added, E₁ + E₂, scaled, 2.0 * E, and
     shifted, ``E.shifted(offset)``.
+
+    Examples
+    --------
+    >>> trough = meanfield.landscapes.VaryingTrough()
+    >>> combined = 2.0 * trough + trough.shifted([1.0, 0.0])
+    >>> isinstance(combined, meanfield.landscapes.FiniteDimensional), combined.value([1.0, 1.0])  # 2·2 + 1
+    (True, 5.0)
     """
 
     # Lets NumPy scalars defer 2.0 * E to the landscape rather than build an array.
@@ -124,7 +131,14 @@ class FiniteDimensional(ABC):
 
 
 class Reference(FiniteDimensional):
-    """A landscape with a reference experiment, whose start fixes the dimension."""
+    """A landscape with a reference experiment, whose start fixes the dimension.
+
+    Examples
+    --------
+    >>> valley = meanfield.landscapes.Valley()
+    >>> isinstance(valley, meanfield.landscapes.Reference), valley.start
+    (True, (0.0, 6.0))
+    """
 
     @property
     @abstractmethod
@@ -137,7 +151,14 @@ class Reference(FiniteDimensional):
 
 @dataclass(frozen=True)
 class Sum(FiniteDimensional):
-    """E₁(x) + E₂(x). Its infimum does not follow from theirs; its start is that of the first with one."""
+    """E₁(x) + E₂(x). Its infimum does not follow from theirs; its start is that of the first with one.
+
+    Examples
+    --------
+    >>> trough, valley = meanfield.landscapes.VaryingTrough(), meanfield.landscapes.Valley()
+    >>> round((trough + valley).value([1.0, 2.0]), 6)  # 8 + 1.47
+    9.47
+    """
 
     first: FiniteDimensional
     second: FiniteDimensional
@@ -197,7 +218,13 @@ class _Derived(FiniteDimensional):
 
 @dataclass(frozen=True)
 class Scaled(_Derived):
-    """factor · E(x). Gradient descent with factor c and learning rate η is that on E with cη."""
+    """factor · E(x). Gradient descent with factor c and learning rate η is that on E with cη.
+
+    Examples
+    --------
+    >>> (3.0 * meanfield.landscapes.VaryingTrough()).value([2.0, 3.0])
+    135.0
+    """
 
     landscape: FiniteDimensional
     factor: float
@@ -226,7 +253,13 @@ class Scaled(_Derived):
 
 @dataclass(frozen=True)
 class Shifted(_Derived):
-    """E(x − offset); its start is shifted too."""
+    """E(x − offset); its start is shifted too.
+
+    Examples
+    --------
+    >>> meanfield.landscapes.VaryingTrough().shifted([1.0, 0.0]).value([2.0, 3.0])  # (1 + 1)·9
+    18.0
+    """
 
     landscape: FiniteDimensional
     offset: tuple[float, ...]

@@ -45,6 +45,15 @@ class Quartic(Reference):
     ------
     ValueError
         For a parameter that is not finite and positive.
+
+    Examples
+    --------
+    Past the edge gradient descent settles on ±w with w² = S/Q − 2/(ηQ).
+
+    >>> quartic = meanfield.landscapes.Quartic(curvature=10.0, quartic=1.0)
+    >>> end = solvers.solve(solvers.GradientDescent(0.21), quartic, [0.1], steps=2000, save_every=2000).iterates[-1]
+    >>> round(float(end[0] ** 2), 9), round(10 - 2 / 0.21, 9)
+    (0.476190476, 0.476190476)
     """
 
     curvature: float = 10.0
@@ -84,6 +93,11 @@ class VaryingTrough(Reference):
     flows along it towards flatter points (Arora, Li, Panigrahi 2022), here ẋ = −½ x/(1 + x²) and ẋ = −½ x.
 
     Reference: from (1.5, 0.005) with η = 0.005 to η²k = 2: x = 1.01523 (normalised) and 0.55182 (on √E).
+
+    Examples
+    --------
+    >>> meanfield.landscapes.VaryingTrough().value([2.0, 3.0])  # (1 + 4)·9
+    45.0
     """
 
     @property
@@ -130,6 +144,12 @@ class Rosenbrock(Reference):
     ------
     ValueError
         For a that is not finite, b that is not finite and positive.
+
+    Examples
+    --------
+    >>> rosenbrock = meanfield.landscapes.Rosenbrock(a=1.0, b=100.0)
+    >>> rosenbrock.value([0.0, 1.0]), rosenbrock.gradient([1.0, 1.0])  # 1 + 100; the minimum
+    (101.0, array([0., 0.]))
     """
 
     a: float = 1.0

@@ -73,6 +73,14 @@ class Landscape(FiniteDimensional):
     -----
     RuntimeWarning
         In use, where a slope is too small for the complex step and cannot be computed in extended precision.
+
+    Examples
+    --------
+    Derivatives of x³ at 2 by complex step:
+
+    >>> cube = meanfield.landscapes.Landscape(lambda x: x[0] ** 3)
+    >>> cube.gradient([2.0]), cube.hvp([2.0], [1.0]).round(6), cube.third([2.0], [1.0]).round(4)
+    (array([12.]), array([12.]), array([6.]))
     """
 
     function: Callable[[NDArray[Any]], Any]

@@ -35,6 +35,13 @@ class LinearNeurons(Reference):
     ------
     ValueError
         For a width out of its range.
+
+    Examples
+    --------
+    >>> neurons = meanfield.landscapes.LinearNeurons(width=4)
+    >>> x = np.ones(8)  # all a_i and b_i
+    >>> neurons.output(x), neurons.kernel(x), neurons.value(x)  # 4/√4, 8/4, ½·2²
+    (2.0, 2.0, 2.0)
     """
 
     width: int = 100

@@ -163,6 +163,16 @@ class ScalarFactorization(_SquaredScalars):
     ------
     ValueError
         For a depth out of its range and a target that is not finite.
+
+    Examples
+    --------
+    At a minimiser of depth two the sharpness is x² + y².
+
+    >>> product = meanfield.landscapes.ScalarFactorization(depth=2, target=1.0)
+    >>> product.value([3.0, 1.0])  # ½ (3 − 1)²
+    2.0
+    >>> solvers.top_eigenpairs(product, np.array([2.0, 0.5])).values.round(6)
+    array([4.25])
     """
 
     depth: int = 2
@@ -193,6 +203,11 @@ class DegreeFour(_SquaredScalars):
 
     Reference: from (12.5, 0.05, 12.5, 0.05) with η = 0.01 it ends, after some 300,000 steps, near x = 9.99938, y = 0.100006,
     sharpness 199.995 against 2/η = 200.
+
+    Examples
+    --------
+    >>> meanfield.landscapes.DegreeFour().value([1.0, 2.0, 1.0, 2.0])  # ½ (1 − 4)²
+    4.5
     """
 
     @property
@@ -230,6 +245,12 @@ class LogCoshProduct(_Factors):
     ------
     ValueError
         For a depth out of its range and a target that is not finite.
+
+    Examples
+    --------
+    >>> product = meanfield.landscapes.LogCoshProduct()
+    >>> round(product.value([2.0, 3.0]), 6), round(float(np.log(np.cosh(6.0))), 6)
+    (5.306859, 5.306859)
     """
 
     depth: int = 2
@@ -285,6 +306,12 @@ class MatrixFactorization(_SquaredFactors):
     ------
     ValueError
         For a target that is not a finite square matrix and a depth out of its range.
+
+    Examples
+    --------
+    >>> product = meanfield.landscapes.MatrixFactorization(target=[[2.0]], depth=2)
+    >>> product.value([3.0, 1.0])  # ½ (3 − 2)²
+    0.5
     """
 
     target: ArrayLike = ((5.0, 0.0), (0.0, 4.8))

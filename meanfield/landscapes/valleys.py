@@ -37,6 +37,16 @@ class Valley(Reference):
     ------
     ValueError
         For a parameter that is not finite.
+
+    Examples
+    --------
+    On the floor, x = 0, the sharpness is y.
+
+    >>> valley = meanfield.landscapes.Valley(zeta=1.0, epsilon=0.01)
+    >>> valley.value([1.0, 2.0])  # ½ (2 + 1) − 0.01 (1 + 2)
+    1.47
+    >>> valley.hvp([0.0, 6.0], [1.0, 0.0])
+    array([6., 0.])
     """
 
     zeta: float = 1.0
@@ -105,6 +115,15 @@ class RiverValley(Reference):
     ------
     ValueError
         For another codimension, and a parameter that is not finite.
+
+    Examples
+    --------
+    >>> valley = meanfield.landscapes.RiverValley(codimension=2, gap=0.5)
+    >>> valley.parameter_names
+    ('x1', 'x2', 'y', 'z', 'q')
+    >>> start = np.array([0.0, 0.0, 6.0, 0.0, 0.0])
+    >>> solvers.top_eigenpairs(valley, start, k=2).values.round(6)  # y ± g/2
+    array([6.25, 5.75])
     """
 
     codimension: int = 1

@@ -87,9 +87,12 @@ def run(
 
     Examples
     --------
-    >>> config = meanfield.RunConfig(steps=100, network={"width": 50})
+    >>> config = meanfield.RunConfig(steps=20, task={"name": "digits", "n": 20}, network={"width": 10})
     >>> result = meanfield.run(config)
-    >>> result.compare(), result.figures["loss"]
+    >>> result.status, list(result)
+    ('complete', ['gradient_descent', 'gradient_flow', 'free_energy_flow'])
+    >>> result["gradient_descent"].observables["sharpness"].shape
+    (21,)
     """
     instance("config", config, RunConfig, "RunConfig.from_toml(path) reads a file")
     given = Given(flows or {}, objective, start).checked(config)
@@ -132,6 +135,14 @@ def resume(
         with.
     OutputError
         The file cannot be written.
+
+    Examples
+    --------
+    Of a run that had ended, as here, it is the result as it was.
+
+    >>> result = meanfield.resume("meanfield-run")
+    >>> result.status
+    'complete'
     """
     where = folder_of(the_path("folder", folder))
     given = Given(flows or {}, objective, start)
@@ -180,7 +191,9 @@ def extend(
 
     Examples
     --------
-    >>> result = meanfield.extend("meanfield-run", steps=800)
+    >>> result = meanfield.extend("meanfield-run", steps=30)
+    >>> result["gradient_descent"].observables["time"][-1]
+    np.float64(30.0)
     """
     where = folder_of(the_path("folder", folder))
     given = Given(flows or {}, objective, start)
@@ -239,6 +252,13 @@ def width_study(
         The reference or all runs failed; the message says why.
     KeyboardInterrupt
         It was stopped; finished runs are kept.
+
+    Examples
+    --------
+    >>> config = meanfield.RunConfig(steps=5, task={"name": "digits", "n": 20}, network={"width": 5})
+    >>> study = meanfield.width_study(config, widths=[4, 8], seeds=2, reference_width=32)
+    >>> study.path.name
+    'study.h5'
     """
     from meanfield.study.storage.study_file import read_study
     from meanfield.study.width.plan import make_plan
@@ -299,7 +319,10 @@ def sweep(
 
     Examples
     --------
-    >>> table = meanfield.sweep(config, {"learning_rate": [0.5, 1.0, 2.0]}).to_dataframe()
+    >>> config = meanfield.RunConfig(steps=5, task={"name": "digits", "n": 20}, network={"width": 5})
+    >>> sweep = meanfield.sweep(config, {"learning_rate": [0.5, 1.0]})
+    >>> list(sweep)
+    ['learning_rate=0.5', 'learning_rate=1.0']
     """
     from meanfield.study.sweep.plan import make_plan
     from meanfield.study.sweep.sweep import run_sweep
@@ -319,6 +342,11 @@ def load(path: str | Path) -> Result | StudyRecord | Sweep:
     ------
     ValueError
         There is none of these, or its file is damaged.
+
+    Examples
+    --------
+    >>> meanfield.load("meanfield-run").status
+    'complete'
     """
     where = the_path("path", path)
     kind = kind_of(where)

@@ -34,6 +34,12 @@ class Result(StoredRun):
         ``comparison[process][distance]`` (s,): distances to gradient descent, NaN where missing.
     figures : Figures
         ``figures["loss"]`` is a matplotlib figure, displayed in notebooks.
+
+    Examples
+    --------
+    >>> with meanfield.Result.open("meanfield-run") as result:
+    ...     print(list(result), result["gradient_flow"].snapshots[-1].position.shape)
+    ['gradient_descent', 'gradient_flow', 'free_energy_flow'] (10, 66)
     """
 
     _given: Given | None = None  # the objects that the run was made with

@@ -65,6 +65,16 @@ class TorchObjective:
         An argument is out of range; nothing is trainable; the data are not finite, of different lengths, or invalid
         for the loss; the module is stochastic (dropout in training mode) or normalises over the batch. In use, if a
         derivative is wrong or does not exist; the message names the layer.
+
+    Examples
+    --------
+    A module with one parameter on one sample, E(x) = ½(2x − 6)²:
+
+    >>> import torch
+    >>> line = torch.nn.Linear(1, 1, bias=False)
+    >>> objective = meanfield.TorchObjective(line, "squared", [[2.0]], [[6.0]], dtype="float64")
+    >>> objective.value([3.0]), objective.value([1.0]), objective.gradient([1.0]), objective.hvp([1.0], [1.0])
+    (0.0, 8.0, array([-8.]), array([4.]))
     """
 
     def __init__(

@@ -75,13 +75,33 @@ def register(flow: FlowClass) -> FlowClass:
     ------
     ValueError
         For an object that is not a class of flows, or the name of another flow.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @solvers.flows.register
+    ... @dataclass(frozen=True)
+    ... class Standstill(solvers.WithoutFluctuation, solvers.DiscreteFlow):
+    ...     learning_rate: float
+    ...     def start(self, objective, x0):
+    ...         return x0
+    ...     def step(self, objective, step, state):
+    ...         return state
+    >>> solvers.flows.FLOWS["standstill"].__name__
+    'Standstill'
     """
     FLOWS.register(getattr(flow, "name", ""), flow)
     return flow
 
 
 def flow_class(name: str) -> type[Flow] | None:
-    """The class of a flow by its name in a file; None if it is unknown here, or cannot be imported."""
+    """The class of a flow by its name in a file; None if it is unknown here, or cannot be imported.
+
+    Examples
+    --------
+    >>> solvers.flows.flow_class("rod_flow").__name__, solvers.flows.flow_class("unknown")
+    ('RodFlow', None)
+    """
     with suppress(KeyError, ValueError):
         return FLOWS[name]
     return None

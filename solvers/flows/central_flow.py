@@ -70,6 +70,15 @@ class CentralFlow(SteppedFlow):
     References
     ----------
     Cohen et al., arXiv:2410.24206.
+
+    Examples
+    --------
+    At its fixed point on the valley E = ½(y + x)x² − ε(x + y) the oscillation holds the sharpness at 2/η with tr Σ ≈ 2ε.
+
+    >>> valley = meanfield.landscapes.Valley(epsilon=0.01)
+    >>> solution = solvers.solve(solvers.CentralFlow(0.3), valley, [-0.003, 6.6757], steps=20)
+    >>> round(float(solution.fluctuation_trace[-1]), 3)
+    0.02
     """
 
     learning_rate: float

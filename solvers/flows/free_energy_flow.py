@@ -74,6 +74,17 @@ class FreeEnergyFlow(ContinuousFlow):
     References
     ----------
     Chodron de Courcel, arXiv:2606.05326 (free energy, kinetic equation); the exact growth law is this package's.
+
+    Examples
+    --------
+    By explicit Euler with dt = 1 it is gradient descent, x_k = w_k + (−1)^k u_k:
+
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> flow = solvers.FreeEnergyFlow(0.4, fluctuation_floor=0.0)
+    >>> model = solvers.solve(flow, parabola, [1.0], steps=2, dt=1.0, integrator="euler")
+    >>> signs = (-1.0) ** model.times[:, None]
+    >>> (model.centers + signs * model.fluctuations).ravel().round(12)
+    array([ 1.  , -0.6 ,  0.36])
     """
 
     learning_rate: float

@@ -81,6 +81,19 @@ class GradientDescent(_Descent):
     References
     ----------
     The decomposition: Regis, Chewi, arXiv:2602.01480; the free energy: Chodron de Courcel, arXiv:2606.05326.
+
+    Examples
+    --------
+    On E = 2x² with η = 0.4 every step multiplies x by 1 − ηE'' = −0.6.
+
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> solution = solvers.solve(solvers.GradientDescent(0.4), parabola, [1.0], steps=2)
+    >>> solution.iterates.ravel().round(12)
+    array([ 1.  , -0.6 ,  0.36])
+    >>> solution.centers.ravel().round(12)
+    array([ 0.2  , -0.12 ,  0.072])
+    >>> solution.fluctuations.ravel().round(12)
+    array([0.8  , 0.48 , 0.288])
     """
 
     colour: ClassVar[str] = "black"
@@ -134,6 +147,15 @@ class NormalizedGradientDescent(_WithoutFreeEnergy):
     References
     ----------
     Arora, Li, Panigrahi, arXiv:2205.09745.
+
+    Examples
+    --------
+    Every step has the length η, the last of these across the minimum at 0.
+
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> solution = solvers.solve(solvers.NormalizedGradientDescent(0.4), parabola, [1.0], steps=3)
+    >>> solution.iterates.ravel().round(12)
+    array([ 1. ,  0.6,  0.2, -0.2])
     """
 
     colour: ClassVar[str] = "grey"
@@ -168,6 +190,15 @@ class SqrtLossGradientDescent(_WithoutFreeEnergy):
     References
     ----------
     Arora, Li, Panigrahi, arXiv:2205.09745.
+
+    Examples
+    --------
+    The root of E = x² is |x|, of slope ±1.
+
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: x[0] ** 2)
+    >>> solution = solvers.solve(solvers.SqrtLossGradientDescent(0.4), parabola, [1.0], steps=3)
+    >>> solution.iterates.ravel().round(12)
+    array([ 1. ,  0.6,  0.2, -0.2])
     """
 
     minimum: float = 0.0

@@ -31,6 +31,15 @@ class GradientFlow(WithoutFluctuation, ContinuousFlow):
     ------
     ValueError
         For a learning rate that is not a finite number above zero.
+
+    Examples
+    --------
+    On E = 2x² it is w(t) = e^(−4ηt), here e^(−2) at the end.
+
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> solution = solvers.solve(solvers.GradientFlow(0.1), parabola, [1.0], steps=5)
+    >>> round(float(solution.centers[-1, 0]), 4), round(float(np.exp(-2)), 4)
+    (0.1353, 0.1353)
     """
 
     learning_rate: float

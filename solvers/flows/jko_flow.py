@@ -49,6 +49,15 @@ class JKOFlow(SteppedFlow):
     References
     ----------
     Jordan, Kinderlehrer, Otto 1998. Chodron de Courcel, arXiv:2606.05326.
+
+    Examples
+    --------
+    For a single particle it is the implicit Euler scheme: on E = 2x² with η = 0.25 every step divides x by 1 + ηE'' = 2.
+
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> solution = solvers.solve(solvers.JKOFlow(0.25), parabola, [1.0], steps=3, dt=1.0)
+    >>> solution.centers.ravel().round(9)
+    array([1.   , 0.5  , 0.25 , 0.125])
     """
 
     learning_rate: float

@@ -53,6 +53,15 @@ class Langevin(WithoutFluctuation, DiscreteFlow):
     References
     ----------
     Mei, Montanari, Nguyen, arXiv:1804.06561; Hu, Ren, Šiška, Szpruch, arXiv:1905.07769. Philox: Salmon et al., SC 2011.
+
+    Examples
+    --------
+    At temperature zero it is gradient descent:
+
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> cold = solvers.solve(solvers.Langevin(0.4, temperature=0.0), parabola, [1.0], steps=2)
+    >>> cold.centers.ravel().round(12)
+    array([ 1.  , -0.6 ,  0.36])
     """
 
     learning_rate: float
@@ -117,6 +126,14 @@ def mean_field_langevin_free_energy(
     ------
     ValueError
         For a temperature that is not finite and at least zero, or particles invalid for the estimator.
+
+    Examples
+    --------
+    At temperature zero it is the energy, here the mean of x².
+
+    >>> energy = solvers.energies.Potential(lambda x: x[:, 0] ** 2)
+    >>> solvers.mean_field_langevin_free_energy(energy, [[1.0], [3.0]], temperature=0.0)
+    5.0
     """
     temperature = real("temperature", temperature, least=0)
     x = finite_array("x", x)

@@ -52,6 +52,16 @@ class PhaseSpaceFlow(SteppedFlow):
     References
     ----------
     Chodron de Courcel, arXiv:2606.05326.
+
+    Examples
+    --------
+    In the potential 2θ² the mean of θ decays like e^(−4ηt), from w_0 = x_0 − (η/2)·4x_0.
+
+    >>> energy = solvers.energies.Potential(lambda x: 2 * x[:, 0] ** 2)
+    >>> x0 = np.linspace(0.5, 1.5, 200)[:, None]
+    >>> solution = solvers.solve(solvers.PhaseSpaceFlow(0.1, cells=(64, 64)), energy, x0, steps=5)
+    >>> round(float(solution.centers[-1].mean()), 2), round(float(0.8 * np.exp(-2)), 2)
+    (0.11, 0.11)
     """
 
     learning_rate: float

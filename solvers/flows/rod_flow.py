@@ -45,6 +45,16 @@ class RodFlow(SteppedFlow):
     References
     ----------
     Regis, Chewi, arXiv:2602.01480; taking u from Σ is this package's interpretation.
+
+    Examples
+    --------
+    On E = 2x² with η = 0.5, the edge of stability, gradient descent alternates between 1 and −1: a rod of center 0 that keeps
+    its length.
+
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
+    >>> solution = solvers.solve(solvers.RodFlow(0.5), parabola, [1.0], steps=10)
+    >>> abs(solution.centers).max() < 1e-12, solution.fluctuation_trace[[0, -1]].round(9)
+    (np.True_, array([1., 1.]))
     """
 
     learning_rate: float

@@ -41,6 +41,14 @@ class SelfStabilization(ContinuousFlow):
     References
     ----------
     Damian, Nichani, Lee, arXiv:2209.15594.
+
+    Examples
+    --------
+    On the floor of the valley, at (0, 6), the sharpness is 6, that is 2/3 below 2/η.
+
+    >>> model = solvers.SelfStabilization.from_objective(meanfield.landscapes.Valley(), [0.0, 6.0], 0.3)
+    >>> model.excess.round(6)
+    array([[-0.666667]])
     """
 
     learning_rate: float

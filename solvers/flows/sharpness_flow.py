@@ -52,6 +52,16 @@ class SharpnessFlow(WithoutFluctuation, ContinuousFlow):
     References
     ----------
     Arora, Li, Panigrahi, arXiv:2205.09745.
+
+    Examples
+    --------
+    On E = (1 + x²)y² the limit of root-loss descent is ẋ = −x/2 in time η²t: x = 1.5 e^(−1/2) after a hundred iterations of
+    η = 0.1.
+
+    >>> trough = meanfield.landscapes.VaryingTrough()
+    >>> solution = solvers.solve(solvers.SharpnessFlow(0.1, law="sqrt_loss"), trough, [1.5, 0.0], steps=100)
+    >>> round(float(solution.centers[-1, 0]), 2), round(float(1.5 * np.exp(-0.5)), 2)
+    (0.91, 0.91)
     """
 
     learning_rate: float

@@ -10,7 +10,17 @@ from solvers._support.reprs import compact_repr
 
 
 class JKOError(RuntimeError):
-    """A minimising movement was not solved to its tolerance, for particles not even by shorter sub-steps."""
+    """A minimising movement was not solved to its tolerance, for particles not even by shorter sub-steps.
+
+    Examples
+    --------
+    >>> heat = solvers.energies.Entropy(1.0)
+    >>> impatient = solvers.QuantileJKO(step_size=1.0, max_iterations=1)
+    >>> impatient.step(heat, solvers.Quantiles([0.0, 0.1, 1.0]))
+    Traceback (most recent call last):
+    ...
+    solvers.jko.proximal_result.JKOError: ...
+    """
 
 
 @dataclass(frozen=True, eq=False)

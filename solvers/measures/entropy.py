@@ -81,6 +81,13 @@ class SpacingEntropy:
     References
     ----------
     Vasicek, J. R. Stat. Soc. B 38 (1976) 54–59, for gaps over m neighbours, whose bias is log m − ψ(m).
+
+    Examples
+    --------
+    Equidistant particles on [0, 2] are the uniform density ½, of entropy log ½:
+
+    >>> round(solvers.SpacingEntropy().value([[0.0], [1.0], [2.0]]), 6), round(float(np.log(0.5)), 6)
+    (-0.693147, -0.693147)
     """
 
     independent_draws: bool = False
@@ -167,6 +174,14 @@ class BlobEntropy:
     References
     ----------
     Carrillo, Craig, Patacchini, arXiv:1709.09195, whose ε may be another multiple of the standard deviation.
+
+    Examples
+    --------
+    Of one particle it is the logarithm of the Gaussian at its center:
+
+    >>> entropy = solvers.BlobEntropy(bandwidth=0.5)
+    >>> round(entropy.value([[0.0]]), 6), round(float(-np.log(0.5 * np.sqrt(2 * np.pi))), 6)
+    (-0.225791, -0.225791)
     """
 
     bandwidth: float

@@ -38,6 +38,12 @@ class Particles:
     ------
     ValueError
         For empty or non-finite positions, or weights that are not probabilities.
+
+    Examples
+    --------
+    >>> measure = solvers.Particles([[0.0], [4.0]], weights=[0.75, 0.25])
+    >>> measure.mean(), measure.covariance()
+    (array([1.]), array([[3.]]))
     """
 
     positions: Float64
@@ -87,6 +93,14 @@ class Grid:
     ------
     ValueError
         For edges that do not increase, masses that are not probabilities, or more than two axes.
+
+    Examples
+    --------
+    The uniform density on [0, 2], of variance 2²/12:
+
+    >>> measure = solvers.Grid([0.0, 1.0, 2.0], [0.5, 0.5])
+    >>> measure.density, measure.mean(), measure.covariance().round(6)
+    (array([0.5, 0.5]), array([1.]), array([[0.333333]]))
     """
 
     edges: tuple[Float64, ...]
@@ -212,6 +226,14 @@ class Quantiles:
     ------
     ValueError
         For fewer than two values, values that decrease or are not finite.
+
+    Examples
+    --------
+    The uniform density on [0, 2], of variance 2²/12:
+
+    >>> measure = solvers.Quantiles([0.0, 1.0, 2.0])
+    >>> measure.density, measure.mean(), measure.covariance().round(6)
+    (array([0.5, 0.5]), array([1.]), array([[0.333333]]))
     """
 
     values: Float64

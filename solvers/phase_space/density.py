@@ -171,6 +171,16 @@ class PhaseSpaceDensity:
     ------
     ValueError
         For anything else, and for fewer than four cells in a direction.
+
+    Examples
+    --------
+    Equal masses in the cells of [0, 4]², of which integrals use the centers:
+
+    >>> law = solvers.PhaseSpaceDensity(np.arange(5.0), np.arange(5.0), np.full((4, 4), 1 / 16))
+    >>> law.mean_center, law.fluctuation_trace  # (0.5² + 1.5² + 2.5² + 3.5²)/4
+    (2.0, 5.25)
+    >>> law.theta_marginal().masses
+    array([0.25, 0.25, 0.25, 0.25])
     """
 
     theta_edges: Float64

@@ -16,7 +16,14 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Complementarity:
-    """X ⪰ 0 and Y ⪰ 0 with ⟨X, Y⟩ = 0, (k, k) symmetric; residual: |A + 𝒦X − Y| relative to |A|, in the Frobenius norm."""
+    """X ⪰ 0 and Y ⪰ 0 with ⟨X, Y⟩ = 0, (k, k) symmetric; residual: |A + 𝒦X − Y| relative to |A|, in the Frobenius norm.
+
+    Examples
+    --------
+    >>> solved = solvers.solve_complementarity(np.array([[-1.0]]), np.array([[[[2.0]]]]))
+    >>> solved.x, solved.y
+    (array([[0.5]]), array([[0.]]))
+    """
 
     x: Matrix
     y: Matrix
@@ -51,6 +58,15 @@ def solve_complementarity(a: Matrix, operator: NDArray[np.float64]) -> Complemen
         For arrays that are not finite or not of these shapes.
     ArithmeticError
         If there is no solution (𝒦 vanishes where A is negative), or the solver does not find it.
+
+    Examples
+    --------
+    With one mode, X = max(0, −A/𝒦):
+
+    >>> solvers.solve_complementarity(np.array([[-1.0]]), np.array([[[[2.0]]]])).x
+    array([[0.5]])
+    >>> solvers.solve_complementarity(np.array([[1.0]]), np.array([[[[2.0]]]])).x
+    array([[0.]])
     """
     a, operator = _checked("a", a), _checked("operator", operator)
     if a.ndim != 2 or a.shape[0] != a.shape[1]:

@@ -30,6 +30,14 @@ class Eigenpairs:
 
     Unpacks to (values, vectors). Pairs that did not converge, or above which a larger one may be missing, are
     NaN, and `converged` is False.
+
+    Examples
+    --------
+    >>> bowl = meanfield.landscapes.Landscape(lambda x: 1.5 * x[0] ** 2 + 0.5 * x[1] ** 2)
+    >>> values, vectors = solvers.top_eigenpairs(bowl, np.array([0.0, 0.0]), k=2)
+    >>> values.round(6), abs(vectors).round(6)
+    (array([3., 1.]), array([[1., 0.],
+           [0., 1.]]))
     """
 
     values: NDArray[np.float64]
@@ -85,6 +93,14 @@ def top_eigenpairs(
     ------
     ValueError
         For a parameter out of range, or a start of wrong shape.
+
+    Examples
+    --------
+    The Hessian of E = ½(3x² + y²) has the eigenvalues 3 and 1.
+
+    >>> bowl = meanfield.landscapes.Landscape(lambda x: 1.5 * x[0] ** 2 + 0.5 * x[1] ** 2)
+    >>> solvers.top_eigenpairs(bowl, np.array([0.0, 0.0]), k=2).values.round(6)
+    array([3., 1.])
     """
     methods("objective", objective, ["hvp"], "top_eigenpairs")
     x = array("x", x)

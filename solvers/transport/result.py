@@ -7,7 +7,16 @@ from typing import Any
 
 
 class TransportError(RuntimeError):
-    """An optimal transport solver stopped before reaching the optimum. text : the message without the remedy."""
+    """An optimal transport solver stopped before reaching the optimum. text : the message without the remedy.
+
+    Examples
+    --------
+    >>> points = np.random.default_rng(0).normal(size=(2, 50, 2))
+    >>> solvers.transport.w2(*points, max_iterations=1)
+    Traceback (most recent call last):
+    ...
+    solvers.transport.result.TransportError: ...
+    """
 
     def __init__(self, text: str, remedy: str = "") -> None:
         super().__init__(f"{text}; {remedy}" if remedy else text)
@@ -26,6 +35,15 @@ class TransportResult:
     residual : for "sinkhorn" the mass that violates a marginal. discretization_error : bound of the difference to the distance of
     the given measures, where cells of a grid were replaced by points at their centers; NaN where unknown.
     regularization : ε.
+
+    Examples
+    --------
+    >>> result = solvers.transport.w2([[0.0, 0.0], [9.0, 0.0]], [[3.0, 0.0], [9.0, 4.0]])
+    >>> result.plan
+    array([[0.5, 0. ],
+           [0. , 0.5]])
+    >>> result.converged, result.method
+    (True, 'exact')
     """
 
     distance: float

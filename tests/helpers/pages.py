@@ -8,6 +8,7 @@ DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS / "_extensions"))
 
 from from_code import filled  # noqa: E402
+from public_names import public_names as public_names  # noqa: E402
 
 #: README and every page that somebody wrote.
 PAGES = sorted(

@@ -91,15 +91,7 @@ def _learning_rate(value: object) -> float | tuple[tuple[int, float], ...]:
 class RunConfig(Section):
     """The configuration of a run: several processes from one start, of a network on a task or on a landscape.
 
-    The keys are those of a TOML file, with tables as dictionaries::
-
-        RunConfig(
-            learning_rate=1.0,
-            steps=400,
-            task={"name": "digits", "n": 300},
-            network={"width": 400},
-            processes={"gradient_descent": {}, "free_energy_flow": {"delay": True}},
-        )
+    The keys are those of a TOML file, with tables as dictionaries.
 
     A learning rate that changes is a list of pairs, each rate with the step from which on it holds:
     ``learning_rate=[[0, 0.1], [100, 1.0]]``.
@@ -128,6 +120,17 @@ class RunConfig(Section):
     ------
     ConfigError
         A key or value is not allowed; every error is reported, one line each.
+
+    Examples
+    --------
+    >>> models = {"gradient_descent": {}, "free_energy_flow": {"delay": True}}
+    >>> config = meanfield.RunConfig(network={"width": 400}, processes=models)
+    >>> config.replace(steps=800, **{"network.width": 64}).network.width
+    64
+    >>> meanfield.RunConfig(learning_rte=0.5)
+    Traceback (most recent call last):
+    ...
+    meanfield.study.config.errors.ConfigError: ...learning_rte...
     """
 
     seed: Seed = 0

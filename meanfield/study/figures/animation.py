@@ -68,6 +68,12 @@ def save_animation(
         There is no such process or it has no snapshots, or the format is unknown or needs ffmpeg, which is not installed.
     OutputError
         The file cannot be written.
+
+    Examples
+    --------
+    >>> from meanfield.study import figures
+    >>> figures.save_animation("meanfield-run", "particles.gif", "gradient_descent").name
+    'particles.gif'
     """
     out = Path(out)
     writer = _writer(out.suffix.removeprefix("."), fps)

@@ -160,12 +160,25 @@ def run_figures(run: StoredRun | RunRecord | str | Path) -> Iterator[Drawn]:
         It is of another type.
     RunFileError
         The run's file is damaged, or there is none.
+
+    Examples
+    --------
+    >>> from meanfield.study import figures
+    >>> [drawn.name for drawn in figures.run_figures("meanfield-run")][:3]
+    ['loss', 'sharpness', 'oscillation']
     """
     return _run_figures(as_record(run))
 
 
 def all_figures(run: StoredRun | RunRecord | str | Path) -> Iterator[Drawn]:
-    """Those of `run_figures`, the overview of them, and the comparison."""
+    """Those of `run_figures`, the overview of them, and the comparison.
+
+    Examples
+    --------
+    >>> from meanfield.study import figures
+    >>> [drawn.name for drawn in figures.all_figures("meanfield-run")][-2:]
+    ['overview', 'compare']
+    """
     record = as_record(run)
     for entry in (*FIGURES, OVERVIEW, COMPARISON):
         yield from entry.draw(record)

@@ -24,6 +24,12 @@ def svg(drawn: Drawn) -> str:
     Text remains text, nothing external is referenced, and there is no background. Black becomes ``currentColor``: axes, letters
     and gradient descent take the page's colour, light or dark; other colours are kept, with a contrast of at least 3 to both.
     Ids begin with the figure's name, so several figures can be in one page. The same data give the same text.
+
+    Examples
+    --------
+    >>> from meanfield.study import figures
+    >>> figures.svg(next(figures.run_figures("meanfield-run")))[:4]
+    '<svg'
     """
     buffer = io.StringIO()
     with styled(), rc_context({"svg.fonttype": "none", "svg.image_inline": True}):

@@ -32,19 +32,45 @@ def save_figures(run: RunRecord, folder: Path, formats: Sequence[str] = ("png",)
         A format is not one of `FORMATS`.
     OutputError
         A file cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from meanfield.study import figures
+    >>> with meanfield.Result.open("meanfield-run") as result:
+    ...     paths = figures.save_figures(result.record(), Path("drawn"), formats=["svg"])
+    >>> paths[0].name
+    'loss.svg'
     """
     return _save(chain(run_figures(run), overview(run)), folder, formats)
 
 
 def save_comparison(run: RunRecord, folder: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
-    """Draw ``compare.<format>``: all processes, four quantities over one axis of time. Errors as of `save_figures`."""
+    """Draw ``compare.<format>``: all processes, four quantities over one axis of time. Errors as of `save_figures`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from meanfield.study import figures
+    >>> with meanfield.Result.open("meanfield-run") as result:
+    ...     figures.save_comparison(result.record(), Path("drawn"))[0].name
+    'compare.png'
+    """
     return _save(comparison(run), folder, formats)
 
 
 def save_study_figures(
     study: StudyRecord, folder: Path, formats: Sequence[str] = ("png",)
 ) -> list[Path]:
-    """Draw the figures of a width study in every format. Errors as of `save_figures`."""
+    """Draw the figures of a width study in every format. Errors as of `save_figures`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from meanfield.study import figures
+    >>> figures.save_study_figures(meanfield.load("study"), Path("drawn"))[0].name
+    'width_coupled.png'
+    """
     return _save(study_figures(study), folder, formats)
 
 

@@ -50,7 +50,15 @@ Drawing = Callable[[Axes, RunRecord], None]
 
 
 class Drawn(NamedTuple):
-    """A figure with its name, title and caption, which states the plotted equation."""
+    """A figure with its name, title and caption, which states the plotted equation.
+
+    Examples
+    --------
+    >>> from meanfield.study import figures
+    >>> drawn = next(figures.run_figures("meanfield-run"))
+    >>> drawn.name, drawn.title, len(drawn.figure.axes)
+    ('loss', 'Loss and predicted loss', 1)
+    """
 
     name: str
     title: str

@@ -74,7 +74,14 @@ GROUPS = (
 
 
 def study_figures(study: StudyRecord) -> Iterator[Drawn]:
-    """Draw, one by one, every figure the study has data for."""
+    """Draw, one by one, every figure the study has data for.
+
+    Examples
+    --------
+    >>> from meanfield.study import figures
+    >>> [drawn.name for drawn in figures.study_figures(meanfield.load("study"))][0]
+    'width_coupled'
+    """
     for group in GROUPS:
         metrics = [m for m in group.metrics if _last(study, m) is not None]
         if metrics:

@@ -17,7 +17,18 @@ from solvers.measures.representations import Grid
 
 @dataclass(frozen=True, eq=False)
 class GridStep(ProximalResult):
-    """A step of `GridJKO`. state : the new density. transport_cost : the Sinkhorn divergence S_ε, which is W2² up to O(ε²)."""
+    """A step of `GridJKO`. state : the new density. transport_cost : the Sinkhorn divergence S_ε, which is W2² up to O(ε²).
+
+    Examples
+    --------
+    Mass is kept, and the energy inequality holds:
+
+    >>> edges = np.linspace(-2, 2, 101)
+    >>> start = solvers.Grid.from_density(edges, lambda x: np.exp(-(x[:, 0] ** 2) / 0.08))
+    >>> step = solvers.GridJKO(step_size=0.005).step(solvers.energies.Entropy(1.0), start)
+    >>> abs(step.state.masses.sum() - 1) < 1e-12, step.energy < step.energy_before
+    (np.True_, True)
+    """
 
     state: Grid
 
@@ -75,6 +86,16 @@ class GridJKO:
     ----------
     Jordan, Kinderlehrer & Otto 1998; Peyré, arXiv:1502.06216; Chizat, Peyré, Schmitzer & Vialard, arXiv:1607.05816 (scaling);
     Feydy et al., arXiv:1810.08278 (S_ε is positive and convex); Janati, Cuturi & Gramfort, arXiv:2006.02575 (its scaling).
+
+    Examples
+    --------
+    The heat flow spreads a Gaussian of variance 0.04 by 2Tτ in the step; the implicit step spreads it a little less.
+
+    >>> edges = np.linspace(-2, 2, 101)
+    >>> start = solvers.Grid.from_density(edges, lambda x: np.exp(-(x[:, 0] ** 2) / 0.08))
+    >>> step = solvers.GridJKO(step_size=0.005).step(solvers.energies.Entropy(1.0), start)
+    >>> 0.04 < float(step.state.covariance()[0, 0]) < 0.05 + 0.0002
+    True
     """
 
     step_size: float
