@@ -31,6 +31,7 @@ extensions = [
     "docstring_text",
     "api_pages",
     "from_code",
+    "mathml",
 ]
 exclude_patterns = [
     "_build",
@@ -100,6 +101,7 @@ numpydoc_show_class_members = False
 
 # --- pages ---------------------------------------------------------------------------------------
 
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "meanfield"
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.pages import DOCS
+
 ROOT = Path(__file__).parent.parent
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = sorted(DOCS.rglob("*.md"))
 NAMED = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
-THEORY = sorted((ROOT / "docs" / "theory").glob("*.md"))
+THEORY = sorted((DOCS / "theory").glob("*.md"))
 
 
 @cache
@@ -19,7 +21,7 @@ def _functions_of(path):
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT / "docs").as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
 def test_the_tests_that_a_page_names_exist(page):
     for path, name in NAMED.findall(page.read_text(encoding="utf-8")):
         assert (ROOT / path).is_file(), path
@@ -38,3 +40,18 @@ def test_every_test_of_the_theory_is_named():
     for name in mine:
         if name.startswith("test_"):
             assert f"tests/cross_checks/test_theory.py::{name}`" in text, name
+
+
+FORMULAS = re.compile(r"\$\$(.*?)\$\$|(?<!\$)\$([^$]+)\$", re.DOTALL)
+
+
+@pytest.mark.parametrize("page", THEORY, ids=lambda page: page.name)
+def test_formulas_are_understood(page):
+    """As MathML there is nothing left of LaTeX: no command, no separator of columns."""
+    mathml = pytest.importorskip("mathml", exc_type=ImportError)
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    found = ["".join(groups) for groups in FORMULAS.findall(text)]
+    assert found or page.name == "index.md"
+    for formula in found:
+        markup = mathml.rendered(formula, "block")
+        assert markup.startswith("<math") and "\\" not in markup and ">&<" not in markup, formula
