@@ -25,6 +25,22 @@ class Optimizer(DiscreteFlow):
         c_{k+1} = c_k + ½[V_k(z_k) + V_{k+1}(z_{k+1})],    u_{k+1} = −u_k − (−1)^k ½[V_k(z_k) − V_{k+1}(z_{k+1})].
 
     `center` and `fluctuation` are those of x; the flow's state is the pair (z_k, z_{k+1}), an array (2, 1 + memories, *x).
+
+    Examples
+    --------
+    Steps of the length η in the direction of a running sum of gradients, which is the memory:
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Running(solvers.Optimizer):
+    ...     learning_rate: float
+    ...     memories = 1
+    ...     def update(self, objective, step, z):
+    ...         total = z[1] + objective.gradient(z[0])
+    ...         return np.stack([z[0] - self.learning_rate * np.sign(total), total])
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 0.5 * x[0] ** 2)
+    >>> solvers.solve(Running(0.5), parabola, [1.0], steps=4).iterates.ravel()
+    array([ 1. ,  0.5,  0. , -0.5, -1. ])
     """
 
     #: number of arrays of the size of x that the rule remembers
