@@ -45,6 +45,8 @@ class Optimizer(DiscreteFlow):
 
     #: number of arrays of the size of x that the rule remembers
     memories: ClassVar[int]
+    #: whether the last of them is a mean of squares
+    has_squares: ClassVar[bool] = False
     particlewise: ClassVar[bool] = True
     can_change_rate: ClassVar[bool] = True
 
@@ -57,8 +59,13 @@ class Optimizer(DiscreteFlow):
         return [np.zeros_like(x0) for _ in range(self.memories)]
 
     @abstractmethod
+    def change(self, objective: Any, step: float, z: Array) -> Array:
+        """V_k(z) = Φ_k(z) − z (1 + memories, *x); a model of the rule asks for it at steps between two integers, too."""
+
     def update(self, objective: Any, step: int, z: Array) -> Array:
-        """z_{k+1} = Φ_k(z_k) (1 + memories, *x) at step k."""
+        """z_{k+1} = Φ_k(z_k) (1 + memories, *x)."""
+        updated: Array = z + self.change(objective, step, z)
+        return updated
 
     def start(self, objective: Any, x0: Array) -> Array:
         """The pair (z_0, z_1)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -25,26 +24,25 @@ class _Adaptive(Optimizer):
     eps: float
     bias_correction: bool
 
-    @abstractmethod
-    def update(self, objective: Any, step: int, z: Array) -> Array: ...
+    has_squares: ClassVar[bool] = True
 
     def preconditioner(self, step: int, state: Array) -> Array:
         """(√ν̂_{k+1} + ε)/η (*x), of the step from x_k."""
         return self._root(step, state[1, -1]) / state.dtype.type(self.learning_rate)
 
-    def _mean(self, nu: Array, squares: Array) -> Array:
-        """β₂ν + (1 − β₂) squares."""
-        scalar = nu.dtype.type
-        mean: Array = scalar(self.beta2) * nu + scalar(1.0 - self.beta2) * squares
-        return mean
+    def _renewed(self, mean: Array, beta: float, value: Array) -> Array:
+        """βmean + (1 − β) value."""
+        scalar = mean.dtype.type
+        renewed: Array = scalar(beta) * mean + scalar(1.0 - beta) * value
+        return renewed
 
-    def _root(self, step: int, nu: Array) -> Array:
-        """√ν̂ + ε at step k, ν̂ = ν/(1 − β₂^{k+1}) with bias correction."""
+    def _root(self, step: float, nu: Array) -> Array:
+        """√ν̂ + ε at step k, ν̂ = ν/(1 − β₂^{k+1}) with bias correction; a model's ν may fall below 0, where it counts as 0."""
         scalar = nu.dtype.type
-        root: Array = np.sqrt(nu) / scalar(self._unbiased(self.beta2, step) ** 0.5)
+        root: Array = np.sqrt(np.maximum(nu, 0)) / scalar(self._unbiased(self.beta2, step) ** 0.5)
         return root + scalar(self.eps)
 
-    def _unbiased(self, beta: float, step: int) -> float:
+    def _unbiased(self, beta: float, step: float) -> float:
         return 1.0 - beta ** (step + 1) if self.bias_correction else 1.0
 
 
@@ -110,13 +108,12 @@ class RMSProp(_Adaptive):
     def memory(self, x0: Array) -> Sequence[Array]:
         return [np.full_like(x0, self.second_moment)]
 
-    def update(self, objective: Any, step: int, z: Array) -> Array:
+    def change(self, objective: Any, step: float, z: Array) -> Array:
         x, nu = z
         g = objective.gradient(x)
-        nu = self._mean(nu, g * g)
-        return np.stack(
-            [x - z.dtype.type(self.learning_rate) * _quotient(g, self._root(step, nu)), nu]
-        )
+        following = self._renewed(nu, self.beta2, g * g)
+        direction = _quotient(g, self._root(step, following))
+        return np.stack([-z.dtype.type(self.learning_rate) * direction, following - nu])
 
 
 @dataclass(frozen=True)
@@ -174,13 +171,12 @@ class ScalarRMSProp(_Adaptive):
     def memory(self, x0: Array) -> Sequence[Array]:
         return [np.full_like(x0, self.second_moment)]
 
-    def update(self, objective: Any, step: int, z: Array) -> Array:
+    def change(self, objective: Any, step: float, z: Array) -> Array:
         x, nu = z
         g = objective.gradient(x)
-        nu = self._mean(nu, np.full_like(nu, inner(objective, g, g)))
-        return np.stack(
-            [x - z.dtype.type(self.learning_rate) * _quotient(g, self._root(step, nu)), nu]
-        )
+        following = self._renewed(nu, self.beta2, np.full_like(nu, inner(objective, g, g)))
+        direction = _quotient(g, self._root(step, following))
+        return np.stack([-z.dtype.type(self.learning_rate) * direction, following - nu])
 
 
 @dataclass(frozen=True)
@@ -233,14 +229,13 @@ class Adam(_Adaptive):
 
     memories: ClassVar[int] = 2
 
-    def update(self, objective: Any, step: int, z: Array) -> Array:
+    def change(self, objective: Any, step: float, z: Array) -> Array:
         x, m, nu = z
-        scalar = z.dtype.type
         g = objective.gradient(x)
-        m = scalar(self.beta1) * m + scalar(1.0 - self.beta1) * g
-        nu = self._mean(nu, g * g)
-        rate = scalar(self.learning_rate / self._unbiased(self.beta1, step))
-        return np.stack([x - rate * _quotient(m, self._root(step, nu)), m, nu])
+        mean, squares = self._renewed(m, self.beta1, g), self._renewed(nu, self.beta2, g * g)
+        rate = z.dtype.type(self.learning_rate / self._unbiased(self.beta1, step))
+        moved = -rate * _quotient(mean, self._root(step, squares))
+        return np.stack([moved, mean - m, squares - nu])
 
     def preconditioner(self, step: int, state: Array) -> Array:
         """(1 − β₁^{k+1}) (√ν̂_{k+1} + ε)/η (*x), of the step from x_k."""

@@ -12,9 +12,11 @@ import numpy as np
 from solvers._support.annotations import Ge
 from solvers._support.arguments import refusal
 from solvers.flow import ContinuousFlow, Seed
+from solvers.flows.optimizer_flow import OptimizerFlow
 from solvers.free_energy import Closure, FreeEnergy, free_energy_gradient
 from solvers.noise import spread_normal
 from solvers.objective import Array, epsilon, inner, norm, peak, with_own_results
+from solvers.optimizer import Optimizer
 from solvers.spectrum.eigenpairs import top_eigenpairs
 
 
@@ -33,8 +35,9 @@ class FreeEnergyFlow(ContinuousFlow):
 
     Parameters
     ----------
-    learning_rate : float
-        η > 0.
+    learning_rate : float or Optimizer
+        η > 0. An optimizer, as ``HeavyBall(0.1)``: the split of that rule, an `solvers.flows.optimizer_flow.OptimizerFlow`, which
+        takes the options `delay`, `fluctuation_floor` ("rounding" or 0) and `seed`.
     closure : {"endpoint", "taylor"}
         See `FreeEnergy`. Per evaluation and fluctuation: two gradients, or one hvp and one third derivative.
     growth : {"linear", "exact"}
@@ -98,6 +101,12 @@ class FreeEnergyFlow(ContinuousFlow):
     particlewise: ClassVar[bool] = True
     can_change_rate: ClassVar[bool] = True
     colour: ClassVar[str] = "orange"
+
+    def __new__(cls, learning_rate: Any = None, **options: Any) -> Any:
+        """The flow; given an optimizer in place of a rate, the `OptimizerFlow` of these options."""
+        if isinstance(learning_rate, Optimizer):
+            return OptimizerFlow(learning_rate, **options)
+        return super().__new__(cls)
 
     @classmethod
     def state_arrays(cls, options: Mapping[str, Any]) -> int:

@@ -57,11 +57,12 @@ class HeavyBall(Optimizer):
 
     memories: ClassVar[int] = 1
 
-    def update(self, objective: Any, step: int, z: Array) -> Array:
+    def change(self, objective: Any, step: float, z: Array) -> Array:
         x, m = z
         scalar = z.dtype.type
-        m = scalar(self.momentum) * m + objective.gradient(x)
-        return np.stack([x - scalar(self.learning_rate) * m, m])
+        g = objective.gradient(x)
+        following = scalar(self.momentum) * m + g
+        return np.stack([-scalar(self.learning_rate) * following, following - m])
 
     @property
     def edge(self) -> float:
@@ -111,12 +112,13 @@ class Nesterov(Optimizer):
 
     memories: ClassVar[int] = 1
 
-    def update(self, objective: Any, step: int, z: Array) -> Array:
+    def change(self, objective: Any, step: float, z: Array) -> Array:
         x, m = z
         scalar = z.dtype.type
         g = objective.gradient(x)
-        m = scalar(self.momentum) * m + g
-        return np.stack([x - scalar(self.learning_rate) * (g + scalar(self.momentum) * m), m])
+        following = scalar(self.momentum) * m + g
+        ahead = g + scalar(self.momentum) * following
+        return np.stack([-scalar(self.learning_rate) * ahead, following - m])
 
     @property
     def edge(self) -> float:
