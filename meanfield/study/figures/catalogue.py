@@ -49,6 +49,7 @@ from meanfield.study.figures.style import (
     single,
     styled,
     title,
+    width_of_figures,
 )
 from meanfield.study.storage.layout import RunRecord
 from solvers._support.arguments import refusal
@@ -180,7 +181,7 @@ def all_figures(run: StoredRun | RunRecord | str | Path) -> Iterator[Drawn]:
     ['overview', 'compare']
     """
     record = as_record(run)
-    for entry in (*FIGURES, OVERVIEW, COMPARISON):
+    for entry in entries():
         yield from entry.draw(record)
 
 
@@ -209,7 +210,7 @@ def available(run: RunRecord) -> list[Curves]:
 def _words(run: RunRecord) -> dict[str, str]:
     """Text fragments of captions for this run."""
     spread = (
-        " Shaded: up to the distance of gradient descent to itself from a start one rounding away, x₀(1 ± ε), particle by "
+        " Hatched: up to the distance of gradient descent to itself from a start one rounding away, x₀(1 ± ε), particle by "
         "particle; distances within it cannot be ranked."
     )
     eigs = [p.observables.get("hessian_eigs") for p in run.processes.values()]
@@ -322,8 +323,10 @@ def overview(run: RunRecord) -> Iterator[Drawn]:
     if not drawings:
         return
     with styled():
-        figure = new_figure(6.4, 11)
-        axes = figure.subplots(2, 3).flat
+        columns = min(3, max(1, int(width_of_figures(11) / 3)))
+        rows = -(-len(drawings) // columns)
+        figure = new_figure(2.7 * rows, 11 if columns == 3 else 4.4 * columns)
+        axes = figure.subplots(rows, columns, squeeze=False).flat
         for ax, draw in zip(axes, drawings, strict=False):
             draw(ax, run)
         for unused in axes[len(drawings) :]:
@@ -346,7 +349,7 @@ def comparison(run: RunRecord) -> Iterator[Drawn]:
     if not shown:
         return
     with styled():
-        figure = new_figure(2.4 * len(shown), 8)
+        figure = new_figure(2.1 * len(shown), 8)
         axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
         for ax, draw in zip(axes, shown, strict=True):
             draw(ax, run)
@@ -354,7 +357,7 @@ def comparison(run: RunRecord) -> Iterator[Drawn]:
         share_legend(figure)
     caption = "Predicted loss, eigenvalues, oscillation energy and distance to gradient descent over one axis of time."
     if run.perturbed is not None and "distance" in names:
-        caption += " Shaded: gradient descent's distance to itself from a start one rounding away."
+        caption += " Hatched: gradient descent's distance to itself from a start one rounding away."
     yield Drawn("compare", "Comparison", caption, figure)
 
 
@@ -388,11 +391,12 @@ COMPARISON = Entry(
 )
 
 
+def entries() -> tuple[Entry, ...]:
+    """All figures of a run, those of several drawings last."""
+    return *FIGURES, OVERVIEW, COMPARISON
+
+
 def table() -> str:
     """What the figures of a run show, as a table in Markdown."""
-    rows = [
-        f"| `{name}` | {shows} |"
-        for entry in (*FIGURES, OVERVIEW, COMPARISON)
-        for name, shows in entry.shows.items()
-    ]
+    rows = [f"| `{name}` | {shows} |" for entry in entries() for name, shows in entry.shows.items()]
     return "\n".join(["| figure | shows |", "|---|---|", *rows])
