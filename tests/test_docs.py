@@ -138,6 +138,8 @@ VALUES = {
     "T": ["3"],
     "N": ["6"],
     "gif,mp4": ["gif"],
+    "loss,sharpness": ["loss", "loss,sharpness"],
+    "3.4in": ["3.4in"],
     "png,svg,pdf": ["png", "png,svg,pdf"],
     "64,256,1024,4096": ["4,6,8"],
     "8": ["2"],

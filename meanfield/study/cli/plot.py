@@ -68,9 +68,7 @@ def _draw(
     from meanfield.study.report.source import read_source
 
     listed = {key: value and names(value) for key, value in choice.items() if key != "width"}
-    return save_figures(
-        read_source(source), folder, formats, **listed, width=choice["width"]
-    )
+    return save_figures(read_source(source), folder, formats, **listed, width=choice["width"])
 
 
 def _animate(path: Path, folder: Path, process: str, formats: list[str], fps: float) -> list[Path]:

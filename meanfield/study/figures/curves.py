@@ -206,7 +206,7 @@ def mark_onset(ax: Axes, run: RunRecord) -> None:
     """A vertical line at the onset of the oscillation of gradient descent."""
     time = onset_time(run)
     if time is not None:
-        ax.axvline(time, color=GREY, linewidth=1)
+        ax.axvline(time, color=GREY, linewidth=1, label="_onset")
         upright: Any = {"linestyle": "", "marker": "|", "markersize": 9, "color": GREY}
         ax.plot([], [], **upright, label="onset of the oscillation")
 

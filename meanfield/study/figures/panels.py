@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from meanfield.study.figures.style import LINE, WIDTH, new_figure, width_of_figures, wrapped
+from meanfield.study.figures.style import LINE, WIDTH, new_figure, points, width_of_figures, wrapped
 
 COLUMNS = 2
 LETTERS = 46  # of a title over the whole width
@@ -32,7 +31,7 @@ def panel_titles(
     """Titles of the panels and common axis labels."""
     spec = axes[0].get_subplotspec()
     columns = 1 if spec is None else spec.get_gridspec().ncols
-    size = rcParams["axes.titlesize"]
+    size = points("axes.titlesize")
     letters = int(LETTERS * width_of_figures() / WIDTH * 9 / size)
     lines = [wrapped(text, letters // columns) for text in titles]
     rows = -(-len(axes) // columns)

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib import rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from numpy.typing import NDArray
@@ -135,11 +136,17 @@ def share_legend(figure: Figure) -> None:
     if not entries:
         return
     labels = [wrapped(label) for label in entries]
-    size = rcParams["legend.fontsize"]
+    size = points("legend.fontsize")
     columns = _most_columns(labels, figure.get_figwidth() / size)
     lines = max(sum(label.count("\n") + 1 for label in part) for part in columns)
     figure.set_figheight(figure.get_figheight() + LINE * size * lines)
     figure.legend(entries.values(), labels, loc="outside upper center", ncols=len(columns))
+
+
+def points(key: str) -> float:
+    """A size of letters that matplotlib has as a parameter."""
+    size: float = FontProperties(size=rcParams[key]).get_size_in_points()
+    return size
 
 
 def _most_columns(labels: list[str], room: float) -> list[list[str]]:
