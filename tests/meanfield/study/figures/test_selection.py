@@ -4,6 +4,7 @@ import io
 import re
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,3 +191,12 @@ def test_a_new_drawing_is_a_figure_of_a_notebook(record):
     (one,) = figures.chosen_figures(record, "loss", width="3in")
     assert isinstance(one, Drawn)
     assert imread(io.BytesIO(one.figure._repr_png_())).shape[1] == 3 * 120
+
+
+def test_the_example_of_the_page_runs(small_run, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[4] / "docs/reference/figures.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    with meanfield.Result.open(small_run) as result:
+        exec(block, {"result": result})
+    assert sorted(path.name for path in Path("paper").iterdir()) == ["loss.pdf", "sharpness.pdf"]
