@@ -88,8 +88,10 @@ class Result(StoredRun):
 
         Examples
         --------
-        >>> result = meanfield.Result.open("digits")  # doctest: +SKIP
-        >>> result.draw("loss", width="3.4in").save("paper", ["pdf"])  # doctest: +SKIP
+        >>> with meanfield.Result.open("meanfield-run") as result:
+        ...     drawn = result.draw("loss", ["gradient_descent"], width="8.6cm")
+        >>> round(drawn["loss"].get_figwidth(), 2)
+        3.39
         """
         from meanfield.study.figures import chosen_figures
 
@@ -172,6 +174,12 @@ class Figures(Mapping[str, Any]):
             For another format.
         OutputError
             A file cannot be written.
+
+        Examples
+        --------
+        >>> with meanfield.Result.open("meanfield-run") as result:
+        ...     [path.name for path in result.draw("loss").save("paper", ["svg", "pdf"])]
+        ['loss.svg', 'loss.pdf']
         """
         from meanfield.study.figures import save_drawn
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -31,7 +32,7 @@ def panel_titles(
     """Titles of the panels and common axis labels."""
     spec = axes[0].get_subplotspec()
     columns = 1 if spec is None else spec.get_gridspec().ncols
-    size = points("axes.titlesize")
+    size = points(rcParams["axes.titlesize"])
     letters = int(LETTERS * width_of_figures() / WIDTH * 9 / size)
     lines = [wrapped(text, letters // columns) for text in titles]
     rows = -(-len(axes) // columns)

@@ -90,7 +90,17 @@ def save_drawn(
     formats: Sequence[str],
     width: str | float | None = None,
 ) -> list[Path]:
-    """Write figures that were drawn for a width. Errors as of `save_figures`."""
+    """Write figures that were drawn for a width. Errors as of `save_figures`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from meanfield.study import figures
+    >>> with meanfield.Result.open("meanfield-run") as result:
+    ...     drawn = figures.chosen_figures(result.record(), "loss", width="3.4in")
+    >>> figures.save_drawn(drawn, Path("drawn"), ["pdf"], "3.4in")[0].name
+    'loss.pdf'
+    """
     _require_formats(formats)
     paths = []
     for drawn in figures:

@@ -66,6 +66,15 @@ def chosen_figures(
     ------
     ValueError
         For an unknown name, a figure that the record has no data for, or a width that is none.
+
+    Examples
+    --------
+    >>> from meanfield.study import figures
+    >>> with meanfield.Result.open("meanfield-run") as result:
+    ...     record = result.record()
+    >>> (loss,) = figures.chosen_figures(record, "loss", "gradient_descent", width="3.4in")
+    >>> float(loss.figure.get_figwidth())
+    3.4
     """
     is_run = isinstance(record, RunRecord)
     listed = entries()

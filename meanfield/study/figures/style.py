@@ -136,17 +136,16 @@ def share_legend(figure: Figure) -> None:
     if not entries:
         return
     labels = [wrapped(label) for label in entries]
-    size = points("legend.fontsize")
+    size = points(rcParams["legend.fontsize"])
     columns = _most_columns(labels, figure.get_figwidth() / size)
     lines = max(sum(label.count("\n") + 1 for label in part) for part in columns)
     figure.set_figheight(figure.get_figheight() + LINE * size * lines)
     figure.legend(entries.values(), labels, loc="outside upper center", ncols=len(columns))
 
 
-def points(key: str) -> float:
-    """A size of letters that matplotlib has as a parameter."""
-    size: float = FontProperties(size=rcParams[key]).get_size_in_points()
-    return size
+def points(size: str | float) -> float:
+    """A size of letters as matplotlib's parameters have it, in points."""
+    return float(FontProperties(size=size).get_size_in_points())
 
 
 def _most_columns(labels: list[str], room: float) -> list[list[str]]:
