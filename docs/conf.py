@@ -84,7 +84,8 @@ sphinx_gallery_conf = {
     "matplotlib_animations": True,
     "reset_modules": ("matplotlib",),
     "parallel": 1,
-    "image_scrapers": ("matplotlib",),
+    "image_scrapers": ("matplotlib", "shown_figures"),
+    "ignore_repr_types": r"matplotlib\.|meanfield\.study\.figures\.",  # figures are shown
     # code of the examples leads to the reference, and the reference to the examples
     "doc_module": ("meanfield", "solvers"),
     "reference_url": {"meanfield": None, "solvers": None},

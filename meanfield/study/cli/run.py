@@ -19,17 +19,10 @@ from meanfield.study.cli._running import (
     limit_threads,
     options,
 )
-from meanfield.study.cli._shared import (
-    JsonOption,
-    ListsFlows,
-    NoFiguresOption,
-    QuietOption,
-    app,
-    user_errors,
-)
+from meanfield.study.cli._shared import JsonOption, NoFiguresOption, QuietOption, app, user_errors
 
 
-@app.command(cls=ListsFlows)
+@app.command()
 def run(
     config: Annotated[
         Path | None, typer.Argument(help="A TOML file; without one, the study of real digits.")
