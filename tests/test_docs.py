@@ -29,10 +29,11 @@ def test_the_examples_of_minimising_movements_run(capsys):
 
 
 def test_every_python_block_is_run_somewhere():
-    """In test_readme.py (README, python, run_file), test_distributed_runs.py (mpi), test_writing_a_flow.py, and above."""
+    """In test_readme.py, test_selection.py (figures), test_distributed_runs.py (mpi), test_writing_a_flow.py, and above."""
     with_python = {page.name for page in PAGES if "```python" in text_of(page)}
     assert with_python <= {
         "README.md",
+        "figures.md",
         "minimising_movements.md",
         "mpi.md",
         "python.md",
@@ -138,6 +139,8 @@ VALUES = {
     "T": ["3"],
     "N": ["6"],
     "gif,mp4": ["gif"],
+    "loss,sharpness": ["loss", "loss,sharpness"],
+    "3.4in": ["3.4in"],
     "png,svg,pdf": ["png", "png,svg,pdf"],
     "64,256,1024,4096": ["4,6,8"],
     "8": ["2"],

@@ -98,6 +98,17 @@ def test_the_table_of_flows_is_whole():
     assert named == {kind.__name__ for kind in solvers.flows.FLOWS.values()}
 
 
+ROWS = [row.split(" | ") for row in README.splitlines() if re.match(r"\| `\w+(\.\w+)?\(", row)]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_the_source_of_a_flow_in_the_table_is_that_of_its_class(row):
+    name = re.search(r"\w+", row[0])[0]
+    shown = re.findall(r"arXiv:(\d{4}\.\d{4,5})", row[-1])
+    assert set(shown) <= set(getattr(solvers, name).sources())
+    assert shown or name in ("GradientDescent", "GradientFlow", "JKOFlow")  # older than arXiv
+
+
 @pytest.mark.parametrize(("name", "maker", "arguments"), FLOWS)
 def test_every_flow_of_the_table_moves_what_it_is_for(name, maker, arguments):
     kind = getattr(solvers, name)

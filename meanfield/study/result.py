@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -12,6 +12,7 @@ from solvers._support.arguments import refusal
 
 if TYPE_CHECKING:
     from meanfield.study.engine.given import Given
+    from meanfield.study.figures import Drawn
     from meanfield.study.storage.layout import RunRecord
 
 
@@ -57,6 +58,49 @@ class Result(StoredRun):
         """The figures that the run has data for, by name; they are drawn on first access."""
         return Figures(self.record(), self._folder)
 
+    def draw(
+        self,
+        only: str | Iterable[str] | None = None,
+        processes: str | Iterable[str] | None = None,
+        width: str | float | None = None,
+    ) -> Figures:
+        """Draw some figures, of some processes, for the column of a paper; as ``meanfield plot``.
+
+        Parameters
+        ----------
+        only : names, optional
+            The figures; by default all the run has data for.
+        processes : names, optional
+            The processes drawn, in the colors that they have among all; by default all.
+        width : str or float, optional
+            Of every figure as printed, e.g. ``"3.4in"``, ``"8.6cm"``, ``"86mm"``, or a number of inches; letters are then 8
+            points, from 5 inches on 9.
+
+        Returns
+        -------
+        Figures
+            By name; `Figures.save` writes them.
+
+        Raises
+        ------
+        ValueError
+            For an unknown name, a figure that the run has no data for, or a width that is none.
+
+        Examples
+        --------
+        >>> with meanfield.Result.open("meanfield-run") as result:
+        ...     drawn = result.draw("loss", ["gradient_descent"], width="8.6cm")
+        >>> round(drawn["loss"].get_figwidth(), 2)
+        3.39
+        """
+        from meanfield.study.figures import chosen_figures
+
+        record = self.record()
+        drawn = chosen_figures(record, only, processes, width)
+        made = Figures(record, self._folder, width)
+        made.__dict__["_drawn"] = {one.name: one for one in drawn}
+        return made
+
     def report(self, path: str | Path | None = None) -> Path:
         """Write a self-contained HTML report of the run; by default ``report.html`` beside its file.
 
@@ -94,19 +138,52 @@ class Result(StoredRun):
 class Figures(Mapping[str, Any]):
     """The figures of a run by name, drawn on first access and cached."""
 
-    def __init__(self, run: RunRecord, folder: object) -> None:
+    def __init__(self, run: RunRecord, folder: object, width: str | float | None = None) -> None:
         self._run, self._folder = run, folder  # particles are read from the file
+        self._width = width
 
     @cached_property
-    def _drawn(self) -> dict[str, Any]:
+    def _drawn(self) -> dict[str, Drawn]:
         from meanfield.study.figures import all_figures
 
-        return {drawn.name: drawn.figure for drawn in all_figures(self._run)}
+        return {drawn.name: drawn for drawn in all_figures(self._run)}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._drawn:
             raise KeyError(str(refusal("name", f"one of {', '.join(self._drawn)}", name)))
-        return self._drawn[name]
+        return self._drawn[name].figure
+
+    def save(self, folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path]:
+        """Write all of them as ``<folder>/<name>.<format>``.
+
+        Parameters
+        ----------
+        folder : path
+            It is made where it is missing.
+        formats : sequence of str
+            Of png, svg and pdf.
+
+        Returns
+        -------
+        list of Path
+            The files.
+
+        Raises
+        ------
+        ValueError
+            For another format.
+        OutputError
+            A file cannot be written.
+
+        Examples
+        --------
+        >>> with meanfield.Result.open("meanfield-run") as result:
+        ...     [path.name for path in result.draw("loss").save("paper", ["svg", "pdf"])]
+        ['loss.svg', 'loss.pdf']
+        """
+        from meanfield.study.figures import save_drawn
+
+        return save_drawn(self._drawn.values(), Path(folder), formats, self._width)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._drawn)

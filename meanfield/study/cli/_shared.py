@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from meanfield.study.engine.mpi_launcher import is_first
 from meanfield.study.storage.text import clean
@@ -28,6 +29,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Gradient descent on two-layer networks, compared with the flows that model it.",
 )
+
+
+class ListsFlows(TyperCommand):
+    """A command whose help ends with the flows that there are, looked up when it is shown."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from solvers.flows import FLOWS
+
+        self.epilog = f"Flows: {', '.join(FLOWS)}."
+        super().format_help(ctx, formatter)
+
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FormatsOption = Annotated[

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from meanfield.study.cli._running import OverridesOption
-from meanfield.study.cli._shared import JsonOption, app, print_json, user_errors
+from meanfield.study.cli._shared import JsonOption, ListsFlows, app, print_json, user_errors
 
 
-@app.command()
+@app.command(cls=ListsFlows)
 def config(
     path: Annotated[
         Path | None,

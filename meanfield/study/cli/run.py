@@ -19,10 +19,17 @@ from meanfield.study.cli._running import (
     limit_threads,
     options,
 )
-from meanfield.study.cli._shared import JsonOption, NoFiguresOption, QuietOption, app, user_errors
+from meanfield.study.cli._shared import (
+    JsonOption,
+    ListsFlows,
+    NoFiguresOption,
+    QuietOption,
+    app,
+    user_errors,
+)
 
 
-@app.command()
+@app.command(cls=ListsFlows)
 def run(
     config: Annotated[
         Path | None, typer.Argument(help="A TOML file; without one, the study of real digits.")

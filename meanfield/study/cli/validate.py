@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from meanfield.study.cli._running import MemoryLimitOption
-from meanfield.study.cli._shared import WRONG_INPUT, JsonOption, app, fail, print_json
+from meanfield.study.cli._shared import WRONG_INPUT, JsonOption, ListsFlows, app, fail, print_json
 
 
-@app.command()
+@app.command(cls=ListsFlows)
 def validate(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="A TOML file.")],
     memory_limit: MemoryLimitOption = None,

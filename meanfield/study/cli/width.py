@@ -185,9 +185,9 @@ def _summary(study: StudyRecord | None) -> dict[str, Any]:
 
 
 def _draw(study: StudyRecord) -> list[Path]:
-    from meanfield.study.figures import save_study_figures
+    from meanfield.study.figures import save_figures
 
-    return save_study_figures(study, study.path.parent / "figures", ["png"])
+    return save_figures(study, study.path.parent / "figures", ["png"])
 
 
 def _remarks(study: StudyRecord | None, outcome: Outcome, quiet: bool) -> Iterator[str]:

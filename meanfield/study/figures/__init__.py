@@ -5,12 +5,8 @@ from meanfield.study.figures.animation import ANIMATIONS, save_animation
 from meanfield.study.figures.catalogue import all_figures, run_figures
 from meanfield.study.figures.inline import svg
 from meanfield.study.figures.palette import looks
-from meanfield.study.figures.save import (
-    FORMATS,
-    save_comparison,
-    save_figures,
-    save_study_figures,
-)
+from meanfield.study.figures.save import FORMATS, save_comparison, save_drawn, save_figures
+from meanfield.study.figures.selection import chosen_figures
 from meanfield.study.figures.style import PALE, STEPS, STYLE, Drawn
 from meanfield.study.figures.widths import study_figures
 
@@ -22,12 +18,13 @@ __all__ = [
     "STYLE",
     "Drawn",
     "all_figures",
+    "chosen_figures",
     "looks",
     "run_figures",
     "save_animation",
     "save_comparison",
+    "save_drawn",
     "save_figures",
-    "save_study_figures",
     "study_figures",
     "svg",
 ]

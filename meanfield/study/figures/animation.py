@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from meanfield.study.analysis.process_views import Process
 from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.figures.measure import CELLS, density, most_moved
+from meanfield.study.figures.notation import parameter
 from meanfield.study.figures.palette import looks
 from meanfield.study.figures.particles import MASS, Points, evenly, range_of, sample
 from meanfield.study.figures.style import Series, new_figure, styled, title, wrapped
@@ -117,7 +118,7 @@ def _scene(process: Process) -> Scene:
     rows = evenly(len(process.snapshots), MOST_FRAMES)
     samples = [sample(process.snapshots[row]) for row in rows]
     values = [position[:, chosen] for position, _, _ in samples]
-    names = [process.parameter_names[i] for i in chosen]
+    names = [parameter(process.parameter_names[i]) for i in chosen]
     single = len(samples[0][2]) == 1
     if single and len(names) == 1:  # a single particle is shown in phase space
         values = [np.hstack([position, fluctuation]) for position, fluctuation, _ in samples]

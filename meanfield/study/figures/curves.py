@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatterSciNotation
 from numpy.typing import NDArray
 
 from meanfield.study.analysis.comparison import PERTURBED_TITLE, onset, onset_level, rounding_spread
@@ -28,17 +27,18 @@ from meanfield.study.figures.style import (
     tamed,
     title,
 )
+from meanfield.study.figures.ticks import log_y
 from meanfield.study.storage.layout import RunRecord
 from solvers.flows import REFERENCE_FLOW
 
 Shown = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 CIRCLES: Any = {"marker": "o", "fillstyle": "none", "markersize": 4}
+ORDERS = 100.0  # ratio of distances from which their axis is logarithmic
 
 
 def draw_loss(ax: Axes, run: RunRecord) -> None:
     """Loss at the center, the time-averaged loss predicted, and the loss of GD's iterates."""
     shown = _loss_axis(ax, run)
-    _draw_iterates(ax, run, shown)
     for name, process, look in processes(run):
         data = process.observables
         plot(ax, data["time"], shown(data["train_loss"]), **look.line, label=title(name))
@@ -46,15 +46,16 @@ def draw_loss(ax: Axes, run: RunRecord) -> None:
             ax.plot(data["time"], shown(data["predicted_loss"]), ":", color=look.colour)
     if any(oscillates(process) for process in run.processes.values()):
         ax.plot([], [], color=GREY, linestyle=":", label="predicted average")
+    _draw_iterates(ax, run, shown)
 
 
 def draw_predicted_loss(ax: Axes, run: RunRecord) -> None:
     """The time-averaged loss predicted by every process, and the loss of GD's iterates."""
     shown = _loss_axis(ax, run)
-    _draw_iterates(ax, run, shown)
     for name, process, look in processes(run):
         data = process.observables
         plot(ax, data["time"], shown(data["predicted_loss"]), **look.line, label=title(name))
+    _draw_iterates(ax, run, shown)
     ax.set(ylabel=f"predicted {ax.get_ylabel()}")
 
 
@@ -75,14 +76,14 @@ def _loss_axis(ax: Axes, run: RunRecord) -> Shown:
     """Set a logarithmic axis unless a loss is negative, as for some landscapes; a function that masks values off the axis."""
     losses = [process.observables["train_loss"] for process in run.processes.values()]
     is_log = all(np.all(values[np.isfinite(values)] >= 0) for values in losses)
-    name = "loss" if is_landscape(run) else "risk"
-    ax.set(xlabel=STEPS, ylabel=name, yscale="log" if is_log else "linear")
+    ax.set(xlabel=STEPS, ylabel="loss" if is_landscape(run) else "risk")
+    if is_log:
+        log_y(ax)
     return on_log if is_log else not_huge
 
 
 def draw_sharpness(ax: Axes, run: RunRecord) -> None:
     """The largest eigenvalues of the Hessian at the center, and the edge of stability 2/η."""
-    _draw_edge(ax, run)
     eigenvalues = tamed(run, {name: _eigenvalues(p.observables) for name, p, _ in processes(run)})
     for name, process, look in processes(run):
         values = eigenvalues[name]
@@ -93,13 +94,14 @@ def draw_sharpness(ax: Axes, run: RunRecord) -> None:
         for following in values.T[1:]:
             plot(ax, times, following, **thin)
     _draw_iterate_sharpness(ax, run)
+    _draw_edge(ax, run)
     ax.set(xlabel=STEPS, ylabel="eigenvalues λ")
 
 
 def _draw_edge(ax: Axes, run: RunRecord) -> None:
     """2/η: a line, or steps where the learning rate changes."""
     schedule = run.learning_rates
-    look: Any = {"color": GREY, "linewidth": 1, "linestyle": (0, (5, 2))}
+    look: Any = {"color": GREY, "linewidth": 1, "linestyle": (0, (5, 2)), "zorder": 1.9}
     look["label"] = "edge of stability 2/η"
     edges = 2 / np.array(schedule.rates)
     if len(edges) == 1:
@@ -134,17 +136,22 @@ def draw_oscillation(ax: Axes, run: RunRecord) -> None:
             times = process.observables["time"]
             energy = on_log(process.observables["sigma_trace"] / run.learning_rates.at(times))
             plot(ax, times, energy, **look.line, label=title(name))
-    ax.set(xlabel=STEPS, ylabel="oscillation energy tr Σ/η", yscale="log")
+    ax.set(xlabel=STEPS, ylabel="oscillation energy tr Σ/η")
+    log_y(ax)
 
 
 def draw_distance(ax: Axes, run: RunRecord) -> None:
     """Distance of the centers to gradient descent: particle by particle, and as measures for several particles.
 
-    Shaded: up to the rounding spread of gradient descent.
+    Hatched: up to the rounding spread of gradient descent. The axis is logarithmic where models differ by orders of magnitude.
     """
     drawn = {name: run.comparison[name] for name in run.processes if name in run.comparison}
     coupled = tamed(run, {name: found["center_distance"] for name, found in drawn.items()})
     w2 = tamed(run, {name: found["w2"] for name, found in drawn.items()})
+    typical = [_typical(values) for values in (*coupled.values(), *w2.values())]
+    is_log = max(typical, default=0.0) > ORDERS * min(filter(None, typical), default=np.inf)
+    if is_log:
+        coupled, w2 = ({k: on_log(v) for k, v in curves.items()} for curves in (coupled, w2))
     time, measures = run.comparison_times, not is_landscape(run)
     for name, _, look in processes(run):
         if name in drawn:
@@ -155,24 +162,35 @@ def draw_distance(ax: Axes, run: RunRecord) -> None:
                 label = "" if np.any(np.isfinite(coupled[name])) else title(name)
                 ax.plot(time, w2[name], linestyle="", color=look.colour, **CIRCLES, label=label)
     if measures:
-        ax.plot([], [], color=GREY, label="RMS over particles")
-        ax.plot([], [], linestyle="", color=GREY, **CIRCLES, label="Wasserstein-2")
-    _draw_spread(ax, run)
+        ax.plot([], [], color=GREY, linewidth=2, label="distance as RMS over particles")
+        ax.plot([], [], linestyle="", color=GREY, **CIRCLES, label="distance in Wasserstein-2")
+    lowest = 0.0
+    if is_log:
+        log_y(ax)
+        lowest = 0.1 * min(filter(None, typical))
+    _draw_spread(ax, run, lowest)
     mark_onset(ax, run)
     ax.set(xlabel=STEPS, ylabel="distance to gradient descent")
-    if ax.dataLim.ymax > 0:
-        ax.set_ylim(bottom=0)
+    if ax.dataLim.ymax > lowest:
+        ax.set_ylim(bottom=lowest)
 
 
-def _draw_spread(ax: Axes, run: RunRecord) -> None:
+def _typical(values: NDArray[np.float64]) -> float:
+    """The median of what is positive, 0 without."""
+    positive = values[values > 0]
+    return float(np.median(positive)) if positive.size else 0.0
+
+
+def _draw_spread(ax: Axes, run: RunRecord, lowest: float) -> None:
     """The rounding spread as a band, clipped where it would be far beyond the curves of the models."""
     spread = rounding_spread(run)
     if spread is None or not np.any(np.isfinite(spread)):
         return
     most = BEYOND * max(ax.dataLim.ymax, 0.0) or np.inf
-    values = np.where(spread <= most, spread, np.nan)
-    look: Any = {"color": GREY, "alpha": 0.35, "linewidth": 1, "zorder": 1.9}
-    ax.fill_between(run.comparison_times, 0, values, **look, label=PERTURBED_TITLE)
+    values = np.where(spread <= most, np.maximum(spread, lowest), np.nan)
+    look: Any = {"edgecolor": GREY, "facecolor": "none", "linewidth": 1, "zorder": 1.9}
+    look |= {"hatch": "/////", "label": PERTURBED_TITLE}
+    ax.fill_between(run.comparison_times, lowest, values, **look)
 
 
 def onset_time(run: RunRecord) -> float | None:
@@ -188,7 +206,9 @@ def mark_onset(ax: Axes, run: RunRecord) -> None:
     """A vertical line at the onset of the oscillation of gradient descent."""
     time = onset_time(run)
     if time is not None:
-        ax.axvline(time, color=GREY, linewidth=1, label="onset (vertical)")
+        ax.axvline(time, color=GREY, linewidth=1, label="_onset")
+        upright: Any = {"linestyle": "", "marker": "|", "markersize": 9, "color": GREY}
+        ax.plot([], [], **upright, label="onset of the oscillation")
 
 
 def draw_energy(ax: Axes, run: RunRecord) -> None:
@@ -201,7 +221,7 @@ def draw_energy(ax: Axes, run: RunRecord) -> None:
         broad = look.line | {"linewidth": 3.5, "alpha": 0.35, "linestyle": "-"}
         plot(ax, time, changes[name], **broad, label=title(name))
         plot(ax, time, integrals[name], **look.line | {"linewidth": 1.0})
-    ax.plot([], [], color=GREY, linewidth=1, label="integral of its rate (thin)")
+    ax.plot([], [], color=GREY, linewidth=0.7, label="integral of the rate of F")
     ax.set(xlabel=STEPS, ylabel="change of the free energy F")
 
 
@@ -211,17 +231,14 @@ def _change(data: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
 
 def energy_balance(run: RunRecord) -> Figure:
     """The change of the free energy above its difference to the integral of its rate."""
-    figure = new_figure(4.8)
+    figure = new_figure(4.2)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     draw_energy(top, run)
     top.set_xlabel("")
     for _, process, look in processes(run):
         data = process.observables
         plot(bottom, data["time"], on_log(np.abs(_change(data) - data["dissipated"])), **look.line)
-    bottom.set(xlabel=STEPS, ylabel="|residual|", yscale="log")
-    few = LogFormatterSciNotation(
-        minor_thresholds=(0.7, 0.3)
-    )  # few labels, as there is little room
-    bottom.yaxis.set_minor_formatter(few)
+    bottom.set(xlabel=STEPS, ylabel="|residual|")
+    log_y(bottom)
     share_legend(figure)
     return figure

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from meanfield.study.analysis.process_views import Process
+from meanfield.study.figures.notation import parameter
 from meanfield.study.figures.palette import GREY
 from meanfield.study.figures.panels import grid, panel_titles
 from meanfield.study.figures.particles import (
@@ -96,12 +97,12 @@ def measure_over_time(marginals: Marginals) -> Figure | None:
     columns = len(marginals.parameters)
     titles = [wrapped(title(name)) for name in names]
     lines = sum(text.count("\n") for text in titles)
-    figure = new_figure(1.6 * len(names) + 0.4 + LINE * lines)
+    figure = new_figure(1.6 * len(names) + 0.4 + 9 * LINE * lines)
     axes = figure.subplots(len(names), columns, sharex=True, sharey="col", squeeze=False)
     for row, name, text in zip(axes, names, titles, strict=True):
         for i, ax in enumerate(row):
             _draw_over_time(ax, marginals, name, i)
-            ax.set(ylabel=marginals.parameters[i])
+            ax.set(ylabel=parameter(marginals.parameters[i]))
         row[0].set_title(text, loc="left")
     figure.supxlabel(STEPS, fontsize="medium")
     return figure
@@ -129,7 +130,7 @@ def measure_in_the_plane(marginals: Marginals) -> Figure | None:
         found = density(values, weight, marginals.ranges)
         _shade(ax, edges[0], edges[1], found.T, colour)
     titles = ["start", *map(title, marginals.values)]
-    panel_titles(figure, axes, titles, *marginals.parameters)
+    panel_titles(figure, axes, titles, *map(parameter, marginals.parameters))
     return figure
 
 

@@ -36,7 +36,7 @@ def onset_zoom(run: RunRecord) -> Figure | None:
         return None
     start, end = window(run, time)
     cropped = replace(run, processes={k: _crop(p, start, end) for k, p in run.processes.items()})
-    figure = new_figure(6.6)
+    figure = new_figure(5.6)
     for ax, draw in zip(
         figure.subplots(3, 1, sharex=True),
         (draw_loss, draw_sharpness, draw_oscillation),

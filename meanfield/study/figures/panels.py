@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from meanfield.study.figures.style import LINE, WIDTH, new_figure, wrapped
+from meanfield.study.figures.style import LINE, WIDTH, new_figure, points, width_of_figures, wrapped
 
 COLUMNS = 2
 LETTERS = 46  # of a title over the whole width
@@ -17,7 +18,7 @@ def grid(count: int, height: float, columns: int = COLUMNS) -> tuple[Figure, lis
     """`count` panels of a given height, without empty ones."""
     columns = min(count, columns)
     rows = -(-count // columns)
-    figure = new_figure(height * rows + 0.5, WIDTH)
+    figure = new_figure(height * rows + 0.5)
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
     shown, unused = axes[:count], axes[count:]
     for ax in unused:
@@ -31,10 +32,12 @@ def panel_titles(
     """Titles of the panels and common axis labels."""
     spec = axes[0].get_subplotspec()
     columns = 1 if spec is None else spec.get_gridspec().ncols
-    lines = [wrapped(text, LETTERS // columns) for text in titles]
+    size = points(rcParams["axes.titlesize"])
+    letters = int(LETTERS * width_of_figures() / WIDTH * 9 / size)
+    lines = [wrapped(text, letters // columns) for text in titles]
     rows = -(-len(axes) // columns)
     most = max(text.count("\n") for text in lines)
-    figure.set_figheight(figure.get_figheight() + LINE * most * rows)
+    figure.set_figheight(figure.get_figheight() + LINE * size * most * rows)
     for ax, text in zip(axes, lines, strict=True):
         ax.set_title(text)
         ax.label_outer()

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from meanfield.study.analysis.process_views import Process
+from meanfield.study.figures.notation import parameter
 from meanfield.study.figures.palette import GREY
 from meanfield.study.figures.panels import grid, panel_titles
 from meanfield.study.figures.particles import (
@@ -57,7 +58,7 @@ def phase_portrait(run: RunRecord) -> Figure | None:
 
 
 def _portrait_of_a_point(run: RunRecord, paths: dict[str, Floats]) -> Figure:
-    figure = new_figure(4.2)
+    figure = new_figure(3.6)
     draw_point_portrait(figure.subplots(), run, paths)
     share_legend(figure)
     return figure
@@ -79,9 +80,11 @@ def draw_point_portrait(ax: Axes, run: RunRecord, paths: dict[str, Floats]) -> N
             ax.plot(centers[name][-1], heights[name][-1], "o", **end)
     ax.locator_params(axis="x", nbins=5)
     along, across = direction_name(p, names), direction_name(q, names)
-    ax.set_xlabel(f"center {along}" if along else "center along its direction of motion")
+    ax.set_xlabel(f"center {parameter(along)}" if along else "center along its direction of motion")
     ax.set_ylabel(
-        f"|fluctuation of {across}|" if across else "|fluctuation| along its leading direction"
+        f"|fluctuation of {parameter(across)}|"
+        if across
+        else "|fluctuation| along its leading direction"
     )
 
 
@@ -115,10 +118,10 @@ def _portrait_of_particles(run: RunRecord) -> Figure | None:
     for ax, (name, _, look) in zip(axes, _some(run, clouds), strict=True):
         ax.set(xlim=x, ylim=y)
         _draw_clouds(ax, clouds[name], look.colour)
-    parameter = direction_name(q, run.processes[first].parameter_names)
+    name = direction_name(q, run.processes[first].parameter_names)
     about, across = (
-        parameter or "⟨θ, q⟩",
-        f"fluctuation of {parameter}" if parameter else "fluctuation ⟨u, q⟩",
+        parameter(name) if name else "⟨θ, q⟩",
+        f"fluctuation of {parameter(name)}" if name else "fluctuation ⟨u, q⟩",
     )
     panel_titles(figure, axes, [title(name) for name in clouds], f"center {about}", across)
     share_legend(figure)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from meanfield.study.figures.notation import parameter
 from meanfield.study.figures.palette import GREY
 from meanfield.study.figures.panels import grid, panel_titles
 from meanfield.study.figures.particles import Points, chosen_particles, sane, shared_range
@@ -18,7 +19,7 @@ from meanfield.study.storage.layout import Floats, ProcessRecord, RunRecord
 
 def trajectories(run: RunRecord) -> Figure | None:
     """The trajectories of a single particle; None for several particles, and on the line."""
-    return single(draw_trajectories, run, 4.2) if has_trajectories(run) else None
+    return single(draw_trajectories, run, 3.6) if has_trajectories(run) else None
 
 
 def has_trajectories(run: RunRecord) -> bool:
@@ -36,7 +37,8 @@ def draw_trajectories(ax: Axes, run: RunRecord) -> None:
             plot(ax, path[:, 0], path[:, 1], **look.line, label=title(name))
             end: Any = {"color": look.colour, "markersize": 4, "zorder": look.line["zorder"]}
             ax.plot(*path[-1], "o", **end)
-            ax.set(xlabel=process.parameter_names[0], ylabel=process.parameter_names[1])
+            x, y = map(parameter, process.parameter_names[:2])
+            ax.set(xlabel=f"center {x}", ylabel=f"center {y}")
     ax.locator_params(axis="x", nbins=5)
 
 
@@ -120,7 +122,8 @@ def _draw_histograms(ax: Axes, run: RunRecord, names: Sequence[str], shown: Sequ
         if name in shown and np.any((ends[name][1] >= low) & (ends[name][1] <= high)):
             style: Any = {"color": look.colour, "label": title(name), "histtype": "step"}
             ax.hist(ends[name][1], bins, density=True, **style)
-    ax.set(xlabel=run.processes[shown[0]].parameter_names[0], ylabel="density of particles")
+    name = run.processes[shown[0]].parameter_names[0]
+    ax.set(xlabel=parameter(name), ylabel="density of particles")
 
 
 def _column(process: ProcessRecord, end: str) -> Points:

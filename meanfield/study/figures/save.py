@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from meanfield.study.figures.catalogue import comparison, overview, run_figures
-from meanfield.study.figures.style import Drawn, styled
-from meanfield.study.figures.widths import study_figures
+from meanfield.study.figures.catalogue import COMPARISON
+from meanfield.study.figures.selection import chosen_figures, length
+from meanfield.study.figures.style import Drawn, at_width, styled
 from meanfield.study.storage.layout import OutputError, RunRecord
 from meanfield.study.storage.study_record import StudyRecord
 
@@ -18,8 +17,24 @@ FORMATS = ("png", "svg", "pdf")
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
-def save_figures(run: RunRecord, folder: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
-    """Draw every figure the run has data for, and an overview, in every format.
+def save_figures(
+    record: RunRecord | StudyRecord,
+    folder: Path,
+    formats: Sequence[str] = ("png",),
+    only: str | Iterable[str] | None = None,
+    processes: str | Iterable[str] | None = None,
+    width: str | float | None = None,
+) -> list[Path]:
+    """Draw the figures of a run or a width study, all but the comparison by default, in every format.
+
+    Parameters
+    ----------
+    record : RunRecord or StudyRecord
+    folder : Path
+    formats : sequence of str
+        Of `FORMATS`.
+    only, processes, width
+        See `chosen_figures`.
 
     Returns
     -------
@@ -29,7 +44,7 @@ def save_figures(run: RunRecord, folder: Path, formats: Sequence[str] = ("png",)
     Raises
     ------
     ValueError
-        A format is not one of `FORMATS`.
+        A format is not one of `FORMATS`, or as of `chosen_figures`.
     OutputError
         A file cannot be written.
 
@@ -42,7 +57,10 @@ def save_figures(run: RunRecord, folder: Path, formats: Sequence[str] = ("png",)
     >>> paths[0].name
     'loss.svg'
     """
-    return _save(chain(run_figures(run), overview(run)), folder, formats)
+    _require_formats(formats)
+    without = tuple(COMPARISON.shows) if isinstance(record, RunRecord) else ()
+    drawn = chosen_figures(record, only, processes, width, without)
+    return save_drawn(drawn, folder, formats, width)
 
 
 def save_comparison(run: RunRecord, folder: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
@@ -56,28 +74,34 @@ def save_comparison(run: RunRecord, folder: Path, formats: Sequence[str] = ("png
     ...     figures.save_comparison(result.record(), Path("drawn"))[0].name
     'compare.png'
     """
-    return _save(comparison(run), folder, formats)
+    _require_formats(formats)
+    return save_drawn(COMPARISON.draw(run), folder, formats)
 
 
-def save_study_figures(
-    study: StudyRecord, folder: Path, formats: Sequence[str] = ("png",)
+def _require_formats(formats: Sequence[str]) -> None:
+    for name in formats:
+        if name not in FORMATS:
+            raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
+
+
+def save_drawn(
+    figures: Iterable[Drawn],
+    folder: Path,
+    formats: Sequence[str],
+    width: str | float | None = None,
 ) -> list[Path]:
-    """Draw the figures of a width study in every format. Errors as of `save_figures`.
+    """Write figures that were drawn for a width. Errors as of `save_figures`.
 
     Examples
     --------
     >>> from pathlib import Path
     >>> from meanfield.study import figures
-    >>> figures.save_study_figures(meanfield.load("study"), Path("drawn"))[0].name
-    'width_coupled.png'
+    >>> with meanfield.Result.open("meanfield-run") as result:
+    ...     drawn = figures.chosen_figures(result.record(), "loss", width="3.4in")
+    >>> figures.save_drawn(drawn, Path("drawn"), ["pdf"], "3.4in")[0].name
+    'loss.pdf'
     """
-    return _save(study_figures(study), folder, formats)
-
-
-def _save(figures: Iterable[Drawn], folder: Path, formats: Sequence[str]) -> list[Path]:
-    for name in formats:
-        if name not in FORMATS:
-            raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
+    _require_formats(formats)
     paths = []
     for drawn in figures:
         for suffix in formats:
@@ -86,7 +110,7 @@ def _save(figures: Iterable[Drawn], folder: Path, formats: Sequence[str]) -> lis
                 folder.mkdir(parents=True, exist_ok=True)
                 if path.is_symlink():  # the target of a link must not be overwritten
                     path.unlink()
-                with styled():
+                with at_width(None if width is None else length(width)), styled():
                     drawn.figure.savefig(path, metadata=METADATA.get(suffix))
             except OSError as error:
                 raise OutputError(f"{path}: cannot write: {error.strerror}") from error

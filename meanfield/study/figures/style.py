@@ -6,12 +6,14 @@ import io
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from numpy.typing import NDArray
@@ -24,11 +26,13 @@ HUGE = 1e100  # values of the last steps of a divergence, which no axis can show
 BEYOND = 10.0  # range of a diverging process relative to all others
 FEW = 12  # lines with at most this many values have dots
 DOT = 2.8  # points
-HANDLE, LETTER, LINE = 0.5, 0.06, 0.15  # inches, of a legend's entry
+# of a legend's entry, inches per point of its letters
+HANDLE, LETTER, LINE = 0.0625, 0.0075, 0.019
 LONGEST_LINE = 48  # letters per line of a legend or a title
-FEW_LINES = 4  # lines of a legend that fit without enlarging the figure
 NOTEBOOK_DPI = 120
 WIDTH = 4.4  # inches: legible on a telephone
+SMALL = 5.0  # inches: a figure made for a narrower column has the letters of its captions, 8 points and 7
+LEAST_SCALE, MOST_SCALE = 0.75, 1.3  # of heights, at other widths
 
 STYLE: Any = {
     "font.size": 9,
@@ -42,7 +46,12 @@ STYLE: Any = {
     "legend.fontsize": 8,
     "savefig.dpi": 200,
     "svg.hashsalt": "meanfield",
+    "pdf.fonttype": 42,  # TrueType: journals refuse Type 3
+    "axes.formatter.useoffset": False,
 }
+_PRINTED: Any = {"savefig.dpi": 300}
+_SMALL: Any = {"font.size": 8, "axes.titlesize": 8, "legend.fontsize": 7}
+_width: ContextVar[float | None] = ContextVar("width", default=None)
 STEPS = "time t (iterations of gradient descent)"
 
 Series = NDArray[np.float64]
@@ -67,9 +76,21 @@ class Drawn(NamedTuple):
 
 
 @contextmanager
+def at_width(inches: float | None) -> Iterator[None]:
+    """Context in which all figures are made for this width; with None, each for its own."""
+    token = _width.set(inches)
+    try:
+        yield
+    finally:
+        _width.reset(token)
+
+
+@contextmanager
 def styled() -> Iterator[None]:
     """Context with the style of all figures and without warnings about the numbers of a divergence."""
-    with rc_context(STYLE), np.errstate(over="ignore", invalid="ignore"):
+    inches = _width.get()
+    printed = {} if inches is None else _PRINTED | (_SMALL if inches < SMALL else {})
+    with rc_context(STYLE | printed), np.errstate(over="ignore", invalid="ignore"):
         yield
 
 
@@ -83,12 +104,20 @@ class InlineFigure(Figure):
         return buffer.getvalue()
 
 
-def new_figure(height: float = 3.4, width: float = WIDTH) -> Figure:
-    """An empty figure; sizes in inches."""
+def width_of_figures(otherwise: float = WIDTH) -> float:
+    """The width of `at_width`, in inches."""
+    return _width.get() or otherwise
+
+
+def new_figure(height: float = 2.8, width: float = WIDTH) -> Figure:
+    """An empty figure; sizes in inches, without the legend, where `at_width` gives no other."""
+    inches = _width.get()
+    if inches is not None:
+        width, height = inches, height * min(max(inches / width, LEAST_SCALE), MOST_SCALE)
     return InlineFigure(figsize=(width, height), layout="constrained")
 
 
-def single(draw: Drawing, run: RunRecord, height: float = 3.4) -> Figure:
+def single(draw: Drawing, run: RunRecord, height: float = 2.8) -> Figure:
     """A figure with a single drawing."""
     figure = new_figure(height)
     draw(figure.subplots(), run)
@@ -97,7 +126,7 @@ def single(draw: Drawing, run: RunRecord, height: float = 3.4) -> Figure:
 
 
 def share_legend(figure: Figure) -> None:
-    """One legend above all axes, with each label once; the figure grows accordingly."""
+    """One legend above all axes, with each label once; the figure grows by its height."""
     entries: dict[str, Any] = {}
     for ax in figure.axes:
         handles, labels = ax.get_legend_handles_labels()
@@ -107,11 +136,26 @@ def share_legend(figure: Figure) -> None:
     if not entries:
         return
     labels = [wrapped(label) for label in entries]
-    longest = max(len(line) for label in labels for line in label.splitlines())
-    columns = max(1, int(figure.get_figwidth() / (HANDLE + LETTER * longest)))
-    lines = -(-sum(label.count("\n") + 1 for label in labels) // columns)
-    figure.set_figheight(figure.get_figheight() + LINE * max(0, lines - FEW_LINES))
-    figure.legend(entries.values(), labels, loc="outside upper center", ncols=columns)
+    size = points(rcParams["legend.fontsize"])
+    columns = _most_columns(labels, figure.get_figwidth() / size)
+    lines = max(sum(label.count("\n") + 1 for label in part) for part in columns)
+    figure.set_figheight(figure.get_figheight() + LINE * size * lines)
+    figure.legend(entries.values(), labels, loc="outside upper center", ncols=len(columns))
+
+
+def points(size: str | float) -> float:
+    """A size of letters as matplotlib's parameters have it, in points."""
+    return float(FontProperties(size=size).get_size_in_points())
+
+
+def _most_columns(labels: list[str], room: float) -> list[list[str]]:
+    """A legend's entries in as many columns as there is room for, in inches per point; split as matplotlib does."""
+    for count in range(len(labels), 0, -1):
+        parts = [list(part) for part in np.array_split(np.array(labels, object), count)]
+        lines = [[line for label in part for line in label.splitlines()] for part in parts]
+        if sum(HANDLE + LETTER * max(map(len, part)) for part in lines) <= room:
+            break
+    return parts
 
 
 def wrapped(text: str, width: int = LONGEST_LINE) -> str:
@@ -121,7 +165,7 @@ def wrapped(text: str, width: int = LONGEST_LINE) -> str:
 
 def processes(run: RunRecord) -> Iterator[tuple[str, ProcessRecord, Look]]:
     """Every process with its look."""
-    chosen = looks(run.processes)
+    chosen = looks(run.all_names or run.processes)
     for name, process in run.processes.items():
         yield name, process, chosen[name]
 

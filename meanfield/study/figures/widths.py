@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnchoredOffsetbox, TextArea, VPacker
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
-from meanfield.study.figures.palette import DASHES, GREY, Look, looks
+from meanfield.study.figures.palette import GREY, Look, looks
 from meanfield.study.figures.panels import grid
 from meanfield.study.figures.style import (
     STEPS,
@@ -23,20 +24,23 @@ from meanfield.study.figures.style import (
     share_legend,
     styled,
     title,
+    width_of_figures,
 )
+from meanfield.study.figures.ticks import log_y
 from meanfield.study.storage.study_record import LEAST_FOR_INTERVAL, METRICS, Pair, StudyRecord
 
 NAMES = {
-    "coupled_rms": "coupled, RMS",
-    "coupled_mean": "coupled, mean",
-    "coupled_median": "coupled, median",
-    "w2": "Wasserstein-2",
+    "coupled_rms": "coupled distance, RMS",
+    "coupled_mean": "coupled distance, mean",
+    "coupled_median": "coupled distance, median",
+    "w2": "Wasserstein-2 distance",
     "sliced_w2": "sliced Wasserstein-2",
-    "sinkhorn": "Sinkhorn, √S_ε",
-    "function_distance": "functions",
-    "free_energy_gap": "free energies",
+    "sinkhorn": r"Sinkhorn distance $\sqrt{S_\varepsilon}$",
+    "function_distance": "distance of functions",
+    "free_energy_gap": "gap of free energies",
 }
-LONG = 30  # labels with more letters have no room for the slope
+ROOM = 0.45  # inches, of the number of a width
+SHARE = 0.12  # of a panel's height, that a line of text in it needs
 LEAST_FOR_QUARTILES = 4  # with fewer seeds the band is their range
 
 
@@ -73,8 +77,13 @@ GROUPS = (
 )
 
 
-def study_figures(study: StudyRecord) -> Iterator[Drawn]:
-    """Draw, one by one, every figure the study has data for.
+SLOPES = "width_slopes"
+#: The names of all figures of a width study.
+STUDY_FIGURES = (*(group.name for group in GROUPS), SLOPES)
+
+
+def study_figures(study: StudyRecord, only: Collection[str] = STUDY_FIGURES) -> Iterator[Drawn]:
+    """Draw, one by one, every figure the study has data for, of those named.
 
     Examples
     --------
@@ -83,7 +92,7 @@ def study_figures(study: StudyRecord) -> Iterator[Drawn]:
     'width_coupled'
     """
     for group in GROUPS:
-        metrics = [m for m in group.metrics if _last(study, m) is not None]
+        metrics = [m for m in group.metrics if _last(study, m) is not None and group.name in only]
         if metrics:
             with styled():
                 figure = _against_width(study, metrics)
@@ -94,10 +103,10 @@ def study_figures(study: StudyRecord) -> Iterator[Drawn]:
             caption = (
                 f"{equation} A process at width N from itself, or A → B from B, at the reference's "
                 f"{_reference_width(study)}, at t = {when}. Lines: the median over the seeds; {_band(study)} Dotted: the fit "
-                f"log d = α log N + c through the medians, with its slope α and {_interval(study)}"
+                f"log d = α log N + c through the medians; in its color the slope α with {_interval(study)}"
             )
             yield Drawn(group.name, group.title, caption, figure)
-    metrics = [m for m in METRICS if _rates(study, m)]
+    metrics = [m for m in METRICS if _rates(study, m) and SLOPES in only]
     if metrics:
         with styled():
             figure = _slopes_over_time(study, metrics)
@@ -105,17 +114,16 @@ def study_figures(study: StudyRecord) -> Iterator[Drawn]:
             f"The slope α of log d against log N at every time, d the distances to the reference, with {_interval(study)} "
             "Dashed: −½, the law of large numbers of N independent particles."
         )
-        yield Drawn("width_slopes", "Slopes of the distances over time", caption, figure)
+        yield Drawn(SLOPES, "Slopes of the distances over time", caption, figure)
 
 
 def _against_width(study: StudyRecord, metrics: list[str]) -> Figure:
-    figure = new_figure(2.7 * len(metrics))
+    figure = new_figure(2.0 * len(metrics) + 0.3)
     axes = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
     for ax, metric in zip(axes, metrics, strict=True):
         draw_against_width(ax, study, metric)
-        above: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}
-        ax.legend(**above, handlelength=1.8, handletextpad=0.5)
     axes[-1].set(xlabel="width N (particles)")
+    share_legend(figure)
     return figure
 
 
@@ -123,26 +131,46 @@ def draw_against_width(ax: Axes, study: StudyRecord, metric: str) -> None:
     """One distance at the last time over the width: seed medians with their band, the fitted line, and the sampling floor."""
     time = _last(study, metric)
     assert time is not None
-    for p, look in enumerate(_looks(study.pairs)):
+    slopes: list[tuple[str, str]] = []
+    for p, look in enumerate(_looks(study)):
         values = shown_distances(study, metric)[p, :, :, time]
         middle, low, high = _over_seeds(values)
         if not np.any(np.isfinite(middle)):
             continue
         slope = study.slopes[metric][p, time] if metric in study.slopes else np.full(3, np.nan)
-        label = _with_slope(_pair_label(study.pairs[p]), slope)
+        if np.isfinite(slope[0]):
+            slopes.append((_slope_text(slope), look.colour))
         thin = look.line | {"linewidth": 1.0}
+        label = _pair_label(study.pairs[p])
         ax.plot(study.widths, middle, marker="o", markersize=3.5, **thin, label=label)
         if len(study.seeds) > 1:
             ax.fill_between(study.widths, low, high, color=look.shade, alpha=0.25, linewidth=0)
         ax.plot(study.widths, _fitted(study.widths, middle, slope[0]), ":", color=look.colour)
+    if slopes:
+        ax.plot([], [], ":", color=GREY, label="fit of slope α")
     if metric in study.floors:
         for floor in study.floors[metric]:
             label = "sampling floor" if "sampling floor" not in _labels(ax) else ""
             ax.plot(study.widths, on_log(floor[:, time]), "-.", color=GREY, label=label)
-    ax.set(ylabel=NAMES[metric], yscale="log")
+    ax.set(ylabel=NAMES[metric])
+    log_y(ax)
+    _write_slopes(ax, slopes)
     ax.set_xscale("log", base=2)
-    ax.set_xticks(study.widths, [f"{width}" for width in study.widths])
+    few = -(-len(study.widths) // max(1, int((width_of_figures() - 0.6) / ROOM)))
+    labels = [f"{width}" if i % few == 0 else "" for i, width in enumerate(study.widths)]
+    ax.set_xticks(study.widths, labels)
     ax.xaxis.set_minor_locator(NullLocator())
+
+
+def _write_slopes(ax: Axes, slopes: list[tuple[str, str]]) -> None:
+    """The slopes in the colours of their lines, in the corner that falling distances leave free, with room below them."""
+    if not slopes:
+        return
+    lines = [TextArea(text, textprops={"color": c, "fontsize": "small"}) for text, c in slopes]
+    box = VPacker(children=list(lines), pad=0, sep=1)
+    ax.add_artist(AnchoredOffsetbox("lower left", child=box, pad=0.1, borderpad=0.3, frameon=False))
+    low, high = ax.get_ylim()
+    ax.set_ylim(bottom=low / (high / low) ** (SHARE * len(slopes)))
 
 
 def _slopes_over_time(study: StudyRecord, metrics: list[str]) -> Figure:
@@ -159,39 +187,34 @@ def _slopes_over_time(study: StudyRecord, metrics: list[str]) -> Figure:
 
 def draw_slopes(ax: Axes, study: StudyRecord, metric: str) -> None:
     """The slope of one distance over time, and its interval."""
-    ax.axhline(-0.5, color=GREY, linewidth=1, linestyle=(0, (5, 2)), label="−½")
-    for p, look in enumerate(_looks(study.pairs)):
+    for p, look in enumerate(_looks(study)):
         slope, low, high = study.slopes[metric][p].T
         if np.any(np.isfinite(slope)):
             plot(ax, study.times, slope, **look.line, label=_pair_label(study.pairs[p]))
             ax.fill_between(study.times, low, high, color=look.shade, alpha=0.25, linewidth=0)
+    below: Any = {"color": GREY, "linewidth": 1, "linestyle": (0, (5, 2)), "zorder": 1.9}
+    ax.axhline(-0.5, **below, label="−½")
 
 
-def _looks(pairs: tuple[Pair, ...]) -> list[Look]:
-    """The colour of the process at width N; several pairs of one process have different dashes."""
-    chosen, seen = looks(dict.fromkeys(pair.process for pair in pairs)), list[str]()
-    found = []
-    for pair in pairs:
-        look = chosen[pair.process]
-        found.append(
-            Look(look.colour, DASHES[(DASHES.index(look.dashes) + seen.count(pair.process)) % 3])
-        )
-        seen.append(pair.process)
-    return found
+def _looks(study: StudyRecord) -> list[Look]:
+    """The look of a process compared with itself, and colours of their own for other pairs."""
+    chosen = looks(map(_pair_name, study.all_pairs or study.pairs))
+    return [chosen[_pair_name(pair)] for pair in study.pairs]
+
+
+def _pair_name(pair: Pair) -> str:
+    return pair.process if pair.process == pair.reference else f"{pair.process} → {pair.reference}"
 
 
 def _pair_label(pair: Pair) -> str:
-    both = pair.process if pair.process == pair.reference else f"{pair.process} → {pair.reference}"
-    return title(both)
+    return title(_pair_name(pair))
 
 
-def _with_slope(label: str, slope: Series) -> str:
-    if not np.isfinite(slope[0]):
-        return label
+def _slope_text(slope: Series) -> str:
     text = f"α = {slope[0]:.2f}"
     if np.all(np.isfinite(slope)):
         text += f" ({slope[1]:.2f} to {slope[2]:.2f})"
-    return label + (":\n" if len(label) > LONG else ": ") + text.replace("-", "−")
+    return text.replace("-", "−")
 
 
 def _fitted(widths: NDArray[Any], middle: Series, slope: float) -> Series:

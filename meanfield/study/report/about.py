@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from meanfield.study.report.markup import Html, Row, element, facts, paragraph, spoken, table
+from meanfield.study.report.markup import Html, Row, element, facts, html, paragraph, spoken, table
 from meanfield.study.report.page import Section
 from meanfield.study.report.source import json_attribute, settings, without_folders
 
@@ -14,15 +14,39 @@ UNKNOWN = "not recorded"
 Facts = Iterator[tuple[str, str]]
 
 
-def problem_name(config: str) -> str:
-    """The name of the task or the landscape."""
+def given(attributes: dict[str, Any]) -> dict[str, Any]:
+    """What the run was given in Python beside its configuration: descriptions of flows, an objective, a start."""
+    found = json_attribute(attributes, "given_json")
+    return {key: value for key, value in found.items() if key in ("flows", "objective", "start")}
+
+
+def given_facts(attributes: dict[str, Any]) -> Facts:
+    """Objects of the caller's own."""
+    found = given(attributes)
+    if "start" in found:
+        yield "Start given in Python", f"an array with the fingerprint {found['start']}"
+    flows = found.get("flows")
+    if isinstance(flows, dict) and flows:
+        shown = (f"{spoken(name)}: {without_folders(str(flow))}" for name, flow in flows.items())
+        yield "Flows given in Python", "; ".join(shown)
+
+
+def problem_name(config: str, attributes: dict[str, Any]) -> str:
+    """The name of the task or the landscape, or of an objective given in Python."""
+    objective = given(attributes).get("objective")
+    if objective is not None:
+        return without_folders(str(objective)).partition("(")[0]
     tables = settings(config)
     section = tables.get("landscape") or tables.get("task") or {}
     return str(section.get("name", "unknown problem")) if isinstance(section, dict) else "unknown"
 
 
-def problem_facts(config: str, without: tuple[str, ...] = ()) -> Facts:
+def problem_facts(config: str, attributes: dict[str, Any], without: tuple[str, ...] = ()) -> Facts:
     """The minimised objective; some keys can be left out."""
+    objective = given(attributes).get("objective")
+    if objective is not None:
+        yield "Objective given in Python", without_folders(str(objective))
+        return
     tables = settings(config)
     if "landscape" in tables:
         yield "Landscape", _described(tables["landscape"], without)
@@ -48,6 +72,12 @@ def making(attributes: dict[str, Any], config: str, command: str) -> Section:
     versions = json_attribute(attributes, "versions_json")
     rows = [Row(name, [str(version)]) for name, version in sorted(versions.items())]
     schema = f"{attributes.get('schema', UNKNOWN)} {attributes.get('schema_version', '')}".strip()
+    repeats = html(" it repeats the run: ", element("code", command))
+    if given(attributes):
+        repeats = html(
+            " it repeats the run, with the same objects: ",
+            element("code", 'meanfield.run("config.toml", flows=…, objective=…, start=…)'),
+        )
     return Section(
         "How it was computed",
         [
@@ -57,8 +87,7 @@ def making(attributes: dict[str, Any], config: str, command: str) -> Section:
             paragraph(
                 "With every default. Saved as ",
                 element("code", "config.toml"),
-                " it repeats the run: ",
-                element("code", command),
+                repeats,
                 ". Folders of file names are left out.",
             ),
             element("pre", element("code", without_folders(config))),

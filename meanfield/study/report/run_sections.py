@@ -65,7 +65,9 @@ def report(run: RunRecord) -> Report:
 def _title(run: RunRecord) -> str:
     steps = settings(run.config).get("steps")
     length = f", {steps} steps" if steps else ""
-    return f"Run: {spoken(about.problem_name(run.config))}, η = {_rates(run)}{length}"
+    return (
+        f"Run: {spoken(about.problem_name(run.config, run.attributes))}, η = {_rates(run)}{length}"
+    )
 
 
 def _rates(run: RunRecord) -> str:
@@ -121,7 +123,8 @@ def _ranking(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def _facts(run: RunRecord) -> about.Facts:
     yield "File", run.path.name
-    yield from about.problem_facts(run.config)
+    yield from about.problem_facts(run.config, run.attributes)
+    yield from about.given_facts(run.attributes)
     edges = ", ".join(f"{2 / rate:.4g}" for rate in run.learning_rates.rates)
     yield "Learning rate η", f"{_rates(run)}; the edge of stability is at 2/η = {edges}"
     yield "Steps of gradient descent", str(settings(run.config).get("steps", about.UNKNOWN))

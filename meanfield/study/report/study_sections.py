@@ -46,7 +46,7 @@ def report(study: StudyRecord) -> Report:
         Section("Runs", [_statuses(study)]),
         about.making(study.attributes, study.config, "meanfield width config.toml"),
     ]
-    title = f"Width study: {spoken(about.problem_name(study.config))}, η = {_rate(study)}"
+    title = f"Width study: {spoken(about.problem_name(study.config, study.attributes))}, η = {_rate(study)}"
     page = Page(title, lead(status, len(warnings), *_verdict(study)), sections)
     return Report(study.path, "study", status, page.render(), tuple(warnings), figures.names)
 
@@ -101,7 +101,7 @@ def _label(pair: Pair) -> str:
 
 def _facts(study: StudyRecord) -> about.Facts:
     yield "File", study.path.name
-    yield from about.problem_facts(study.config, without=("width",))
+    yield from about.problem_facts(study.config, study.attributes, without=("width",))
     yield "Learning rate η", _rate(study)
     yield "Steps of gradient descent", str(settings(study.config).get("steps", about.UNKNOWN))
     yield "Widths N", _listed(study.widths)

@@ -177,7 +177,8 @@ class RunRecord:
 
     `config` is the resolved TOML; ``comparison[process][distance]`` holds distances to the
     reference process at `comparison_times`, NaN where missing. `perturbed` is the perturbed gradient descent,
-    with its ``center_distance`` to the reference among its observables; None where it was not run.
+    with its ``center_distance`` to the reference among its observables; None where it was not run. `all_names` are
+    those of all processes in the file, where `processes` has a part of them only.
     """
 
     path: Path
@@ -187,6 +188,7 @@ class RunRecord:
     comparison_times: NDArray[np.float64]
     comparison: dict[str, dict[str, NDArray[np.float64]]]
     perturbed: ProcessRecord | None = None
+    all_names: tuple[str, ...] = ()
 
     @property
     def learning_rates(self) -> Schedule:

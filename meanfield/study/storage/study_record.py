@@ -58,6 +58,7 @@ class StudyRecord:
     warnings : about the validity of the numbers.
     attributes : of the file: learning_rate, start ("nested" or "independent"), reference_width, created, versions_json, …
     config : TOML of the repeated run; its width and seed are not those of any run.
+    all_pairs : of the file, where `pairs` has a part of them only.
     """
 
     path: Path
@@ -72,6 +73,7 @@ class StudyRecord:
     slopes: dict[str, NDArray[Any]]
     statuses: NDArray[Any]
     warnings: tuple[str, ...]
+    all_pairs: tuple[Pair, ...] = ()
 
     @property
     def slope_ends(self) -> str:

@@ -78,7 +78,10 @@ def test_own_objects_get_a_file_a_comparison_figures_and_a_report(tmp_path):
         centers = np.array([s.position[0] for s in result["mine"].snapshots])
         rows = {row["process"]: row for row in result.compare()}
         assert {"loss", "sharpness", "distance"} <= set(result.figures)
-        assert "mine" in result.report().read_text()
+        page = result.report().read_text()
+    assert "mine: HeavyBall(learning_rate=0.3, momentum=0.5)" in page
+    assert "Run: Bowl, η = 0.3" in page and "Objective given in Python" in page
+    assert "Start given in Python" in page and "flows=…, objective=…" in page
     x, before, expected = np.array(START), np.array(START), {}
     for step in range(13):
         expected[step] = x

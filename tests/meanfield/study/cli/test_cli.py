@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from meanfield.study.analysis.summary import tables
 from meanfield.study.cli.app import app
 from meanfield.study.storage.layout import OutputError
 from meanfield.study.storage.writer import read_run
+from solvers.flows import FLOWS
 from tests.helpers.studies import study
 
 
@@ -365,3 +367,34 @@ def test_help_answers_within_half_a_second():
         subprocess.run(command, capture_output=True, check=True)
         times.append(seconds() - before)
     assert min(times) < 0.5
+
+
+@pytest.mark.parametrize("command", ["run", "config", "validate"])
+def test_the_help_lists_every_flow(command):
+    text = " ".join(meanfield_command(command, "--help").output.split())
+    listed = text.partition("Flows: ")[2].rstrip(". ").split(", ")
+    assert listed == list(FLOWS)
+
+
+def test_plot_draws_some_figures_of_some_processes_for_a_column(small_run, tmp_path):
+    options = ["--only", "loss,sharpness", "--processes", "gradient_descent", "--width", "86mm"]
+    result = meanfield_command("plot", small_run, "--out", tmp_path, "--format", "svg", *options)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["loss.svg", "sharpness.svg"]
+    points = re.search(r'width="([\d.]+)pt"', (tmp_path / "loss.svg").read_text())[1]
+    assert float(points) == pytest.approx(86 / 25.4 * 72, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--only", "lss"], "only must be one of"),
+        (["--processes", "gd"], "processes must be one of"),
+        (["--width", "wide"], "width must be a length from 1.5 to 20 inches"),
+        (["--animate", "gradient_descent", "--only", "loss"], "only must be left out with --animate"),
+    ],
+)  # fmt: skip
+def test_plot_refuses_what_is_not_there(small_run, tmp_path, options, message):
+    result = meanfield_command("plot", small_run, "--out", tmp_path, *options)
+    assert result.exit_code == 2 and message in result.output
+    assert not list(tmp_path.iterdir())

@@ -108,7 +108,7 @@ def test_the_distance_is_the_stored_one_with_the_onset_where_compare_has_it():
     np.testing.assert_array_equal(line(ax, "free energy flow").get_ydata(), TIMES[::10] ** 2)
     circles = [line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())]
     assert any(np.array_equal(line.get_ydata(), TIMES[::10]) for line in circles)
-    onset = set(line(ax, "onset (vertical)").get_xdata())
+    onset = set(line(ax, "_onset").get_xdata())
     # the level is 1% of the end: log(100)/(2 log 1.5) = 5.7 steps before step 80, the next step above it
     assert onset == {compare(run)[0]["onset"]} == {75.0}
 
@@ -139,7 +139,7 @@ def test_the_zoom_is_around_the_onset_over_one_axis_of_time():
     top, middle, bottom = zoom.figure.axes
     assert top.get_xlim() == middle.get_xlim() == bottom.get_xlim() == (55.0, 95.0)
     for ax in zoom.figure.axes:
-        assert set(line(ax, "onset (vertical)").get_xdata()) == {75.0}
+        assert set(line(ax, "_onset").get_xdata()) == {75.0}
     assert line(bottom, "gradient descent").get_xdata()[0] == 55.0
 
 

@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnchoredOffsetbox
 
 from meanfield.study import figures
+from meanfield.study.figures.palette import BLACK
 from meanfield.study.figures.widths import draw_against_width, draw_slopes
 from meanfield.study.storage.study_record import METRICS, Pair
 from tests.helpers.studies import ENERGY, GD, HALF_WIDTH, SLOPE, TIMES, study
 
 NAMES = ["width_coupled", "width_measures", "width_functions", "width_slopes"]
-LABEL = "gradient descent: α = −0.50 (−0.57 to −0.43)"
+LABEL = "gradient descent"
+SLOPE_TEXT = "α = −0.50 (−0.57 to −0.43)"
 
 
 def against_width(of, metric="w2"):
@@ -24,9 +27,19 @@ def line(ax, label):
     return found
 
 
-def test_the_line_is_the_median_over_the_seeds_and_the_label_has_the_slope():
+def slope_texts(ax):
+    """Text and colour of the slopes written in a panel."""
+    (box,) = (artist for artist in ax.artists if isinstance(artist, AnchoredOffsetbox))
+    texts = [area._text for area in box.get_child().get_children()]
+    return [(text.get_text(), text.get_color()) for text in texts]
+
+
+def test_the_line_is_the_median_over_the_seeds_and_the_slope_has_its_colour():
     made = study()
-    shown = line(against_width(made), LABEL)
+    ax = against_width(made)
+    shown = line(ax, LABEL)
+    colours = [line.get_color() for line in ax.lines if line.get_marker() == "o"]
+    assert slope_texts(ax) == [(SLOPE_TEXT, colour) for colour in colours]
     np.testing.assert_array_equal(shown.get_xdata(), made.widths)
     expected = 4 * 2.0 * made.widths**SLOPE  # w2 is the fourth distance; at the last time
     np.testing.assert_allclose(shown.get_ydata(), expected, rtol=1e-12)
@@ -35,7 +48,7 @@ def test_the_line_is_the_median_over_the_seeds_and_the_label_has_the_slope():
 def test_the_fit_runs_through_distances_that_obey_it():
     made = study(pairs=(Pair(GD, GD),))
     ax = against_width(made)
-    (fit,) = (line for line in ax.lines if line.get_linestyle() == ":")
+    (fit,) = (line for line in ax.lines if line.get_linestyle() == ":" and len(line.get_xdata()))
     np.testing.assert_allclose(fit.get_ydata(), line(ax, LABEL).get_ydata(), rtol=1e-12)
 
 
@@ -80,12 +93,18 @@ def test_every_distance_has_a_panel():
     assert all("width 16384" in drawn[name].caption for name in NAMES[:3])
 
 
-def test_pairs_of_one_process_are_told_apart():
+def test_pairs_of_one_process_are_told_apart_by_colour():
     ax = against_width(study())
-    looks = {
-        (line.get_color(), line.get_linestyle()) for line in ax.lines if line.get_marker() == "o"
-    }
-    assert len(looks) == 3
+    colours = [line.get_color() for line in ax.lines if line.get_marker() == "o"]
+    assert len(set(colours)) == 3 and colours.count(BLACK) == 1
+
+
+def test_all_panels_share_one_legend_with_every_label_once():
+    for drawn in figures.study_figures(study()):
+        assert not any(ax.get_legend() for ax in drawn.figure.axes)
+        (legend,) = drawn.figure.legends
+        labels = [text.get_text() for text in legend.get_texts()]
+        assert len(set(labels)) == len(labels) and LABEL in labels
 
 
 def test_only_runs_that_came_to_their_end_count():
@@ -124,7 +143,7 @@ def test_a_single_seed_has_no_band_and_no_interval_and_says_so():
     made = study(seeds=1)
     ax = against_width(made)
     assert not ax.collections
-    assert line(ax, "gradient descent: α = −0.50")
+    assert slope_texts(ax)[0][0] == "α = −0.50"
     drawn = list(figures.study_figures(made))
     assert "no band" in drawn[0].caption and "no interval" in drawn[0].caption
 
@@ -151,5 +170,5 @@ def test_distances_that_are_missing_are_gaps():
     drawn = {one.name: one for one in figures.study_figures(made)}
     assert [ax.get_ylabel() for ax in drawn["width_measures"].figure.axes] == [
         "sliced Wasserstein-2",
-        "Sinkhorn, √S_ε",
+        r"Sinkhorn distance $\sqrt{S_\varepsilon}$",
     ]

@@ -98,6 +98,7 @@ def test_the_energy_balance_is_that_of_the_file(page, record):
 
 def test_it_says_what_was_run_on_what_and_with_what(page, record):
     said = facts(page)
+    assert not any("given in Python" in key for key in said)
     assert said["File"] == "run.h5" and said["Learning rate η"].startswith("0.5; ")
     assert said["Task"] == "digits; n 12, target parity, mean square 0.0625, seed 0"
     assert said["Particles"] == "8 of 66 parameters, float64 in the file"
