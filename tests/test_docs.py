@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from meanfield.study.cli.app import app
 from meanfield.study.config.reference import all_keys
 from tests.helpers.pages import PAGES, ROOT, text_of
+from tests.test_guides import WITH_PYTHON
 
 COMMANDS = typer.main.get_command(app).commands
 
@@ -29,7 +30,7 @@ def test_the_examples_of_minimising_movements_run(capsys):
 
 
 def test_every_python_block_is_run_somewhere():
-    """In test_readme.py, test_selection.py (figures), test_distributed_runs.py (mpi), test_writing_a_flow.py, and above."""
+    """In test_readme.py, test_selection.py (figures), test_distributed_runs.py (mpi), test_writing_a_flow.py, test_guides.py, and above."""
     with_python = {page.name for page in PAGES if "```python" in text_of(page)}
     assert with_python <= {
         "README.md",
@@ -39,6 +40,7 @@ def test_every_python_block_is_run_somewhere():
         "python.md",
         "run_file.md",
         "writing_a_flow.md",
+        *(page.name for page in WITH_PYTHON),
     }
 
 
