@@ -30,7 +30,7 @@ def test_the_examples_of_minimising_movements_run(capsys):
 
 
 def test_every_python_block_is_run_somewhere():
-    """In test_readme.py, test_selection.py (figures), test_distributed_runs.py (mpi), test_writing_a_flow.py, test_guides.py, and above."""
+    """In test_readme.py, test_selection.py (figures), test_distributed_runs.py (mpi), test_writing_a_flow.py, test_guides.py."""
     with_python = {page.name for page in PAGES if "```python" in text_of(page)}
     assert with_python <= {
         "README.md",

@@ -1,4 +1,4 @@
-"""The guides: their Python runs as printed, their pages are short, and every warning and error is on the page of troubleshooting."""
+"""The guides: their Python runs as printed, pages are short, and every warning and error is on the page of troubleshooting."""
 
 import ast
 import re
