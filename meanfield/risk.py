@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +21,7 @@ from solvers._support.arguments import (
     instance,
     probabilities,
     real,
+    refusal,
     wrong_shape,
 )
 
@@ -121,6 +123,26 @@ class Risk:
         for name in ("_inputs", "_targets"):  # stored in the other precision
             twin.__dict__.pop(name, None)
         return twin
+
+    @property
+    def samples(self) -> int:
+        """n."""
+        return self.task.n
+
+    def batch(self, indices: ArrayLike) -> Risk:
+        """The risk of some of the samples, (1/|B|) Σ_{k ∈ B} ℓ, with the same weight decay; a repeated index counts as often."""
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not len(chosen):
+            raise refusal("indices", "a list of one or more integers", indices)
+        if chosen.min() < 0 or chosen.max() >= self.samples:
+            raise refusal("indices", f"at least 0 and below {self.samples}", indices)
+        part = copy(self)
+        part.task = replace(
+            self.task, inputs=self.task.inputs[chosen], targets=self.task.targets[chosen]
+        )
+        for name in ("_inputs", "_targets"):
+            part.__dict__[name] = getattr(self, name)[chosen]
+        return part
 
     def outputs(self, x: ArrayLike, weights: ArrayLike | None = None) -> Array:
         """f_ρ at the training inputs, (n, c)."""

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from solvers.measures import energies
     from solvers.measures.entropy import BlobEntropy, SpacingEntropy
     from solvers.measures.representations import Grid, Particles, Quantiles
+    from solvers.mini_batch import MiniBatch, batch_sharpness
     from solvers.objective import Objective
     from solvers.optimizer import Optimizer
     from solvers.phase_space.density import PhaseSpaceDensity
@@ -79,6 +80,7 @@ _HOME = {
     "JKOStep": "jko.particles.steps",
     "Langevin": "flows.langevin",
     "Midpoint": "integrators",
+    "MiniBatch": "mini_batch",
     "Nesterov": "flows.momentum",
     "NormalizedGradientDescent": "flows.gradient_descent",
     "Objective": "objective",
@@ -105,6 +107,7 @@ _HOME = {
     "State": "state",
     "SteppedFlow": "flow",
     "WithoutFluctuation": "flow",
+    "batch_sharpness": "mini_batch",
     "effective_sharpness": "spectrum.effective_sharpness",
     "mean_field_langevin_free_energy": "flows.langevin",
     "solve": "time_loop",
@@ -141,6 +144,7 @@ __all__ = [
     "JKOStep",
     "Langevin",
     "Midpoint",
+    "MiniBatch",
     "Nesterov",
     "NormalizedGradientDescent",
     "Objective",
@@ -167,6 +171,7 @@ __all__ = [
     "State",
     "SteppedFlow",
     "WithoutFluctuation",
+    "batch_sharpness",
     "effective_sharpness",
     "energies",
     "mean_field_langevin_free_energy",

@@ -22,6 +22,8 @@ X = [[0.0], [1.0], [3.0]]
 WEIGHTS = [0.25, 0.25, 0.5]
 V = energies.Potential(lambda x: 0.5 * x[:, 0] ** 2)
 GRID = solvers.Grid([0.0, 1.0, 2.0, 3.0], [0.25, 0.5, 0.25])
+SGD = solvers.MiniBatch(solvers.GradientDescent(0.1), batch_size=2)
+SGD_STATE = solvers.solve(SGD, RISK, NETWORK.initialize(3, seed=0), 1).state
 STATE = solvers.solve(solvers.GradientDescent(0.1), VALLEY, START, 1).state
 
 
@@ -58,6 +60,15 @@ CALLS = {
                 "effective_sharpness",
                 {"flow": solvers.GradientDescent(0.1), "objective": VALLEY, "state": STATE}
                 | {"pairs": None},
+            ),
+            (
+                "MiniBatch",
+                {"flow": solvers.GradientDescent(0.1), "batch_size": 2, "seed": 0}
+                | {"replacement": True},
+            ),
+            (
+                "batch_sharpness",
+                {"flow": SGD, "objective": RISK, "state": SGD_STATE, "batches": 2},
             ),
             ("SharpnessFlow", RATE | {"law": "normalized"}),
             ("JKOFlow", RATE | {"temperature": 0.0, "saddle": False}),

@@ -35,7 +35,13 @@ def test_the_list_has_every_flow_under_its_own_name(name):
 
 def test_the_public_flows_are_all_in_the_list():
     kinds = solvers.Flow, solvers.ContinuousFlow, solvers.SteppedFlow, solvers.DiscreteFlow
-    kinds = {*kinds, solvers.WithoutFluctuation, solvers.Scheduled, solvers.Optimizer}
+    kinds = {
+        *kinds,
+        solvers.WithoutFluctuation,
+        solvers.Scheduled,
+        solvers.Optimizer,
+        solvers.MiniBatch,
+    }
     public = [getattr(solvers, name) for name in solvers.__all__]
     found = {one for one in public if isinstance(one, type) and issubclass(one, solvers.Flow)}
     assert found - kinds == set(FLOWS.values())
