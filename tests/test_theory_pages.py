@@ -34,6 +34,15 @@ def test_pages_of_the_theory_name_their_tests(page):
     assert named or page.name in ("symbols.md",)
 
 
+@pytest.mark.parametrize("page", THEORY, ids=lambda page: page.name)
+def test_pages_of_the_theory_lead_to_figures(page):
+    text = page.read_text(encoding="utf-8")
+    for example in re.findall(r"\{doc\}`/auto_(gallery/[\w/]+)`", text):
+        assert (DOCS / f"{example}.py").is_file(), example
+    without = {"index.md", "symbols.md", "optimizers.md"}
+    assert "{doc}`/auto_gallery/" in text or page.name in without
+
+
 def test_every_test_of_the_theory_is_named():
     text = "".join(page.read_text(encoding="utf-8") for page in THEORY)
     mine = _functions_of("tests/cross_checks/test_theory.py")
