@@ -4,7 +4,7 @@ Swings that grow or shrink
 
 A drift of the next order in η decides whether gradient descent settles at the edge of stability.
 
-Near rest y − 2/η and log |u| swing. To first order (arXiv:2209.15594) the swings keep their size; the determinant of
+Near rest y − 2/η and log u swing. To first order (arXiv:2209.15594) the swings keep their size; the determinant of
 two steps at the two-cycle gives their growth, γ = ½η²ε(2 − 9ζ²). The half-step delay has it; a flow without has
 −(9/2)η²εζ² and never grows. The page runs three of the five ζ and two of the four processes of
 
