@@ -14,12 +14,17 @@ from sphinx_gallery.scrapers import figure_rst
 
 from meanfield.study.figures import STYLE
 
+_SHOWN = "__shown__"  # the last one, which stays the last value of blocks that have none
+
 
 def shown_figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
     """Save the figure that the block's last expression is, and return the markup that shows it."""
-    last = block_vars["example_globals"].pop("___", None)
-    if not isinstance(last, Figure) or hasattr(last, "number"):  # pyplot's have a number
+    known = block_vars["example_globals"]
+    last = known.get("___")
+    is_new = isinstance(last, Figure) and last is not known.get(_SHOWN)
+    if not is_new or hasattr(last, "number"):  # pyplot's have a number
         return figure_rst([], gallery_conf["src_dir"])
+    known[_SHOWN] = last
     path = Path(next(block_vars["image_path_iterator"]))
     with rc_context(STYLE):
         last.savefig(path, format="png")
