@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from solvers.objective import value_and_gradient
+
 Array = NDArray[np.floating[Any]]
 
 #: Each derivative and the function that it is the derivative of; the order is the position, from 1.
@@ -26,6 +28,8 @@ _ROUNDINGS = 100.0
 #: A disagreement counts above this many estimated errors. The estimate is the change from a step to twice the step: for a smooth
 #: function it is three times the error, with kinks within the step about as large as the error.
 _ERRORS = 10.0
+#: Relative difference of the results of two methods for the same number, the rounding of float32.
+_PAIR = 1e-4
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,14 @@ def check_objective(objective: Any, x: ArrayLike, seed: int = 0) -> dict[str, fl
     Returns
     -------
     dict
-        The relative difference found, by the name of each checked method; NaN where undecided: the
+        The relative difference found, by the name of each checked method, `value_and_gradient` included; NaN where undecided: the
         objective is not finite there, not deterministic, or too rough for differences.
 
     Raises
     ------
     ValueError
-        For a derivative that is wrong, is not shaped like x, or modifies its arguments; for an x that is not finite.
+        For a derivative that is wrong, is not shaped like x, or modifies its arguments; for a `value_and_gradient` that returns
+        other numbers than the two methods; for an x that is not finite.
 
     Examples
     --------
@@ -96,6 +101,32 @@ def check_objective(objective: Any, x: ArrayLike, seed: int = 0) -> dict[str, fl
                 f"{comparison.difference:.1%} from central differences"
             )
         found[name] = comparison.difference
+    if callable(getattr(objective, "value_and_gradient", None)):
+        found["value_and_gradient"] = _pair_difference(objective, at, seed)
+    return found
+
+
+def _pair_difference(objective: Any, x: Array, seed: int) -> float:
+    """The relative difference of `value_and_gradient` from the two methods, at x and near it."""
+    moved = x + 0.1 * np.random.default_rng(seed).standard_normal(x.shape) * np.abs(x)
+    found = 0.0
+    for point in (x, moved):
+        with np.errstate(all="ignore"):
+            both = value_and_gradient(objective, point)
+            pairs = (
+                (np.array(both[0]), np.array(float(objective.value(point)))),
+                (np.array(both[1]), np.array(objective.gradient(point))),
+            )
+        for name, (ours, theirs) in zip(("value", "gradient"), pairs, strict=True):
+            gap, size = np.abs(ours - theirs).max(), np.abs(theirs).max()
+            if not np.isfinite(gap) or gap == 0.0:
+                continue
+            found = max(found, float(gap / size) if size else math.inf)
+            if found > _PAIR:
+                raise ValueError(
+                    f"objective.value_and_gradient must return the same {name} as objective.{name}, got one that differs by "
+                    f"{found:.1%}"
+                )
     return found
 
 

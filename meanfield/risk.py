@@ -153,11 +153,7 @@ class Risk:
         """R[ρ] of the particles x (N, D), of weights (N,)."""
         x = self._particles("x", x)
         p = self._weights(weights, x)
-        losses = self._loss.value(self._jet(x, p)[0], self._targets)
-        if not self.weight_decay:
-            return float(losses.mean())
-        second_moment = self.inner(x, x) if p is None else float(np.sum(p[:, None] * x * x))
-        return float(losses.mean()) + 0.5 * self.weight_decay * second_moment
+        return self._value_of(self._jet(x, p)[0], x, p)
 
     def gradient(
         self, x: ArrayLike, weights: ArrayLike | None = None, at: ArrayLike | None = None
@@ -169,6 +165,14 @@ class Risk:
         f = self._jet(x, self._weights(weights, x), memory=memory)[0]
         gradient = self._gradient_jet(points, [self._loss.gradient(f, self._targets)], None, memory)
         return self._decayed(gradient, points)
+
+    def value_and_gradient(self, x: ArrayLike) -> tuple[float, Array]:
+        """R at x and its mean-field gradient (N, D), with one forward pass: the same numbers as from `value` and `gradient`."""
+        x = self._particles("x", x)
+        memory = _evaluation.Memory()
+        f = self._jet(x, None, memory=memory)[0]
+        gradient = self._gradient_jet(x, [self._loss.gradient(f, self._targets)], None, memory)
+        return self._value_of(f, x, None), self._decayed(gradient, x)
 
     def hvp(self, x: ArrayLike, v: ArrayLike, weights: ArrayLike | None = None) -> Array:
         """Mean-field Hessian times v: the derivative of the gradient when every particle moves along v, (N, D), for v (N, D).
@@ -199,6 +203,14 @@ class Risk:
             raise ValueError(f"u and v must have one shape (N, D), got {u.shape} and {v.shape}")
         sums = _evaluation.inner_sums(u, v, _evaluation.group_bounds(len(u)))
         return _evaluation.inner_of(sums, len(u))
+
+    def _value_of(self, f: Array, x: Array, p: NDArray[np.float64] | None) -> float:
+        """R of particles with these outputs f (n, c)."""
+        losses = self._loss.value(f, self._targets)
+        if not self.weight_decay:
+            return float(losses.mean())
+        second_moment = self.inner(x, x) if p is None else float(np.sum(p[:, None] * x * x))
+        return float(losses.mean()) + 0.5 * self.weight_decay * second_moment
 
     def _jet(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
@@ -164,6 +164,13 @@ class Flow(ABC):
     def iterate(self, step: int, state: Array) -> Array | None:
         """The iterate, for gradient descent; None for continuous models."""
         return None
+
+    def next_gradients(self, step: int, state: Array) -> Sequence[Array]:
+        """Points at which the step from this state needs gradients, as far as they are known without an evaluation.
+
+        Losses that are observed at these points are evaluated together with the gradients. None by default.
+        """
+        return ()
 
     def mirrored(self, state: Array) -> Array:
         """The state with the sign of its fluctuation changed, as needed to start from an odd iterate x_k = w_k − u_k.

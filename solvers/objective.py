@@ -21,8 +21,10 @@ class Objective(Protocol):
     """A function E to be minimised, of arrays x of a fixed shape.
 
     ``gradient(x)`` and ``hvp(x, v)``, the Hessian times v, return arrays shaped like x. They may reuse one array for their
-    results, but must not modify their arguments. Optional: ``third(x, u)`` = ∇³E(x)[u, u]
-    (default: a central difference of gradients), ``inner(u, v)``, the inner product in which gradient and Hessian are taken
+    results, but must not modify their arguments. Optional: ``value_and_gradient(x)``, the pair of both, where it costs less than
+    both calls: every gradient is then taken from it, and losses are observed at no further cost where the next gradient is
+    needed; ``third(x, u)`` = ∇³E(x)[u, u] (default: a central difference of gradients), ``inner(u, v)``, the inner product in
+    which gradient and Hessian are taken
     (default: the dot product), ``minimum``, the infimum of E, and ``compiled_gradient``, for functions of a few coordinates: a
     function ``g(x, out)`` compiled by numba that writes ∇E(x) of a float64 array (d,), with which gradient descent takes
     millions of steps in seconds. ``fresh_arrays = True`` declares that every returned array is new, so it need not be copied.
@@ -60,18 +62,57 @@ def checked_gradient(objective: Any, x: Array, needs: tuple[str, ...], flow: str
     Raises
     ------
     ValueError
-        Where a method is missing or modifies its arguments, shapes disagree, or two random vectors show that the Hessian is not
-        symmetric.
+        Where a method is missing or modifies its arguments, shapes disagree, `value_and_gradient` is not the pair of both, or two
+        random vectors show that the Hessian is not symmetric.
     """
     methods("objective", objective, needs, flow)
-    check_number("value", objective.value(x))
+    value = check_number("value", objective.value(x))
     kept = x.copy()
     objective = with_own_results(objective)
     gradient = check_like("gradient", objective.gradient(x), x)
     _check_unchanged(x, kept)
+    if hasattr(objective, "value_and_gradient"):
+        _check_pair(objective, x, value, gradient)
+        _check_unchanged(x, kept)
     if "hvp" in needs:
         _check_hessian(objective, x)
     return gradient
+
+
+def value_and_gradient(objective: Any, x: Array) -> tuple[float, Array]:
+    """E and its gradient at x: the objective's own pair, else its two methods.
+
+    Raises
+    ------
+    ValueError
+        For what is no pair of a number and an array like x.
+    """
+    if not hasattr(objective, "value_and_gradient"):
+        return float(objective.value(x)), objective.gradient(x)
+    both = objective.value_and_gradient(x)
+    if not (isinstance(both, tuple) and len(both) == 2):
+        raise ValueError(
+            f"objective.value_and_gradient must return a pair (value, gradient), got {shown(both)}"
+        )
+    return check_number("value_and_gradient", both[0]), check_like("value_and_gradient", both[1], x)
+
+
+def _check_pair(objective: Any, x: Array, value: float, gradient: Array) -> None:
+    """Whether `value_and_gradient` agrees with both methods up to half the digits."""
+    both = value_and_gradient(objective, x)
+    half = np.finfo(x.dtype).eps ** 0.5
+    # Equal ones may be infinite; what is not finite cannot be compared.
+    equal = both[0] == value or not math.isfinite(both[0] - value)
+    if not equal and abs(both[0] - value) > half * max(abs(value), abs(both[0])):
+        raise ValueError(
+            f"objective.value_and_gradient must return the value first, {value!r} at x0, got {both[0]!r}"
+        )
+    gap = norm(objective, both[1] - gradient)
+    if gap > half * (norm(objective, gradient) + norm(objective, both[1])):
+        raise ValueError(
+            "objective.value_and_gradient must return the gradient second, got one at the distance "
+            f"{gap:.3g} from objective.gradient at x0, of norm {norm(objective, gradient):.3g}"
+        )
 
 
 def _check_unchanged(x: Array, kept: Array) -> None:
@@ -130,7 +171,7 @@ _FEW = 8
 _FLOAT64 = np.dtype(np.float64)
 
 
-class _OwnResults:
+class OwnResults:
     """An objective that returns a new array each time, even if the wrapped one reuses its arrays."""
 
     def __init__(self, objective: Any) -> None:
@@ -143,6 +184,9 @@ class _OwnResults:
             method = getattr(objective, name, None)
             if callable(method):
                 setattr(self, name, method if fresh else _copying(method))
+        both = getattr(objective, "value_and_gradient", None)
+        if callable(both):
+            self.value_and_gradient = both if fresh else _copying_second(both)
 
     def value(self, x: Array, **measure: Any) -> float:
         return float(self.original.value(x, **measure))
@@ -159,9 +203,19 @@ def _copying(method: Callable[..., Any]) -> Callable[..., Array]:
     return copied
 
 
+def _copying_second(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def copied(x: Array) -> Any:
+        both = method(x)
+        whole = isinstance(both, tuple) and len(both) == 2
+        return (both[0], np.array(both[1])) if whole else both
+
+    return copied
+
+
 def with_own_results(objective: Any) -> Any:
     """The objective, wrapped so that later calls do not change earlier results."""
-    return objective if isinstance(objective, _OwnResults) else _OwnResults(objective)
+    return objective if isinstance(objective, OwnResults) else OwnResults(objective)
 
 
 def inner(objective: Any, u: Array, v: Array) -> float:
@@ -185,7 +239,7 @@ def _is_small(u: Array) -> bool:
 
 def is_spread(objective: Any) -> bool:
     """Whether x is one rank's part of a point."""
-    if isinstance(objective, _OwnResults):
+    if isinstance(objective, OwnResults):
         return objective.is_spread
     return hasattr(objective, "gather")
 

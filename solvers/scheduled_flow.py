@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -82,6 +83,9 @@ class Scheduled(Flow):
 
     def iterate(self, step: int, state: Array) -> Array | None:
         return self.at(step).iterate(step, state)
+
+    def next_gradients(self, step: int, state: Array) -> Sequence[Array]:
+        return self.at(step).next_gradients(step, state)
 
     def mirrored(self, state: Array) -> Array:
         return self.flow.mirrored(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 from solvers._support.arguments import count, flag
 from solvers._support.arguments import function as checked_function
 from solvers._support.reprs import described
+from solvers.evaluations import remembering
 from solvers.flow import Flow
 from solvers.integrators import Integrator, SchemeError
 from solvers.objective import (
@@ -21,7 +23,6 @@ from solvers.objective import (
     inner,
     is_spread,
     require_same,
-    with_own_results,
 )
 from solvers.overflow import overflow_reason
 from solvers.progress import Progress, progress_bar
@@ -38,6 +39,8 @@ _MOST = 2**63 - 1
 class Observation:
     """A run observed at an integer time. Quantities that need evaluations of the objective are computed on first access.
 
+    Losses where the run goes on with a gradient are evaluated together with that, if `goes_on`.
+
     Arrays are read-only: the run continues with them.
 
     Examples
@@ -51,10 +54,11 @@ class Observation:
     [(0.0, 0.5), (1.0, 0.0)]
     """
 
-    def __init__(self, flow: Flow, objective: Any, state: State) -> None:
+    def __init__(self, flow: Flow, objective: Any, state: State, goes_on: bool = False) -> None:
         self.flow = flow
-        self._own = with_own_results(objective)
+        self._own = remembering(objective)
         self._state = state
+        self._goes_on = goes_on
         self._values = state.values  # objectives need not accept read-only arrays
 
     def __repr__(self) -> str:
@@ -103,11 +107,25 @@ class Observation:
     @cached_property
     def loss(self) -> float:
         """E at the center."""
+        self._look_ahead()
         return float(self._own.value(self._center))
+
+    @cached_property
+    def iterate_loss(self) -> float:
+        """E at the iterate of gradient descent; NaN for its models."""
+        self._look_ahead()
+        iterate = self.flow.iterate(self.step, self._values)
+        return math.nan if iterate is None else float(self._own.value(iterate))
+
+    def _look_ahead(self) -> None:
+        if self._goes_on:
+            self._own.anticipate(self.flow.next_gradients(self.step, self._values))
+        self._goes_on = False
 
     @cached_property
     def predicted_loss(self) -> float:
         """The loss averaged over the oscillation, by the flow's closure."""
+        self._look_ahead()
         return self.flow.predicted_loss(self._own, self.step, self._values)
 
     @cached_property
@@ -131,7 +149,7 @@ class Observation:
     @cached_property
     def gradient_norm_sq(self) -> float:
         """|∇E|² at the center, in the objective's inner product."""
-        gradient = self._own.gradient(self._center)
+        gradient = self._own.observed_gradient(self._center)
         return inner(self._own, gradient, gradient)
 
     @property
@@ -238,8 +256,8 @@ def solve(
     def steps_on(objective: Any) -> Advance:
         return stepper(flow, objective, dt, integrator, steps)
 
-    advance = steps_on(objective)
-    observed = with_own_results(objective)
+    observed = remembering(objective)
+    advance = steps_on(observed)
     status, message = "complete", ""
     with np.errstate(over="ignore", invalid="ignore"), progress_bar(progress, steps) as report:
         if isinstance(x0, State):
@@ -251,7 +269,7 @@ def solve(
         try:
             state = prepared(flow, observed, state, dt, steps)
             while True:
-                observation = Observation(flow, observed, state)
+                observation = Observation(flow, observed, state, goes_on=state.step < last)
                 if observe is not None:
                     observe(observation)
                 recorder.record(observation, is_last=state.step == last)
@@ -271,7 +289,7 @@ def solve(
             if isinstance(error, MemoryError) and is_spread(objective):
                 raise  # the other ranks are waiting in the middle of a step
             status, message = _ending(error, state.step)
-            recorder.record(Observation(flow, objective, state), is_last=True)
+            recorder.record(Observation(flow, observed, state), is_last=True)
     return _solution(recorder, spectrum, state, status, message)
 
 

@@ -139,6 +139,12 @@ class TorchObjective:
         flat = self._array("x", x)
         return self._derivatives(flat, flat, order=1)
 
+    def value_and_gradient(self, x: ArrayLike) -> tuple[float, Array]:
+        """E(x) and ∇E(x), with one forward pass: the same numbers as from `value` and `gradient`."""
+        flat, parts = self._array("x", x), list[float]()
+        gradient = self._derivatives(flat, flat, order=1, parts=parts)
+        return sum(parts) / len(self._inputs), gradient
+
     def hvp(self, x: ArrayLike, v: ArrayLike) -> Array:
         """∇²E(x) v, (D,), for v (D,): the gradient of ⟨∇E, v⟩."""
         return self._derivatives(self._array("x", x), self._array("v", v), order=2)
@@ -205,37 +211,49 @@ class TorchObjective:
         """Index of the first sample of each chunk."""
         return range(0, len(self._inputs), self.chunk_size)
 
-    def _derivatives(self, x: Array, direction: Array, order: int) -> Array:
-        """The derivative of this order, contracted with the direction in all but one index, summed over the chunks."""
+    def _derivatives(
+        self, x: Array, direction: Array, order: int, parts: list[float] | None = None
+    ) -> Array:
+        """The derivative of this order, contracted with the direction in all but one index, summed over the chunks.
+
+        `parts` receives the sum of the losses of each chunk.
+        """
         from meanfield.torch_objective import checks as _torch_checks
         from meanfield.torch_objective import evaluation as _torch_evaluation
 
         if self._in_check:
-            return self._sum(x, direction, order)
+            return self._sum(x, direction, order, parts)
         for current in range(1, order + 1):
             if self._checks[current] and np.all(np.isfinite(x)):
                 decided = _torch_checks.check(self, x, current)
                 self._checks[current] = 0 if decided else self._checks[current] - 1
         try:
-            return self._sum(x, direction, order)
+            return self._sum(x, direction, order, parts)
         except _torch_evaluation.NoDerivativeError as error:
             raise ValueError(_torch_checks.complaint(self, x, order, str(error))) from error
 
-    def _sum(self, x: Array, direction: Array, order: int) -> Array:
+    def _sum(self, x: Array, direction: Array, order: int, parts: list[float] | None) -> Array:
         with self._evaluation(order):
             theta, along = self._tensor(x).requires_grad_(), self._tensor(direction)
             total = along.new_zeros(self.dimension)
             for start in self._starts():
-                total += self._derivative(theta, start, along, order)
+                total += self._derivative(theta, start, along, order, parts)
         result: Array = total.cpu().numpy()
         return result
 
     def _derivative(
-        self, theta: torch.Tensor, start: int, along: torch.Tensor, order: int
+        self,
+        theta: torch.Tensor,
+        start: int,
+        along: torch.Tensor,
+        order: int,
+        parts: list[float] | None,
     ) -> torch.Tensor:
         from meanfield.torch_objective import evaluation as _torch_evaluation
 
         def differentiate(losses: torch.Tensor) -> torch.Tensor:
+            if parts is not None:
+                parts.append(float(losses.detach().double().sum()))
             # Each sample has weight 1/n: the last chunk may be smaller than the others.
             scalar = losses.sum() / len(self._inputs)
             for _ in range(order - 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -187,6 +187,13 @@ class FreeEnergyFlow(ContinuousFlow):
         fluctuations = state[1:]
         moved = state[:1] + change * np.sum(fluctuations, axis=0, keepdims=True)
         return np.concatenate([moved, state.dtype.type(ratio) * fluctuations])
+
+    def next_gradients(self, step: int, state: Array) -> Sequence[Array]:
+        if self.delay or self.closure == "taylor":
+            return ()
+        w = state[0]
+        ends = [end for u in state[1:] for end in (w + u, w - u)]
+        return ends if self.rank == 1 else [*ends, w]
 
     def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
         energy = FreeEnergy(objective, self.learning_rate, self.closure)

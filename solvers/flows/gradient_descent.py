@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -48,6 +49,9 @@ class _Descent(DiscreteFlow):
 
     def iterate(self, step: int, state: Array) -> Array:
         return state[0]
+
+    def next_gradients(self, step: int, state: Array) -> Sequence[Array]:
+        return (state[1],)
 
     def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
         return 0.5 * float(objective.value(state[0]) + objective.value(state[1]))

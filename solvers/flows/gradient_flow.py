@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -52,6 +53,9 @@ class GradientFlow(WithoutFluctuation, ContinuousFlow):
 
     def start(self, objective: Any, x0: Array) -> Array:
         return x0
+
+    def next_gradients(self, step: int, state: Array) -> Sequence[Array]:
+        return () if self.delay else (state,)
 
     def rates(self, objective: Any, time: float, state: Array) -> tuple[Array, float]:
         velocity = state.dtype.type(-self.learning_rate) * objective.gradient(state)

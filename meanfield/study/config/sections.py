@@ -138,6 +138,8 @@ class OutputSection(Section):
 
     Parameters
     ----------
+    observe_every : int
+        Steps between rows of the scalars; there are also rows where the spectrum is measured.
     snapshot_every : int
         Steps between snapshots of all particles.
     sharpness_every : int
@@ -155,6 +157,7 @@ class OutputSection(Section):
         measured at the center.
     """
 
+    observe_every: Count = 1
     snapshot_every: Count = 50
     sharpness_every: Count = 10
     eigenvalues: Count = 1

@@ -18,6 +18,7 @@ from solvers.transport import cost as transport_cost
 WORTH_SAYING = 10**9
 # Numbers of simultaneous arrays of the size of all particles, measured with 20,000 and more particles, rounded up.
 _SPECTRUM_ARRAYS = 12  # besides two for each vector of the Krylov space, in float64
+_REMEMBERED_ARRAYS = 6  # points whose losses are known, and gradients evaluated ahead
 _SNAPSHOT_ARRAYS = 3  # for each array of a snapshot
 # For random data: arrays of the inputs, of the targets and of their teacher, also measured.
 _INPUT_ARRAYS, _TARGET_ARRAYS, _TEACHER_ARRAYS = 3, 6, 2
@@ -47,11 +48,13 @@ def required_memory(config: RunConfig, parameters: int) -> dict[str, int]:
     floats = n * parameters
     particles = floats * np.dtype(config.risk.dtype).itemsize
     spectrum = (2 * max(2 * k + 1, 8) + _SPECTRUM_ARRAYS) * floats * 8
+    remembered = _REMEMBERED_ARRAYS * particles
     kept = 2 * _SNAPSHOT_ARRAYS * floats * np.dtype(config.output.snapshot_dtype).itemsize
     few = min(n, EXACT_W2_PARTICLES)
     pairs = transport_cost.exact(few, few, parameters, lazy=False).bytes
     return {
-        name: data_memory(config) + max(spectrum + kept + _step_memory(process, particles), pairs)
+        name: data_memory(config)
+        + max(spectrum + kept + remembered + _step_memory(process, particles), pairs)
         for name, process in config.processes.items()
     }
 

@@ -3,50 +3,50 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from solvers.evaluations import Remembering
 
-class Meter:
+
+class Meter(Remembering):
     """An objective that counts its evaluations and the seconds of their use, except while paused.
 
     It has the methods of the objective: where that has no `third`, this has none either. `readings` and `wall_time`
-    are the initial values.
+    are the initial values. A gradient that was evaluated ahead during a pause counts, with its seconds, when the flow takes it.
     """
 
     def __init__(
         self, objective: Any, readings: Mapping[str, float] | None = None, wall_time: float = 0.0
     ) -> None:
-        self._objective = objective
+        super().__init__(objective)
         before = readings or {}
         self._counts = {what: before.get(what, 0) for what in ("gradients", "hvps", "thirds")}
         self._paused = False
         self._started = time.perf_counter() - wall_time
         self._paused_seconds = wall_time - before.get("solver_time", 0.0)
+        for name, what in (("hvp", "hvps"), ("third", "thirds")):
+            if hasattr(self, name):
+                setattr(self, name, self._counted(getattr(self, name), what))
 
-    def value(self, x: Any, **measure: Any) -> float:
-        """E(x), of particles possibly with weights; not counted, few flows need it to move."""
-        return float(self._objective.value(x, **measure))
+    def _counted(self, method: Callable[..., Any], what: str) -> Callable[..., Any]:
+        def counted(*arguments: Any, **measure: Any) -> Any:
+            self._count(what)
+            return method(*arguments, **measure)
 
-    def gradient(self, x: Any, **measure: Any) -> Any:
+        return counted
+
+    def anticipate(self, xs: Sequence[Any]) -> None:
+        super().anticipate(xs)
+        if not self._paused:  # these seconds are the flow's already
+            for point in self._ahead:
+                point.seconds = 0.0
+
+    def _taken(self, seconds: float | None) -> None:
         self._count("gradients")
-        return self._objective.gradient(x, **measure)
-
-    def hvp(self, x: Any, v: Any, **measure: Any) -> Any:
-        self._count("hvps")
-        return self._objective.hvp(x, v, **measure)
-
-    def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._objective, name)
-        if name != "third":
-            return attribute
-
-        def third(x: Any, u: Any) -> Any:
-            self._count("thirds")
-            return attribute(x, u)
-
-        return third
+        if seconds and not self._paused:
+            self._paused_seconds -= seconds
 
     def _count(self, what: str) -> None:
         if not self._paused:

@@ -22,7 +22,7 @@ from meanfield.study.engine.given import Given
 from meanfield.study.engine.machine import machine
 from meanfield.study.engine.memory import memory_notice
 from meanfield.study.engine.perturbed import perturbed_layout
-from meanfield.study.storage.layout import RunLayout
+from meanfield.study.storage.layout import RunLayout, snapshot_times
 from meanfield.study.storage.writer import versions_json
 
 PROBLEM = "problem_sha256"  # attribute of the file: the digest of its data and start
@@ -142,10 +142,18 @@ def _layout(config: RunConfig, problem: Problem, flows: Mapping[str, solvers.Flo
         parameter_names=problem.parameter_names,
         steps=config.steps,
         snapshot_every=output.snapshot_every,
+        rows=_rows(config),
         eigenvalues=output.eigenvalues,
         dtype=output.snapshot_dtype,
         compression=output.compression,
     )
+
+
+def _rows(config: RunConfig) -> int:
+    """The largest number of rows of scalars: those due, and one for each measurement of the spectrum, or snapshot."""
+    output, steps = config.output, config.steps
+    intervals = output.observe_every, output.sharpness_every, output.snapshot_every
+    return min(steps + 1, sum(len(snapshot_times(steps, every)) for every in intervals))
 
 
 def settings(config: RunConfig, options: Options) -> dict[str, object]:

@@ -125,26 +125,23 @@ class Recorder:
         self, name: str, reference: str, position: Position, known: int
     ) -> Callable[[solvers.Observation], None]:
         """A callback that measures and writes a row at every step after the known one."""
-        every, steps, particles = (
-            self.config.output.snapshot_every,
-            self.config.steps,
-            self.problem.particles,
-        )
+        output, steps, particles = self.config.output, self.config.steps, self.problem.particles
         with self.checkpointer.interruption.shielded():
             times = self.writer.snapshot_times(reference)
 
         def observe(obs: solvers.Observation) -> None:
             if obs.step == known:
                 return
-            row = {
-                "sigma_trace": obs.fluctuation_trace,
-                "predicted_loss": obs.predicted_loss,
-            }
-            if _is_due(obs.step, every, steps):
+            row: dict[str, float] = {}
+            if _is_due(obs.step, output.snapshot_every, steps):
                 center = particles(obs.center)  # of all ranks: collective
-                row |= self._distance_to(reference, times, obs.time, center)
+                row = self._distance_to(reference, times, obs.time, center)
+            if row or _is_due(obs.step, output.observe_every, steps):
+                row["sigma_trace"] = obs.fluctuation_trace
+                row["predicted_loss"] = obs.predicted_loss
             with self.checkpointer.interruption.shielded():
-                self.writer.observe(name, obs.time, row)
+                if row:
+                    self.writer.observe(name, obs.time, row)
                 here = replace(position, state=obs.state)
                 self.checkpointer.update(process=name, position=here)
 
@@ -202,22 +199,25 @@ class Recorder:
             nonlocal vectors
             with meter.paused() as readings:
                 at = Moment(obs, readings, meter, output.eigenvalues, vectors)
-                row = at.row(measured, "step")
                 if obs.step == known:
+                    at.row(measured, "step")  # which `solve` records, outside the pause
                     return
-                before = vectors
+                row, before = dict[str, Any](), vectors
                 if _is_due(obs.step, output.sharpness_every, steps):
-                    row |= at.row(measured, "spectrum") | obs.diagnostics
+                    row = at.row(measured, "spectrum") | obs.diagnostics
                     vectors = at.vectors
-                row |= at.row(measured, "end")
+                if row or _is_due(obs.step, output.observe_every, steps):
+                    row |= at.row(measured, "step") | at.row(measured, "end")
                 with self.checkpointer.interruption.shielded():
-                    self.writer.observe(name, obs.time, row)
+                    if row:
+                        self.writer.observe(name, obs.time, row)
                     if _is_due(obs.step, output.snapshot_every, steps):
                         snapshot = particles(obs.center), particles(obs.fluctuation)
                         self.writer.snapshot(name, obs.time, *snapshot)
                     # a run that is extended measures its last step once more
                     kept = before if obs.step == steps else vectors
-                    here = Position(obs.state, message, kept, readings, row["wall_time"])
+                    wall_time = row.get("wall_time", meter.wall_time)
+                    here = Position(obs.state, message, kept, readings, wall_time)
                     self.checkpointer.update(process=name, position=here)
 
         return observe

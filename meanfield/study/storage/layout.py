@@ -112,6 +112,7 @@ class RunLayout:
     eigenvalues: int = 1
     dtype: str = "float64"
     compression: str = "none"
+    rows: int | None = None  #: of scalars, at most; None: one for each step
 
     @property
     def snapshots(self) -> int:
@@ -126,7 +127,7 @@ class RunLayout:
         total = 2**20
         for process in self.processes.values():
             rows = (
-                (self.steps + 1)
+                (self.steps + 1 if self.rows is None else self.rows)
                 * (len(process.observables) + 1 + len(process.spectrum) * self.eigenvalues)
                 * 8
             )

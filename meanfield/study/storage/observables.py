@@ -96,10 +96,7 @@ OBSERVABLES = (
     Observable(
         "wall_time", "time on the clock since the process started", "s", "0.2.0", lambda at: at.wall_time, "end",
     ),
-    Observable(
-        "iterate_loss", "risk at the iterate of gradient descent", "1", FIRST,
-        lambda at: at.observation.objective.value(at.observation.iterate), of_iterates=True,
-    ),
+    _of_step("iterate_loss", "risk at the iterate of gradient descent", "iterate_loss", of_iterates=True),
     Observable(
         "iterate_sharpness", "top eigenvalue of the mean-field Hessian at the iterate", "1", "0.2.0",
         lambda at: at.iterate_pair.values[0], "spectrum", of_iterates=True, on_request=True,
