@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from solvers.objective import value_and_gradient
-
 Array = NDArray[np.floating[Any]]
 
 #: Each derivative and the function that it is the derivative of; the order is the position, from 1.
@@ -112,7 +110,11 @@ def _pair_difference(objective: Any, x: Array, seed: int) -> float:
     found = 0.0
     for point in (x, moved):
         with np.errstate(all="ignore"):
-            both = value_and_gradient(objective, point)
+            both = objective.value_and_gradient(point)
+            if not (isinstance(both, tuple) and len(both) == 2 and np.shape(both[1]) == x.shape):
+                raise ValueError(
+                    f"objective.value_and_gradient must return a pair, of E(x) and an array of shape {x.shape}"
+                )
             pairs = (
                 (np.array(both[0]), np.array(float(objective.value(point)))),
                 (np.array(both[1]), np.array(objective.gradient(point))),
