@@ -31,6 +31,7 @@ extensions = [
     "docstring_text",
     "api_pages",
     "from_code",
+    "subjects",
     "mathml",
 ]
 exclude_patterns = [
@@ -60,8 +61,15 @@ myst_heading_anchors = 4
 
 # --- examples ------------------------------------------------------------------------------------
 
-#: The examples that a fast build executes, by patterns of their paths: a few seconds each.
-FAST = (r"gallery/landscapes/", r"gallery/models/")
+#: The examples that a fast build executes, one or two of every kind, some seconds each.
+FAST = (
+    "landscapes/plot_catapult",
+    "landscapes/plot_zigzag",
+    "models/plot_delay",
+    "models/plot_free_energy_saddle",
+    "measures/plot_transport_plan",
+    "extending/plot_own_flow",
+)
 GROUPS = ("landscapes", "networks", "models", "measures", "files", "extending", "papers")
 
 is_fast = tags.has("fast")  # noqa: F821, of Sphinx

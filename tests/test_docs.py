@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from meanfield.study.cli.app import app
 from meanfield.study.config.reference import all_keys
 from tests.helpers.pages import PAGES, ROOT, text_of
-from tests.test_guides import WITH_PYTHON
 
 COMMANDS = typer.main.get_command(app).commands
 
@@ -27,21 +26,6 @@ def test_the_examples_of_minimising_movements_run(capsys):
     assert spread == pytest.approx(0.0125, abs=5e-5)
     assert max(distances) < 0.1
     assert scope["pde"].status == "complete"
-
-
-def test_every_python_block_is_run_somewhere():
-    """In test_readme.py, test_selection.py (figures), test_distributed_runs.py (mpi), test_writing_a_flow.py, test_guides.py."""
-    with_python = {page.name for page in PAGES if "```python" in text_of(page)}
-    assert with_python <= {
-        "README.md",
-        "figures.md",
-        "minimising_movements.md",
-        "mpi.md",
-        "python.md",
-        "run_file.md",
-        "writing_a_flow.md",
-        *(page.name for page in WITH_PYTHON),
-    }
 
 
 def test_the_page_of_configurations_has_every_key():

@@ -1,32 +1,13 @@
-"""The guides: their Python runs as printed, pages are short, and every warning and error is on the page of troubleshooting."""
+"""The guides: pages are short, and every warning and error is on the page of troubleshooting."""
 
 import ast
 import re
 
-import matplotlib
 import pytest
 
 from tests.helpers.pages import DOCS, ROOT
 
 GUIDES = sorted((DOCS / "guides").glob("*.md"))
-# Those of the others are run in test_readme.py, test_writing_a_flow.py, test_distributed_runs.py and test_docs.py.
-ELSEWHERE = {"python.md", "writing_a_flow.md", "mpi.md", "minimising_movements.md"}
-WITH_PYTHON = [
-    page
-    for page in GUIDES
-    if "```python" in page.read_text(encoding="utf-8") and page.name not in ELSEWHERE
-]
-
-
-@pytest.mark.slow
-@pytest.mark.essential
-@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.name)
-def test_the_python_of_a_guide_runs(page, tmp_path, monkeypatch):
-    matplotlib.use("agg")
-    monkeypatch.chdir(tmp_path)
-    scope = {"__name__": "__main__"}
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-        exec(block, scope)
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)

@@ -11,6 +11,7 @@ from typing import Any
 
 _DEFINITIONS = {"Parameters", "Returns", "Yields", "Raises", "Warns", "Attributes"}
 _CODE = re.compile(r"(``.*?``|`[^`]*`)")
+_NORM = re.compile(r"\|([^|\s]{1,8})\|")
 _EMPHASIS = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*|]*[^\s*|])\*(?![\w*])")
 
 
@@ -55,10 +56,20 @@ def process(
     lines[:] = as_rst(lines)
 
 
+def of_example(_app: Any, page: str, content: list[str]) -> None:
+    """Handler of ``source-read``: the text of an example is a docstring too; its code is indented."""
+    if page.startswith("auto_"):
+        lines = content[0].split("\n")
+        content[0] = "\n".join(
+            line if line.startswith((" ", "..")) else _NORM.sub(r"\\|\1\\|", line) for line in lines
+        )
+
+
 def _last(lines: list[str]) -> str:
     return next((line for line in reversed(lines) if line.strip()), "")
 
 
 def setup(app: Any) -> dict[str, bool]:
+    app.connect("source-read", of_example)
     app.connect("autodoc-process-docstring", process, priority=100)
     return {"parallel_read_safe": True}
