@@ -35,9 +35,9 @@ class Optimizer(DiscreteFlow):
     ... class Running(solvers.Optimizer):
     ...     learning_rate: float
     ...     memories = 1
-    ...     def update(self, objective, step, z):
-    ...         total = z[1] + objective.gradient(z[0])
-    ...         return np.stack([z[0] - self.learning_rate * np.sign(total), total])
+    ...     def change(self, objective, step, z):
+    ...         gradient = objective.gradient(z[0])
+    ...         return np.stack([-self.learning_rate * np.sign(z[1] + gradient), gradient])
     >>> parabola = meanfield.landscapes.Landscape(lambda x: 0.5 * x[0] ** 2)
     >>> solvers.solve(Running(0.5), parabola, [1.0], steps=4).iterates.ravel()
     array([ 1. ,  0.5,  0. , -0.5, -1. ])

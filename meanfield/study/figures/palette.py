@@ -54,7 +54,25 @@ def look_of(flow: str) -> Look | None:
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """The look of every process: that of its name, or the next free one for other names."""
+    """The look of every process: that of its name, or the next free one for other names.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names of processes, such as those of flows.
+
+    Returns
+    -------
+    dict
+        By name, a colour ``#rrggbb`` and the dashes of the line.
+
+    Examples
+    --------
+    >>> from meanfield.study import figures
+    >>> line = figures.looks(["gradient_descent", "mine"])
+    >>> line["gradient_descent"].colour, line["mine"].colour != line["gradient_descent"].colour
+    ('#000000', True)
+    """
     names = list(names)
     chosen: dict[str, Look] = {}
     for name in names:
