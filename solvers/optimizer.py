@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from solvers.flow import DiscreteFlow
+from solvers._support.arguments import refusal
+from solvers.flow import DiscreteFlow, Flow
 from solvers.objective import Array
 
 
@@ -95,3 +96,9 @@ class Optimizer(DiscreteFlow):
     def free_energy(self, objective: Any, step: int, state: Array) -> float:
         """NaN: the map is not descent–ascent on a free energy of x alone."""
         return math.nan
+
+    def central_flow(self, *arguments: Any, **options: Any) -> Flow:
+        """The central flow of the rule, with the options of `solvers.CentralFlow`; refused where none is known."""
+        raise refusal(
+            "learning_rate", "a number or a ScalarRMSProp, whose central flows are known", self
+        )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from solvers._support.annotations import Ge, Interval
+from solvers.flow import Flow
 from solvers.objective import Array, inner
 from solvers.optimizer import Optimizer
 
@@ -177,6 +178,11 @@ class ScalarRMSProp(_Adaptive):
         following = self._renewed(nu, self.beta2, np.full_like(nu, inner(objective, g, g)))
         direction = _quotient(g, self._root(step, following))
         return np.stack([-z.dtype.type(self.learning_rate) * direction, following - nu])
+
+    def central_flow(self, *arguments: Any, **options: Any) -> Flow:
+        from solvers.flows.adaptive_central_flow import AdaptiveCentralFlow
+
+        return AdaptiveCentralFlow(self, *arguments, **options)
 
 
 @dataclass(frozen=True)

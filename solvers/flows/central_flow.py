@@ -14,6 +14,7 @@ from solvers._support.threads import one_blas_thread
 from solvers.flow import SteppedFlow
 from solvers.integrators import SchemeError
 from solvers.objective import Array, all_finite, inner, norm, third
+from solvers.optimizer import Optimizer
 from solvers.spectrum.complementarity import Complementarity, solve_complementarity
 from solvers.spectrum.eigenpairs import top_eigenpairs
 
@@ -21,7 +22,6 @@ from solvers.spectrum.eigenpairs import top_eigenpairs
 _TOLERANCE = 1e-4
 # Modes within this fraction below 2/η are tracked: a step may bring them to 2/η.
 _MARGIN = 0.05
-_VECTORS = slice(3, None)  # of a state
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class CentralFlow(SteppedFlow):
 
     Parameters
     ----------
-    learning_rate : float
-        η > 0.
+    learning_rate : float or ScalarRMSProp
+        η > 0. Of scalar RMSProp its own central flow, see `solvers.flows.adaptive_central_flow.AdaptiveCentralFlow`.
     max_modes : int
         Largest number of tracked modes; where more are needed, the run stops with status "failed".
 
@@ -92,9 +92,18 @@ class CentralFlow(SteppedFlow):
     colour: ClassVar[str] = "brown"
     dashes: ClassVar[str] = "-."
 
+    #: rows of a state after the vectors
+    memories: ClassVar[int] = 0
+
+    def __new__(cls, learning_rate: Any = None, *arguments: Any, **options: Any) -> Any:
+        """The flow; given an optimizer in place of a rate, its own central flow."""
+        if isinstance(learning_rate, Optimizer) and cls is CentralFlow:
+            return learning_rate.central_flow(*arguments, **options)
+        return super().__new__(cls)
+
     @classmethod
     def state_arrays(cls, options: Mapping[str, Any]) -> int:
-        return 4 + int(options["max_modes"])
+        return 4 + int(options["max_modes"]) + cls.memories
 
     def start(self, objective: Any, x0: Array) -> Array:
         """The state at w_0, before the first complementarity problem is solved."""
@@ -104,9 +113,9 @@ class CentralFlow(SteppedFlow):
         self, objective: Any, state: Array, dt: float
     ) -> tuple[Array, dict[str, float]] | None:
         self._check(state)
-        if state[_VECTORS].any():
+        if self._vectors(state).any():
             return None
-        return self._solved(objective, state[0], state, dt)
+        return self._solved(objective, state, dt)
 
     def advance(self, objective: Any, state: Array, dt: float) -> Array:
         return self.advance_reporting(objective, state, dt)[0]
@@ -117,8 +126,7 @@ class CentralFlow(SteppedFlow):
         """Also the residual of the complementarity problem at the new state, see `Complementarity`."""
         if (prepared := self.prepare(objective, state, dt)) is not None:
             state = prepared[0]
-        w = state[0] + state.dtype.type(dt) * state[1]
-        return self._solved(objective, w, state, dt)
+        return self._solved(objective, self._moved(state, dt), dt)
 
     def center(self, step: int, state: Array) -> Array:
         self._check(state)
@@ -126,7 +134,7 @@ class CentralFlow(SteppedFlow):
 
     def fluctuation(self, step: int, state: Array) -> Array:
         amplitudes = self._numbers(state)[:-1]
-        vectors = state[_VECTORS][: self.max_modes]
+        vectors = self._vectors(state)[: self.max_modes]
         return amplitudes.reshape(-1, *(1,) * (state.ndim - 1)) * vectors
 
     def carried(self, objective: Any, step: int, state: Array, ratio: float) -> Array:
@@ -135,7 +143,7 @@ class CentralFlow(SteppedFlow):
 
     def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
         trace = self.fluctuation_trace(objective, step, state)
-        return float(objective.value(state[0])) + trace / self.learning_rate
+        return float(objective.value(state[0])) + trace / self._rate(state)
 
     def diagnostics(self, objective: Any, step: int, state: Array) -> dict[str, float]:
         """The rank of Σ. The residual of its complementarity problem is known from the step."""
@@ -143,18 +151,36 @@ class CentralFlow(SteppedFlow):
         modes = np.count_nonzero(variances > 1e-8 * np.max(variances, initial=0.0))
         return {"modes": float(modes)}
 
+    def _rate(self, state: Array) -> float:
+        """η, so that eigenvalues are held below 2/η."""
+        return self.learning_rate
+
+    def _edge_motion(self, objective: Any, state: Array, gradient: Array) -> tuple[float, float]:
+        """p and q, where d(2/η)/dt = η (p + q tr Σ): the edge of gradient descent is at rest."""
+        return 0.0, 0.0
+
+    def _moved(self, state: Array, dt: float) -> Array:
+        """The state with w, and what else is remembered, a time dt later."""
+        moved = state.copy()
+        moved[0] += state.dtype.type(dt) * state[1]
+        return moved
+
+    def _vectors(self, state: Array) -> Array:
+        return state[3 : 4 + self.max_modes]
+
     def _check(self, state: Array) -> None:
-        if len(state) != 4 + self.max_modes:
+        rows = 4 + self.max_modes + self.memories
+        if len(state) != rows:
             raise ValueError(
-                f"x0 must be a state of {4 + self.max_modes} arrays, got one of {len(state)}: another flow's, that of another "
-                "max_modes, or one from before version 0.2; start from an iterate"
+                f"x0 must be a state of {rows} arrays, got one of {len(state)}: another flow's, that of another max_modes, or "
+                "one from before version 0.2; start from an iterate"
             )
 
     def _state(self, w: Array, velocity: Any = 0.0, numbers: Any = (), vectors: Any = ()) -> Array:
-        state = np.zeros((4 + self.max_modes, *w.shape), w.dtype)
+        state = np.zeros((4 + self.max_modes + self.memories, *w.shape), w.dtype)
         state[0], state[1] = w, velocity
         state[2].ravel()[: len(numbers)] = numbers[: w.size]
-        for row, vector in zip(state[_VECTORS], vectors, strict=False):
+        for row, vector in zip(self._vectors(state), vectors, strict=False):
             row[...] = vector
         return state
 
@@ -163,38 +189,46 @@ class CentralFlow(SteppedFlow):
         known = state[2].ravel()[: self.max_modes + 1]
         return np.pad(known, (0, self.max_modes + 1 - len(known)))
 
-    def _solved(
-        self, objective: Any, w: Array, before: Array, dt: float
-    ) -> tuple[Array, dict[str, float]]:
-        """The state at w, and the residual of its complementarity problem, from a nearby state."""
+    def _solved(self, objective: Any, moved: Array, dt: float) -> tuple[Array, dict[str, float]]:
+        """The state at the w of a state whose other rows are of a nearby one, and the residual of its complementarity problem."""
+        w, rate = moved[0], self._rate(moved)
         gradient = objective.gradient(w)
         if not (all_finite(objective, w) and all_finite(objective, gradient)):
             return self._state(w, gradient), {}  # the run ends here
-        leeway = float(self._numbers(before)[-1])
-        values, vectors, certain = self._watched(objective, w, before[_VECTORS], leeway <= 0.0)
-        slack = 2.0 / self.learning_rate - values
-        reach = self.learning_rate * dt * norm(objective, gradient)
+        leeway = float(self._numbers(moved)[-1])
+        values, vectors, certain = self._watched(
+            objective, w, self._vectors(moved), rate, leeway <= 0.0
+        )
+        slack = 2.0 / rate - values
+        reach = rate * dt * norm(objective, gradient)
         turns, fastest = self._turns(objective, w, vectors, slack, reach)
         k = len(turns)
-        solution = self._complementarity(objective, gradient, turns, slack[:k], dt)
+        motion = self._edge_motion(objective, moved, gradient)
+        solution = self._complementarity(
+            objective, gradient, turns, slack[:k] / (rate * dt), motion
+        )
         variances, q = np.linalg.eigh(solution.x)
         with one_blas_thread():  # the last digits then do not depend on the number of threads
             push = 0.5 * np.tensordot(solution.x, turns, axes=2) if k else 0.0
             turned = np.tensordot(q.T[::-1], vectors[:k], axes=1)
-        velocity = -self.learning_rate * (gradient + push)
+        velocity = -rate * (gradient + push)
         numbers = np.zeros(self.max_modes + 1)
         numbers[:k] = np.sqrt(np.maximum(variances[::-1], 0.0))
         if k:  # otherwise nothing bounds how fast eigenvalues move
-            known = 2 * _MARGIN / self.learning_rate if certain else leeway
+            known = 2 * _MARGIN / rate if certain else leeway
             numbers[-1] = max(known - reach * fastest, 0.0)
         state = self._state(w, velocity, numbers, np.append(turned, vectors[k:], axis=0))
+        self._remember(state, moved, rate * (motion[0] + motion[1] * float(np.trace(solution.x))))
         return state, {"complementarity_residual": solution.residual}
 
+    def _remember(self, state: Array, moved: Array, edge_velocity: float) -> None:
+        """Fill in the rows of `memories`."""
+
     def _watched(
-        self, objective: Any, w: Array, near: Array, certify: bool
+        self, objective: Any, w: Array, near: Array, rate: float, certify: bool
     ) -> tuple[NDArray[np.float64], Array, bool]:
         """The tracked eigenvalues; their eigenvectors, and one more; whether they are certainly all."""
-        threshold = (1.0 - _MARGIN) * 2.0 / self.learning_rate
+        threshold = (1.0 - _MARGIN) * 2.0 / rate
         start = near[near.reshape(len(near), -1).any(axis=1)]
         k = max(len(start), 1)
         while True:
@@ -236,15 +270,20 @@ class CentralFlow(SteppedFlow):
         gradient: Array,
         turns: Array,
         slack: NDArray[np.float64],
-        dt: float,
+        motion: tuple[float, float],
     ) -> Complementarity:
+        """X, given (2/η − λ)/(η dt) of the modes, and how the edge moves."""
         k = len(turns)
         products = np.array([inner(objective, gradient, turn) for row in turns for turn in row])
         flat = turns.reshape(k * k, *gradient.shape)
         operator = np.array([inner(objective, s, t) for s in flat for t in flat])
-        a = np.diag(slack) / (self.learning_rate * dt) + products.reshape(k, k)
+        a = np.diag(slack) + products.reshape(k, k)
+        strength = 0.5 * operator.reshape(k, k, k, k)
+        if motion != (0.0, 0.0):
+            a += motion[0] * np.eye(k)
+            strength += motion[1] * np.einsum("ij,kl->ijkl", np.eye(k), np.eye(k))
         try:
-            return solve_complementarity(a, 0.5 * operator.reshape(k, k, k, k))
+            return solve_complementarity(a, strength)
         except (ArithmeticError, ValueError) as error:  # no solution, or non-finite numbers
             raise SchemeError(str(error)) from None
 

@@ -1,0 +1,154 @@
+"""The central flow of scalar RMSProp: an independent integration, the rule itself, two modes, the limit of gradient descent."""
+
+import math
+
+import numpy as np
+import pytest
+
+import solvers
+from tests.helpers.landscapes import Quadratic, Valley
+
+VALLEY, X0 = Valley(0.0, 0.01), np.array([1e-3, 6.0])
+RULE = solvers.ScalarRMSProp(0.05, beta2=0.99, second_moment=0.0225)
+
+
+def by_projection(start, nu, steps, dt):
+    """Explicit Euler with the closed form of σ² for one mode, ν put back to the edge after every step."""
+    kappa, eta = (1 - 0.99) / 0.99, 0.05
+    z = np.array([*start, nu])
+    for _ in range(round(steps / dt)):
+        (x, y), g = z[:2], VALLEY.gradient(z[:2])
+        (_, s), vectors = np.linalg.eigh([[y, x], [x, 0.0]])
+        a, b = vectors[:, 1]
+        turn = np.array([2 * a * b, a * a])  # ∇S
+        above = -(turn @ g) + kappa * (s**2 / 4 - g @ g / eta**2)
+        variance = max(0.0, above / (0.5 * turn @ turn + kappa * s**2 / eta**2))
+        if eta * s / math.sqrt(z[2]) < 2 - 1e-9:
+            variance = 0.0
+        rate = eta / math.sqrt(z[2])
+        z[:2] += -dt * rate * (g + 0.5 * variance * turn)
+        z[2] += dt * kappa * (g @ g + variance * s**2 - z[2])
+        s = np.linalg.eigvalsh([[z[1], z[0]], [z[0], 0.0]])[1]
+        z[2] = max(z[2], (eta * s / 2) ** 2)
+    return z
+
+
+def test_it_is_the_projected_flow():
+    """Both are of first order with the same steps."""
+    flow = solvers.CentralFlow(RULE)
+    first = flow.start(VALLEY, X0)
+    reference = by_projection(first[0], first[-2, 0], 100, 1 / 16)
+    solution = solvers.solve(flow, VALLEY, X0, steps=100, dt=1 / 16, save_every=100)
+    np.testing.assert_allclose(solution.centers[-1], reference[:2], rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_it_follows_the_rule_in_the_valley():
+    """Means over ±400 steps of y and σ²: those of scalar RMSProp, and the flow's."""
+    rule = solvers.solve(RULE, VALLEY, X0, steps=7900)
+    flow = solvers.solve(solvers.CentralFlow(RULE), VALLEY, X0, steps=7900)
+    for k, of_rule, of_flow, variance in [
+        (1000, 8.633, 8.624, 6.56e-4),
+        (4000, 13.814, 13.809, 6.37e-4),
+        (7500, 18.067, 18.064, 6.32e-4),
+    ]:
+        near = slice(k - 400, k + 401)
+        assert rule.centers[near, 1].mean() == pytest.approx(of_rule, abs=1e-3)
+        assert flow.centers[near, 1].mean() == pytest.approx(of_flow, abs=4e-3)
+        assert flow.fluctuation_trace[near].mean() == pytest.approx(variance, rel=0.01)
+        assert rule.fluctuation_trace[near].mean() == pytest.approx(variance, rel=0.01)
+    state = flow.state
+    assert solvers.effective_sharpness(state.flow, VALLEY, state) == pytest.approx(1.0, abs=5e-3)
+
+
+def test_with_a_mean_at_rest_it_is_gradient_descents():
+    """κ → 0: ν stays at ν_0, and the learning rate is η/√ν_0."""
+    eta, nu = 0.06, 0.04
+    rule = solvers.ScalarRMSProp(eta, beta2=1 - 2.0**-53, second_moment=nu)
+    x0 = np.array([0.01, 6.6])
+    valley = Valley(1.0, 0.01)
+    adaptive = solvers.solve(solvers.CentralFlow(rule), valley, x0, steps=200)
+    plain = solvers.solve(solvers.CentralFlow(eta / math.sqrt(nu)), valley, x0, steps=200)
+    np.testing.assert_allclose(adaptive.centers, plain.centers, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        adaptive.fluctuation_trace, plain.fluctuation_trace, rtol=0, atol=1e-6
+    )
+
+
+class TwoValleys:
+    """E = Σ_i ½ y_i x_i² − ε_i (x_i + y_i) of (x_1, x_2, y_1, y_2): sharpnesses y_1 and y_2, of which ε_i is the drift."""
+
+    drift = np.array([0.01, 0.0101])
+
+    def value(self, p):
+        x, y = p[:2], p[2:]
+        return float(np.sum(0.5 * y * x**2 - self.drift * (x + y)))
+
+    def gradient(self, p):
+        x, y = p[:2], p[2:]
+        return np.concatenate([y * x - self.drift, 0.5 * x**2 - self.drift])
+
+    def hvp(self, p, v):
+        x, y = p[:2], p[2:]
+        return np.concatenate([y * v[:2] + x * v[2:], x * v[:2]])
+
+    def third(self, p, u):
+        return np.concatenate([2 * u[:2] * u[2:], u[:2] ** 2])
+
+
+def two_by_projection(start, nu, steps, dt):
+    """Both eigenvalues held at 2√ν/η by the variances of their modes, from the linear system written out."""
+    kappa, eta, valleys = (1 - 0.99) / 0.99, 0.05, TwoValleys()
+    w, nu = start.copy(), float(nu)
+    for _ in range(round(steps / dt)):
+        g = valleys.gradient(w)
+        hessian = np.array([valleys.hvp(w, e) for e in np.eye(4)])
+        values, vectors = np.linalg.eigh(hessian)
+        turns = np.array([valleys.third(w, v) for v in vectors.T[2:]])
+        edge = 2 * math.sqrt(nu) / eta
+        lag = (edge - values[2:]) * math.sqrt(nu) / (eta * dt)  # undone within the step
+        above = -turns @ g - kappa * (g @ g - nu) / eta**2 - lag
+        variances = np.linalg.solve(0.5 * turns @ turns.T + kappa * edge**2 / eta**2, above)
+        assert np.all(variances > 0)
+        w = w - dt * eta / math.sqrt(nu) * (g + 0.5 * variances @ turns)
+        nu += dt * kappa * (g @ g + edge**2 * variances.sum() - nu)
+    return w, nu, variances
+
+
+def test_two_modes_are_held_at_the_moving_edge():
+    """Without mixing X is diagonal; both schemes are of first order with the same steps, so that they agree to the solver's."""
+    flow = solvers.CentralFlow(RULE)
+    x0, dt, steps = np.array([1e-3, 1e-3, 6.0, 6.0]), 0.25, 200
+    solution = solvers.solve(flow, TwoValleys(), x0, steps=steps, dt=dt)
+    begun = 150  # both at the edge by then
+    state = solvers.solve(flow, TwoValleys(), x0, steps=begun, dt=dt).state.values
+    w, nu, variances = two_by_projection(state[0], state[-2, 0], steps - begun, dt)
+    np.testing.assert_allclose(solution.centers[-1], w, rtol=0, atol=1e-5)
+    assert solution.state.values[-2, 0] == pytest.approx(nu, rel=1e-5)
+    assert solution.fluctuation_trace[-1] == pytest.approx(variances.sum(), rel=1e-3)
+    top = solvers.top_eigenpairs(TwoValleys(), solution.centers[-1], k=2).values
+    np.testing.assert_allclose(top, 2 * math.sqrt(nu) / 0.05, rtol=1e-5)
+
+
+def test_below_the_edge_it_is_the_flow_without_oscillation():
+    rule = solvers.ScalarRMSProp(0.01, beta2=0.9, second_moment=0.5)
+    bowl = Quadratic(np.diag([2.0, 1.0]))
+    solution = solvers.solve(solvers.CentralFlow(rule), bowl, np.ones(2), steps=50)
+    assert np.all(solution.fluctuation_trace == 0.0)
+
+
+def test_other_rules_are_refused():
+    with pytest.raises(ValueError, match="learning_rate must be a number or a ScalarRMSProp"):
+        solvers.CentralFlow(solvers.Adam(0.1))
+    with pytest.raises(
+        ValueError, match="optimizer must be a ScalarRMSProp without bias correction"
+    ):
+        solvers.CentralFlow(solvers.ScalarRMSProp(0.1, bias_correction=True))
+
+
+def test_a_run_that_is_cut_goes_on_bit_for_bit():
+    flow = solvers.CentralFlow(RULE)
+    whole = solvers.solve(flow, VALLEY, X0, steps=30)
+    half = solvers.solve(flow, VALLEY, X0, steps=11)
+    rest = solvers.solve(flow, VALLEY, half.state, steps=19)
+    assert np.array_equal(rest.state.values, whole.state.values)
