@@ -4,7 +4,7 @@ Where the neurons go
 
 Each neuron is a particle: the measure of 300 of them, before and after, and the paths of a few.
 
-A ReLU neuron a·max(0, wx + b) bends the function at x = −b/w and is the stronger the larger aw is in absolute value. Most particles
+A ReLU neuron a·max(0, wx + b) bends the function at x = −b/w and is the stronger the larger aw is in size. Most particles
 hardly move; those that bend the function where the target bends grow.
 """
 
