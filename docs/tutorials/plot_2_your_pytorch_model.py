@@ -65,7 +65,7 @@ for name, difference in meanfield.check_objective(objective, x0).items():
 
 plt.style.use(STYLE)
 sharpness = solvers.top_eigenpairs(objective, x0).values[0]
-eta = 0.9 / sharpness
+eta = 1.5 / sharpness
 print(f"sharpness at the start {sharpness:.3f}; with η = {eta:.3f} the edge is at {2 / eta:.3f}")
 
 # %%

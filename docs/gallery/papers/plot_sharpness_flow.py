@@ -30,12 +30,13 @@ import fig_sharpness_flow as script
 plt.style.use(STYLE)
 fig, axes = plt.subplots(2, 1, figsize=(4.8, 5.4), layout="constrained")
 laws = {"normalized": 1.01523, "sqrt_loss": 1.5 / np.e}
-for (law, limit), ax, look in zip(laws.items(), axes, looks("ab").values(), strict=True):
+colour = looks(["maps"])["maps"].colour
+for (law, limit), ax in zip(laws.items(), axes, strict=True):
     runs = [script.compare(law, steps) for steps in (400, 1600, 6400)]
     ax.plot(runs[-1].times, runs[-1].limit, color=common.PALE, linewidth=4, label="sharpness flow")
     for i, run in enumerate(runs):
-        ax.plot(run.times[i::3], run.x[i::3], "os^"[i], color=look.colour, markersize=4,
+        ax.plot(run.times[i::3], run.x[i::3], "os^"[i], color=colour, markersize=4,
                 fillstyle="none", label=f"η = {run.eta:.3f}")  # fmt: skip
         print(f"{law}, η = {run.eta:.4f}: x = {run.x[-1]:.5f}, limit {limit:.5f}")
     ax.set(title=script.LAWS[law][0].replace("ised", "ized"), xlabel="τ = η²k", ylabel="x")
-    ax.legend()
+_ = fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
