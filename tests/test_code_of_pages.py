@@ -20,6 +20,7 @@ BLOCK = re.compile(
 #: Pages whose Python needs more than to be executed as printed, and the test that has it.
 ELSEWHERE = {
     "README.md": "tests/test_readme.py",
+    "getting_started.md": "tests/test_tutorials.py",
     "guides/python.md": "tests/test_readme.py",
     "reference/figures.md": "tests/meanfield/study/figures/test_selection.py",
     "reference/run_file.md": "tests/test_readme.py",
