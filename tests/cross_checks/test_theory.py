@@ -291,3 +291,39 @@ def test_what_an_iteration_costs(flow, gradients, products, thirds):
     assert per_step["gradient"] == gradients
     assert products is None or per_step["hvp"] == products
     assert per_step["third"] == thirds
+
+
+# --- mini-batches ----------------------------------------------------------------------------------
+
+
+class Targets:
+    """E = mean over i of ½λ(x − a_i)², with its parts."""
+
+    def __init__(self, curvature, targets):
+        self.curvature, self.targets = curvature, targets
+        self.samples = len(targets)
+
+    def batch(self, indices):
+        return Targets(self.curvature, self.targets[indices])
+
+    def value(self, x):
+        return 0.5 * self.curvature * float(np.mean((x[0] - self.targets) ** 2))
+
+    def gradient(self, x):
+        return self.curvature * (x - self.targets.mean())
+
+    def hvp(self, x, v):
+        return self.curvature * v
+
+
+@pytest.mark.parametrize("product", [0.5, 1.6])
+def test_the_fluctuation_of_mini_batches_at_rest(product):
+    """Var u = η²c/(2(2 − ηλ)) for gradients of variance c, here λ² Var(a)/B. The relative error of a mean of n squares of an
+    oscillation of correlation ρ = (1 − ηλ)² is √(2(1 + ρ)/((1 − ρ)n)); four of them."""
+    targets, size, steps = np.array([-1.0, 0.2, 0.3, 0.5]), 2, 3_000
+    flow = solvers.MiniBatch(solvers.GradientDescent(product), size, seed=1, replacement=True)
+    run = solvers.solve(flow, Targets(1.0, targets), np.zeros(1), steps)
+    measured = np.mean(run.fluctuation_trace[100:])
+    expected = product**2 * targets.var() / size / (2 * (2 - product))
+    rho = (1 - product) ** 2
+    assert measured == pytest.approx(expected, rel=4 * np.sqrt(2 * (1 + rho) / (1 - rho) / steps))
