@@ -100,5 +100,7 @@ class Optimizer(DiscreteFlow):
     def central_flow(self, *arguments: Any, **options: Any) -> Flow:
         """The central flow of the rule, with the options of `solvers.CentralFlow`; refused where none is known."""
         raise refusal(
-            "learning_rate", "a number or a ScalarRMSProp, whose central flows are known", self
+            "learning_rate",
+            "a number, a HeavyBall, Nesterov or ScalarRMSProp, whose central flows are known",
+            self,
         )

@@ -83,6 +83,9 @@ class AdaptiveCentralFlow(CentralFlow):
     def _rate(self, state: Array) -> float:
         return self.learning_rate / self._root(state)
 
+    def _edge(self, state: Array) -> float:
+        return 2.0 / self._rate(state)
+
     def _root(self, state: Array) -> float:
         """√ν + ε."""
         return math.sqrt(max(float(state[-2].flat[0]), 0.0)) + float(self.optimizer.eps)
@@ -90,8 +93,8 @@ class AdaptiveCentralFlow(CentralFlow):
     def _edge_motion(self, objective: Any, state: Array, gradient: Array) -> tuple[float, float]:
         nu = float(state[-2].flat[0])
         weight = self._root(state) / math.sqrt(nu) * self._kappa / self.learning_rate**2
-        edge = 2.0 / self._rate(state)
-        return weight * (inner(objective, gradient, gradient) - nu), weight * edge**2
+        drift = inner(objective, gradient, gradient) - nu
+        return weight * drift, weight * self._edge(state) ** 2
 
     @property
     def _kappa(self) -> float:

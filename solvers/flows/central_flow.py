@@ -50,8 +50,9 @@ class CentralFlow(SteppedFlow):
 
     Parameters
     ----------
-    learning_rate : float or ScalarRMSProp
-        η > 0. Of scalar RMSProp its own central flow, see `solvers.flows.adaptive_central_flow.AdaptiveCentralFlow`.
+    learning_rate : float or Optimizer
+        η > 0. Of a `HeavyBall`, `Nesterov` or `ScalarRMSProp` its own central flow: see `solvers.flows.momentum_central_flow` and
+        `solvers.flows.adaptive_central_flow`.
     max_modes : int
         Largest number of tracked modes; where more are needed, the run stops with status "failed".
 
@@ -143,7 +144,7 @@ class CentralFlow(SteppedFlow):
 
     def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
         trace = self.fluctuation_trace(objective, step, state)
-        return float(objective.value(state[0])) + trace / self._rate(state)
+        return float(objective.value(state[0])) + 0.5 * self._edge(state) * trace
 
     def diagnostics(self, objective: Any, step: int, state: Array) -> dict[str, float]:
         """The rank of Σ. The residual of its complementarity problem is known from the step."""
@@ -152,11 +153,15 @@ class CentralFlow(SteppedFlow):
         return {"modes": float(modes)}
 
     def _rate(self, state: Array) -> float:
-        """η, so that eigenvalues are held below 2/η."""
+        """h, where ẇ = −h [∇E + …]."""
         return self.learning_rate
 
+    def _edge(self, state: Array) -> float:
+        """What eigenvalues are held below."""
+        return 2.0 / self.learning_rate
+
     def _edge_motion(self, objective: Any, state: Array, gradient: Array) -> tuple[float, float]:
-        """p and q, where d(2/η)/dt = η (p + q tr Σ): the edge of gradient descent is at rest."""
+        """p and q, where the edge moves at the velocity h (p + q tr Σ): that of gradient descent is at rest."""
         return 0.0, 0.0
 
     def _moved(self, state: Array, dt: float) -> Array:
@@ -191,15 +196,15 @@ class CentralFlow(SteppedFlow):
 
     def _solved(self, objective: Any, moved: Array, dt: float) -> tuple[Array, dict[str, float]]:
         """The state at the w of a state whose other rows are of a nearby one, and the residual of its complementarity problem."""
-        w, rate = moved[0], self._rate(moved)
+        w, rate, edge = moved[0], self._rate(moved), self._edge(moved)
         gradient = objective.gradient(w)
         if not (all_finite(objective, w) and all_finite(objective, gradient)):
             return self._state(w, gradient), {}  # the run ends here
         leeway = float(self._numbers(moved)[-1])
         values, vectors, certain = self._watched(
-            objective, w, self._vectors(moved), rate, leeway <= 0.0
+            objective, w, self._vectors(moved), edge, leeway <= 0.0
         )
-        slack = 2.0 / rate - values
+        slack = edge - values
         reach = rate * dt * norm(objective, gradient)
         turns, fastest = self._turns(objective, w, vectors, slack, reach)
         k = len(turns)
@@ -215,7 +220,7 @@ class CentralFlow(SteppedFlow):
         numbers = np.zeros(self.max_modes + 1)
         numbers[:k] = np.sqrt(np.maximum(variances[::-1], 0.0))
         if k:  # otherwise nothing bounds how fast eigenvalues move
-            known = 2 * _MARGIN / rate if certain else leeway
+            known = _MARGIN * edge if certain else leeway
             numbers[-1] = max(known - reach * fastest, 0.0)
         state = self._state(w, velocity, numbers, np.append(turned, vectors[k:], axis=0))
         self._remember(state, moved, rate * (motion[0] + motion[1] * float(np.trace(solution.x))))
@@ -225,10 +230,10 @@ class CentralFlow(SteppedFlow):
         """Fill in the rows of `memories`."""
 
     def _watched(
-        self, objective: Any, w: Array, near: Array, rate: float, certify: bool
+        self, objective: Any, w: Array, near: Array, edge: float, certify: bool
     ) -> tuple[NDArray[np.float64], Array, bool]:
         """The tracked eigenvalues; their eigenvectors, and one more; whether they are certainly all."""
-        threshold = (1.0 - _MARGIN) * 2.0 / rate
+        threshold = (1.0 - _MARGIN) * edge
         start = near[near.reshape(len(near), -1).any(axis=1)]
         k = max(len(start), 1)
         while True:

@@ -8,14 +8,26 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from solvers._support.annotations import Interval
+from solvers.flow import Flow
 from solvers.objective import Array
 from solvers.optimizer import Optimizer
 
 Beta = Annotated[float, Interval(ge=0, lt=1)]
 
 
+class _Momentum(Optimizer):
+    """Gradient descent that remembers m, a sum of past gradients."""
+
+    memories: ClassVar[int] = 1
+
+    def central_flow(self, *arguments: Any, **options: Any) -> Flow:
+        from solvers.flows.momentum_central_flow import MomentumCentralFlow
+
+        return MomentumCentralFlow(self, *arguments, **options)
+
+
 @dataclass(frozen=True)
-class HeavyBall(Optimizer):
+class HeavyBall(_Momentum):
     """Gradient descent with momentum, the heavy ball: m_{k+1} = βm_k + ∇E(x_k), x_{k+1} = x_k − η m_{k+1}.
 
     The conventions are those of ``torch.optim.SGD(lr=η, momentum=β)``. On a quadratic it oscillates where the curvature
@@ -55,8 +67,6 @@ class HeavyBall(Optimizer):
     learning_rate: float
     momentum: Beta = 0.9
 
-    memories: ClassVar[int] = 1
-
     def change(self, objective: Any, step: float, z: Array) -> Array:
         x, m = z
         scalar = z.dtype.type
@@ -70,7 +80,7 @@ class HeavyBall(Optimizer):
 
 
 @dataclass(frozen=True)
-class Nesterov(Optimizer):
+class Nesterov(_Momentum):
     """Gradient descent with Nesterov's momentum: m_{k+1} = βm_k + g, x_{k+1} = x_k − η (g + βm_{k+1}), g = ∇E(x_k).
 
     The conventions are those of ``torch.optim.SGD(lr=η, momentum=β, nesterov=True)``. On a quadratic it oscillates where the
@@ -109,8 +119,6 @@ class Nesterov(Optimizer):
 
     learning_rate: float
     momentum: Beta = 0.9
-
-    memories: ClassVar[int] = 1
 
     def change(self, objective: Any, step: float, z: Array) -> Array:
         x, m = z
