@@ -112,15 +112,18 @@ ax.set(xlabel=STEPS, ylabel="η times the two top eigenvalues")
 _ = fig.legend(loc="outside upper center", ncols=2)
 
 # %%
-# The first eigenvalue of gradient descent rises to the edge and is held there. That of the gradient flow goes on:
-# it does not know the edge. How far does each model stay from gradient descent?
+# The first eigenvalue of gradient descent passes the edge and goes on rising, until the oscillation that this lets grow
+# is large: then it falls back to 2/η and is held there. Soon the second one arrives, and from then on both are at the
+# edge. The delayed flow has the same curves. Those of the gradient flow go on, it does not know the edge.
+#
+# How far does each model stay from gradient descent?
 
 result.figures["distance"]
 
 # %%
-# The gradient flow departs when the oscillation sets in, and does not come back. The others follow; how closely is
-# decided in the first spike, because whoever is late there by a step or two is somewhere else afterwards. The
-# shaded band at the bottom is gradient descent's distance to itself from a start one rounding away.
+# The vertical line is the onset of the oscillation. There the gradient flow leaves gradient descent for good, and so does
+# the rod flow, which on this network misses the onset. The others make their largest error in that first spike, where
+# being late or early by a step or two counts, and come closer again afterwards.
 #
 # Accuracy and cost
 # -----------------
@@ -147,9 +150,8 @@ best = min(models, key=lambda name: rows[name]["max_distance"])
 print(f"closest: {best}")
 
 # %%
-# Further down is better, further left is cheaper. Neither axis alone is the answer: the gradient flow is cheap with
-# a step of ¼ and useless beyond the edge. For other modules the order may differ: repeat the run with other seeds
-# before you conclude anything from it.
+# Further down is better, further left is cheaper, at the default time steps. For other modules the order may differ: repeat
+# the run with other seeds before you conclude anything from it.
 #
 # What the oscillation adds to the loss
 # -------------------------------------
@@ -160,8 +162,9 @@ print(f"closest: {best}")
 result.figures["oscillation"]
 
 # %%
-# The broad line is measured on gradient descent, the thin ones are predictions. Averaged over the oscillation the
-# loss is raised by about tr Σ/η.
+# The broad line is measured on gradient descent, the thin ones are predictions. Averaged over the oscillation the loss is
+# raised by about tr Σ/η. The delayed flow comes up when gradient descent does; the free-energy flow and the edge flow are a
+# few steps early, the central flow is at its balance as soon as it may be, and the rod flow's oscillation dies.
 #
 # The parameters are yours again: ``unflatten`` gives them by name, in their shapes.
 

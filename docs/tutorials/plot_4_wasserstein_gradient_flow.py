@@ -151,8 +151,8 @@ for step_size in (0.2, 0.1, 0.05):
 #
 # The kinetic equation of gradient descent at the edge of stability is a Wasserstein flow too: of the free energy
 #
-# .. math:: F[\mu] = \tfrac12 (R[\mu_+] + R[\mu_-]) - \frac1\eta \int |u|^2\, d\mu, \qquad \mu_\pm =
-# \mathrm{law}(\theta \pm u),
+# .. math:: F[\mu] = \tfrac12 (R[\mu_+] + R[\mu_-]) - \frac1\eta \int |u|^2\, d\mu,
+#           \qquad \mu_\pm = \mathrm{law}(\theta \pm u),
 #
 # for a metric that counts u negatively. Weights go down F, fluctuations go up, so a movement is a saddle: a minimum
 # over weights and a maximum over fluctuations, each with its transport cost. Take a network on the line with one

@@ -38,7 +38,7 @@ with h5py.File(result.path) as file:  # from here on nothing of meanfield
         measured = np.isfinite(sharpness[:])  # every fifth step
         ax.plot(time[measured], sharpness[measured], color=color, linewidth=width, label=name)
     ax.axhline(2 / eta, color="grey", linestyle="--", linewidth=0.8, label="2 / learning_rate")
-    ax.set(xlabel=time.attrs["long_name"], ylabel=sharpness.attrs["long_name"])
-    print("units:", sharpness.attrs["units"], "| first snapshot:",
-          file["gradient_descent/snapshots/position"][0])  # fmt: skip
+    ax.set(xlabel=time.attrs["long_name"], ylabel="sharpness")
+    print(sharpness.attrs["long_name"], "in units of", sharpness.attrs["units"])
+    print("first snapshot:", file["gradient_descent/snapshots/position"][0])
 _ = fig.legend(loc="outside upper center", ncols=2)

@@ -25,7 +25,7 @@ risk = meanfield.Risk(network, meanfield.tasks.Task(x, 0.6 * np.sin(2 * x), "sin
 x0 = norm.ppf((np.arange(400) + 0.5) / 400)[:, None]
 eta = 2.5
 
-pde = solvers.PhaseSpaceFlow(eta, cells=(128, 640))
+pde = solvers.PhaseSpaceFlow(eta, cells=(192, 192))
 run = solvers.solve(pde, risk, x0, steps=6)
 particles = solvers.solve(solvers.FreeEnergyFlow(eta), risk, x0, steps=6)
 law = pde.density(run.state.values)
