@@ -82,10 +82,10 @@ for last in (200, 400, 1500):
     print(f"  up to step {last:4d}        {gaps[0]:14.1e}     {gaps[1]:14.1e}")
 
 # %%
-# The split is exact at every step. Euler's scheme agrees to rounding for hundreds of steps; then an oscillation
-# grows from almost nothing, and multiplies whatever difference there is in the last digits. Two runs of gradient
-# descent whose starts differ by one rounding are no closer. That is worth remembering: at the edge of stability,
-# even gradient descent agrees with itself only so far.
+# The split is exact at every step. Euler's scheme agrees to rounding for hundreds of steps; then an oscillation grows
+# from almost nothing, and multiplies whatever difference there is in the last digits. Two runs of gradient descent
+# whose starts differ by one rounding part in the same way. That is worth remembering: at the edge of stability, even
+# gradient descent agrees with itself only so far.
 #
 # Three models
 # ------------

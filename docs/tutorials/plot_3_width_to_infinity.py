@@ -45,7 +45,7 @@ config = meanfield.RunConfig(
     processes={"gradient_descent": {}},
 )
 folder = Path(tempfile.mkdtemp())
-(folder / "teacher.toml").write_text(config.to_toml(), encoding="utf-8")
+_ = (folder / "teacher.toml").write_text(config.to_toml(), encoding="utf-8")
 
 # %%
 # and this is the command,
@@ -58,7 +58,7 @@ folder = Path(tempfile.mkdtemp())
 
 command = [sys.executable, "-m", "meanfield", "width", "teacher.toml", "--widths", "32,64,128,256"]
 options = ["--seeds", "6", "--reference-width", "4096", "--out", "study", "--jobs", "1"]
-subprocess.run([*command, *options], cwd=folder, check=True, capture_output=True)
+_ = subprocess.run([*command, *options], cwd=folder, check=True, capture_output=True)
 study = meanfield.load(folder / "study")
 
 # %%
@@ -116,8 +116,8 @@ ax.set(xlabel="width N (neurons)", ylabel="distance")
 _ = fig.legend(loc="outside upper center", ncols=2)
 
 # %%
-# Distance and floor nearly coincide: what is seen is the sampling, at every width, and the quotients are 1 up to
-# the noise of a few draws. From these Wasserstein distances nothing follows about convergence, except that it is
+# At no width is the distance above its floor, which is a mean over a few draws and noisy itself: what is seen is the
+# sampling. From these Wasserstein distances nothing follows about convergence, except that it is
 # not refuted; the study says so itself:
 
 for warning in study.warnings:
