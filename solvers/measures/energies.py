@@ -3,9 +3,12 @@
     ∂_t μ = ∇·(μ ∇E'[μ]),    E = ∫ V dμ + ½ ∬ W(x − y) dμ dμ + T ∫ ρ log ρ + c/(m − 1) ∫ ρ^m + any functional
           = ∇·(μ ∇V) + ∇·(μ ∇W*μ) + T Δρ + c Δρ^m + …
 
-`GridJKO` takes all of them, `QuantileJKO` all but `Functional`. `Potential`, `Interaction` and their sums are also objectives on
-particles: ``value(x, weights)``, ``gradient(x, weights, at)`` and ``hvp(x, v, weights)`` with x (N, D) and weights (N,), the
-Wasserstein gradient ∇E'[μ] not multiplied by the weight. Particles have no density, so the other energies raise.
+and constraints, energies that are 0 or +∞: on the density (`Congestion`) and on the set that carries the measure (`Domain`).
+
+`GridJKO` takes all of them, `QuantileJKO` all but `Congestion`, `Domain` and `Functional`. `Potential`, `Interaction` and their
+sums are also objectives on particles: ``value(x, weights)``, ``gradient(x, weights, at)`` and ``hvp(x, v, weights)`` with
+x (N, D) and weights (N,), the Wasserstein gradient ∇E'[μ] not multiplied by the weight. Particles have no density, so the other
+energies raise.
 """
 
 from __future__ import annotations
@@ -263,6 +266,43 @@ class PowerEntropy(Energy):
         self.coefficient = real("coefficient", coefficient, above=0)
         if self.exponent == 1.0:
             raise refusal("exponent", "other than 1", exponent, "Entropy is the limit")
+
+
+class Congestion(Energy):
+    """0 where ρ ≤ bound, +∞ elsewhere: crowds that cannot be denser. Its flow has a pressure p ≥ 0, p = 0 where ρ < bound,
+
+        ∂_t ρ = ∇·(ρ ∇p) + …
+
+    Only `GridJKO` takes it, by its method "exact".
+
+    Raises
+    ------
+    ValueError
+        For a bound that is not a finite number above 0.
+
+    References
+    ----------
+    Maury, Roudneff-Chupin & Santambrogio 2010.
+    """
+
+    def __init__(self, bound: float = 1.0) -> None:
+        self.bound = real("bound", bound, above=0)
+
+
+class Domain(Energy):
+    """0 for measures on a set, +∞ for others: a domain with holes, whose boundary no mass crosses.
+
+    Only `GridJKO` takes it, by its method "exact": cells whose center is outside stay empty. The distance remains that of the
+    surrounding space, across holes, so a wall must be thicker than what mass travels in a step.
+
+    Parameters
+    ----------
+    inside : (M, D) points -> (M,)
+        Whether a point belongs to the set.
+    """
+
+    def __init__(self, inside: Callable[[Float64], ArrayLike]) -> None:
+        self.inside = checked_function("inside", inside)
 
 
 class Functional(Energy):

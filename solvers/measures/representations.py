@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +22,8 @@ from solvers._support.memory import fitting
 from solvers._support.reprs import compact_repr
 from solvers.measures.line import Float64, Pieces, integral, quantile
 
+#: Widths that differ by no more, relatively, are considered equal.
+_EQUAL_WIDTHS = 1e-9
 _MOST_NODES = 1000  # of a quadrature: computing more takes minutes
 
 
@@ -80,19 +83,19 @@ class Particles:
 
 @dataclass(frozen=True, eq=False, init=False)
 class Grid:
-    """A density that is constant in every cell of a grid on an interval or a rectangle.
+    """A density that is constant in every cell of a grid on an interval, a rectangle or a box.
 
     Parameters
     ----------
-    edges : (n1 + 1,), or a tuple of one such array per axis, at most two
+    edges : (n1 + 1,), or a tuple of one such array per axis, at most three
         Increasing; cell i of an axis lies between edges i and i + 1.
-    masses : (n1,) or (n1, n2)
+    masses : (n1,), (n1, n2) or (n1, n2, n3)
         Masses of the cells: cell-averaged density times volume, ≥ 0, of sum one.
 
     Raises
     ------
     ValueError
-        For edges that do not increase, masses that are not probabilities, or more than two axes.
+        For edges that do not increase, masses that are not probabilities, or more than three axes.
 
     Examples
     --------
@@ -139,6 +142,7 @@ class Grid:
         axes = _check_edges(edges)
         nodes = count("nodes", nodes, 1, _MOST_NODES)
         checked_function("function", function)
+        fitting("nodes", nodes, *(nodes * (len(axis) - 1) for axis in axes), len(axes))
         s, w = unit_gauss(nodes)
         points = [(axis[:-1, None] + s * np.diff(axis)[:, None]).ravel() for axis in axes]
         weights = [(w * np.diff(axis)[:, None]).ravel() for axis in axes]
@@ -162,7 +166,7 @@ class Grid:
 
     @property
     def dimension(self) -> int:
-        """1 or 2."""
+        """1, 2 or 3."""
         return len(self.edges)
 
     @property
@@ -172,7 +176,7 @@ class Grid:
 
     @property
     def points(self) -> Float64:
-        """Centers of the cells, (n1, D) or (n1 n2, D), the last axis running fastest."""
+        """Centers of the cells, (n1, D), (n1 n2, D) or (n1 n2 n3, D), the last axis running fastest."""
         mesh = np.meshgrid(*self.centers, indexing="ij")
         return np.stack(mesh, axis=-1).reshape(-1, self.dimension)
 
@@ -180,7 +184,13 @@ class Grid:
     def volumes(self) -> Float64:
         """Volumes of the cells, shaped like masses."""
         widths = [np.diff(axis) for axis in self.edges]
-        return widths[0] if self.dimension == 1 else np.multiply.outer(*widths)
+        return reduce(np.multiply.outer, widths)
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether all cells are of one size, up to rounding."""
+        widths = [np.diff(axis) for axis in self.edges]
+        return all(float(np.ptp(w)) <= _EQUAL_WIDTHS * float(w.max()) for w in widths)
 
     @property
     def density(self) -> Float64:
@@ -321,7 +331,7 @@ def check_positions(name: str, value: ArrayLike) -> Float64:
 
 
 def _check_edges(edges: ArrayLike | tuple[ArrayLike, ...]) -> tuple[Float64, ...]:
-    """One increasing array per axis, for one or two axes."""
+    """One increasing array per axis, for one to three axes."""
     several = isinstance(edges, tuple | list) and len(edges) > 0 and _has_axes(edges[0])
     axes = tuple(
         array("edges", axis).astype(np.float64)
@@ -332,10 +342,10 @@ def _check_edges(edges: ArrayLike | tuple[ArrayLike, ...]) -> tuple[Float64, ...
             raise wrong_shape(f"axis {k} of edges", "(n + 1,) with n ≥ 1", axis.shape)
         if not (np.all(np.isfinite(axis)) and np.all(np.diff(axis) > 0)):
             raise refusal(f"axis {k} of edges", "finite and increasing", axis.tolist())
-    if len(axes) > 2:
+    if len(axes) > 3:
         cells = float(np.prod([len(axis) - 1.0 for axis in axes]))
         raise ValueError(
-            f"edges must have 1 or 2 axes, got {len(axes)}: this {len(axes)}-dimensional grid has {cells:.3g} cells, "
+            f"edges must have 1 to 3 axes, got {len(axes)}: this {len(axes)}-dimensional grid has {cells:.3g} cells, "
             f"{8 * cells / 2**30:.3g} GiB for the masses alone; use Particles instead"
         )
     return axes

@@ -1,14 +1,17 @@
 """The schemes on grids and quantiles are of first order in the step size, of second in the cells and in the regularisation."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from solvers import transport
-from solvers.jko.grid.steps import GridJKO
+from solvers.jko.grid import steps
 from solvers.jko.quantile.steps import QuantileJKO
 from solvers.measures.energies import Entropy, Interaction, Potential, PowerEntropy
 from solvers.measures.representations import Grid, Quantiles
 
+GridJKO = partial(steps.GridJKO, method="entropic", tolerance=1e-9)
 HARMONIC = Potential(
     lambda x: 0.5 * np.sum(x**2, axis=1),
     lambda x: x,

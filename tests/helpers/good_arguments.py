@@ -100,7 +100,7 @@ CALLS = {
                 "GridJKO",
                 RATE
                 | {"step_size": 0.1, "regularization": None, "debias": True, "tolerance": 1e-9}
-                | {"max_iterations": 10, "require_convergence": True},
+                | {"max_iterations": 10, "require_convergence": True, "method": "entropic"},
             ),
             (
                 "QuantileJKO",
@@ -147,6 +147,8 @@ CALLS = {
             ("Entropy", {"temperature": 1.0}),
             ("PowerEntropy", {"exponent": 2.0, "coefficient": 1.0}),
             ("Functional", {"value": len, "first_variation": len}),
+            ("Congestion", {"bound": 1.0}),
+            ("Domain", {"inside": len}),
         ],
     ),
     **of(

@@ -4,16 +4,19 @@ Jordan, Kinderlehrer & Otto 1998 (Ornstein–Uhlenbeck, heat); Barenblatt 1952, 
 2000 (its confined steady state); Carrillo, Ferreira & Precioso 2012, Fellner & Raoul 2010 (aggregation with repulsion); Mei,
 Montanari & Nguyen, arXiv:1804.06561 (mean-field Langevin dynamics of a two-layer network)."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.optimize import brentq
 
 from solvers import transport
-from solvers.jko.grid.steps import GridJKO
+from solvers.jko.grid import steps
 from solvers.jko.quantile.steps import QuantileJKO
 from solvers.measures.energies import Entropy, Functional, Interaction, Potential, PowerEntropy
 from solvers.measures.representations import Grid, Quantiles
 
+GridJKO = partial(steps.GridJKO, method="entropic", tolerance=1e-9)
 HARMONIC = Potential(
     lambda x: 0.5 * np.sum(x**2, axis=1),
     lambda x: x,

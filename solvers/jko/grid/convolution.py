@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import product
 
 import numpy as np
-from scipy.fft import irfft2, next_fast_len, rfft2
+from scipy.fft import irfftn, next_fast_len, rfftn
 from scipy.special import roots_jacobi
 
 from solvers.measures.energies import Interaction
@@ -20,12 +21,12 @@ _NODES = 64
 class Convolution:
     """(W*μ)(x_c) = Σ_d W(x_c − x_d) m_d, masses at the centers; W(0), where not finite, is W's mean over pairs within the cell.
 
-    On the line a matrix (n, n), in the plane a fast Fourier transform, which needs cells of one size.
+    On the line a matrix (n, n), else a fast Fourier transform, which needs cells of one size.
 
     Raises
     ------
     ValueError
-        For a W that is not even or not finite; in the plane, for cells of different sizes.
+        For a W that is not even or not finite; in two dimensions or more, for cells of different sizes.
     """
 
     def __init__(self, term: Interaction, grid: Grid) -> None:
@@ -43,7 +44,7 @@ class Convolution:
             )
         shape = differences.shape[:-1]
         values = term.field.values(differences.reshape(-1, grid.dimension)).reshape(shape)
-        if not np.allclose(values, values.T if self._is_line else values[::-1, ::-1], atol=1e-12):
+        if not np.allclose(values, values.T if self._is_line else np.flip(values), atol=1e-12):
             raise ValueError("function must be even, W(x − y) = W(y − x), got one that is not")
         at_zero = np.nonzero((differences == 0).all(axis=-1))
         if not np.all(np.isfinite(values[at_zero])):
@@ -57,15 +58,15 @@ class Convolution:
             return
         # Only entries that are not used wrap around in the circular convolution.
         self._shape = [int(next_fast_len(2 * n - 1, real=True)) for n in grid.masses.shape]
-        self._transform = rfft2(values, self._shape)
+        self._transform = rfftn(values, self._shape)
         self._center = tuple(slice(n - 1, 2 * n - 1) for n in grid.masses.shape)
 
     def __call__(self, masses: Float64) -> Float64:
         """W*μ, shaped like masses."""
         if self._is_line:
             return self._matrix @ masses
-        product = self._transform * rfft2(masses, self._shape)
-        result: Float64 = irfft2(product, self._shape)[self._center]
+        product = self._transform * rfftn(masses, self._shape)
+        result: Float64 = irfftn(product, self._shape)[self._center]
         return result
 
 
@@ -75,20 +76,20 @@ def mean_within(field: ScalarField, widths: Float64) -> float:
     s, w = 0.5 * (x + 1.0), 0.5 * w
     dimension = len(widths)
     mesh = np.stack(np.meshgrid(*[s] * dimension, indexing="ij"), axis=-1).reshape(-1, dimension)
-    weights = w if dimension == 1 else np.multiply.outer(w, w).ravel()
+    weights = reduce(np.multiply.outer, [w] * dimension).ravel()
     signs = [np.array([1.0, *rest]) for rest in product((1.0, -1.0), repeat=dimension - 1)]
     means = [weights @ field.values(sign * mesh * widths) for sign in signs]
     return float(np.mean(means))
 
 
 def _offsets(grid: Grid) -> Float64:
-    """Differences of cells in the plane, (2 n1 − 1, 2 n2 − 1, 2)."""
+    """Differences of cells, (2 n1 − 1, 2 n2 − 1, …, D)."""
     along = []
     for axis in grid.edges:
         widths = np.diff(axis)
         if np.ptp(widths) > 1e-9 * widths.max():
             raise ValueError(
-                "cells must be of equal width for an interaction in the plane, got widths from "
+                "cells must be of equal width for an interaction in two dimensions or more, got widths from "
                 f"{widths.min():.6g} to {widths.max():.6g}"
             )
         n, h = len(widths), (axis[-1] - axis[0]) / len(widths)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import wrightomega, xlogy
 
 from solvers._support.arguments import refusal, wrong_shape
 from solvers.jko.grid.convolution import Convolution
+from solvers.jko.grid.local import LocalEnergy
 from solvers.measures.energies import (
+    Congestion,
+    Domain,
     Energy,
     Entropy,
     Functional,
@@ -22,6 +26,8 @@ from solvers.measures.representations import Grid
 
 #: Newton iterations for the multiplier of the mass.
 _NEWTON_STEPS, _NEWTON_TOLERANCE = 100, 1e-13
+#: By how much, relatively, a density may exceed a bound, of the residual of a step before.
+_BEYOND = 1e-3
 
 
 class GridEnergy:
@@ -32,14 +38,17 @@ class GridEnergy:
     Raises
     ------
     ValueError
-        For a term that is not one of `solvers.energies`, two different powers q, an interaction that is not even or, in the
-        plane, on cells of different sizes.
+        For a term that is not one of `solvers.energies`, two different powers q, an interaction that is not even or, in more than
+        one dimension, on cells of different sizes, and for masses of the grid that violate a constraint.
     """
 
     def __init__(self, energy: Energy, grid: Grid) -> None:
         self.potential = np.zeros(grid.masses.shape)
         self.temperature = 0.0
         self.exponent, self.coefficient = 1.0, 0.0
+        self.bound = np.inf
+        self.allowed = np.ones(grid.masses.shape, bool)
+        self._dimension = grid.dimension
         self._log_volumes = np.log(grid.volumes)
         self._points = grid.points
         self._functionals: list[Functional] = []
@@ -57,13 +66,44 @@ class GridEnergy:
                 self._interactions.append(Convolution(term, grid))
             elif isinstance(term, Functional):
                 self._functionals.append(term)
+            elif isinstance(term, Congestion):
+                self.bound = min(self.bound, term.bound)
+            elif isinstance(term, Domain):
+                self.allowed &= self._inside(term)
             else:
                 raise refusal("energy", "a sum of energies known to GridJKO", term)
+        self._check_constraints(grid)
 
     @property
     def is_nonlocal(self) -> bool:
         """Whether there are terms beyond a sum over cells."""
         return bool(self._interactions or self._functionals)
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether there are constraints."""
+        return bool(np.isfinite(self.bound) or not self.allowed.all())
+
+    @property
+    def diffuses(self) -> bool:
+        """Whether a term of the density itself spreads mass."""
+        return self.temperature > 0 or self.coefficient > 0
+
+    @property
+    def local(self) -> LocalEnergy:
+        """The terms of the density alone."""
+        return LocalEnergy(self.temperature, self.exponent, self.coefficient, self.bound)
+
+    def size(self, masses: Float64) -> float:
+        """Σ of the sizes of the terms of E, of which a relative amount is rounding."""
+        density = masses * np.exp(-self._log_volumes)
+        local = self.local.size(density) * np.exp(self._log_volumes)
+        total = float(np.sum(local + masses * np.abs(self.potential)))
+        for interaction in self._interactions:
+            total += 0.5 * float(np.sum(masses * np.abs(interaction(masses))))
+        for functional in self._functionals:
+            total += abs(float(functional.of_masses(self._points, masses.ravel())))
+        return total
 
     def value(self, masses: Float64) -> float:
         """E."""
@@ -133,11 +173,42 @@ class GridEnergy:
         result: Float64 = u - log_mass
         return result
 
+    def _inside(self, domain: Domain) -> NDArray[np.bool_]:
+        inside = np.asarray(domain.inside(self._points))
+        if inside.shape != (len(self._points),) or inside.dtype != bool:
+            raise refusal(
+                "inside", f"a function to {len(self._points)} booleans, one per point", inside
+            )
+        return inside.reshape(self.allowed.shape)
+
+    def _check_constraints(self, grid: Grid) -> None:
+        outside = float(np.sum(grid.masses[~self.allowed]))
+        if outside > 0:
+            raise ValueError(
+                f"grid must have no mass outside the domain, got {outside:.3g} of 1; cells whose center is outside stay empty"
+            )
+        room = float(np.sum(grid.volumes[self.allowed])) * self.bound
+        if room < 1.0:
+            raise ValueError(
+                f"bound must be above {self.bound / room:.6g}, so that the domain holds a mass of 1, got {self.bound:g}"
+            )
+        largest = float(np.max(grid.density))
+        if largest > self.bound * (1 + _BEYOND):
+            raise ValueError(
+                f"grid must have densities of at most the bound {self.bound:g} of Congestion, got {largest:.6g}"
+            )
+
     def _add_power(self, term: PowerEntropy) -> None:
         if self.coefficient > 0 and term.exponent != self.exponent:
             raise ValueError(
                 "energy must have one power of the density, "
                 f"got exponents {self.exponent:g} and {term.exponent:g}"
+            )
+        critical = 1 - 2 / self._dimension
+        if term.exponent <= critical:
+            raise ValueError(
+                f"exponent must be above 1 − 2/d = {critical:.4g} in {self._dimension} dimensions, got {term.exponent:g}; "
+                "faster diffusion does not conserve mass"
             )
         self.exponent = term.exponent
         self.coefficient += term.coefficient

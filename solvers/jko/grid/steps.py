@@ -1,4 +1,4 @@
-"""Minimising movements of densities on a grid, by entropic transport."""
+"""Minimising movements of densities on a grid."""
 
 from __future__ import annotations
 
@@ -6,18 +6,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solvers._support.arguments import flag, instance, real, settle
+from solvers._support.arguments import choice, count, flag, instance, real, refusal, settle
+from solvers._support.memory import available_memory
 from solvers._support.reprs import compact_repr
+from solvers.jko.grid.dual_step import DualStep, Movement
 from solvers.jko.grid.energy import GridEnergy
 from solvers.jko.grid.scaling import ProximalScaling
-from solvers.jko.proximal_result import JKOError, ProximalResult, settle_settings
+from solvers.jko.proximal_result import JKOError, ProximalResult
 from solvers.measures.energies import Energy
 from solvers.measures.representations import Grid
+
+METHODS = ("exact", "entropic")
+#: Of the gap, relative to the decrease of a step: the distance to the minimiser is then about 1e-3 of what the step moves.
+_TOLERANCE = 1e-6
+#: Of the entropic scheme, in the L1 norm.
+_ENTROPIC_TOLERANCE = 1e-9
+_ITERATIONS = {"exact": 200, "entropic": 2000}
+#: Of the energy inequality, relative to the sizes of the energy's terms.
+_ROUNDING = 1e-10
+#: Cells per axis, 1/Σ m² of them in all, on which the mass of a flow with diffusion is not resolved any more.
+_CONCENTRATED = 1.25
+#: Bytes per cell: of the segments of an axis, and of the other arrays.
+_BYTES_PER_AXIS, _BYTES = 100, 500
 
 
 @dataclass(frozen=True, eq=False)
 class GridStep(ProximalResult):
-    """A step of `GridJKO`. state : the new density. transport_cost : the Sinkhorn divergence S_ε, which is W2² up to O(ε²).
+    """A step of `GridJKO`.
+
+    state : the new density. transport_cost : D of the method, W2² up to O(h²) ("exact") or O(ε²) ("entropic").
+    residual : L1 norm by which the equations of the minimiser are violated. gap : of "exact", the proved bound by which
+    E[μ] + D/(2 η τ) exceeds its minimum, nonlocal terms being linear; NaN for "entropic".
 
     Examples
     --------
@@ -31,38 +50,44 @@ class GridStep(ProximalResult):
     """
 
     state: Grid
+    gap: float = float("nan")
 
     __repr__ = compact_repr
 
 
 @dataclass(frozen=True)
 class GridJKO:
-    """Jordan–Kinderlehrer–Otto scheme for ∂_t μ = η ∇·(μ ∇E'[μ]) on an interval or a rectangle, without flux across its boundary:
+    """Jordan–Kinderlehrer–Otto scheme for ∂_t μ = η ∇·(μ ∇E'[μ]) on an interval, a rectangle or a box, without flux across its
+    boundary:
 
-        μ_{n+1} = argmin E[μ] + S_ε(μ, μ_n)/(2 η τ),    S_ε(μ, ν) = OT_ε(μ, ν) − ½ OT_ε(μ, μ) − ½ OT_ε(ν, ν),
-        OT_ε(μ, ν) = min { Σ_cd P_cd |x_c − x_d|² + ε KL(P | dx dx) :  P ≥ 0,  P 1 = μ,  Pᵀ 1 = ν }
+        μ_{n+1} = argmin E[μ] + D(μ, μ_n)/(2 η τ),    D ≈ W2²
 
-    with masses at the centers of cells. Mass is conserved to rounding, positivity exactly, and the energy inequality
-    E[μ_{n+1}] + S_ε/(2 η τ) ≤ E[μ_n] holds at every step (``excess`` ≤ 0), up to the `tolerance`.
+    Mass is conserved to rounding, positivity exactly, and the energy inequality E[μ_{n+1}] + D/(2 η τ) ≤ E[μ_n] holds at every
+    step (``excess`` ≤ 0), up to the `tolerance`.
 
     Parameters
     ----------
     step_size : float
         τ, in units of time; the error of the scheme is first order in it.
     regularization : float, optional
-        ε, an area (a squared length): the kernel exp(−|x − y|²/ε) has variance ε/2. By default 2h² with h the largest side of a
-        cell, the smallest value at which the sums over the grid are integrals to 8 digits (their error is about 2 exp(−π²ε/h²));
-        at least h²/2, below which mass does not leave its cell.
+        Of "entropic": ε, an area (a squared length): the kernel exp(−|x − y|²/ε) has variance ε/2. By default 2h² with h the
+        largest side of a cell, the smallest value at which the sums over the grid are integrals to 8 digits (their error is about
+        2 exp(−π²ε/h²)); at least h²/2, below which mass does not leave its cell.
     learning_rate : float
         η.
     debias : bool
-        False: OT_ε in place of S_ε, with the bias described in the notes.
-    tolerance : float
-        Tolerated L1 norm of the residual of the minimiser's equations.
-    max_iterations : int
-        Limit of the scaling iterations.
+        Of "entropic": False: OT_ε in place of S_ε, with the bias described in the notes.
+    tolerance : float, optional
+        Of "exact": tolerated gap between the primal and the dual value, relative to the decrease of E + D/(2 η τ) in the step;
+        by default 1e-6, at least 1e-4 for `Congestion` without diffusion.
+        Of "entropic": tolerated L1 norm of the residual of the minimiser's equations; by default 1e-9.
+    max_iterations : int, optional
+        Limit of Newton's iterations on a grid, by default 200, or of the scaling iterations, by default 2,000.
     require_convergence : bool
         False: return what was reached, marked ``converged=False``, in place of raising.
+    method : {"exact", "entropic"}, optional
+        By default "exact" for cells of one size, if neither `regularization` nor `debias` is given, else "entropic", which takes
+        no constraints (`Congestion`, `Domain`) and at most two dimensions.
 
     Raises
     ------
@@ -71,6 +96,24 @@ class GridJKO:
 
     Notes
     -----
+    **exact.** Transport at the quadratic cost from the density of the cells, linear in each, to their centers, axis by axis:
+
+        D = min ∫ |x − y|² − d h²/12,    max_φ Σ μ_n φ^c − E*(−φ),    φ^c = cell means of min_y |x − y|²/(2 η τ) − φ
+
+    The transforms φ^c are lower envelopes of parabolas, O(n) line by line, as in the back-and-forth method; the concave dual is
+    maximised by Newton's method with a multigrid cycle, from the solutions on coarser grids. The masses are the image of μ_n
+    under the optimal transport: fronts stay sharp, and nothing is blurred but by the reconstruction of the density in the
+    cells, an error of second order in h. Nonlocal terms (`Interaction`, `Functional`) are linear in fixed-point iterations of
+    the whole, which converge for τ below the inverse of their curvature.
+
+    *Limits.* In two dimensions and more a long step of an energy with U'(0) = −∞ (`Entropy`, fast diffusion) from a density with
+    vacuum may need more iterations than the default: take a few short steps first.
+
+    **entropic.** D = S_ε with masses at the centers of cells,
+
+        S_ε(μ, ν) = OT_ε(μ, ν) − ½ OT_ε(μ, μ) − ½ OT_ε(ν, ν),
+        OT_ε(μ, ν) = min { Σ_cd P_cd |x_c − x_d|² + ε KL(P | dx dx) :  P ≥ 0,  P 1 = μ,  Pᵀ 1 = ν }
+
     *Bias.* For close measures S_ε is W2² up to a relative O((ε/s²)²), whatever τ is, s being the width over which the density
     varies; −(ε/s²)²/32 for the spread of a Gaussian of standard deviation s. Plain OT_ε is, to first order,
     W2² + (ε/2)(Ent μ + Ent ν): each step blurs with the variance ε/2, which is a diffusion ∂_t μ = ε/(4τ) Δμ on top of the flow.
@@ -79,13 +122,15 @@ class GridJKO:
     *Cost.* An iteration takes three products with K, O(n²) on the line and O(n1 n2 (n1 + n2)) in the plane. Their number grows
     with 2ητ/ε times the strength of the energy: linearly without acceleration, about like its square root with it.
 
-    *Limits.* A flow without diffusion that transports edges or contracts below √ε cannot be resolved by a grid: the
-    iterations stall, and the step raises. Use quantiles or particles there, or add a small `Entropy`.
+    *Limits.* A flow without diffusion that transports edges or contracts below √ε cannot be resolved: the iterations stall, and
+    the step raises.
 
     References
     ----------
-    Jordan, Kinderlehrer & Otto 1998; Peyré, arXiv:1502.06216; Chizat, Peyré, Schmitzer & Vialard, arXiv:1607.05816 (scaling);
-    Feydy et al., arXiv:1810.08278 (S_ε is positive and convex); Janati, Cuturi & Gramfort, arXiv:2006.02575 (its scaling).
+    Jordan, Kinderlehrer & Otto 1998; Jacobs, Lee & Léger, arXiv:2011.08151, and Jacobs & Léger, arXiv:1905.12154 (the dual by
+    transforms); Kitagawa, Mérigot & Thibert, arXiv:1603.05579 (Newton's method for transport to points); Peyré, arXiv:1502.06216;
+    Chizat, Peyré, Schmitzer & Vialard, arXiv:1607.05816 (scaling); Feydy et al., arXiv:1810.08278 (S_ε is positive and convex);
+    Janati, Cuturi & Gramfort, arXiv:2006.02575 (its scaling).
 
     Examples
     --------
@@ -102,15 +147,27 @@ class GridJKO:
     regularization: float | None = None
     learning_rate: float = 1.0
     debias: bool = True
-    tolerance: float = 1e-9
-    max_iterations: int = 2000
+    tolerance: float | None = None
+    max_iterations: int | None = None
     require_convergence: bool = True
+    method: str | None = None
 
     def __post_init__(self) -> None:
-        settle_settings(self)
-        settle(self, debias=flag("debias", self.debias))
-        if self.regularization is not None:
-            settle(self, regularization=real("regularization", self.regularization, above=0))
+        for name in ("step_size", "learning_rate", "tolerance", "regularization"):
+            value = getattr(self, name)
+            if value is not None:
+                settle(self, **{name: real(name, value, above=0)})
+        if self.max_iterations is not None:
+            settle(self, max_iterations=count("max_iterations", self.max_iterations))
+        if self.method is not None:
+            settle(self, method=choice("method", self.method, METHODS))
+        settle(
+            self,
+            require_convergence=flag("require_convergence", self.require_convergence),
+            debias=flag("debias", self.debias),
+        )
+        if self.method == "exact" and self.regularization is not None:
+            raise refusal("regularization", "None for the method 'exact'", self.regularization)
 
     def step(self, energy: Energy, grid: Grid) -> GridStep:
         """One step of the energy's flow from μ_n, over a time τ.
@@ -118,37 +175,85 @@ class GridJKO:
         Raises
         ------
         ValueError
-            For an energy not available on grids, or a regularization below h²/2.
+            For an energy not available on the grid, a density that violates a constraint of the energy, a regularization below
+            h²/2, or a grid too large for the memory available.
         JKOError
-            When the residual is above the tolerance after max_iterations.
+            When the minimiser is not reached within max_iterations; where mass concentrates in a cell in spite of diffusion, as
+            in a blow-up.
         """
         instance("energy", energy, Energy, "for instance Potential(function)")
-        epsilon = self._regularization(instance("grid", grid, Grid))
-        pace = self.learning_rate * self.step_size
+        method = self._method(instance("grid", grid, Grid))
         on_grid = GridEnergy(energy, grid)
-        scaling = ProximalScaling(on_grid, grid, epsilon, pace, self.debias)
-        end = scaling.solve(self.tolerance, self.max_iterations)
+        step = self._exact(on_grid, grid) if method == "exact" else self._entropic(on_grid, grid)
+        if self.require_convergence and step[1]:
+            raise JKOError(f"grid step: {step[1]}")
+        return step[0]
+
+    def _method(self, grid: Grid) -> str:
+        if self.method == "exact" and not grid.is_regular:
+            raise ValueError(
+                "cells must be of one size for the method 'exact', got different widths; use method='entropic'"
+            )
+        entropic = self.regularization is not None or not self.debias or not grid.is_regular
+        method = self.method or ("entropic" if entropic else "exact")
+        if method == "entropic" and grid.dimension > 2:
+            raise ValueError(
+                f"grid must have 1 or 2 dimensions for the method 'entropic', got {grid.dimension}; "
+                "use method='exact' on cells of one size"
+            )
+        return method
+
+    def _exact(self, energy: GridEnergy, grid: Grid) -> tuple[GridStep, str]:
+        """The step, and what failed."""
+        _check_memory(grid)
+        pace = self.learning_rate * self.step_size
+        tolerance = _TOLERANCE if self.tolerance is None else self.tolerance
+        limit = self.max_iterations or _ITERATIONS["exact"]
+        end = DualStep(energy, grid, pace, tolerance, limit).solve()
+        state = Grid(grid.edges, end.masses)
+        before, after = energy.value(grid.masses), energy.value(state.masses)
+        excess = after + end.cost / (2.0 * pace) - before
+        slack = _ROUNDING * energy.size(grid.masses) + tolerance * max(before - after, 0.0)
+        failure = end.failure or _blow_up(energy, grid, state)
+        if not failure and not excess <= slack:
+            failure = (
+                f"the energy inequality fails by {excess:.1e}: a stationary point, but no minimiser; "
+                f"give a smaller step_size than {self.step_size:g}"
+            )
+        return _step(before, after, excess, end, state, failure), failure
+
+    def _entropic(self, energy: GridEnergy, grid: Grid) -> tuple[GridStep, str]:
+        """The step, and what failed."""
+        if energy.is_constrained:
+            raise ValueError(
+                "energy must have no constraints for the method 'entropic', got Congestion or Domain; use method='exact' on "
+                "cells of one size"
+            )
+        epsilon = self._regularization(grid)
+        pace = self.learning_rate * self.step_size
+        tolerance = _ENTROPIC_TOLERANCE if self.tolerance is None else self.tolerance
+        limit = self.max_iterations or _ITERATIONS["entropic"]
+        end = ProximalScaling(energy, grid, epsilon, pace, self.debias).solve(tolerance, limit)
         state = Grid(grid.edges, np.exp(end.log_masses))
-        before, after = on_grid.value(grid.masses), on_grid.value(state.masses)
+        before, after = energy.value(grid.masses), energy.value(state.masses)
         excess = after + end.divergence / (2.0 * pace) - before
-        slack = 10.0 * self.tolerance * (abs(before) + abs(after) + 0.5 * epsilon / pace)
+        slack = 10.0 * tolerance * (abs(before) + abs(after) + 0.5 * epsilon / pace)
         failure = ""
         if not end.converged:
-            failure = (
-                f"a residual of {end.residual:.1e} remains, {self.tolerance:.1e} was asked for"
-            )
+            failure = f"a residual of {end.residual:.1e} remains, {tolerance:.1e} was asked for"
         elif not excess <= slack:
             failure = (
                 f"the energy inequality fails by {excess:.1e}: a stationary point, but no minimiser"
             )
-        if self.require_convergence and failure:
-            raise JKOError(
-                f"grid step: {failure}; give a smaller step_size, a larger regularization than {epsilon:.3g}, a larger "
-                f"max_iterations than {self.max_iterations}, or an energy with more Entropy"
+        if failure:
+            failure += (
+                f"; give method='exact' on cells of one size, a larger tolerance than {tolerance:.1e}, a smaller step_size, "
+                f"a larger regularization than {epsilon:.3g}, or a larger max_iterations than {limit}"
             )
-        return GridStep(
-            before, after, end.divergence, excess, end.residual, end.iterations, not failure, state
+        end_of_all = Movement(
+            state.masses, end.divergence, np.nan, end.residual, end.iterations, failure
         )
+        return _step(before, after, excess, end_of_all, state, failure), failure
 
     def _regularization(self, grid: Grid) -> float:
         side = max(float(np.diff(axis).max()) for axis in grid.edges)
@@ -160,3 +265,42 @@ class GridJKO:
                 f"got {self.regularization:.3g}; with less, mass does not leave its cell"
             )
         return float(self.regularization)
+
+
+def _step(
+    before: float, after: float, excess: float, end: Movement, state: Grid, failure: str
+) -> GridStep:
+    return GridStep(
+        before,
+        after,
+        end.cost,
+        excess,
+        end.residual,
+        end.iterations,
+        not failure,
+        state,
+        end.gap,
+    )
+
+
+def _blow_up(energy: GridEnergy, grid: Grid, state: Grid) -> str:
+    """Why the new density is not resolved by the grid, or ""."""
+    before, after = 1 / float(np.sum(grid.masses**2)), 1 / float(np.sum(state.masses**2))
+    fewest = _CONCENTRATED**grid.dimension * 2**grid.dimension
+    if not (energy.diffuses and after < min(before, fewest) and state.masses.size > 4 * fewest):
+        return ""
+    return (
+        f"the mass concentrates on {after:.3g} cells in spite of diffusion: the density blows up, or is finer than the grid; "
+        "give smaller cells to tell which"
+    )
+
+
+def _check_memory(grid: Grid) -> None:
+    amount = grid.masses.size * (_BYTES + grid.dimension * _BYTES_PER_AXIS)
+    available = available_memory()
+    if available is not None and amount > available:
+        cells = " × ".join(map(str, grid.masses.shape))
+        raise ValueError(
+            f"grid must be smaller, got {cells} cells: a step takes {amount / 1e9:.3g} GB, "
+            f"{available / 1e9:.3g} GB are available"
+        )

@@ -99,7 +99,7 @@ def test_a_grid_of_six_dimensions_is_refused_with_its_memory():
     with pytest.raises(ValueError, match=r"6-dimensional grid has 6\.87e\+10 cells, 512 GiB"):
         Grid.from_density((np.linspace(0, 1, 65),) * 6, gaussian)
     with pytest.raises(ValueError, match="use Particles instead"):
-        Grid((np.linspace(0, 1, 65),) * 3, np.ones((64, 64, 64)) / 64**3)
+        Grid((np.linspace(0, 1, 3),) * 4, np.ones((2,) * 4) / 16)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,254 @@
+"""Transport of densities along the lines of a regular grid, at quadratic cost: from cells to the centers of cells.
+
+The density of a cell is linear, (1 + r ξ)/h with ξ from −1 to 1 and a relative slope |r| ≤ 1. Every point x of it goes to the
+site j (a center) that minimises (x − y_j)²/(2τ) − φ_j, so that a line is cut into intervals, one for each site of the lower
+envelope of these parabolas. A *segment* is the part of a cell in such an interval: (cell, site, share of the cell's mass). A line
+of n cells has at most 2n segments. At a cut in a cell the shares depend on φ with the slope ± link, where
+
+    link = τ (1 + r ξ)/(h (y_k − y_j)),    j, k being the sites on both sides of the cut;
+
+it is kept with the segment before the cut, and is 0 at segments that end with their cell.
+
+Arrays are (lines, cells) or (lines, segments). φ = −∞ is a site that takes nothing.
+"""
+
+import numpy as np
+
+from .jit import kernel
+
+
+@kernel
+def _envelope(y, tau, phi, sites, cuts):
+    """The sites of the lower envelope, in order, and the upper ends of their intervals; returns their number."""
+    count = 0
+    for k in range(phi.size):
+        if phi[k] == -np.inf:
+            continue
+        while count > 0:
+            j = sites[count - 1]
+            cut = 0.5 * (y[j] + y[k]) - tau * (phi[k] - phi[j]) / (y[k] - y[j])
+            if count > 1 and cut <= cuts[count - 2]:
+                count -= 1
+                continue
+            cuts[count - 1] = cut
+            break
+        sites[count] = k
+        count += 1
+    return count
+
+
+@kernel
+def cut_lines(y, h, tau, phi, slopes, cells, sites, shares, links, counts, psi):
+    """Fill the segments of all lines, and psi, the mean over each cell of min_j (x − y_j)²/(2τ) − φ_j, less h²/(24τ).
+
+    psi is +∞ on a line without sites.
+    """
+    lines, n = phi.shape
+    stack, cuts = np.empty(n, np.int32), np.empty(n)
+    own = h * h / 12.0
+    for line in range(lines):
+        potential = phi[line]
+        number = _envelope(y, tau, potential, stack, cuts)
+        counts[line] = 0
+        if number == 0:
+            psi[line, :] = np.inf
+            continue
+        cuts[number - 1] = np.inf
+        at, s = 0, 0
+        for i in range(n):
+            r = slopes[line, i]
+            center = y[i]
+            xi = -1.0
+            while cuts[at] <= center - 0.5 * h:
+                at += 1
+            square, gain = -own, 0.0
+            while True:
+                j = stack[at]
+                end = 2.0 * (cuts[at] - center) / h
+                whole = end >= 1.0
+                if whole:
+                    end = 1.0
+                a2, b2 = xi * xi, end * end
+                share = 0.5 * (end - xi) + 0.25 * r * (b2 - a2)
+                first = 0.25 * (b2 - a2) + r * (b2 * end - a2 * xi) / 6.0
+                second = (b2 * end - a2 * xi) / 6.0 + 0.125 * r * (b2 * b2 - a2 * a2)
+                distance = center - y[j]
+                square += distance * (distance * share + h * first) + 0.25 * h * h * second
+                gain += share * potential[j]
+                cells[line, s], sites[line, s], shares[line, s] = i, j, share
+                if whole:
+                    links[line, s] = 0.0
+                    s += 1
+                    break
+                links[line, s] = tau * (1.0 + r * end) / (h * (y[stack[at + 1]] - y[j]))
+                s += 1
+                xi = end
+                at += 1
+            psi[line, i] = square / (2.0 * tau) - gain
+        counts[line] = s
+
+
+@kernel
+def push(cells, sites, shares, counts, masses, out):
+    """The masses (lines, cells) at the sites."""
+    out[:] = 0.0
+    for line in range(out.shape[0]):
+        for s in range(counts[line]):
+            out[line, sites[line, s]] += shares[line, s] * masses[line, cells[line, s]]
+
+
+@kernel
+def pull(cells, sites, shares, counts, values, out):
+    """The mean over each cell of values (lines, cells) at the sites; the adjoint of `push`."""
+    out[:] = 0.0
+    for line in range(out.shape[0]):
+        for s in range(counts[line]):
+            out[line, cells[line, s]] += shares[line, s] * values[line, sites[line, s]]
+
+
+@kernel
+def couplings(unit, cells, sites, shares, links, counts, masses, out):
+    """Couplings c_j of sites j and j + 1, for `add_stiffness`; unit = τ/h².
+
+    Sites that take nothing are coupled in series between those around, so that they may take something if φ rises there: then
+    they touch the envelope. Across empty cells, and before the first site and after the last, the nearest mass couples them.
+    """
+    out[:] = 0.0
+    lines, n = out.shape
+    for line in range(lines):
+        before = -1
+        for s in range(counts[line]):
+            cell, site = cells[line, s], sites[line, s]
+            mass = masses[line, cell]
+            if not (mass > 0.0 and shares[line, s] > 0.0):
+                continue
+            start, coupling = 0, unit * mass
+            if before >= 0:
+                start = sites[line, before]
+                if cells[line, before] == cell:
+                    coupling = (site - start) * links[line, before] * mass
+                else:
+                    coupling = unit * max(mass, masses[line, cells[line, before]])
+            for j in range(start, site):
+                out[line, j] += coupling
+            before = s
+        if before >= 0:
+            for j in range(sites[line, before], n - 1):
+                out[line, j] += unit * masses[line, cells[line, before]]
+
+
+@kernel
+def _least_at(y, tau, phi, x, site):
+    """min_j (x − y_j)²/(2τ) − φ_j at a point x that goes to the site."""
+    return (x - y[site]) ** 2 / (2.0 * tau) - phi[site]
+
+
+@kernel
+def slacks(y, h, tau, phi, cells, sites, shares, counts, masses, out):
+    """By how much φ may rise at each site before it takes mass, if it takes none; 0 at the others, +∞ on lines without mass."""
+    out[:] = np.inf
+    lines, n = out.shape
+    for line in range(lines):
+        potential = phi[line]
+        before, last, least_last = -1, 0.0, 0.0
+        for s in range(counts[line]):
+            cell, site = cells[line, s], sites[line, s]
+            if not (masses[line, cell] > 0.0 and shares[line, s] > 0.0):
+                continue
+            if before < 0:
+                out[line, :] = 0.0
+            x = y[cell] - 0.5 * h
+            if s > 0 and cells[line, s - 1] == cell:
+                j = sites[line, s - 1]
+                x = 0.5 * (y[j] + y[site])
+                x -= tau * (potential[site] - potential[j]) / (y[site] - y[j])
+            least_here = _least_at(y, tau, potential, x, site)
+            for j in range(0 if before < 0 else sites[line, before] + 1, site):
+                room = (x - y[j]) ** 2 / (2.0 * tau) - least_here
+                if before >= 0:
+                    room = min(room, (last - y[j]) ** 2 / (2.0 * tau) - least_last)
+                if potential[j] != -np.inf:
+                    out[line, j] = max(room - potential[j], 0.0)
+            last = y[cell] + 0.5 * h
+            if s + 1 < counts[line] and cells[line, s + 1] == cell:
+                j = sites[line, s + 1]
+                last = 0.5 * (y[j] + y[site])
+                last -= tau * (potential[j] - potential[site]) / (y[j] - y[site])
+            least_last = _least_at(y, tau, potential, last, site)
+            before = s
+        if before >= 0:
+            for j in range(sites[line, before] + 1, n):
+                room = (last - y[j]) ** 2 / (2.0 * tau) - least_last
+                if potential[j] != -np.inf:
+                    out[line, j] = max(room - potential[j], 0.0)
+
+
+@kernel
+def add_stiffness(couplings, values, out):
+    """Add to out the derivative of `push` along values of φ, Σ_j c_j (v_j − v_{j+1}) (e_j − e_{j+1})."""
+    lines, n = out.shape
+    for line in range(lines):
+        for j in range(n - 1):
+            flux = couplings[line, j] * (values[line, j + 1] - values[line, j])
+            out[line, j] -= flux
+            out[line, j + 1] += flux
+
+
+@kernel
+def least(cells, sites, counts, values, own, out):
+    """On lines where `own` is +∞, the least of the values (lines, cells) over the cells that go to a site; own on others."""
+    for line in range(out.shape[0]):
+        out[line, :] = own[line, :]
+        if own[line, 0] == np.inf:
+            for s in range(counts[line]):
+                j = sites[line, s]
+                out[line, j] = min(out[line, j], values[line, cells[line, s]])
+
+
+@kernel
+def limited_slopes(masses, slopes):
+    """Relative slopes r of the cells' densities by the monotonised central limiter; 0 at extrema and at the ends of a line."""
+    lines, n = masses.shape
+    for line in range(lines):
+        slopes[line, 0] = 0.0
+        slopes[line, n - 1] = 0.0
+        for i in range(1, n - 1):
+            a, b = masses[line, i] - masses[line, i - 1], masses[line, i + 1] - masses[line, i]
+            r = 0.0
+            if a * b > 0.0:
+                size = min(2.0 * min(abs(a), abs(b)), 0.5 * abs(a + b))
+                r = 0.5 * min(size / masses[line, i], 2.0)
+                if a < 0.0:
+                    r = -r
+            slopes[line, i] = r
+
+
+@kernel
+def squared_lengths(y, cells, sites, shares, counts, masses):
+    """Σ of mass times the squared distance between the centers of the cell and the site of each segment."""
+    total = 0.0
+    for line in range(masses.shape[0]):
+        for s in range(counts[line]):
+            i = cells[line, s]
+            total += masses[line, i] * shares[line, s] * (y[i] - y[sites[line, s]]) ** 2
+    return total
+
+
+@kernel
+def envelope_lines(y, tau, phi, out):
+    """min_j (y_i − y_j)²/(2τ) − φ_j at the centers of each line; +∞ on a line without sites."""
+    lines, n = phi.shape
+    stack, cuts = np.empty(n, np.int32), np.empty(n)
+    for line in range(lines):
+        potential = phi[line]
+        number = _envelope(y, tau, potential, stack, cuts)
+        if number == 0:
+            out[line, :] = np.inf
+            continue
+        cuts[number - 1] = np.inf
+        at = 0
+        for i in range(n):
+            while cuts[at] < y[i]:
+                at += 1
+            j = stack[at]
+            out[line, i] = (y[i] - y[j]) ** 2 / (2.0 * tau) - potential[j]

@@ -1,0 +1,174 @@
+"""Newton's method for the dual of a proximal step of transport on a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from solvers.grid_transport.multigrid import Multigrid
+from solvers.grid_transport.split import SplitTransport
+from solvers.measures.line import Float64
+
+#: Iterations in which the slopes within cells follow the masses between the axes; afterwards they are kept.
+_SLOPE_UPDATES = 3
+#: Limits of the conjugate gradients and of the halvings of a step.
+_CG_ITERATIONS, _HALVINGS = 100, 30
+#: Least share of the promised increase that a step must bring.
+_ARMIJO = 1e-4
+#: Mass at sites that take nothing which need not be corrected.
+_NEGLIGIBLE = 1e-14
+#: An increase below this relative amount is rounding.
+_ROUNDING = 1e-14
+
+
+class Conjugate(Protocol):
+    """E* of a convex energy E of the masses ρ, at −φ."""
+
+    def masses(self, phi: Float64) -> Float64:
+        """The maximiser of −Σ φ ρ − E(ρ)."""
+
+    def value(self, phi: Float64, masses: Float64) -> float:
+        """Its maximum, given the maximiser."""
+
+    def curvature(self, phi: Float64, masses: Float64, target: Float64) -> Float64:
+        """κ ≥ 0: the slope with which the masses would reach the target, −Δρ/Δφ, cell by cell."""
+
+    def gap(self, phi: Float64, masses: Float64) -> float:
+        """E(ρ) + E*(−φ) + Σ φ ρ ≥ 0 for any masses ρ."""
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """The end of `ascend`. masses : of the transport. value : of the dual. gap : by how much the primal value of the masses
+    exceeds it. residual : L1 norm of the difference between the masses of the transport and those of the energy.
+    """
+
+    phi: Float64
+    masses: Float64
+    value: float
+    gap: float
+    residual: float
+    iterations: int
+    converged: bool
+
+
+def ascend(
+    transport: SplitTransport,
+    conjugate: Conjugate,
+    phi: Float64,
+    allowed_gap: Callable[[float], float],
+    max_iterations: int,
+) -> Ascent:
+    """max_φ Σ μ φ^c − E*(−φ), the dual of min_ρ D(μ, ρ)/(2τ) + E(ρ), until the gap is at most allowed_gap(value).
+
+    Newton's equation (κ + stiffness) δφ = ρ_E − ρ_T is solved by conjugate gradients with a multigrid cycle, more exactly the
+    smaller the residual; in place of the derivative of ρ_E, which may be 0 or infinite where the density vanishes, stands its
+    secant to ρ_T. The step is halved until the dual, which is concave, increases.
+    """
+    state = _Point(transport, conjugate, phi)
+    for iteration in range(max_iterations + 1):
+        if iteration < _SLOPE_UPDATES and phi.ndim > 1:
+            transport.update_slopes()
+            state = _Point(transport, conjugate, state.phi)
+        state, pushed = _raised(transport, conjugate, state)
+        gap = conjugate.gap(state.phi, pushed)
+        residual = state.masses - pushed
+        size = float(np.abs(residual).sum())
+        converged = bool(np.isfinite(gap)) and gap <= allowed_gap(state.value)
+        if converged or iteration == max_iterations:
+            break
+        direction = _newton(transport, conjugate, state, pushed, residual)
+        following = _search(transport, conjugate, state, direction, residual)
+        if following is None:
+            transport.transform(state.phi)
+            break
+        state = following
+    return Ascent(state.phi, pushed, state.value, gap, size, iteration, converged)
+
+
+def dual_value(transport: SplitTransport, conjugate: Conjugate, phi: Float64) -> float:
+    """Σ μ φ^c − E*(−φ); −∞ where it is not a number."""
+    value = _Point(transport, conjugate, phi).value
+    return value if value == value else -np.inf
+
+
+class _Point:
+    """φ, the masses of the energy and the value of the dual there."""
+
+    def __init__(self, transport: SplitTransport, conjugate: Conjugate, phi: Float64) -> None:
+        self.phi = phi
+        self.masses = conjugate.masses(phi)
+        self.value = transport.transform(phi) - conjugate.value(phi, self.masses)
+
+
+def _raised(
+    transport: SplitTransport, conjugate: Conjugate, state: _Point
+) -> tuple[_Point, Float64]:
+    """φ raised at sites that take no mass, until they are about to, and the masses of the transport.
+
+    The dual does not decrease, up to the splitting.
+    """
+    pushed = transport.push()
+    slack = transport.slack()
+    if float(np.sum(state.masses[slack > 0])) <= _NEGLIGIBLE:
+        return state, pushed
+    raised = _Point(transport, conjugate, state.phi + slack)
+    if raised.value >= state.value:
+        return raised, transport.push()
+    transport.transform(state.phi)
+    return state, transport.push()
+
+
+def _newton(
+    transport: SplitTransport,
+    conjugate: Conjugate,
+    state: _Point,
+    pushed: Float64,
+    residual: Float64,
+) -> Float64:
+    kappa = conjugate.curvature(state.phi, state.masses, pushed)
+    couplings = transport.couplings()
+    # Empty regions follow a front over a few cells only; in more than one dimension they would slow the conjugate gradients.
+    empty = (state.masses <= 0) & (pushed <= 0) & np.isfinite(state.phi)
+    if kappa.ndim > 1:
+        kappa = kappa + np.where(empty, sum(couplings), 0.0)
+    precondition = Multigrid(kappa, couplings)
+    x, r = np.zeros_like(residual), residual.copy()
+    z = precondition(r)
+    p, along = z, float(np.vdot(r, z))
+    enough = along * min(0.1, float(np.abs(residual).sum())) ** 2
+    for _ in range(_CG_ITERATIONS):
+        image = kappa * p + transport.stiffness(p)
+        curvature = float(np.vdot(p, image))
+        if not curvature > 0:
+            break
+        x = x + (along / curvature) * p
+        r = r - (along / curvature) * image
+        z = precondition(r)
+        following = float(np.vdot(r, z))
+        if not following > enough:
+            break
+        p = z + (following / along) * p
+        along = following
+    return x
+
+
+def _search(
+    transport: SplitTransport,
+    conjugate: Conjugate,
+    state: _Point,
+    direction: Float64,
+    residual: Float64,
+) -> _Point | None:
+    promise = float(np.vdot(residual, direction))
+    rounding = _ROUNDING * (1.0 + abs(state.value))
+    length = 1.0
+    for _ in range(_HALVINGS):
+        following = _Point(transport, conjugate, state.phi + length * direction)
+        if following.value >= state.value + _ARMIJO * length * promise - rounding:
+            return following
+        length *= 0.5
+    return None
