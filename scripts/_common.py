@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ import solvers
 from meanfield.study.analysis.comparison import PERTURBED_TITLE as PERTURBED
 from meanfield.study.engine.perturbed import one_rounding_away
 from meanfield.study.figures import PALE, STEPS, STYLE
-from meanfield.study.figures.palette import looks
+from meanfield.study.figures.palette import GREY, looks
+from meanfield.study.figures.ticks import log_y
 
 Array = NDArray[np.floating[Any]]
 
@@ -79,6 +80,9 @@ class Run:
     seconds: float
     steps: Array  #: all of them
     trace: Array  #: tr Σ at each
+    distance: Array | None = (
+        None  #: to gradient descent's center, of a run that was read from a file
+    )
 
 
 def solve(
@@ -157,6 +161,35 @@ def measure_all(
     return runs
 
 
+#: What a figure needs of a run: not the centers, which may be large, but their distances.
+SAVED = ("times", "fluctuation", "sharpness", "predicted", "ends", "steps", "trace", "distance")
+
+
+def save_runs(path: Path, objective: Any, runs: dict[str, Run], eta: float) -> None:
+    """What a figure is drawn from, so that it can be drawn again."""
+    arrays: dict[str, Any] = {"eta": eta}
+    for name, run in runs.items():
+        run = replace(run, distance=distances(objective, run, runs[GD]))
+        arrays |= {f"{name}/{key}": getattr(run, key) for key in SAVED}
+    np.savez_compressed(path, **arrays)
+
+
+def load_runs(path: Path) -> tuple[float, dict[str, Run]]:
+    """η and the runs of `save_runs`, without centers and iterates."""
+    with np.load(path) as file:
+        names = dict.fromkeys(key.rpartition("/")[0] for key in file if "/" in key)
+        return float(file["eta"]), {
+            name: Run(
+                **{key: file[f"{name}/{key}"] for key in SAVED},
+                centers=np.empty(0),
+                iterates=None,
+                status="complete",
+                seconds=math.nan,
+            )
+            for name in names
+        }
+
+
 def models_of(runs: dict[str, Run]) -> dict[str, Run]:
     """Those that are not gradient descent."""
     return {name: run for name, run in runs.items() if name not in (GD, PERTURBED)}
@@ -164,6 +197,8 @@ def models_of(runs: dict[str, Run]) -> dict[str, Run]:
 
 def distances(objective: Any, run: Run, reference: Run) -> Array:
     """|w − w_GD| in the objective's inner product, for particles their RMS, while both ran."""
+    if run.distance is not None:
+        return run.distance
     inner = getattr(objective, "inner", lambda u, v: float(np.vdot(u, v)))
     pairs = zip(run.centers, reference.centers, strict=False)
     return np.array([math.sqrt(inner(a - b, a - b)) for a, b in pairs])
@@ -209,7 +244,7 @@ def plot_distances(ax: Axes, objective: Any, runs: dict[str, Run], **settings: A
 
 def plot_edge(ax: Axes, level: float, label: str) -> None:
     """The edge of stability."""
-    ax.axhline(level, color="grey", linewidth=0.8, linestyle="--", label=label)
+    ax.axhline(level, color=GREY, linewidth=1, linestyle=(0, (5, 2)), label=label, zorder=1.9)
 
 
 def plot_envelope(ax: Axes, run: Run, **settings: Any) -> None:
@@ -219,9 +254,11 @@ def plot_envelope(ax: Axes, run: Run, **settings: Any) -> None:
 
 
 def save_figure(figure: Figure, folder: Path, name: str, suffix: str) -> None:
-    """One legend above the axes for all of them, and the file."""
+    """One legend above the axes for all of them, plain logarithmic axes, and the file."""
     entries: dict[str, Any] = {}
     for ax in figure.axes:
+        if ax.get_yscale() == "log":
+            log_y(ax)
         handles, labels = ax.get_legend_handles_labels()
         if ax.get_legend() is None:
             entries |= {k: h for h, k in zip(handles, labels, strict=True) if k not in entries}

@@ -84,6 +84,16 @@ def start_by_start(starts: Sequence[Sequence[Row]]) -> tuple[list[str], list[lis
     return header, table
 
 
+def summary(starts: Sequence[Sequence[Row]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of one table of several starts: `start_by_start`, and means of the most important columns."""
+    header, table = start_by_start(starts)
+    shown = ("RMS distance", "peak ηS", "loss error")
+    for line, row in zip(table, cells(average(starts)), strict=True):
+        found = dict(zip(HEADER, row, strict=True))
+        line += [found[key] for key in shown]
+    return [*header, "mean", *shown[1:]], table
+
+
 def extended(
     rows: Sequence[Sequence[str]], extra: dict[str, Sequence[str]], without: Sequence[str] = ()
 ) -> tuple[list[str], list[list[str]]]:

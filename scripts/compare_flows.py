@@ -1,9 +1,10 @@
 """Every model of gradient descent at the edge of stability on three problems: the tables of docs/results/comparison.md.
 
-    python scripts/compare_flows.py --seeds 3 --out comparison
+    python scripts/compare_flows.py --seeds 3 --out comparison --page docs/results/comparison.md
 
 runs the valley, a matrix factorisation and the digits from so many starts each (ten minutes per start on two cores; ``--only``
-one of them) and writes ``comparison.md`` and one run file with its figure per problem and start. The first start of the
+one of them) and writes ``comparison.md`` and one run file with its figure per problem and start. ``--page`` puts the tables into
+a page, between ``<!-- valley -->`` and ``<!-- /valley -->`` and so on. The first start of the
 landscapes is the published one, the others are in `STARTS`; those of the digits are draws of the network.
 """
 
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _pages import computed, splice
 
 from meanfield.landscapes import MatrixFactorization
-from meanfield.study.analysis.comparison import PERTURBED_TITLE, compare, is_within
+from meanfield.study.analysis.comparison import compare, is_within
 from meanfield.study.config.run_config import RunConfig, load_text
 from meanfield.study.engine.run import run
 from meanfield.study.figures import save_comparison
@@ -69,25 +71,12 @@ STARTS: dict[str, list[list[float]]] = {
     ],
 }
 COLUMNS = {
-    "final_distance": "final distance",
-    "max_distance": "largest distance",
     "sharpness_error": "error of S",
     "oscillation_error": "error of tr Σ/η",
-    "onset_delay": "onset later by",
-    "peak_sharpness": "peak of S",
-    "peak_sharpness_time": "at step",
-    "loss_error": "rel. error of loss",
-    "gradients_per_step": "∇E/step",
-    "hvps_per_step": "Hv/step",
-    "thirds_per_step": "∇³E/step",
+    "loss_error": "error of loss",
 }
-
-
-DISTANCES = ("final_distance", "max_distance")
-NOTES = (
-    f"†: at or below that of {PERTURBED_TITLE}, x₀(1 ± ε): there is no ranking below that. Bold: the smallest of a column, where "
-    "nothing is marked."
-)
+EVALUATIONS = ("gradients_per_step", "hvps_per_step", "thirds_per_step")
+DISTANCES = ("final_distance",)
 
 
 def study_of(problem: str, seed: int, steps: int | None = None) -> RunConfig:
@@ -115,13 +104,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def errors(rows: list[dict[str, Any]]) -> str:
-    """The table of a comparison."""
-    columns = [column(rows, key) for key in COLUMNS]
-    names = [row["process"] for row in rows]
-    return table(["process", *COLUMNS.values()], list(zip(names, *columns, strict=True)))
-
-
 def column(rows: list[dict[str, Any]], key: str) -> list[str]:
     """Of all processes, gradient descent and its perturbed run first; a distance within the latter's has a mark."""
     cells = [_cell(row, key) for row in rows]
@@ -143,7 +125,7 @@ def _cell(row: dict[str, Any], key: str) -> str:
     value = row[key]
     if value is None:
         return "–"
-    return f"{value:.0f}" if key in ("onset_delay", "peak_sharpness_time") else f"{value:.3g}"
+    return f"{value:.0f}" if key == "onset_delay" else f"{value:.3g}"
 
 
 def average(runs: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -151,35 +133,37 @@ def average(runs: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     rows = []
     for same in zip(*runs, strict=True):
         row = {"process": same[0]["process"]}
-        for key in COLUMNS:
+        for key in (*COLUMNS, *EVALUATIONS, "final_distance", "onset_delay"):
             values = [r[key] for r in same]
             row[key] = None if None in values else float(np.mean(values))
         rows.append(row)
     return rows
 
 
-def start_by_start(runs: list[list[dict[str, Any]]], names: Sequence[str]) -> str:
-    """Final distance and, in brackets, how much later the oscillation sets in, a column for each start."""
-    delays = [[_cell(row, "onset_delay") for row in rows] for rows in runs]
-    columns = [
-        [f"{d} ({late})" for d, late in zip(column(rows, "final_distance"), delay, strict=True)]
-        for rows, delay in zip(runs, delays, strict=True)
-    ]
-    processes = [row["process"] for row in runs[0]]
-    return table(
-        ["final distance (onset later by)", *names], list(zip(processes, *columns, strict=True))
-    )
+def distances(rows: list[dict[str, Any]]) -> list[str]:
+    """Final distance and, in brackets, how much later the oscillation sets in."""
+    delays = [_cell(row, "onset_delay") for row in rows]
+    ends = zip(column(rows, "final_distance"), delays, strict=True)
+    return [f"{distance} ({late})" for distance, late in ends]
+
+
+def evaluations(row: dict[str, Any]) -> str:
+    """Gradients, Hessian products and third derivatives per iteration."""
+    return ", ".join("–" if row[key] is None else f"{row[key]:.3g}" for key in EVALUATIONS)
 
 
 def section(problem: str, runs: list[list[dict[str, Any]]]) -> str:
-    """What is written of a problem."""
-    if len(runs) == 1:
-        return f"## {problem}\n\n{errors(runs[0])}\n\n{NOTES}\n"
+    """The table of a problem: distances start by start, then means over the starts."""
     names = [name_of(problem, seed) for seed in range(len(runs))]
-    return (
-        f"## {problem}, means over {len(runs)} starts\n\n{errors(average(runs))}\n\n"
-        f"Start by start:\n\n{start_by_start(runs, names)}\n\n{NOTES}\n"
-    )
+    mean = average(runs)
+    columns = [
+        [row["process"] for row in mean],
+        *map(distances, runs),
+        *(column(mean, key) for key in COLUMNS),
+        list(map(evaluations, mean)),
+    ]
+    header = ["process", *names, *COLUMNS.values(), "∇E, Hv, ∇³E"]
+    return table(header, list(zip(*columns, strict=True)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -190,6 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--only", choices=PROBLEMS, help="one of the problems")
     parser.add_argument("--steps", type=int, help="fewer of them, to see that it runs")
+    parser.add_argument("--page", type=Path, help="a page that gets the tables")
     options = parser.parse_args(arguments)
     sections = []
     for problem in [options.only] if options.only else PROBLEMS:
@@ -199,8 +184,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             record = read_run(run(study_of(problem, seed, options.steps), folder, force=True))
             save_comparison(record, folder / "figures")
             runs.append(compare(record))
-        sections.append(section(problem, runs))
+        body = f"{section(problem, runs)}\n\n{computed(f'compare_flows.py --seeds {len(runs)}')}\n"
+        sections.append(f"## {problem}\n\n{body}")
         print(sections[-1])
+        if options.page is not None:
+            splice(options.page, problem, body)
     (options.out / "comparison.md").write_text("\n".join(sections), encoding="utf-8")
 
 

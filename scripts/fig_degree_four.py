@@ -31,11 +31,12 @@ from matplotlib.figure import Figure
 
 import solvers
 from meanfield.landscapes import DegreeFour
+from meanfield.study.figures.palette import BLACK
 
 NAME = "degree_four"
 ETA = 0.01
 DOTS = {
-    "color": "black", "linestyle": "", "marker": ".", "markersize": 1.2, "markeredgewidth": 0,
+    "color": BLACK, "linestyle": "", "marker": ".", "markersize": 1.2, "markeredgewidth": 0,
     "alpha": 0.7, "rasterized": True,
 }  # fmt: skip
 NOTES = f"{errors.LEGEND} ηS*: of the minimiser passed; its largest error over time."

@@ -30,10 +30,13 @@ from pathlib import Path
 import _common as c
 import _errors as errors
 import numpy as np
+from _bench_report import markdown_table
 from _image_problems import PROBLEMS, Problem, load
+from _pages import computed, splice
 from matplotlib.figure import Figure
 
 NAME = "image_networks"
+PAGES = dict.fromkeys(PROBLEMS, "image_networks.md") | {"quiet": "onsets.md"}
 # Runge–Kutta is stable here to ηS = 2.78 · 4, and cheaper than a controlled step on a flow that is stiff.
 OPTIONS = {"gradient flow": {"dt": 0.25}}
 
@@ -45,7 +48,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=tuple(PROBLEMS), help="one of the problems")
     parser.add_argument("--seeds", type=int, default=1, help="starts of each (default: 1)")
     parser.add_argument("--every", type=int, default=4, help="steps between measurements")
+    about = "folder of the pages that get the tables of several starts"
+    parser.add_argument("--pages", type=Path, help=about)
+    parser.add_argument("--redraw", action="store_true", help="draw what is in the folder again")
     args = parser.parse_args(argv)
+    if args.redraw:
+        for saved in sorted(args.out.glob(f"{NAME}_*.npz")):
+            draw(saved, args.format)
+        return
     for name in [args.only] if args.only else PROBLEMS:
         build, images = PROBLEMS[name]
         data = load(args.data, 40 if args.quick else images)
@@ -62,6 +72,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             header, rows = errors.start_by_start(starts)
             notes = f"RMS distance and, in brackets, onset delay. {errors.WITHIN}"
             c.save_table(args.out, f"{NAME}_{name}", "Start by start", header, rows, notes)
+            if args.pages is not None:
+                about = computed(f"fig_image_networks.py --only {name} --seeds {args.seeds}")
+                table = markdown_table(*errors.summary(starts))
+                splice(args.pages / PAGES[name], name, f"{table}\n\n{about}")
 
 
 def one_start(
@@ -76,26 +90,30 @@ def one_start(
     when = "does not set in" if np.isnan(first) else f"sets in at step {first:.0f}"
     notes = f"Gradient descent's oscillation {when}. {errors.LEGEND}"
     c.save_table(args.out, stem, title, errors.HEADER, errors.cells(rows), notes)
-    draw(problem, runs, args.out, stem if seed == 0 else f"{stem}_{seed}", args.format)
+    name = stem if seed == 0 else f"{stem}_{seed}"
+    c.save_runs(args.out / f"{name}.npz", problem.objective, runs, problem.eta)
+    draw(args.out / f"{name}.npz", args.format)
     return rows
 
 
 @c.styled
-def draw(problem: Problem, runs: dict[str, c.Run], folder: Path, stem: str, suffix: str) -> None:
+def draw(saved: Path, suffix: str) -> None:
+    """The figure beside the file of the runs."""
+    eta, runs = c.load_runs(saved)
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     (a, b), (d, e) = figure.subplots(2, 2)
     c.plot_envelope(a, runs[c.GD])
     c.plot(a, runs, lambda run: run.predicted, ylabel="loss, averaged over the oscillation")
     a.set(yscale="log")
     c.plot_edge(b, 2.0, "edge of stability")
-    c.plot(b, runs, lambda run: problem.eta * run.sharpness, ylabel="η times sharpness")
+    c.plot(b, runs, lambda run: eta * run.sharpness, ylabel="η times sharpness")
     models = {name: run for name, run in runs.items() if name != "gradient flow"}
     c.plot(d, models, trace, ylabel="tr Σ", yscale="log")
     largest = np.max(runs[c.GD].fluctuation ** 2)
     d.set(ylim=(1e-6 * largest, 10 * largest))
-    c.plot_distances(e, problem.objective, runs, yscale="log")
+    c.plot_distances(e, None, runs, yscale="log")
     e.set(ylabel="distance of the center to gradient descent's")
-    c.save_figure(figure, folder, stem, suffix)
+    c.save_figure(figure, saved.parent, saved.stem, suffix)
 
 
 def trace(run: c.Run) -> np.ndarray:

@@ -29,6 +29,7 @@ from matplotlib.figure import Figure
 from scipy.signal import argrelmax, argrelmin
 
 from meanfield.landscapes import Valley
+from meanfield.study.figures.palette import BLACK
 
 NAME = "minimal_valley"
 ETA, EDGE = 0.3, 2 / 0.3
@@ -118,7 +119,7 @@ def draw_runs(valley: Valley, runs: dict[str, c.Run], folder: Path, suffix: str)
     b.set(ylabel="oscillation |u| across the valley")
     for name, run in oscillating.items():
         d.plot(run.centers[:, 1], across(run), **c.LINES[name], label=name)
-    d.axvline(EDGE, color="grey", linewidth=0.8, linestyle="--")
+    d.axvline(EDGE, color=c.GREY, linewidth=1, linestyle=(0, (5, 2)))
     d.set(xlabel="y of the center", ylabel="oscillation |u| across the valley")
     d.set(xlim=(6.2, limits[1]), yscale="log", ylim=(1e-3, 2))
     c.plot_distances(e, valley, runs)
@@ -154,8 +155,8 @@ def draw_swings(swings: Swings, folder: Path, suffix: str) -> None:
         ax.label_outer()
     ax = right.subplots()
     zeta = np.linspace(0, 1.03, 200)
-    ax.plot(zeta, 1 - 4.5 * zeta**2, color="grey", label="1 − 9ζ²/2")
-    ax.plot(zeta, -4.5 * zeta**2, color="grey", linestyle=":", label="−9ζ²/2")
+    ax.plot(zeta, 1 - 4.5 * zeta**2, color=c.GREY, label="1 − 9ζ²/2")
+    ax.plot(zeta, -4.5 * zeta**2, color=c.GREY, linestyle=":", label="−9ζ²/2")
     markers = zip(DRIFTING, "o.sx", (9, 8, 6, 7), strict=True)
     for name, marker, size in markers:
         look = {
@@ -165,7 +166,7 @@ def draw_swings(swings: Swings, folder: Path, suffix: str) -> None:
             "markersize": size,
         }
         ax.plot(ZETAS, [growth(swings[name, z]) for z in ZETAS], **look, label=name)
-    ax.axhline(0, color="black", linewidth=0.8, zorder=1)
+    ax.axhline(0, color=BLACK, linewidth=0.8, zorder=1)
     ax.text(0.98, 0.06, "swings grow", ha="right", va="bottom")
     ax.text(0.98, -0.06, "swings shrink", ha="right", va="top")
     ax.set(xlabel="asymmetry ζ", ylabel="growth rate of the swings, γ/η²ε")

@@ -157,7 +157,7 @@ def draw_errors(ax: Axes, runs: list[Comparison]) -> None:
         ("along", 2, "along the minimisers,\nslope 2"),
     ):
         errors = np.array([getattr(run, name).max() for run in runs])
-        ax.plot(etas, errors[-1] * (etas / etas[-1]) ** order, color="grey", linewidth=0.8)
+        ax.plot(etas, errors[-1] * (etas / etas[-1]) ** order, color=c.GREY, linewidth=0.8)
         for eta, error, color, marker in zip(etas, errors, SHADES, "os^D", strict=True):
             ax.plot(eta, error, color=color, marker=marker)
         middle = math.sqrt(etas[1] * etas[2]), math.sqrt(errors[1] * errors[2])

@@ -3,7 +3,8 @@
     python scripts/update_performance.py benchmarks
 
 Between ``<!-- bench_step -->`` and ``<!-- /bench_step -->``, and so for every benchmark whose ``.md`` is in the folder, the page
-gets that file's text, a level of headings deeper, and its plot as ``docs/results/performance_step.png``.
+gets the tables of `SHOWN`, a level of headings deeper, and its plot as ``performance_step.png``; the whole text goes into
+``tables/bench_step.txt`` beside the page.
 """
 
 from __future__ import annotations
@@ -14,29 +15,45 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from _pages import splice
+
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "performance.md"
+#: The tables on the page, by the beginnings of their titles.
+SHOWN = {
+    "bench_step": ("Time over ours",),
+    "bench_flows": ("An iteration on the digits, N = 400",),
+    "bench_transport": ("Exact", "Sliced", "Sinkhorn"),
+}
 
 
 def update(page: Path, folder: Path) -> list[str]:
     """The names of the benchmarks that the page got."""
-    text, found = page.read_text(encoding="utf-8"), []
-    for name in dict.fromkeys(re.findall(r"<!-- (bench_\w+) -->", text)):
+    found = []
+    for name in dict.fromkeys(re.findall(r"<!-- (bench_\w+) -->", page.read_text("utf-8"))):
         source = folder / f"{name}.md"
         if not source.exists():
             continue
-        body = source.read_text(encoding="utf-8").split("\n", 1)[1].strip()
-        body = re.sub(r"^##", "###", body, flags=re.MULTILINE)
+        text = source.read_text(encoding="utf-8")
+        tables = page.parent / "tables"
+        tables.mkdir(exist_ok=True)
+        (tables / f"{name}.txt").write_text(text, encoding="utf-8")
         plot = folder / f"{name}.png"
+        image = ""
         if plot.exists():
             to = f"performance_{name.removeprefix('bench_')}.png"
             shutil.copyfile(plot, page.parent / to)
-            body = f"![{name}]({to})\n\n{body}"
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        parts = text.split(begin)[0], text.split(end)[1]
-        text = f"{parts[0]}{begin}\n{body}\n{end}{parts[1]}"
+            image = f"![{name}]({to})\n\n"
+        more = f"\n\nAll tables: {{download}}`{name}.txt <tables/{name}.txt>`."
+        splice(page, name, image + chosen(text, SHOWN.get(name)) + more)
         found.append(name)
-    page.write_text(text, encoding="utf-8")
     return found
+
+
+def chosen(text: str, titles: Sequence[str] | None) -> str:
+    """The preamble and the tables of these titles, all by default, a level of headings deeper."""
+    preamble, *parts = re.split(r"^## ", text.split("\n", 1)[1].strip(), flags=re.MULTILINE)
+    shown = [p for p in parts if titles is None or p.startswith(tuple(titles))]
+    return "\n\n".join([preamble.strip(), *(f"### {part.strip()}" for part in shown)])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

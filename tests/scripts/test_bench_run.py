@@ -241,6 +241,23 @@ def test_the_page_gets_what_the_benchmarks_wrote(load, tmp_path):
     other = "<!-- bench_b -->\nkept\n<!-- /bench_b -->\nend\n"
     page.write_text(f"start\n<!-- bench_a -->\nold\n<!-- /bench_a -->\n{other}")
     assert load("update_performance").update(page, tmp_path) == ["bench_a"]
-    body = "![bench_a](performance_a.png)\n\nNew.\n\n### Table\n\n| 1 |"
+    more = "All tables: {download}`bench_a.txt <tables/bench_a.txt>`."
+    body = f"![bench_a](performance_a.png)\n\nNew.\n\n### Table\n\n| 1 |\n\n{more}"
     assert page.read_text() == f"start\n<!-- bench_a -->\n{body}\n<!-- /bench_a -->\n{other}"
     assert (page.parent / "performance_a.png").read_bytes() == b"plot"
+    assert "## Table" in (page.parent / "tables" / "bench_a.txt").read_text()
+
+
+def test_the_page_shows_some_tables_and_what_they_depend_on(load):
+    text = "# a\n\n2026, a machine.\n\n## One\n\n| 1 |\n\n## Two\n\n| 2 |\n"
+    shown = load("update_performance").chosen(text, ("Two",))
+    assert shown == "2026, a machine.\n\n### Two\n\n| 2 |"
+    every = load("update_performance").SHOWN
+    assert set(every) == {"bench_step", "bench_flows", "bench_transport"}
+
+
+def test_a_page_without_a_place_for_a_part_is_refused(load, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- a -->")
+    with pytest.raises(ValueError, match="page.md must have <!-- a --> and <!-- /a -->, got"):
+        load("_pages").splice(page, "a", "")

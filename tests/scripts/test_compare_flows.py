@@ -2,6 +2,9 @@
 
 import pytest
 
+import meanfield
+from meanfield.study.analysis.comparison import PERTURBED_TITLE
+
 
 @pytest.fixture
 def flows(load):
@@ -10,8 +13,8 @@ def flows(load):
 
 def rows(flows, *distances):
     """A comparison of models with these final distances, the first of them gradient descent's own."""
-    names = ("gradient_descent", flows.PERTURBED_TITLE, *"abc")
-    empty = dict.fromkeys(flows.COLUMNS)
+    names = ("gradient_descent", PERTURBED_TITLE, *"abc")
+    empty = dict.fromkeys((*flows.COLUMNS, *flows.EVALUATIONS, "onset_delay"))
     values = zip(names, (None, *distances), strict=False)
     return [{"process": name, **empty, "final_distance": value} for name, value in values]
 
@@ -41,15 +44,23 @@ def test_means_and_starts(flows):
     mean = flows.average(runs)
     assert [row["final_distance"] for row in mean] == [None, 0.2, 0.2, None]
     text = flows.section("valley", runs)
-    assert "| final distance (onset later by) | (0, 6) | (0, 6.2) |" in text
-    assert "| a | 0.3 (–) | 0.1 † (–) |" in text and "no ranking below that" in text
+    assert "| process | (0, 6) | (0, 6.2) |" in text
+    assert "| a | 0.3 (–) | 0.1 † (–) |" in text
 
 
 def test_it_runs(flows, tmp_path, capsys):
-    flows.main(["--only", "matrix_factorization", "--steps", "2", "--out", str(tmp_path)])
+    page = tmp_path / "page.md"
+    page.write_text("before <!-- matrix_factorization -->old<!-- /matrix_factorization --> after")
+    short = ["--only", "matrix_factorization", "--steps", "2", "--out", str(tmp_path)]
+    flows.main([*short, "--page", str(page)])
+    head, _, rest = page.read_text(encoding="utf-8").partition("\n| process |")
+    assert head.startswith("before <!-- matrix_factorization -->") and "old" not in rest
+    assert rest.endswith("<!-- /matrix_factorization --> after")
+    for what in ("Python 3", "numpy", "cores", f"meanfield {meanfield.__version__}"):
+        assert what in rest
     text = (tmp_path / "comparison.md").read_text(encoding="utf-8")
     assert capsys.readouterr().out.strip() == text.strip()
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(lines) == 2 + 9 and len({line.count("|") for line in lines}) == 1
-    assert lines[3].startswith(f"| {flows.PERTURBED_TITLE} |")
+    assert lines[3].startswith(f"| {PERTURBED_TITLE} |")
     assert list(tmp_path.rglob("compare.png"))

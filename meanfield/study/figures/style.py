@@ -104,6 +104,11 @@ class InlineFigure(Figure):
         return buffer.getvalue()
 
 
+def is_for_print() -> bool:
+    """Whether figures are drawn for a given width."""
+    return _width.get() is not None
+
+
 def width_of_figures(otherwise: float = WIDTH) -> float:
     """The width of `at_width`, in inches."""
     return _width.get() or otherwise

@@ -35,7 +35,7 @@ NAMES = {
     "coupled_median": "coupled distance, median",
     "w2": "Wasserstein-2 distance",
     "sliced_w2": "sliced Wasserstein-2",
-    "sinkhorn": r"Sinkhorn distance $\sqrt{S_\varepsilon}$",
+    "sinkhorn": "Sinkhorn distance",
     "function_distance": "distance of functions",
     "free_energy_gap": "gap of free energies",
 }

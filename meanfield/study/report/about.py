@@ -111,6 +111,9 @@ def _described(section: Any, without: tuple[str, ...]) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        rest = [f"{spoken(key)} {_value(part)}" for key, part in value.items() if key != "name"]
+        return f"{value.get('name', '')} ({', '.join(rest)})".strip()
     if isinstance(value, str):
         return without_folders(f'"{value}"')[1:-1]  # quoted paths may contain spaces
     return str(value)

@@ -86,7 +86,7 @@ def test_the_way_of_a_point_is_its_center_and_the_size_of_its_fluctuation(tmp_pa
     record = read_run(run(load_text(text), tmp_path))
     ax = Figure().subplots()
     draw_point_portrait(ax, record, {name: p.trajectory for name, p in record.processes.items()})
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("center $y$", "|fluctuation of $x$|")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("center y", "|fluctuation of x|")
     way = next(line for line in ax.lines if line.get_label() == "gradient descent")
     descent = record.processes[GD]
     # the directions are those of the coordinates to first order of what is across them

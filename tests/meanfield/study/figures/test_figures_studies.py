@@ -170,5 +170,5 @@ def test_distances_that_are_missing_are_gaps():
     drawn = {one.name: one for one in figures.study_figures(made)}
     assert [ax.get_ylabel() for ax in drawn["width_measures"].figure.axes] == [
         "sliced Wasserstein-2",
-        r"Sinkhorn distance $\sqrt{S_\varepsilon}$",
+        "Sinkhorn distance",
     ]

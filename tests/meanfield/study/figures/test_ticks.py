@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from meanfield.study.figures.notation import parameter
+from meanfield.study.figures.style import at_width
 from meanfield.study.figures.ticks import log_y
 
 
@@ -49,23 +50,23 @@ def test_there_are_labels_within_the_axis_that_do_not_overlap(decades, height):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("name", "printed", "shown"),
     [
-        ("x", "$x$"),
-        ("w12", "$w_{12}$"),
-        ("a_3", "$a_{3}$"),
-        ("W2[0,1]", "$(W_{2})_{0,1}$"),
-        ("M[1, 2]", "$M_{1,2}$"),
-        ("theta", r"$\theta$"),
-        ("beta2", r"$\beta_{2}$"),
-        ("bias", "bias"),
-        ("layer.weight[3]", "layer.weight[3]"),
-        ("$x", r"\$x"),
-        ("", ""),
+        ("x", "$x$", "x"),
+        ("w12", "$w_{12}$", "w₁₂"),
+        ("a_3", "$a_{3}$", "a₃"),
+        ("W2[0,1]", "$(W_{2})_{0,1}$", "W₂[0,1]"),
+        ("M[1, 2]", "$M_{1,2}$", "M[1,2]"),
+        ("theta", r"$\theta$", "θ"),
+        ("omega2", r"$\omega_{2}$", "ω₂"),
+        *((name, name, name) for name in ("bias", "layer.weight[3]", "")),
+        ("$x", r"\$x", r"\$x"),
     ],
 )
-def test_parameters_are_written_in_mathematics(name, expected):
-    assert parameter(name) == expected
+def test_parameters_are_written_in_mathematics(name, printed, shown):
+    assert parameter(name) == shown
+    with at_width(3.4):
+        assert parameter(name) == printed
     figure = Figure()
-    figure.text(0, 0, parameter(name))
+    figure.text(0, 0, printed)
     figure.canvas.draw()  # matplotlib can typeset it
