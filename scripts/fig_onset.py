@@ -88,15 +88,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     c.prepare(args.out, NAME)
     chosen = [args.only] if args.only else list(PROBLEMS)
-    figure = Figure(figsize=(11, 3.6 * len(chosen)), layout="constrained")
-    axes = figure.subplots(len(chosen), 2, squeeze=False)
-    for name, row in zip(chosen, axes, strict=True):
+    found = {}
+    for name in chosen:
         starts = range(1 if args.quick else args.starts)
         studies = [one_start(PROBLEMS[name](seed), args, seed) for seed in starts]
         table = [line for study in studies for line in study.rows]
         c.save_table(args.out, NAME, name, HEADER, table, LEGEND)
-        draw(name, studies, *row)
-    c.save_figure(figure, args.out, NAME, args.format)
+        found[name] = studies
+    draw_all(found, args)
 
 
 @dataclass(frozen=True)
@@ -152,6 +151,14 @@ def small(value: float) -> str:
 
 
 @c.styled
+def draw_all(found: dict[str, list[OneStart]], args: Any) -> None:
+    figure = Figure(figsize=(11, 3.6 * len(found)), layout="constrained")
+    axes = figure.subplots(len(found), 2, squeeze=False)
+    for (name, studies), row in zip(found.items(), axes, strict=True):
+        draw(name, studies, *row)
+    c.save_figure(figure, args.out, NAME, args.format)
+
+
 def draw(name: str, studies: list[OneStart], left: Axes, right: Axes) -> None:
     first = studies[0]
     for other in first.others:

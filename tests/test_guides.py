@@ -8,10 +8,11 @@ import pytest
 from tests.helpers.pages import DOCS, ROOT
 
 GUIDES = sorted((DOCS / "guides").glob("*.md"))
+RESULTS = sorted((DOCS / "results").glob("*.md"))
 
 
-@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
-def test_a_guide_has_at_most_1500_words(page):
+@pytest.mark.parametrize("page", [*GUIDES, *RESULTS], ids=lambda page: page.name)
+def test_a_guide_or_a_page_of_results_has_at_most_1500_words(page):
     words = re.findall(r"\S*\w\S*", page.read_text(encoding="utf-8"))
     assert len(words) <= 1500
 
