@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 class Solution:
     """The result of `solve`. The first axis of arrays is the saved times.
 
-    status : "complete", "diverged" (stopped at the first non-finite state; or all states are finite, but not all losses),
-    "failed" (the integrator could not continue, or memory ran out) or "interrupted" (Ctrl-C); message gives the step.
-
     Examples
     --------
     >>> parabola = meanfield.landscapes.Landscape(lambda x: 2 * x[0] ** 2)
@@ -31,17 +28,19 @@ class Solution:
     ('complete', array([0., 2., 4.]), (3, 1))
     """
 
-    times: NDArray[np.float64]
+    times: NDArray[np.float64]  #: (s,), in iterations of gradient descent
     centers: Array  #: (s, *x)
     fluctuations: Array  #: (s, *x) or (s, r, *x)
-    fluctuation_trace: NDArray[np.float64]  #: tr Σ
-    losses: NDArray[np.float64]  #: E at the center
-    predicted_losses: NDArray[np.float64]  #: the loss averaged over the oscillation
-    free_energies: NDArray[np.float64]  #: F = predicted loss − tr Σ/η
-    dissipated: NDArray[np.float64]  #: ∫ (dF/dt) dt, by the integrator; NaN for maps
+    fluctuation_trace: NDArray[np.float64]  #: (s,), tr Σ
+    losses: NDArray[np.float64]  #: (s,), E at the center
+    predicted_losses: NDArray[np.float64]  #: (s,), the loss averaged over the oscillation
+    free_energies: NDArray[np.float64]  #: (s,), F = predicted loss − tr Σ/η
+    dissipated: NDArray[np.float64]  #: (s,), ∫ (dF/dt) dt, by the integrator; NaN for maps
     iterates: Array | None  #: (s, *x), gradient descent only
+    #: "complete"; "diverged", stopped at the first non-finite state, or some loss is not finite; "failed", the integrator could
+    #: not continue, or memory ran out; or "interrupted", by Ctrl-C
     status: str
-    message: str
+    message: str  #: where and why it ended, if it is not complete
     #: to continue from: ``solve(flow, objective, solution.state, …)``
     state: State = field(repr=False)
     #: (m, k), the largest of the Hessian at the center, NaN where they did not converge; None if they were not asked for

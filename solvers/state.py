@@ -26,11 +26,20 @@ from solvers.objective import (
 class State:
     """The state of a run: all that is needed to continue it, bit for bit.
 
-    step : iterations done. values : the flow's state. dissipated : ∫ (dF/dt) dt since the start of the run, NaN where the
-    scheme does not give it. history : for a delay equation, the earlier states, one time step apart, oldest first. report :
-    diagnostics of the scheme's steps since the last state, the maximum by name. flow, objective : what
-    `solve` was integrating; a state without them is accepted as one of any flow. The objective is not
-    pickled.
+    Attributes
+    ----------
+    step : int
+        Iterations done.
+    values : array
+        The flow's state.
+    dissipated : float
+        ∫ (dF/dt) dt since the start of the run, NaN where the scheme does not give it.
+    history : array or None
+        For a delay equation, the earlier states, one time step apart, oldest first.
+    report : dict
+        Diagnostics of the scheme's steps since the last state, the maximum by name.
+    flow, objective
+        What `solve` was integrating; a state without them is accepted as one of any flow. The objective is not pickled.
 
     Examples
     --------

@@ -9,6 +9,7 @@ from typing import Any
 from docstring_text import escaped
 from docutils import nodes
 from public_names import MODULES, Name, public_names, shown_members, summary
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.nodes import make_refnode
 
@@ -59,7 +60,7 @@ def _name_page(entry: Name, pages: set[int]) -> str:
     rows = [_title(entry.full), f".. currentmodule:: {entry.module}", ""]
     if inspect.isclass(entry.thing):
         rows += [f".. autoclass:: {entry.full}", "   :show-inheritance:"]
-        members = shown_members(entry, pages)
+        members = shown_members(entry, pages, _commented)
         if members:
             rows += [f"   :members: {', '.join(members)}"]
     else:
@@ -72,6 +73,14 @@ def _name_page(entry: Name, pages: set[int]) -> str:
         "",
     ]
     return "\n".join(rows) + "\n"
+
+
+def _commented(kind: type) -> list[str]:
+    """Attributes with a comment ``#:`` in the source of a class."""
+    documented = ModuleAnalyzer.for_module(kind.__module__)
+    documented.analyze()
+    own = [name for of, name in documented.attr_docs if of == kind.__qualname__]
+    return [name for name in own if not name.startswith("_")]
 
 
 def _title(text: str) -> str:

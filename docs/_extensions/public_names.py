@@ -6,6 +6,8 @@ import importlib
 import inspect
 import re
 import sys
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 #: The public modules, in the order of the reference, each with the full name of its home.
@@ -53,12 +55,18 @@ def public_names() -> list[Name]:
     return found
 
 
-def shown_members(entry: Name, pages: set[int]) -> list[str]:
-    """The documented members of a class: its own, and those of bases that have no page of their own, by their ids."""
+def shown_members(
+    entry: Name, pages: set[int], commented: Callable[[type], list[str]] = lambda kind: []
+) -> list[str]:
+    """The documented members of a class: its own, and those of bases that have no page of their own, by their ids.
+
+    `commented` are the attributes of a class that have a comment ``#:``.
+    """
     found: dict[str, None] = {}
     for kind in entry.thing.__mro__:
         if kind is not entry.thing and (id(kind) in pages or not _is_ours(kind)):
             continue
+        found |= dict.fromkeys(commented(kind))
         for name, member in vars(kind).items():
             if not name.startswith("_") and _text(member):
                 found.setdefault(name)
@@ -77,6 +85,6 @@ def _is_ours(kind: type) -> bool:
 
 def _text(member: Any) -> str | None:
     function = getattr(member, "__func__", member)
-    if isinstance(function, property) or inspect.isfunction(function):
+    if isinstance(function, property | cached_property) or inspect.isfunction(function):
         return function.__doc__
     return None

@@ -9,9 +9,19 @@ from dataclasses import dataclass
 class PhaseSpaceReport:
     """Diagnostics of an `advance`.
 
-    substeps : time steps. outflow : mass that reached the boundary of the domain and was kept inside. growths : how
-    often the domain was enlarged. mass_error : |mass − 1| at the end. dissipated : ∫ (dF/dt) dt by the scheme's own fluxes, with
-    dF/dt = −η‖∂_θF'‖² + η‖∂_uF'‖² and the contribution of the diffusion; F(t) − F(0) for the exact solution.
+    Attributes
+    ----------
+    substeps : int
+        Time steps.
+    outflow : float
+        Mass that reached the boundary of the domain and was kept inside.
+    growths : int
+        How often the domain was enlarged.
+    mass_error : float
+        |mass − 1| at the end.
+    dissipated : float
+        ∫ (dF/dt) dt by the scheme's own fluxes, with dF/dt = −η‖∂_θF'‖² + η‖∂_uF'‖² and the contribution of the diffusion;
+        F(t) − F(0) for the exact solution.
 
     Examples
     --------

@@ -16,7 +16,14 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Complementarity:
-    """X ⪰ 0 and Y ⪰ 0 with ⟨X, Y⟩ = 0, (k, k) symmetric; residual: |A + 𝒦X − Y| relative to |A|, in the Frobenius norm.
+    """X ⪰ 0 and Y ⪰ 0 with ⟨X, Y⟩ = 0, the solution of a complementarity problem.
+
+    Attributes
+    ----------
+    x, y : (k, k)
+        X and Y, symmetric.
+    residual : float
+        |A + 𝒦X − Y| relative to |A|, in the Frobenius norm.
 
     Examples
     --------

@@ -26,10 +26,18 @@ _RANDOM_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Eigenpairs:
-    """Eigenvalues (k,) in decreasing order, eigenvectors (k, *x) of unit norm, residual norms |Hv − λv| (k,).
+    """The largest eigenvalues of a Hessian, their eigenvectors and residuals. Unpacks to (values, vectors).
 
-    Unpacks to (values, vectors). Pairs that did not converge, or above which a larger one may be missing, are
-    NaN, and `converged` is False.
+    Attributes
+    ----------
+    values : (k,)
+        In decreasing order. Pairs that did not converge, or above which a larger one may be missing, are NaN.
+    vectors : (k, *x)
+        Of unit norm.
+    residuals : (k,)
+        |Hv − λv|.
+    converged : bool
+        Whether all pairs did.
 
     Examples
     --------

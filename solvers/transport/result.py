@@ -25,16 +25,31 @@ class TransportError(RuntimeError):
 
 @dataclass(frozen=True)
 class TransportResult:
-    """distance : W2, SW2 or √S_ε, by method. plan (n, m) : its marginals are the weights; sparse with lazy=True, None
-    where the distance follows from quantiles, projections or potentials.
+    """A distance between two measures, how it was found, and by how much it may be wrong.
 
-    gap : bound of the difference between the distance of a plan and W2, proved by dual potentials, rounding included; 0 without
-    a plan.
-    error : for "exact" the largest violation of a marginal; for "sliced" the standard error over directions, and rounding; for
-    "sinkhorn" the error of √S_ε by rounding and iterations: a distance below it is indistinguishable from zero.
-    residual : for "sinkhorn" the mass that violates a marginal. discretization_error : bound of the difference to the distance of
-    the given measures, where cells of a grid were replaced by points at their centers; NaN where unknown.
-    regularization : ε.
+    Attributes
+    ----------
+    distance : float
+        W2, SW2 or √S_ε, by method.
+    plan : (n, m) array, sparse array or None
+        Its marginals are the weights; sparse with lazy=True, None where the distance follows from quantiles, projections or
+        potentials.
+    converged : bool
+        Whether the solver reached the optimum.
+    method : {"exact", "sliced", "sinkhorn"}
+    error : float
+        For "exact" the largest violation of a marginal; for "sliced" the standard error over directions, and rounding; for
+        "sinkhorn" the error of √S_ε by rounding and iterations: a distance below it is indistinguishable from zero.
+    discretization_error : float
+        Bound of the difference to the distance of the given measures, where cells of a grid were replaced by points at their
+        centers; NaN where unknown.
+    regularization : float or None
+        ε.
+    gap : float
+        Bound of the difference between the distance of a plan and W2, proved by dual potentials, rounding included; 0 without
+        a plan.
+    residual : float
+        For "sinkhorn" the mass that violates a marginal.
 
     Examples
     --------

@@ -34,9 +34,25 @@ _BYTES_PER_AXIS, _BYTES = 100, 500
 class GridStep(ProximalResult):
     """A step of `GridJKO`.
 
-    state : the new density. transport_cost : D of the method, W2² up to O(h²) ("exact") or O(ε²) ("entropic").
-    residual : L1 norm by which the equations of the minimiser are violated. gap : of "exact", the proved bound by which
-    E[μ] + D/(2 η τ) exceeds its minimum, nonlocal terms being linear; NaN for "entropic".
+    Attributes
+    ----------
+    energy_before, energy : float
+        E before and after.
+    transport_cost : float
+        D of the method between the states, W2² up to O(h²) ("exact") or O(ε²) ("entropic").
+    excess : float
+        E after + D/(2 η τ) − E before with D the transport cost: at most 0 in exact arithmetic.
+    residual : float
+        L1 norm by which the equations of the minimiser are violated.
+    iterations : int
+        Of the inner solver.
+    converged : bool
+        Whether the residual is within the tolerance.
+    state : Grid
+        The new density.
+    gap : float
+        Of "exact", the proved bound by which E[μ] + D/(2 η τ) exceeds its minimum, nonlocal terms being linear; NaN for
+        "entropic".
 
     Examples
     --------

@@ -21,7 +21,24 @@ _TRIES = 30
 
 @dataclass(frozen=True, eq=False)
 class QuantileStep(ProximalResult):
-    """A step of `QuantileJKO`. state : the new quantiles. transport_cost : W2². residual : of the gradient, relative.
+    """A step of `QuantileJKO`.
+
+    Attributes
+    ----------
+    energy_before, energy : float
+        E before and after.
+    transport_cost : float
+        W2² between the states.
+    excess : float
+        E after + D/(2 η τ) − E before with D the transport cost: at most 0 in exact arithmetic.
+    residual : float
+        Of the gradient, relative.
+    iterations : int
+        Of the inner solver.
+    converged : bool
+        Whether the residual is within the tolerance.
+    state : Quantiles
+        The new ones.
 
     Examples
     --------
