@@ -45,6 +45,7 @@ def is_slow(name):
         "PhaseSpacePDE",
         "PhaseSpaceFlow",
         "Quartic",
+        "GridJKO(",
     )
     others = ("torch", "mpi4py", "Communicator", "VaryingTrough", "CentralFlow(")
     return any(word in shown(name) for word in (*files, *kernels, *others))

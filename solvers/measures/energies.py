@@ -24,7 +24,17 @@ from solvers.measures.line import Float64
 from solvers.measures.representations import check_positions
 from solvers.measures.scalar_field import ScalarField
 
-__all__ = ["Energy", "Entropy", "Functional", "Interaction", "Potential", "PowerEntropy", "Sum"]
+__all__ = [
+    "Congestion",
+    "Domain",
+    "Energy",
+    "Entropy",
+    "Functional",
+    "Interaction",
+    "Potential",
+    "PowerEntropy",
+    "Sum",
+]
 
 #: Pairs of particles in a block: a few MiB per array.
 _BLOCK = 2**18
@@ -283,6 +293,16 @@ class Congestion(Energy):
     References
     ----------
     Maury, Roudneff-Chupin & Santambrogio 2010.
+
+    Examples
+    --------
+    A crowd of density 1 on [0, 1] that is drawn to 0 stays there, as it cannot be denser:
+
+    >>> crowd = solvers.energies.Potential(lambda x: x[:, 0]) + solvers.energies.Congestion(1.0)
+    >>> start = solvers.Grid(np.linspace(0, 2, 21), np.r_[np.full(10, 0.1), np.zeros(10)])
+    >>> step = solvers.GridJKO(step_size=0.1).step(crowd, start)
+    >>> bool(step.state.density.max() < 1 + 1e-6), round(float(step.state.mean()[0]), 6)
+    (True, 0.5)
     """
 
     def __init__(self, bound: float = 1.0) -> None:
@@ -299,6 +319,16 @@ class Domain(Energy):
     ----------
     inside : (M, D) points -> (M,)
         Whether a point belongs to the set.
+
+    Examples
+    --------
+    Heat does not pass into x > 1:
+
+    >>> heat = solvers.energies.Entropy() + solvers.energies.Domain(lambda x: x[:, 0] < 1)
+    >>> start = solvers.Grid(np.linspace(0, 2, 21), np.r_[np.full(5, 0.2), np.zeros(15)])
+    >>> step = solvers.GridJKO(step_size=0.05).step(heat, start)
+    >>> float(step.state.masses[10:].sum()), bool(step.state.masses[5:10].sum() > 0.1)
+    (0.0, True)
     """
 
     def __init__(self, inside: Callable[[Float64], ArrayLike]) -> None:
