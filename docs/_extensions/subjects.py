@@ -52,7 +52,13 @@ def require_pages(_app: Any, env: Any) -> None:
         raise ValueError(f"the pages of SUBJECTS must exist, got {sorted(missing)}")
 
 
+def read_again(_app: Any, env: Any, *_changes: Any) -> list[str]:
+    """Handler of ``env-get-outdated``: Sphinx's search forgets the entries of pages that are not written again."""
+    return sorted(set(SUBJECTS.values()) & env.found_docs)
+
+
 def setup(app: Any) -> dict[str, bool]:
     app.add_transform(IndexSubjects)
+    app.connect("env-get-outdated", read_again)
     app.connect("env-check-consistency", require_pages)
     return {"parallel_read_safe": True}
