@@ -51,7 +51,9 @@ def model_classes() -> dict[str, Callable[[float], solvers.Flow]]:
 def lines(*others: str) -> dict[str, dict[str, Any]]:
     """How the models are drawn, and others: as in the figures of runs."""
     names = {name: re.sub(r"\W+", "_", name) for name in (*model_classes(), *others)}
-    chosen = looks(names.values())
+    variant = names["free-energy flow, exact growth"]
+    chosen = looks(key for key in names.values() if key != variant)
+    chosen[variant] = chosen[names["free-energy flow"]]._replace(dashes="--")
     perturbed = {"color": PALE, "linestyle": "-", "linewidth": 4.0, "zorder": 1.9}  # under all
     return {PERTURBED: perturbed} | {name: chosen[key].line for name, key in names.items()}
 
