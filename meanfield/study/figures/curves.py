@@ -98,6 +98,24 @@ def draw_sharpness(ax: Axes, run: RunRecord) -> None:
     ax.set(xlabel=STEPS, ylabel="eigenvalues λ")
 
 
+def draw_effective_sharpness(ax: Axes, run: RunRecord) -> None:
+    """The sharpness of the preconditioned Hessian over the threshold of each process, and the edge at 1."""
+    values = {name: p.observables["effective_sharpness"] for name, p, _ in processes(run)}
+    for name, process, look in processes(run):
+        rows = values[name] > 0
+        plot(
+            ax,
+            process.observables["time"][rows],
+            values[name][rows],
+            **look.line,
+            label=title(name),
+        )
+    dashed: Any = {"color": GREY, "linewidth": 1, "linestyle": (0, (5, 2)), "zorder": 1.9}
+    ax.axhline(1.0, label="edge of stability", **dashed)
+    ax.set(xlabel=STEPS, ylabel="sharpness over its threshold")
+    log_y(ax)
+
+
 def _draw_edge(ax: Axes, run: RunRecord) -> None:
     """2/η: a line, or steps where the learning rate changes."""
     schedule = run.learning_rates

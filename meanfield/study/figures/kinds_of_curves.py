@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from meanfield.study.analysis.comparison import ONSET_LEVEL
 from meanfield.study.figures.curves import (
     draw_distance,
+    draw_effective_sharpness,
     draw_energy,
     draw_loss,
     draw_oscillation,
@@ -62,6 +63,20 @@ def _compared(run: RunRecord) -> bool:
     )
 
 
+def _has_other_edges(run: RunRecord) -> bool:
+    """Whether a process has another threshold than gradient descent's, S = 2/η."""
+    for process in run.processes.values():
+        data = process.observables
+        if "effective_sharpness" not in data:
+            continue
+        of_descent = 0.5 * run.learning_rates.at(data["time"]) * data["sharpness"]
+        own = data["effective_sharpness"]
+        both = np.isfinite(own) & np.isfinite(of_descent)
+        if not np.allclose(own[both], of_descent[both], rtol=1e-6, atol=0.0):
+            return True
+    return False
+
+
 LOSS = Curves(
     "loss",
     "Loss and predicted loss",
@@ -80,6 +95,15 @@ SHARPNESS = Curves(
     "Dashed: the edge of stability S = 2/η, beyond which an oscillation of gradient descent grows.",
     draw_sharpness,
     partial(measured, key="sharpness"),
+)
+EFFECTIVE_SHARPNESS = Curves(
+    "effective_sharpness",
+    "Sharpness over its threshold",
+    "the top eigenvalue of the preconditioned Hessian over each optimizer's own threshold",
+    "λ₁(P⁻¹H) over the threshold of the process's own rule. Gradient descent has P = 1/η and the threshold 2; momentum another "
+    "threshold; RMSProp and Adam P = diag(√ν + ε)/η. Dashed: the edge of stability of all of them, 1.",
+    draw_effective_sharpness,
+    _has_other_edges,
 )
 OSCILLATION = Curves(
     "oscillation",
@@ -112,7 +136,7 @@ ENERGY = Curves(
 )
 
 
-CURVES = (LOSS, SHARPNESS, OSCILLATION, DISTANCE, ENERGY)
+CURVES = (LOSS, SHARPNESS, EFFECTIVE_SHARPNESS, OSCILLATION, DISTANCE, ENERGY)
 
 
 def available(run: RunRecord) -> list[Curves]:

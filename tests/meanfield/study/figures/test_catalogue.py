@@ -18,7 +18,11 @@ def test_every_figure_of_a_run_is_in_the_list_once(record):
     drawn = [made.name for made in figures.all_figures(record)]
     assert len(set(listed())) == len(listed()) and len(set(drawn)) == len(drawn)
     assert drawn == [name for name in listed() if name in drawn]
-    assert set(listed()) - set(drawn) == {"onset", "trajectories"}  # of no such run
+    assert set(listed()) - set(drawn) == {
+        "onset",
+        "trajectories",
+        "effective_sharpness",
+    }  # of no such run
 
 
 def test_the_table_of_the_docs_is_that_of_the_list():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+import meanfield
 from meanfield.study import figures
 from meanfield.study.analysis.comparison import compare
 from meanfield.study.figures import curves, style
@@ -301,3 +302,24 @@ def test_the_same_data_give_the_same_bytes(record, tmp_path, suffix):
         (path,) = figures.save_comparison(record, folder, [suffix])
         contents.append(path.read_bytes())
     assert contents[0] == contents[1]
+
+
+def test_optimizers_have_a_figure_of_their_own_edges(tmp_path):
+    """Drawn where a threshold is another than gradient descent's; its line is at 1."""
+    config = meanfield.RunConfig(
+        steps=4, learning_rate=0.5, task={"n": 8}, network={"width": 6},
+        output={"sharpness_every": 1},
+        processes={"gradient_descent": {}, "heavy_ball": {"momentum": 0.5}},
+    )  # fmt: skip
+    result = meanfield.run(config, tmp_path)
+    drawn = {one.name: one for one in figures.run_figures(result)}
+    (axes,) = drawn["effective_sharpness"].figure.axes
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    heavy = result["heavy_ball"].observables
+    # ηS/(2(1 + β))
+    expected = 0.5 * np.asarray(heavy["sharpness"]) / 3.0
+    np.testing.assert_allclose(lines["heavy ball"].get_ydata(), expected, rtol=1e-12)
+    assert set(lines["edge of stability"].get_ydata()) == {1.0}
+    plain = config.replace(processes={"gradient_descent": {}})
+    names = {one.name for one in figures.run_figures(meanfield.run(plain, tmp_path / "plain"))}
+    assert "effective_sharpness" not in names
