@@ -141,7 +141,10 @@ def orbit(height):
 def swing(flow, zeta, epsilon):
     """The first two peaks of Y = (y − 2/η)/√ε, each by a parabola through three steps."""
     start = np.array([2 * np.sqrt(2 * epsilon), EDGE])
-    run = solvers.solve(flow, Valley(zeta, epsilon), start, round(32 / np.sqrt(epsilon)))
+    is_ode = isinstance(flow, solvers.FreeEnergyFlow) and not flow.delay
+    scheme = "rk4" if is_ode else None  # whose error is far below that of the expansion
+    steps = round(32 / np.sqrt(epsilon))
+    run = solvers.solve(flow, Valley(zeta, epsilon), start, steps, integrator=scheme)
     y = (run.centers[:, 1] - EDGE) / np.sqrt(epsilon)
     peaks = argrelmax(y, order=round(1.5 / np.sqrt(epsilon)))[0][:2]
     before, at, after = y[peaks - 1], y[peaks], y[peaks + 1]
