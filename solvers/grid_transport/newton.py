@@ -18,6 +18,8 @@ _SLOPE_UPDATES = 3
 _CG_ITERATIONS, _HALVINGS = 100, 30
 #: Least share of the promised increase that a step must bring.
 _ARMIJO = 1e-4
+#: Relative curvature below which rounding would decide on the direction.
+_LEAST_CURVATURE = 1e-14
 #: Mass at sites that take nothing which need not be corrected.
 _NEGLIGIBLE = 1e-14
 #: An increase below this relative amount is rounding.
@@ -130,6 +132,7 @@ def _newton(
     residual: Float64,
 ) -> Float64:
     kappa = conjugate.curvature(state.phi, state.masses, pushed)
+    kappa = kappa + _LEAST_CURVATURE * float(kappa.max())
     couplings = transport.couplings()
     # Empty regions follow a front over a few cells only; in more than one dimension they would slow the conjugate gradients.
     empty = (state.masses <= 0) & (pushed <= 0) & np.isfinite(state.phi)

@@ -139,7 +139,8 @@ class DualStep:
         return replace(
             movement,
             failure=f"the nonlocal part of the energy changes by {mismatch:.1e} in the last iteration, more than "
-            f"{allowed:.1e}; give a smaller step_size or a larger tolerance",
+            f"{allowed:.1e}; give a smaller step_size or a larger tolerance; where mass concentrates, "
+            "the density may blow up within the step",
         )
 
     def _movement(self, end: Ascent, mismatch: float) -> Movement:

@@ -230,7 +230,7 @@ class GridJKO:
         before, after = energy.value(grid.masses), energy.value(state.masses)
         excess = after + end.cost / (2.0 * pace) - before
         slack = _ROUNDING * energy.size(grid.masses) + tolerance * max(before - after, 0.0)
-        failure = end.failure or _blow_up(energy, grid, state)
+        failure = _blow_up(energy, grid, state) or end.failure
         if not failure and not excess <= slack:
             failure = (
                 f"the energy inequality fails by {excess:.1e}: a stationary point, but no minimiser; "
