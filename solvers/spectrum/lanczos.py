@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float64]
 
 _SPARE_PAIRS = 4  # Ritz pairs kept at a restart beyond one for each start
+# Vectors of a basis for several pairs: none is restarted where that takes little memory. A restart costs a fifth of the products.
+_ROOM, _ROOM_BYTES = 64, 2**25
+# A guess is used by itself where less than this of its square is in the basis: it belongs to a multiple eigenvalue.
+_NEW = 0.5
 # An eigenvector whose overlap with the random part of the starts is below this may be missed. The probability of that is at
 # most 0.8 times as much for one start, 2.35 times for several (Sankar, Spielman, Teng, SIAM J. Matrix Anal. Appl. 28, 2006).
 _LEAST_SHARE = 1e-3
@@ -40,6 +44,7 @@ def lanczos(
     max_products: int,
     above: float = -np.inf,
     certify: bool = True,
+    guesses: Vector | None = None,
 ) -> RitzPairs:
     """The k largest eigenvalues of a symmetric operator, with their multiplicities, and their eigenvectors.
 
@@ -58,7 +63,11 @@ def lanczos(
     As s is partly random, the left-hand side is not tiny: once |g(t)| is, there is no such z of λ ≥ t. Until then the next
     product is that of g(t). One start suffices for all eigenvalues that differ from those found. For an eigenvalue of which f
     copies were found, these may contain all that f starts had of its eigenvectors: then f + 1 starts are tested, by the
-    largest singular value of their g.
+    largest singular value of their g, at that eigenvalue only.
+
+    The Krylov space of one start that has parts of all eigenvectors needs far fewer products than those of several, each with
+    one of them. So the space begins with the first start, and others follow where a test requires them. A guess is used by itself
+    only where it turns out that one start cannot have found its eigenvector, for a multiple eigenvalue.
 
     Parameters
     ----------
@@ -77,6 +86,8 @@ def lanczos(
         Only eigenvalues above this are needed; the other pairs need not converge.
     certify : bool
         False: stop when the pairs have converged; the starts then need no random part.
+    guesses : (g, size), optional
+        Unit vectors, whose sum is in the first start. Without them all starts are used: for a cluster of eigenvalues.
 
     References
     ----------
@@ -85,17 +96,23 @@ def lanczos(
     symmetric matrices with the Lanczos method, SIAM J. Matrix Anal. Appl. 22 (2001).
     """
     count, size = starts.shape
-    space = _Space(starts, min(max(16, 2 * count + 2 * _SPARE_PAIRS), size))
+    room = max(16, 2 * count + 2 * _SPARE_PAIRS)
+    if guesses is not None:
+        room = max(room, min(_ROOM, _ROOM_BYTES // (8 * size)))
+    space = _Space(starts, min(room, size))
+    waiting = [] if guesses is None else list(guesses)
     for done in range(1, max_products + 1):
         space.expand(product)
-        if done < count:
+        if guesses is None and done < count:
             continue
         question = _Question(space, k, tol, above, certify)
         direction = question.next_direction()
         if direction is None or done == max_products:
             break
+        if waiting and question.lacks_a_start:
+            direction = space.with_new(waiting, direction)
         if space.is_full:
-            space.restart(count + _SPARE_PAIRS, question.level(k))
+            space.restart(count + _SPARE_PAIRS, question.level(min(k, space.m)))
         space.turn(direction)
     return _Question(space, k, tol, above, certify).answer()
 
@@ -140,6 +157,23 @@ class _Space:
         self._add_to_rest(remainder, length)
         self.coupling[len(overlaps) - m - 1 :, m] = length
         self._diagonalise()
+
+    def with_new(self, guesses: list[Vector], direction: Vector) -> Vector:
+        """The direction of R towards the first guess that is not in the space, which is added; the given one if all are."""
+        while guesses:
+            guess = guesses.pop(0)
+            inside = sum(
+                float(np.sum((rows @ guess) ** 2)) for rows in (self.basis[: self.m], self.rest)
+            )
+            if inside < _NEW:
+                overlaps, remainder, length = self._remainder(guess)
+                before = len(self.rest)
+                self._add_to_rest(remainder, length)
+                towards: Vector = np.append(
+                    overlaps[self.m :], [length] * (len(self.rest) - before)
+                )
+                return towards / float(_norm(towards))
+        return direction
 
     def turn(self, direction: Vector) -> None:
         """Rotate the rows of R so that the first is this combination of them, a unit vector, up to its sign."""
@@ -214,6 +248,7 @@ class _Question:
 
     def __init__(self, space: _Space, k: int, tol: float, above: float, certify: bool) -> None:
         self.space, self.tol, self.above, self.k, self.certify = space, tol, above, k, certify
+        self.lacks_a_start = False  # whether the first pair has converged, so that a guess outside is worth a product
         self.values = space.values[:k]
         self.residuals = _norm(space.residuals)
         allowed = np.maximum(tol * np.abs(space.values), space.rounding)
@@ -232,8 +267,12 @@ class _Question:
         missing = np.flatnonzero(~self.converged[: self.wanted])
         if len(missing):
             i = missing[0]
+            self.lacks_a_start = i > 0
             direction: Vector = self.space.residuals[:, i] / self.residuals[i]
             return direction
+        self.lacks_a_start = True
+        if len(self.values) < self.k and len(self.space.rest):
+            return np.eye(1, len(self.space.rest))[0]
         return self._hidden_direction(self.wanted)
 
     def answer(self) -> RitzPairs:
@@ -254,23 +293,26 @@ class _Question:
         residuals = np.where(
             self.residuals[others] > space.rounding, space.residuals[:, others], 0.0
         )
-        level, count = self.level(found), self._starts_to_ask(found)
-        weights = space.overlaps_with_starts(count, others) / (level - space.values[others])
-        g = space.unused[:count] + weights @ residuals.T
-        _, sizes, directions = np.linalg.svd(g, full_matrices=False)
-        if sizes[0] <= _LEAST_SHARE / np.sqrt(count):
-            return None
-        direction: Vector = directions[0]
-        return direction
+        for level, count in self._tests(found):
+            weights = space.overlaps_with_starts(count, others) / (level - space.values[others])
+            g = space.unused[:count] + weights @ residuals.T
+            _, sizes, directions = np.linalg.svd(g, full_matrices=False)
+            if sizes[0] > _LEAST_SHARE / np.sqrt(count):
+                direction: Vector = directions[0]
+                return direction
+        return None
 
-    def _starts_to_ask(self, found: int) -> int:
-        """One more than the highest multiplicity among the eigenvalues found, except the smallest, of which more copies would
-        not matter.
+    def _tests(self, found: int) -> Iterator[tuple[float, int]]:
+        """Bounds of missing eigenvalues, each with the number of starts that is tested: one for all above the last found; for one
+        that is found itself, one more than its copies. More copies of the smallest would not matter.
         """
+        level = self.level(found)
+        yield level, 1
         values = self.values[:found]
         near = 2 * np.maximum(self.tol * np.abs(values[:-1]), self.space.rounding)
         groups = np.split(values, np.flatnonzero(-np.diff(values) > near) + 1)
-        level = self.level(found)
-        return 1 + max(
-            (len(group) for group in groups if len(group) and group[-1] > level), default=0
-        )
+        for group in groups:
+            copies = group[group > level]
+            if len(copies):
+                below = copies[-1] - 2 * max(self.tol * abs(copies[-1]), self.space.rounding)
+                yield max(below, level), 1 + len(copies)

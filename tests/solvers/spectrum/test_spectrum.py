@@ -64,8 +64,11 @@ def test_a_warm_start_spares_products():
 
 
 @pytest.mark.slow
-def test_the_sharpness_along_gradient_descent_takes_few_products():
-    """Every ten iterations on the digits, from the vector of the time before: eight on average, with all certainty."""
+@pytest.mark.parametrize(("k", "most"), [(1, 8), (2, 32), (3, 45), (5, 72)])
+def test_the_spectrum_along_gradient_descent_takes_few_products(k, most):
+    """Every ten iterations on the digits, from the vectors of the time before, with all certainty. Eigenvalues from the second
+    on are close, 0.69, 0.64, 0.63, 0.63: Chebyshev polynomials gain half a digit in three products there.
+    """
     task = digits(n=300)
     risk = Risk(TwoLayerNetwork(task.inputs.shape[1]), task)
     x, vectors, counts = risk.network.initialize(400, seed=0), None, []
@@ -81,11 +84,11 @@ def test_the_sharpness_along_gradient_descent_takes_few_products():
         gradient = risk.gradient(x)
         if step % 10 == 0:
             counts.append(0)
-            pairs = solvers.top_eigenpairs(CountingRisk(), x - 0.5 * gradient, start=vectors)
+            pairs = solvers.top_eigenpairs(CountingRisk(), x - 0.5 * gradient, k, start=vectors)
             assert pairs.converged
             vectors = pairs.vectors
         x = x - gradient
-    assert np.mean(counts[1:]) <= 8
+    assert np.mean(counts[1:]) <= most
 
 
 def test_a_start_that_another_eigenvector_has_overtaken_is_left():
@@ -182,6 +185,20 @@ def test_a_warm_start_that_has_missed_copies_does_not_miss_them_again(found, k):
     start = np.concatenate([vectors[:found], vectors[4 : 4 + k - min(found, k)]])
     check_against_lapack(matrix, k, start=start)
     check_against_lapack(matrix, k, tol=1e-3, start=np.tile(vectors[:1], (k, 1)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("excess", [1e-3, 3e-4])
+def test_what_has_just_overtaken_the_start_is_found(excess, seed):
+    """Its share of the start is small, and so is its residual in the pair: share times distance."""
+    rng = np.random.default_rng(seed)
+    values = np.append(np.linspace(-0.3, 0.5, 998), [1.0, 1.0 + excess])
+    order = rng.permutation(1000)
+    old = np.eye(1000)[np.flatnonzero(order == 998)[0]]
+    pairs = solvers.top_eigenpairs(
+        Quadratic(np.diag(values[order])), np.zeros(1000), tol=1e-6, start=old
+    )
+    assert pairs.values[0] == pytest.approx(1.0 + excess, rel=1e-6)
 
 
 @pytest.mark.parametrize("tol", [1e-3, 1e-6, 1e-10])
