@@ -102,10 +102,10 @@ class FreeEnergyFlow(ContinuousFlow):
     can_change_rate: ClassVar[bool] = True
     colour: ClassVar[str] = "orange"
 
-    def __new__(cls, learning_rate: Any = None, **options: Any) -> Any:
+    def __new__(cls, learning_rate: Any = None, *others: Any, **options: Any) -> Any:
         """The flow; given an optimizer in place of a rate, the `OptimizerFlow` of these options."""
         if isinstance(learning_rate, Optimizer):
-            return OptimizerFlow(learning_rate, **options)
+            return OptimizerFlow(learning_rate, *others, **options)
         return super().__new__(cls)
 
     @classmethod

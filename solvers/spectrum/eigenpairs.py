@@ -20,9 +20,9 @@ _DENSE_SIZE = 24
 # A spectrum without a gap at its top ends as "not converged" rather than running forever.
 _MAX_PRODUCTS = 2000
 # Relative size of the random part of a warm start. A new larger eigenvalue hides behind the start's if it is closer than the
-# tolerance times the start's share over its own in the random part, about √size/10: with a random part of a tenth, products are
+# tolerance times the start's share over its own in the random part, about √size/2: with a random part of a tenth, products are
 # not fewer, and eigenvalues within 0.1% at tolerance 1e-6 were missed. It is small in a block, whose pairs converge at once.
-_RANDOM_SHARE, _BLOCK_SHARE = 10.0, 0.1
+_RANDOM_SHARE, _BLOCK_SHARE = 2.0, 0.1
 _LOOSE = 1e-4  # tolerance, to which a block of good guesses converges at once
 
 
@@ -88,7 +88,7 @@ def top_eigenpairs(
         accurate to about tol² |λ| over the relative gap.
     start : array (s, *x) or (*x), optional
         Warm start, e.g. the eigenvectors at a nearby x. An eigenvalue may then be missed that exceeds λ_k by less than about
-        tol |λ_k| √x.size/10.
+        tol |λ_k| √x.size/2.
     above : float, optional
         Only eigenvalues above this are needed, which may take far fewer products. Other pairs are only
         estimates, and do not affect `converged`.
