@@ -10,6 +10,9 @@ prints and writes ``bench_flows.md``, ``.json`` and ``.png``:
   of the call before, against SciPy's ``eigsh`` with the same start;
 - landscape: steps per second of gradient descent in the valley: ``solve`` compiled, ``solve`` one step at a time, a loop in
   NumPy, a loop over plain floats;
+- precision: evaluations per iteration, a Hessian product counting twice, error against a fine run and time over gradient
+  descent's, of gradient flow, free-energy flow and edge flow by their default and other schemes, on the digits, in the valley,
+  of a wide network and of an MLP on images;
 - profile: where the seconds of ``meanfield run`` go.
 """
 
@@ -23,14 +26,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import _run_profile
+import _work_precision
 import numpy as np
 from _bench import quartiles
 from _bench_report import Report, parser, race_options, say, seconds, three
 
-SECTIONS = ("flows", "eigenpairs", "landscape", "profile")
+SECTIONS = ("flows", "eigenpairs", "landscape", "precision", "profile")
 ETA = 0.6
 GD = "gradient descent"
 _COUNTS = ("gradients", "hvps", "thirds")
+precision = _work_precision.precision  # a section, as the functions below
 
 
 # --- an iteration of every flow ------------------------------------------------------------------
@@ -329,8 +334,12 @@ def _figure(data: dict[str, Any]) -> Any:
     from meanfield.study.figures import STYLE
 
     with rc_context({**STYLE, "axes.titlesize": 10}):
-        drawn = Figure(figsize=(11, 4.5), layout="constrained")
-        left, right = drawn.subplots(1, 2)
+        diagrams = [one for one in data.get("precision", []) if one["case"].startswith("digits")]
+        drawn = Figure(figsize=(11, 9 if diagrams else 4.5), layout="constrained")
+        rows = drawn.subfigures(2 if diagrams else 1, 1, squeeze=False)[:, 0]
+        left, right = rows[0].subplots(1, 2)
+        if diagrams:
+            _work_precision.draw(rows[1], diagrams)
         for result in data.get("flows", []):
             names = list(result["flows"])
             label = f"N = {result['particles']}, n = {result['data']}"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from solvers.flows.self_stabilization import SelfStabilization
     from solvers.flows.sharpness_flow import SharpnessFlow
     from solvers.free_energy import FreeEnergy
-    from solvers.integrators import RK4, Adaptive, Euler, Integrator, Midpoint
+    from solvers.integrators import RK4, RKC, ROCK4, Adaptive, Euler, Integrator, Midpoint
     from solvers.jko.grid.steps import GridJKO, GridStep
     from solvers.jko.particles.steps import JKO, JKOStep
     from solvers.jko.proximal_result import JKOError
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 _HOME = {
     "JKO": "jko.particles.steps",
     "RK4": "integrators",
+    "RKC": "integrators",
+    "ROCK4": "integrators",
     "Adam": "flows.adaptive",
     "Adaptive": "integrators",
     "BlobEntropy": "measures.entropy",
@@ -119,6 +121,8 @@ _MODULES = {"energies": "measures.energies", "transport": "transport"}
 __all__ = [
     "JKO",
     "RK4",
+    "RKC",
+    "ROCK4",
     "Adam",
     "Adaptive",
     "BlobEntropy",

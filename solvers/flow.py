@@ -19,7 +19,7 @@ from solvers._support.annotations import Interval
 from solvers._support.arguments import finite_array, real, settle
 from solvers._support.options import Option, check_options, options_of
 from solvers.integrators import RK4, Integrator
-from solvers.objective import Array, inner
+from solvers.objective import Array, inner, norm
 
 # Seed of random numbers: the range of a Philox key.
 Seed = Annotated[int, Interval(ge=0, le=2**128 - 1)]
@@ -260,6 +260,12 @@ class ContinuousFlow(Flow):
     delay: bool = False
     #: the integrator that ``solve`` uses if neither integrator nor dt is given
     default_integrator: ClassVar[Integrator] = RK4()
+    #: the default of version 0.1, by which runs that it began go on
+    former_integrator: ClassVar[Integrator] = RK4()
+    #: the parts of the state that grow and decay by orders of magnitude, and whose logarithm is to be accurate
+    growing: ClassVar[slice] = slice(0, 0)
+    #: the parts of the state whose perturbations decay fast, and determine the spectral radius
+    stiff: ClassVar[slice] = slice(None)
 
     @property
     def balanced(self) -> bool:
@@ -282,6 +288,21 @@ class ContinuousFlow(Flow):
         if not self.knows_its_rate:
             raise NotImplementedError(f"{type(self).__name__} must define velocity or rates")
         return self.rates(objective, time, state)[0]
+
+    def parts(self, state: Array) -> tuple[Array, ...]:
+        """The parts of a state, as views, whose errors are measured each by itself: the arrays shaped like x that it has."""
+        shape = self.center(0, state).shape
+        is_stack = state.shape != shape and state.shape[state.ndim - len(shape) :] == shape
+        return tuple(state.reshape(-1, *shape)) if is_stack else (state,)
+
+    def units(self, objective: Any, state: Array) -> list[float]:
+        """The sizes to which errors of the parts are compared: their norms."""
+        return [norm(objective, part) for part in self.parts(state)]
+
+    def horizon(self, objective: Any, state: Array) -> float:
+        """Number of iterations, one or infinitely many, by which `constrain` and `disturb` may come late."""
+        plain = ContinuousFlow.constrain, ContinuousFlow.disturb
+        return math.inf if (type(self).constrain, type(self).disturb) == plain else 1.0
 
     def constrain(self, objective: Any, state: Array) -> Array:
         """The state projected onto the flow's constraints, after every time step."""

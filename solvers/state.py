@@ -35,9 +35,12 @@ class State:
     dissipated : float
         ∫ (dF/dt) dt since the start of the run, NaN where the scheme does not give it.
     history : array or None
-        For a delay equation, the earlier states, one time step apart, oldest first.
+        For a delay equation, the earlier states, one time step apart, oldest first; for a scheme whose steps cover several
+        iterations, the arrays of the step that it is in.
     report : dict
         Diagnostics of the scheme's steps since the last state, the maximum by name.
+    scheme : dict
+        The numbers of the step that a scheme of long steps is in.
     flow, objective
         What `solve` was integrating; a state without them is accepted as one of any flow. The objective is not pickled.
 
@@ -61,6 +64,7 @@ class State:
     report: Mapping[str, float] = field(default_factory=dict)
     flow: Flow | None = field(default=None, compare=False)
     objective: Any = field(default=None, repr=False, compare=False)
+    scheme: Mapping[str, float] = field(default_factory=dict)
 
     __repr__ = compact_repr
 
@@ -83,10 +87,18 @@ class State:
         dissipated: float,
         history: Array | None = None,
         report: Mapping[str, float] | None = None,
+        scheme: Mapping[str, float] | None = None,
     ) -> State:
         """The state of the same flow `steps` iterations later."""
         return State(
-            self.step + steps, values, dissipated, history, report or {}, self.flow, self.objective
+            self.step + steps,
+            values,
+            dissipated,
+            history,
+            report or {},
+            self.flow,
+            self.objective,
+            scheme or {},
         )
 
 
@@ -140,7 +152,10 @@ def resume(flow: Flow, objective: Any, state: State) -> tuple[State, str]:
             raise ValueError(
                 f"x0 must be a state of this objective, got one of shape {center.shape}: {error}"
             ) from error
-    return replace(state, flow=flow, objective=objective), ""
+    # a step of many iterations was one of the objective before
+    is_same = state.objective is None or state.objective is objective
+    scheme = state.scheme if is_same else {}
+    return replace(state, flow=flow, objective=objective, scheme=scheme), ""
 
 
 def _iterate(flow: Flow, state: State, before: Flow) -> Array:

@@ -11,7 +11,8 @@ import numpy as np
 
 from solvers._support.arguments import instance, real, refusal
 from solvers.flow import ContinuousFlow, DiscreteFlow, Flow, SteppedFlow
-from solvers.integrators import RK4, Integrator, as_integrator
+from solvers.integrators import RK4, Integrator, Stabilized, as_integrator
+from solvers.long_steps import by_long_steps
 from solvers.objective import Array, all_finite, is_spread, with_own_results
 from solvers.scheduled_flow import Scheduled
 from solvers.state import State
@@ -58,6 +59,8 @@ def stepper(
         dt = 1.0
     elif dt is None:
         dt = integrator.default_dt
+    if isinstance(integrator, Stabilized):
+        return by_long_steps(flow, objective, integrator)
     return _by_integrator(flow, objective, integrator, _Clock(dt, steps))
 
 
@@ -152,7 +155,7 @@ def _by_schedule(
             return moved
         ratio = schedule.rates[after] / schedule.rates[before]
         values = flow.flows[after].carried(objective, moved.step, moved.values, ratio)
-        switched = replace(moved, values=values, history=None, dissipated=math.nan)
+        switched = replace(moved, values=values, history=None, scheme={}, dissipated=math.nan)
         return prepared(flow, objective, switched, dt, steps)
 
     return advance

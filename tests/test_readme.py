@@ -133,9 +133,11 @@ def test_every_flow_of_the_table_moves_what_it_is_for(name, maker, arguments):
     assert solvers.solve(flow, objective, x0, steps=2).status == "complete"
 
 
-@pytest.mark.parametrize("name", ["euler", "midpoint", "rk4", "adaptive"])
+@pytest.mark.parametrize("name", ["euler", "midpoint", "rk4", "adaptive", "rkc", "rock4"])
 def test_integrators_go_by_the_names_of_the_configuration(name):
-    scheme = getattr(solvers, {"rk4": "RK4"}.get(name, name.title()))()
+    scheme = getattr(
+        solvers, {"rk4": "RK4", "rkc": "RKC", "rock4": "ROCK4"}.get(name, name.title())
+    )()
     flow = solvers.FreeEnergyFlow(0.3)
     by_name, by_object = (
         solvers.solve(flow, VALLEY, START, steps=3, integrator=i) for i in (name, scheme)

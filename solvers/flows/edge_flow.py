@@ -61,6 +61,7 @@ class EdgeFlow(ContinuousFlow):
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
     particlewise: ClassVar[bool] = True
     can_change_rate: ClassVar[bool] = True
+    stiff: ClassVar[slice] = slice(1)
     colour: ClassVar[str] = "pink"
     dashes: ClassVar[str] = "--"
 
@@ -93,6 +94,14 @@ class EdgeFlow(ContinuousFlow):
         u_dot = self._magnitude(state) * velocity[1] + state.dtype.type(growth) * u
         change = inner(objective, mean, velocity[0]) + inner(objective, d_u, u_dot)
         return velocity, change
+
+    def units(self, objective: Any, state: Array) -> list[float]:
+        """|w|, |q| and, for log m, one."""
+        return [norm(objective, part) for part in (state[0], state[1], np.ones_like(state[2]))]
+
+    def horizon(self, objective: Any, state: Array) -> float:
+        """Without bound: |q| is kept by the flow itself."""
+        return math.inf
 
     def constrain(self, objective: Any, state: Array) -> Array:
         state[1] /= state.dtype.type(norm(objective, state[1]))

@@ -14,10 +14,14 @@ from solvers._support.arguments import refusal
 from solvers.flow import ContinuousFlow, Seed
 from solvers.flows.optimizer_flow import OptimizerFlow
 from solvers.free_energy import Closure, FreeEnergy, free_energy_gradient
+from solvers.integrators import RKC, Integrator
 from solvers.noise import spread_normal
 from solvers.objective import Array, epsilon, inner, norm, peak, with_own_results
 from solvers.optimizer import Optimizer
 from solvers.spectrum.eigenpairs import top_eigenpairs
+
+# A fluctuation this many times the rounding of w is not changed by it; within so many times the floor it may soon be there.
+_VISIBLE, _NEAR = 1e4, 1e5
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ class FreeEnergyFlow(ContinuousFlow):
 
     particlewise: ClassVar[bool] = True
     can_change_rate: ClassVar[bool] = True
+    growing: ClassVar[slice] = slice(1, None)
+    default_integrator: ClassVar[Integrator] = RKC(rtol=3e-3)
     colour: ClassVar[str] = "orange"
 
     def __new__(cls, learning_rate: Any = None, *others: Any, **options: Any) -> Any:
@@ -152,6 +158,18 @@ class FreeEnergyFlow(ContinuousFlow):
                 if 0.0 < size < floor:
                     u *= u.dtype.type(floor / size)
         return state
+
+    def horizon(self, objective: Any, state: Array) -> float:
+        """One iteration where rounding or the floor determine u."""
+        if self.fluctuation_floor == "rounding":
+            least = min(_VISIBLE * epsilon(state), epsilon(state) ** 0.5) * peak(
+                objective, state[0]
+            )
+            reached = all(peak(objective, u) <= least for u in state[1:])
+        else:
+            least = _NEAR * self.fluctuation_floor
+            reached = any(0.0 < norm(objective, u) < least for u in state[1:])
+        return 1.0 if reached else math.inf
 
     def disturb(self, objective: Any, step: int, state: Array, iterations: int) -> Array:
         """The state with the rounding errors that these iterations of gradient descent would leave in u."""

@@ -14,6 +14,7 @@ from solvers._support.arguments import finite_array, wrong_shape
 from solvers._support.options import Option
 from solvers.flow import ContinuousFlow, check_learning_rate
 from solvers.flows.central_flow import turns_of
+from solvers.integrators import ROCK4, Integrator
 from solvers.objective import Array, checked_gradient, inner, with_own_results
 from solvers.spectrum.eigenpairs import top_eigenpairs
 
@@ -59,6 +60,8 @@ class SelfStabilization(ContinuousFlow):
     excess: NDArray[np.float64] = field(repr=False)  #: U(x̄) (k, k)
     turns: Array = field(repr=False)  #: Ψ, the part of ∇³E(x̄)[v_i, v_j] across V, (k, k, *x)
 
+    growing: ClassVar[slice] = slice(1, None)
+    default_integrator: ClassVar[Integrator] = ROCK4(rtol=1e-5)
     colour: ClassVar[str] = "sky"
     dashes: ClassVar[str] = "--"
 

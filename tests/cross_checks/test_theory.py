@@ -274,8 +274,6 @@ class Counted:
     [
         (solvers.GradientDescent(ETA), 1, 0, 0),
         (solvers.GradientFlow(ETA, delay=True), 4, 0, 0),
-        (solvers.FreeEnergyFlow(ETA), 16, 0, 0),
-        (solvers.FreeEnergyFlow(ETA, growth="exact"), 16, 0, 0),
         (solvers.FreeEnergyFlow(ETA, delay=True), 8, 0, 0),
         (solvers.RodFlow(ETA), 16, 16, 0),
         (solvers.EdgeFlow(ETA), 16, 8, 0),

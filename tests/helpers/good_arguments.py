@@ -89,6 +89,8 @@ CALLS = {
                 {"flow": solvers.GradientDescent(0.1), "learning_rate": [[0, 0.1], [3, 0.2]]},
             ),
             ("Adaptive", {"rtol": 1e-6, "atol": 1e-6, "max_steps": 10}),
+            ("RKC", {"rtol": 1e-3, "max_steps": 10}),
+            ("ROCK4", {"rtol": 1e-3, "max_steps": 10}),
             (
                 "JKO",
                 RATE

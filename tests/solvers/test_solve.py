@@ -47,7 +47,8 @@ def test_gradient_flow_on_a_quadratic_is_the_matrix_exponential(hessian):
 def test_the_gradient_flow_is_stable_whatever_the_sharpness():
     """ηS = 20: explicit steps of ½ would grow tenfold each; the flow decays, its loss never rises, its balance closes."""
     objective = Quadratic(np.diag([20.0, 1.0]))
-    run = solvers.solve(solvers.GradientFlow(1.0), objective, np.ones(2), steps=10)
+    scheme = solvers.RKC(rtol=1e-6)
+    run = solvers.solve(solvers.GradientFlow(1.0), objective, np.ones(2), 10, integrator=scheme)
     # down to ½e⁻²⁰, a hundred times what local errors of 1e-6 (1 + |w|) can make of the stiff coordinate
     assert np.all(np.diff(run.losses) < 0)
     assert np.allclose(run.centers[1:, 1], np.exp(-run.times[1:]), rtol=0, atol=2e-5)
@@ -192,7 +193,7 @@ def test_divergence_keeps_what_came_before_and_says_where(flow, integrator):
 def test_a_flow_too_stiff_for_its_scheme_fails_instead_of_running_for_ever():
     """ẋ = −ηλx needs at least ηλ/3.31 explicit steps of Dormand–Prince per iteration, here 30,000."""
     stiff = Quadratic(np.diag([1e5, 1.0]))
-    run = solvers.solve(solvers.GradientFlow(1.0), stiff, np.ones(2), 10)
+    run = solvers.solve(solvers.GradientFlow(1.0), stiff, np.ones(2), 10, integrator="adaptive")
     assert run.status == "failed"
     assert run.message.startswith(
         "failed at step 1: max_steps = 2000 inner steps did not cover one iteration"

@@ -13,7 +13,7 @@ from solvers._support.arguments import choice, real, refusal
 from solvers._support.options import Option, options_of
 from solvers.flow import ContinuousFlow, Flow, SteppedFlow
 from solvers.flows import FLOWS
-from solvers.integrators import INTEGRATORS, Adaptive
+from solvers.integrators import INTEGRATORS, Adaptive, Integrator, Stabilized
 
 TOLERANCES = ("rtol", "atol")
 TIME_STEPPING = ("dt", "integrator", *TOLERANCES)
@@ -44,16 +44,33 @@ class ProcessSection(Section):
             raise ValueError(
                 f"integrator must not be given with delay = true, whose scheme has dt only, got {integrator!r}"
             )
-        if integrator == "adaptive" and "dt" in given:
+        if (
+            integrator is not None
+            and "dt" in given
+            and getattr(INTEGRATORS[integrator], "default_dt", None) is None
+        ):
+            keys = " and ".join(_tolerances_of(integrator))
             raise ValueError(
-                f"dt must not be given with integrator = 'adaptive', which has rtol and atol, got {given['dt']!r}"
+                f"dt must not be given with integrator = {integrator!r}, which has {keys}, got {given['dt']!r}"
             )
-        surplus = [key for key in TOLERANCES if key in given]
-        if integrator != "adaptive" and surplus:
-            raise ValueError(
-                f"{surplus[0]} must not be given without integrator = 'adaptive', got {given[surplus[0]]!r}"
-            )
+        for key in TOLERANCES:
+            if key in given and key not in _tolerances_of(integrator):
+                having = " or ".join(
+                    repr(name) for name in INTEGRATORS if key in _tolerances_of(name)
+                )
+                raise ValueError(
+                    f"{key} must not be given without integrator = {having}, got {given[key]!r}"
+                )
+        if not {"integrator", "dt"} & given.keys() and not self.options.get("delay"):
+            self._name_the_default(FLOWS[self.flow])
         return self
+
+    def _name_the_default(self, flow: type[Flow]) -> None:
+        """Set the keys of the default scheme, where it has a tolerance: a stored configuration then says what its run used."""
+        scheme = getattr(flow, "default_integrator", None)
+        if isinstance(scheme, Stabilized):
+            for key, value in scheme_keys(scheme).items():
+                object.__setattr__(self, key, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the flow's name, as the class is created dynamically."""
@@ -86,6 +103,28 @@ def section_of(flow: type[Flow]) -> type[ProcessSection]:
         f"{flow.__name__}Section", __base__=ProcessSection, __doc__=flow.__doc__, **fields
     )
     return section
+
+
+def scheme_keys(scheme: Integrator) -> dict[str, Any]:
+    """The keys that stand for an integrator."""
+    name = next(name for name, kind in INTEGRATORS.items() if kind is type(scheme))
+    return {"integrator": name} | {key: getattr(scheme, key) for key in _tolerances_of(name)}
+
+
+def former_scheme(flow: object, table: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of the scheme that was the default when a stored table was written that names none; none where it still is."""
+    known = FLOWS[flow] if isinstance(flow, str) and flow in FLOWS else None
+    if known is None or {"integrator", "dt"} & table.keys() or table.get("delay"):
+        return {}
+    is_new = isinstance(getattr(known, "default_integrator", None), Stabilized)
+    return scheme_keys(known.former_integrator) if is_new else {}  # type: ignore[attr-defined]
+
+
+def _tolerances_of(integrator: str | None) -> list[str]:
+    """Which of the tolerances an integrator has."""
+    if integrator is None:
+        return []
+    return [key for key in TOLERANCES if key in options_of(INTEGRATORS[integrator])]
 
 
 def _scheme_keys(flow: type[Flow]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from meanfield.study.config.run_config import load_text
+from meanfield.study.config.stored import load_stored
 from meanfield.study.engine.given import Given, require_same_objects, require_same_problem
 from meanfield.study.engine.prepared_run import PROBLEM, Options, PreparedRun, settings
 from meanfield.study.engine.ranks import Ranks, find_ranks
@@ -87,8 +87,8 @@ def extend(
         under_way = ranks.of_first(lambda: where_it_stands(held, checkpoints))
         if under_way is None:
             return _extend(folder, steps, options, ranks, given, held, checkpoints)
-    if not under_way.extends or load_text(under_way.config).steps != steps:
-        at = load_text(under_way.config).steps
+    if not under_way.extends or load_stored(under_way.config).steps != steps:
+        at = load_stored(under_way.config).steps
         raise ValueError(
             f"{folder}: the run must have ended, got one that is not finished, of {at} steps; `meanfield resume {folder}` "
             "goes on with it"
@@ -144,7 +144,7 @@ def _finished(path: Path) -> RunRecord:
 
 def _prepared(record: RunRecord, steps: int, options: Options, given: Given | None) -> PreparedRun:
     """The run of more steps, of the same data and objects."""
-    path, before = record.path, load_text(record.config)
+    path, before = record.path, load_stored(record.config)
     if steps <= before.steps:
         raise ValueError(f"steps must be above {before.steps}, which the run has, got {steps}")
     if PROBLEM not in record.attributes:
@@ -166,7 +166,7 @@ def _prepared(record: RunRecord, steps: int, options: Options, given: Given | No
 
 def _begin(record: RunRecord, prepared: PreparedRun) -> Checkpoint:
     """Where the run of more steps stands before its first one."""
-    steps = load_text(record.config).steps
+    steps = load_stored(record.config).steps
     names = list(prepared.layout.processes)
     going_on = extendable_processes(record.path, names)
     for name in going_on:

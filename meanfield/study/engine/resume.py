@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from meanfield.study.config.run_config import load_text
+from meanfield.study.config.stored import load_stored
 from meanfield.study.engine.given import Given, require_same_objects, require_same_problem
 from meanfield.study.engine.prepared_run import (
     Options,
@@ -144,7 +144,7 @@ def _work(
     CheckpointError
         The checkpoint and the configuration do not match.
     """
-    config = load_text(here.config)
+    config = load_stored(here.config)
     given = (given or Given()).checked(config)
     require_same_objects(here.given, given)
     prepared = PreparedRun.of(config, options, given)

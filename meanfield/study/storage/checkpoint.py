@@ -111,6 +111,8 @@ class Checkpoint:
                 "readings": dict(self.position.readings),
                 "wall_time": self.position.wall_time,
             }
+            if state.scheme:
+                about["position"]["scheme"] = dict(state.scheme)
             named = {
                 "values": state.values,
                 "history": state.history,
@@ -177,6 +179,7 @@ class Checkpoint:
                     float(at["dissipated"]),
                     arrays.get("history"),
                     {str(name): float(value) for name, value in at["report"].items()},
+                    scheme={str(k): float(v) for k, v in at.get("scheme", {}).items()},
                 ),
                 message=str(at["message"]),
                 vectors=arrays.get("vectors"),

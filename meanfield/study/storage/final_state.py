@@ -38,6 +38,8 @@ def write_final(process: h5py.Group, position: Position) -> None:
         "readings": readings,
         "shapes": {name: array.shape for name, array in arrays.items()},
     }
+    if state.scheme:
+        about["scheme"] = dict(state.scheme)
     group = process.create_group(FINAL)
     group.attrs["state_json"] = json.dumps(about)
     group.attrs["wall_time"] = position.wall_time
@@ -87,6 +89,7 @@ def _position(
         float(about["dissipated"]),
         arrays.get("history"),
         {str(name): float(value) for name, value in about["report"].items()},
+        scheme={str(k): float(v) for k, v in about.get("scheme", {}).items()},
     )
     readings = {str(name): value for name, value in about["readings"].items()} | clocks
     if not all(isinstance(value, int | float) for value in readings.values()):

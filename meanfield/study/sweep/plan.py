@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from meanfield.study.config.errors import ConfigError
-from meanfield.study.config.run_config import RunConfig, load_text
+from meanfield.study.config.run_config import RunConfig
+from meanfield.study.config.stored import load_stored
 from meanfield.study.storage.kind import SWEEP_NAME
 from solvers._support.arguments import instance, refusal
 
@@ -104,7 +105,7 @@ def read_plan(folder: Path) -> tuple[SweepPlan, dict[str, str]] | None:
         if about["schema"] != SCHEMA or about["schema_version"] > SCHEMA_VERSION:
             found = f"{about['schema']} {about['schema_version']}"
             raise ValueError(f"schema must be {SCHEMA} {SCHEMA_VERSION}, got {found}")
-        plan = make_plan(load_text(about["config"]), about["over"])
+        plan = make_plan(load_stored(about["config"]), about["over"])
         failures = {str(name): str(why) for name, why in about["failures"].items()}
         return plan, failures
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:

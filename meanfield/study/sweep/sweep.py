@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from meanfield.study.analysis.stored_run import StoredRun
-from meanfield.study.config.run_config import RunConfig, load_text
+from meanfield.study.config.run_config import RunConfig
+from meanfield.study.config.stored import load_stored
 from meanfield.study.engine.mpi_launcher import launched_rank
 from meanfield.study.engine.prepared_run import Options, current_versions
 from meanfield.study.engine.resume import resume
@@ -157,7 +158,7 @@ def is_done(folder: Path, config: RunConfig) -> bool:
         return False
     try:
         record = read_run(folder / FILE_NAME)
-        same = load_text(record.config) == config
+        same = load_stored(record.config) == config
     except (RunFileError, ValueError):
         return False
     ended = record.attributes["status"] not in ("running", "interrupted")

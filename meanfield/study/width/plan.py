@@ -15,8 +15,9 @@ from pydantic import Field, ValidationError, model_validator
 import solvers
 from meanfield.study.config.derived import Section
 from meanfield.study.config.errors import describe
-from meanfield.study.config.run_config import ConfigError, RunConfig, load_text
+from meanfield.study.config.run_config import ConfigError, RunConfig
 from meanfield.study.config.sections import Count
+from meanfield.study.config.stored import load_stored
 from meanfield.study.config.toml import decoded, format_toml, parse
 from meanfield.study.engine.build import build_problem
 from meanfield.study.storage.layout import FILE_NAME, Floats
@@ -279,7 +280,7 @@ def read_plan(folder: Path) -> WidthPlan | None:
         width = tables.pop("width", None)
         if not isinstance(width, dict):
             raise ConfigError(f"{path} must be the plan of a width study, got no table [width]")
-        return make_plan(load_text(format_toml(tables)), **width)
+        return make_plan(load_stored(format_toml(tables)), **width)
     except ConfigError:
         raise
     except (ValueError, TypeError) as error:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from meanfield.study.analysis.stored_run import StoredRun
-from meanfield.study.config.run_config import load_text
+from meanfield.study.config.stored import load_stored
 from meanfield.study.engine.given import Given
 from meanfield.study.engine.prepared_run import Options, current_versions
 from meanfield.study.engine.ranks import Ranks
@@ -108,7 +108,7 @@ def fault(plan: WidthPlan, folder: Path, run: Run) -> str | None:
                 return f"its run was {result.status}"
             about = plan.attributes_of(run)
             found = {key: result.attributes.get(key) for key in about}
-            if found != about or plan.settings_of_a_run(load_text(result.config)) != config:
+            if found != about or plan.settings_of_a_run(load_stored(result.config)) != config:
                 return "it belongs to another run"
             for name, process in result.items():
                 times = process.snapshots.times

@@ -32,7 +32,11 @@ PARTICLEWISE = [
     (solvers.GradientDescent(ETA), {}),
     (solvers.NormalizedGradientDescent(ETA), {}),
     (solvers.SqrtLossGradientDescent(ETA), {}),
+    (solvers.GradientFlow(ETA), {}),
     (solvers.GradientFlow(ETA), {"dt": 0.5}),
+    (solvers.GradientFlow(ETA), {"integrator": solvers.ROCK4()}),
+    (solvers.FreeEnergyFlow(ETA), {"integrator": solvers.ROCK4()}),
+    (solvers.EdgeFlow(ETA), {"integrator": solvers.RKC()}),
     (solvers.GradientFlow(ETA), {"integrator": solvers.Euler()}),
     (solvers.GradientFlow(ETA), {"integrator": solvers.Midpoint()}),
     (solvers.GradientFlow(ETA, delay=True), {}),
@@ -45,7 +49,7 @@ PARTICLEWISE = [
     (solvers.EdgeFlow(ETA), {}),
 ]
 TOGETHER = [
-    (solvers.GradientFlow(ETA), {}),
+    (solvers.GradientFlow(ETA), {"integrator": solvers.Adaptive()}),
     (solvers.FreeEnergyFlow(ETA), {"integrator": solvers.Adaptive()}),
     (solvers.RodFlow(ETA), {}),
     (solvers.CentralFlow(ETA), {}),

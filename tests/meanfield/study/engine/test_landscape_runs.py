@@ -28,7 +28,7 @@ def run_of(folder, *settings):
 @pytest.fixture(scope="module")
 def valley(tmp_path_factory):
     """Gradient descent and the free-energy flow through their first spike in the valley."""
-    processes = "gradient_descent={},free_energy_flow={}"
+    processes = "gradient_descent={},free_energy_flow={integrator='rk4'}"
     more = ("learning_rate=0.3", "steps=500", *EVERY_STEP)
     return run_of(tmp_path_factory.mktemp("valley"), "name='valley'", processes, *more)
 
