@@ -10,10 +10,15 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logsumexp
-from scipy.special import softmax as _softmax
 
 Array = NDArray[np.floating[Any]]
+
+
+def _special() -> Any:
+    """SciPy's functions, imported on first use: it takes longer than a small run, and the squared loss needs none."""
+    from scipy import special
+
+    return special
 
 
 class Loss(Protocol):
@@ -57,14 +62,14 @@ class LogisticLoss:
         return np.sum(np.logaddexp(0.0, -targets * outputs), axis=1, dtype=outputs.dtype)
 
     def gradient(self, outputs: Array, targets: Array) -> Array:
-        return -targets * expit(-targets * outputs)
+        return -targets * _special().expit(-targets * outputs)
 
     def curvature(self, outputs: Array, targets: Array, direction: Array) -> Array:
-        return expit(outputs) * expit(-outputs) * direction
+        return _special().expit(outputs) * _special().expit(-outputs) * direction
 
     def third(self, outputs: Array, targets: Array, direction: Array) -> Array:
-        slope = expit(outputs) * expit(-outputs)
-        return slope * (expit(-outputs) - expit(outputs)) * direction**2
+        slope = _special().expit(outputs) * _special().expit(-outputs)
+        return slope * (_special().expit(-outputs) - _special().expit(outputs)) * direction**2
 
 
 class SoftmaxLoss:
@@ -81,20 +86,20 @@ class SoftmaxLoss:
             )
 
     def value(self, outputs: Array, targets: Array) -> Array:
-        value: Array = logsumexp(outputs, axis=1) - np.sum(targets * outputs, axis=1)
+        value: Array = _special().logsumexp(outputs, axis=1) - np.sum(targets * outputs, axis=1)
         return value
 
     def gradient(self, outputs: Array, targets: Array) -> Array:
-        gradient: Array = _softmax(outputs, axis=1) - targets
+        gradient: Array = _special().softmax(outputs, axis=1) - targets
         return gradient
 
     def curvature(self, outputs: Array, targets: Array, direction: Array) -> Array:
-        p = _softmax(outputs, axis=1)
+        p = _special().softmax(outputs, axis=1)
         return p * self._centered(p, direction)
 
     def third(self, outputs: Array, targets: Array, direction: Array) -> Array:
         # With δ centered under p: (p δ)˙ = p (δ² − E_p[δ²]), the variance being the second cumulant.
-        p = _softmax(outputs, axis=1)
+        p = _special().softmax(outputs, axis=1)
         return p * self._centered(p, self._centered(p, direction) ** 2)
 
     @staticmethod

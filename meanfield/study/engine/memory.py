@@ -13,7 +13,6 @@ from solvers.flow import ContinuousFlow
 from solvers.flows import FLOWS
 from solvers.integrators import INTEGRATORS
 from solvers.stepping import DELAY_ARRAYS
-from solvers.transport import cost as transport_cost
 
 WORTH_SAYING = 10**9
 # Numbers of simultaneous arrays of the size of all particles, measured with 20,000 and more particles, rounded up.
@@ -51,12 +50,19 @@ def required_memory(config: RunConfig, parameters: int) -> dict[str, int]:
     remembered = _REMEMBERED_ARRAYS * particles
     kept = 2 * _SNAPSHOT_ARRAYS * floats * np.dtype(config.output.snapshot_dtype).itemsize
     few = min(n, EXACT_W2_PARTICLES)
-    pairs = transport_cost.exact(few, few, parameters, lazy=False).bytes
+    pairs = _transport_memory(few, parameters) if len(config.processes) > 1 else 0
     return {
         name: data_memory(config)
         + max(spectrum + kept + remembered + _step_memory(process, particles), pairs)
         for name, process in config.processes.items()
     }
+
+
+def _transport_memory(particles: int, parameters: int) -> int:
+    """Bytes for the distance of two measures; POT is imported only where there are two."""
+    from solvers.transport import cost
+
+    return cost.exact(particles, particles, parameters, lazy=False).bytes
 
 
 def require_data_memory(config: RunConfig, limit: int | None = None) -> None:
