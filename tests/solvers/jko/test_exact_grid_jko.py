@@ -204,19 +204,6 @@ def test_around_a_hole_what_is_at_rest_stays_and_what_is_not_goes_there():
 
 
 @pytest.mark.slow
-def test_the_crowd_rests_in_a_full_disc():
-    """V = |x|²/2 and ρ ≤ b: ρ = b on a disc of area 1/b, up to the cells of its edge."""
-    grid = cap(2, 32)
-    for _ in range(8):
-        grid = GridJKO(1.0).step(HARMONIC + Congestion(0.4), grid).state
-    radius = np.sqrt(np.sum(grid.points**2, axis=1))
-    edge, h = np.sqrt(1 / (0.4 * np.pi)), 0.25
-    density = grid.density.ravel()
-    np.testing.assert_allclose(density[radius < edge - h], 0.4, rtol=1e-2)
-    assert density[radius > edge + h].max() < 1e-2
-
-
-@pytest.mark.slow
 def test_the_number_of_iterations_does_not_grow_with_the_grid():
     counts = [GridJKO(0.1).step(PowerEntropy(2.0), cap(2, n)).iterations for n in (32, 64, 128)]
     assert max(counts) <= counts[0] + 6
