@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from solvers._support.arguments import refusal
 from solvers.flow import DiscreteFlow, Flow
 from solvers.objective import Array
+
+FlowClass = TypeVar("FlowClass", bound=type[Flow])
 
 
 class Optimizer(DiscreteFlow):
@@ -104,3 +107,27 @@ class Optimizer(DiscreteFlow):
             "a number, a HeavyBall, Nesterov or ScalarRMSProp, whose central flows are known",
             self,
         )
+
+
+def of_optimizers(model: Callable[..., Flow]) -> Callable[[FlowClass], FlowClass]:
+    """Let a class of flows take an optimizer in place of the learning rate: what is made is then ``model(optimizer, …)``.
+
+    A subclass takes numbers only.
+    """
+
+    def extended(flow: FlowClass) -> FlowClass:
+        signature = inspect.signature(flow)  # which a `__new__` would hide
+
+        def made(cls: type, *arguments: Any, **options: Any) -> Any:
+            rule = arguments[0] if arguments else options.get("learning_rate")
+            if cls is not flow or not isinstance(rule, Optimizer):
+                return object.__new__(cls)
+            options.pop("learning_rate", None)
+            return model(rule, *arguments[1:], **options)
+
+        changed: Any = flow
+        changed.__new__ = made
+        changed.__signature__ = signature
+        return flow
+
+    return extended

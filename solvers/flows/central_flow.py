@@ -14,7 +14,7 @@ from solvers._support.threads import one_blas_thread
 from solvers.flow import SteppedFlow
 from solvers.integrators import SchemeError
 from solvers.objective import Array, all_finite, inner, norm, third
-from solvers.optimizer import Optimizer
+from solvers.optimizer import of_optimizers
 from solvers.spectrum.complementarity import Complementarity, solve_complementarity
 from solvers.spectrum.eigenpairs import top_eigenpairs
 
@@ -24,6 +24,7 @@ _TOLERANCE = 1e-4
 _MARGIN = 0.05
 
 
+@of_optimizers(lambda rule, *arguments, **options: rule.central_flow(*arguments, **options))
 @dataclass(frozen=True)
 class CentralFlow(SteppedFlow):
     """The time-averaged trajectory w with the covariance Σ that keeps it at the edge of stability:
@@ -95,12 +96,6 @@ class CentralFlow(SteppedFlow):
 
     #: rows of a state after the vectors
     memories: ClassVar[int] = 0
-
-    def __new__(cls, learning_rate: Any = None, *arguments: Any, **options: Any) -> Any:
-        """The flow; given an optimizer in place of a rate, its own central flow."""
-        if isinstance(learning_rate, Optimizer) and cls is CentralFlow:
-            return learning_rate.central_flow(*arguments, **options)
-        return super().__new__(cls)
 
     @classmethod
     def state_arrays(cls, options: Mapping[str, Any]) -> int:

@@ -17,13 +17,14 @@ from solvers.free_energy import Closure, FreeEnergy, free_energy_gradient
 from solvers.integrators import RKC, Integrator
 from solvers.noise import spread_normal
 from solvers.objective import Array, epsilon, inner, norm, peak, with_own_results
-from solvers.optimizer import Optimizer
+from solvers.optimizer import of_optimizers
 from solvers.spectrum.eigenpairs import top_eigenpairs
 
 # A fluctuation this many times the rounding of w is not changed by it; within so many times the floor it may soon be there.
 _VISIBLE, _NEAR = 1e4, 1e5
 
 
+@of_optimizers(OptimizerFlow)
 @dataclass(frozen=True)
 class FreeEnergyFlow(ContinuousFlow):
     """Descent of the center, ascent of the fluctuation, on the free energy of gradient descent:
@@ -107,12 +108,6 @@ class FreeEnergyFlow(ContinuousFlow):
     growing: ClassVar[slice] = slice(1, None)
     default_integrator: ClassVar[Integrator] = RKC(rtol=3e-3)
     colour: ClassVar[str] = "orange"
-
-    def __new__(cls, learning_rate: Any = None, *others: Any, **options: Any) -> Any:
-        """The flow; given an optimizer in place of a rate, the `OptimizerFlow` of these options."""
-        if isinstance(learning_rate, Optimizer):
-            return OptimizerFlow(learning_rate, *others, **options)
-        return super().__new__(cls)
 
     @classmethod
     def state_arrays(cls, options: Mapping[str, Any]) -> int:

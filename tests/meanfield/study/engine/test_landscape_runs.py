@@ -230,7 +230,7 @@ def test_the_clouds_of_a_landscape_are_trajectories(valley, tmp_path):
     assert "trajectories" in names and "particle_clouds" not in names
     (drawn,) = (drawn for drawn in figures.run_figures(valley) if drawn.name == "trajectories")
     (ax,) = drawn.figure.axes
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("x", "y")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("center x", "center y")
     (line,) = (line for line in ax.lines if line.get_label() == "free energy flow")
     np.testing.assert_array_equal(line.get_xydata(), valley.processes[ENERGY].trajectory)
 
