@@ -13,12 +13,12 @@ from solvers.flow import ContinuousFlow
 from solvers.integrators.base import SchemeError
 from solvers.integrators.stabilized import Stabilized, Step
 from solvers.objective import Array, inner, norm, peak
-from solvers.state import State
+from solvers.state import OTHER_OBJECTIVE, State
 
 # Steps of the most stages that an iteration may take.
 _STIFFEST = 100
 _ARRAYS = ("y0", "f0", "y1", "f1", "direction")
-_NUMBERS = ("begin", "end", "following", "error", "radius")
+_NUMBERS = ("begin", "end", "following", "error", "radius", "scale")
 # of the dissipated energy within the step, the last entries of f0, y1, f1
 _ENERGIES = {"rate_before": "f0", "gained": "y1", "rate_after": "f1"}
 
@@ -85,6 +85,8 @@ def by_long_steps(
     def advance(state: State) -> State:
         motion = _FlowMotion(flow, objective, state.values.shape)
         found = _restored(state, scheme)
+        if found is not None and OTHER_OBJECTIVE in state.scheme:
+            found = _of_this_objective(motion, *found)
         if found is None:
             dissipated = state.dissipated
             step = scheme.begin(motion, state.step, _joined(state.values, 0.0, state.values.dtype))
@@ -138,6 +140,19 @@ def _next(
     return scheme.restarted(motion, made, _joined(values, float(made.y1[-1]), values.dtype))
 
 
+def _of_this_objective(
+    motion: _FlowMotion, dissipated: float, step: Step
+) -> tuple[float, Step] | None:
+    """A step that was begun with another object for the objective; None unless the velocity at its end is that of this one.
+
+    The stored one was computed in comoving variables and differs by rounding; another objective differs by far more.
+    """
+    apart = np.abs(motion.velocity(step.end, step.y1) - step.f1)
+    tolerance = float(np.finfo(apart.dtype).eps) ** 0.5
+    same = peak(motion.objective, apart) <= tolerance * peak(motion.objective, step.f1)
+    return (dissipated, step) if same else None
+
+
 def _numbers(step: Step, dissipated: float, scheme: Stabilized) -> Mapping[str, float]:
     """The numbers of a step, with the energy dissipated before it."""
     numbers = {name: float(getattr(step, name)) for name in _NUMBERS}
@@ -160,7 +175,7 @@ def _restored(state: State, scheme: Stabilized) -> tuple[float, Step] | None:
         _joined(array, energies.get(name, 0.0), history.dtype)
         for name, array in zip(_ARRAYS, history, strict=True)
     )
-    begin, end, following, error, radius = (numbers[name] for name in _NUMBERS)
+    begin, end, following, error, radius, scale = (numbers[name] for name in _NUMBERS)
     age = int(numbers["age"])
-    step = Step(begin, end, y0, f0, y1, f1, following, error, radius, direction, age)
+    step = Step(begin, end, y0, f0, y1, f1, following, error, radius, direction, age, scale)
     return numbers["dissipated"], step

@@ -21,6 +21,9 @@ from solvers.objective import (
     with_own_results,
 )
 
+#: key of `State.scheme`: whether the step was begun with another object for the objective
+OTHER_OBJECTIVE = "other_objective"
+
 
 @dataclass(frozen=True)
 class State:
@@ -152,9 +155,11 @@ def resume(flow: Flow, objective: Any, state: State) -> tuple[State, str]:
             raise ValueError(
                 f"x0 must be a state of this objective, got one of shape {center.shape}: {error}"
             ) from error
-    # a step of many iterations was one of the objective before
-    is_same = state.objective is None or state.objective is objective
-    scheme = state.scheme if is_same else {}
+    scheme = dict(state.scheme)
+    if scheme and state.objective is not None and state.objective is not objective:
+        scheme[OTHER_OBJECTIVE] = (
+            1.0  # a step of many iterations goes on if it is one of this objective, too
+        )
     return replace(state, flow=flow, objective=objective, scheme=scheme), ""
 
 

@@ -21,6 +21,9 @@ _MARGIN, _REFRESH, _FIRST_ROUNDS, _LATER_ROUNDS = 1.1, 16, 20, 3
 # Step sizes: the safety factor, by how much they may change at once, and the longest.
 _SAFETY, _SHRINK, _GROW, _LONGEST = 0.8, 0.1, 3.0, 100.0
 _LEAST_ERROR = 1e-4  # smaller ones do not let a step grow further
+# Errors of the first part, the center, are not compared to less than this fraction of the largest it has been: one that decays to
+# a minimum at the origin need not be known to its last digit for ever.
+_FLOOR = 1e-3
 
 
 class Stages(NamedTuple):
@@ -37,7 +40,7 @@ class Step:
 
     begin, end, y0, f0, y1, f1 : its ends, vectors and velocities. following : size of the next step. error : estimated, over
     the tolerance; 0 before the first step. radius, direction, age : the spectral radius, the vector of its power iteration, and
-    the number of steps since.
+    the number of steps since. scale : the largest size of the first part so far.
     """
 
     begin: float
@@ -51,6 +54,7 @@ class Step:
     radius: float
     direction: Array
     age: int
+    scale: float
 
     def at(self, motion: Motion, t: float) -> Array:
         """y at a time within the step: cubic Hermite interpolation, of order four, in the comoving variables."""
@@ -115,7 +119,7 @@ class Stabilized(ABC):
             f = motion.velocity(t, y)
             radius, direction = _radius(motion, t, y, f, np.zeros_like(y), _FIRST_ROUNDS)
         size = min(0.5 / radius if radius > 0.0 else 1.0, 1.0)
-        return Step(t, t, y, f, y, f, size, 0.0, radius, direction, 0)
+        return Step(t, t, y, f, y, f, size, 0.0, radius, direction, 0, motion.units(y)[0])
 
     def restarted(self, motion: Motion, step: Step, y: Array) -> Step:
         """The step with another vector at its end."""
@@ -137,7 +141,7 @@ class Stabilized(ABC):
         wanted, rejected = step.following, False
         while True:
             size = self._allowed(wanted, radius, t, stop)
-            made, error = self._trial(motion, t, y, f, size, radius)
+            made, error = self._trial(motion, step, size, radius)
             if error <= 1.0:
                 break
             if age > 0:
@@ -150,7 +154,8 @@ class Stabilized(ABC):
         if size < wanted and not rejected:
             following = max(following, wanted)  # a step shortened for other reasons than its error
         end = stop if t + size >= stop else t + size
-        return Step(t, end, y, f, made.y, made.f, following, error, radius, direction, age + 1)
+        ended = made.y, made.f, following, error, radius, direction, age + 1
+        return Step(t, end, y, f, *ended, max(step.scale, motion.units(made.y)[0]))
 
     def _allowed(self, wanted: float, radius: float, t: float, stop: float) -> float:
         """The size of a step: not too long for the scheme, and one of equal ones to the stop."""
@@ -163,30 +168,32 @@ class Stabilized(ABC):
         return size if left == math.inf else left / math.ceil(left / size)
 
     def _trial(
-        self, motion: Motion, t: float, y: Array, f: Array, size: float, radius: float
+        self, motion: Motion, step: Step, size: float, radius: float
     ) -> tuple[Stages, float]:
-        """A step of this size, and its estimated error over the tolerance."""
+        """A step of this size from the end of the last one, and its estimated error over the tolerance."""
+        t, y, f = step.end, step.y1, step.f1
         there = Comoving(motion, t, y, f, size)
         reach = min(size * (_MARGIN * radius + there.fastest), self.reach)
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             made = self.stages(there.velocity, y, there.entered(f, y, 0.0), size, reach)
-            error = self._error(motion, y, made)
+            error = self._error(motion, y, made, _FLOOR * step.scale)
             ended = there.carried(made.y, size)
             velocity = there.left(made.f, made.y, size)
         return Stages(ended, velocity, made.error), error
 
-    def _error(self, motion: Motion, y: Array, made: Stages) -> float:
+    def _error(self, motion: Motion, y: Array, made: Stages, floor: float) -> float:
         # what underflows has no precision
         least = float(np.finfo(y.dtype).tiny / np.finfo(y.dtype).eps)
         # The estimates h^p of steps add up to the error of a run, of the scheme's order, which is to be in proportion to rtol.
         tolerance = self.rtol ** (self.error_power / self.order)
         sizes = zip(motion.norms(made.error), motion.units(y), motion.units(made.y), strict=True)
         worst = 0.0
-        for error, before, after in sizes:
+        for part, (error, before, after) in enumerate(sizes):
             if not math.isfinite(error) or not math.isfinite(after):
                 return math.inf
             if error > 0.0:
-                worst = max(worst, error / (tolerance * max(before, after, least)))
+                unit = max(before, after, least, floor if part == 0 else 0.0)
+                worst = max(worst, error / (tolerance * unit))
         return worst if math.isfinite(worst) else math.inf
 
     def _change(self, step: Step, size: float, error: float) -> float:

@@ -178,7 +178,7 @@ def test_progress_is_reported():
     ("flow", "integrator"),
     [
         (solvers.GradientDescent(3.0), None),
-        (solvers.FreeEnergyFlow(3.0), None),
+        (solvers.FreeEnergyFlow(3.0), solvers.RK4()),
         (solvers.FreeEnergyFlow(3.0), solvers.Adaptive()),
     ],
 )
@@ -188,6 +188,27 @@ def test_divergence_keeps_what_came_before_and_says_where(flow, integrator):
     assert f"diverged at step {int(run.times[-1]) + 1}:" in run.message
     assert np.all(np.isfinite(run.centers))
     assert len(run.times) == int(run.times[-1]) + 1
+
+
+def test_a_blow_up_is_too_stiff_for_the_default_scheme_and_says_where():
+    """Its spectral radius grows without bound as the state does: the run ends before numbers overflow."""
+    run = solvers.solve(solvers.FreeEnergyFlow(3.0), VALLEY, START, steps=200)
+    assert run.status in ("failed", "diverged")
+    assert f"{run.status} at step {int(run.times[-1]) + 1}:" in run.message
+    assert np.all(np.isfinite(run.centers)) and len(run.times) == int(run.times[-1]) + 1
+
+
+def test_a_step_of_several_iterations_goes_on_for_the_same_objective_only():
+    """Another object that is the same function: bit for bit. Another function: a new step, from where the state is."""
+    flow = solvers.FreeEnergyFlow(0.3)
+    whole = solvers.solve(flow, Valley(1.0, 0.01), START, steps=20)
+    half = solvers.solve(flow, Valley(1.0, 0.01), START, steps=9)
+    rest = solvers.solve(flow, Valley(1.0, 0.01), half.state, steps=11)
+    assert np.array_equal(rest.state.values, whole.state.values)
+    other = solvers.solve(flow, Valley(1.0, 0.02), half.state, steps=11)
+    fresh = solvers.State(9, half.state.values, half.state.dissipated)
+    expected = solvers.solve(flow, Valley(1.0, 0.02), fresh, steps=11)
+    assert np.array_equal(other.state.values, expected.state.values)
 
 
 def test_a_flow_too_stiff_for_its_scheme_fails_instead_of_running_for_ever():
