@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -53,8 +54,30 @@ def _quotient(g: Array, root: Array) -> Array:
         return np.where((root == 0) & (g == 0), root.dtype.type(0), g / root)
 
 
+class _MeanOfSquares(_Adaptive):
+    """A rule that remembers ν only, and moves along the gradient."""
+
+    second_moment: float
+
+    memories: ClassVar[int] = 1
+
+    @abstractmethod
+    def _squares(self, objective: Any, g: Array) -> Array:
+        """What ν is the mean of (*x)."""
+
+    def memory(self, x0: Array) -> Sequence[Array]:
+        return [np.full_like(x0, self.second_moment)]
+
+    def change(self, objective: Any, step: float, z: Array) -> Array:
+        x, nu = z
+        g = objective.gradient(x)
+        following = self._renewed(nu, self.beta2, self._squares(objective, g))
+        direction = _quotient(g, self._root(step, following))
+        return np.stack([-z.dtype.type(self.learning_rate) * direction, following - nu])
+
+
 @dataclass(frozen=True)
-class RMSProp(_Adaptive):
+class RMSProp(_MeanOfSquares):
     """RMSProp: ν_{k+1} = β₂ν_k + (1 − β₂) g², x_{k+1} = x_k − η g/(√ν_{k+1} + ε), entry by entry, g = ∇E(x_k).
 
     The conventions are those of ``torch.optim.RMSprop(lr=η, alpha=β₂, eps=ε)``, with `bias_correction` those of
@@ -103,22 +126,15 @@ class RMSProp(_Adaptive):
     bias_correction: bool = False
     second_moment: NotNegative = 0.0
 
-    memories: ClassVar[int] = 1
     name: ClassVar[str] = "rmsprop"
 
-    def memory(self, x0: Array) -> Sequence[Array]:
-        return [np.full_like(x0, self.second_moment)]
-
-    def change(self, objective: Any, step: float, z: Array) -> Array:
-        x, nu = z
-        g = objective.gradient(x)
-        following = self._renewed(nu, self.beta2, g * g)
-        direction = _quotient(g, self._root(step, following))
-        return np.stack([-z.dtype.type(self.learning_rate) * direction, following - nu])
+    def _squares(self, objective: Any, g: Array) -> Array:
+        squares: Array = g * g
+        return squares
 
 
 @dataclass(frozen=True)
-class ScalarRMSProp(_Adaptive):
+class ScalarRMSProp(_MeanOfSquares):
     """RMSProp with one mean for all entries: ν_{k+1} = β₂ν_k + (1 − β₂) |g|², x_{k+1} = x_k − η g/(√ν_{k+1} + ε).
 
     g = ∇E(x_k), and |·| is the objective's norm. It oscillates where the sharpness S satisfies ηS/(√ν + ε) > 2. Center and
@@ -166,18 +182,10 @@ class ScalarRMSProp(_Adaptive):
     bias_correction: bool = False
     second_moment: NotNegative = 0.0
 
-    memories: ClassVar[int] = 1
     name: ClassVar[str] = "scalar_rmsprop"
 
-    def memory(self, x0: Array) -> Sequence[Array]:
-        return [np.full_like(x0, self.second_moment)]
-
-    def change(self, objective: Any, step: float, z: Array) -> Array:
-        x, nu = z
-        g = objective.gradient(x)
-        following = self._renewed(nu, self.beta2, np.full_like(nu, inner(objective, g, g)))
-        direction = _quotient(g, self._root(step, following))
-        return np.stack([-z.dtype.type(self.learning_rate) * direction, following - nu])
+    def _squares(self, objective: Any, g: Array) -> Array:
+        return np.full_like(g, inner(objective, g, g))
 
     def central_flow(self, *arguments: Any, **options: Any) -> Flow:
         from solvers.flows.adaptive_central_flow import AdaptiveCentralFlow
