@@ -149,7 +149,10 @@ def test_runs_with_different_settings_or_data_are_refused_by_all(tmp_path):
     for (change, key), said in zip(SETTINGS.items(), heard, strict=True):
         lines = said.splitlines()
         assert lines[-1] == REMEDY
-        assert all(line.startswith(key) for line in lines[:-1]), said
+        # a delay has a scheme of its own, so that the keys of the default one are missing
+        section = key.rpartition(".")[0] if key.endswith(".delay") else key
+        assert all(line.startswith(section) for line in lines[:-1]), said
+        lines = [line for line in lines if line.startswith(key)]
         value = change.split("=")[-1].lower().replace("{}", "rod_flow")
         assert value in lines[0].lower().split(" and ")[1]
     assert began.startswith("start must be the same")
