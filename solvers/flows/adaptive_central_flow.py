@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from solvers._support.annotations import Ge
 from solvers._support.arguments import refusal, settle
 from solvers.flows.central_flow import CentralFlow
+from solvers.integrators import SchemeError
 from solvers.objective import Array, inner
 
 
@@ -66,6 +67,8 @@ class AdaptiveCentralFlow(CentralFlow):
     def __init__(self, optimizer: Any, max_modes: int = 8) -> None:
         if getattr(optimizer, "name", "") != "scalar_rmsprop" or optimizer.bias_correction:
             raise refusal("optimizer", "a ScalarRMSProp without bias correction", optimizer)
+        if optimizer.beta2 == 0:
+            raise refusal("beta2", "above 0 for a central flow, where ν changes slowly", 0.0)
         settle(self, optimizer=optimizer, max_modes=max_modes)
         settle(self, learning_rate=optimizer.learning_rate)
         self.__post_init__()
@@ -103,6 +106,10 @@ class AdaptiveCentralFlow(CentralFlow):
     def _moved(self, state: Array, dt: float) -> Array:
         moved = super()._moved(state, dt)
         moved[-2] += state.dtype.type(dt) * state[-1]
+        if not float(moved[-2].flat[0]) > 0:
+            raise SchemeError(
+                f"dt must be small relative to beta2/(1 − beta2) = {1 / self._kappa:.3g}, got {dt:g}: ν fell to 0"
+            )
         return moved
 
     def _remember(self, state: Array, moved: Array, edge_velocity: float) -> None:

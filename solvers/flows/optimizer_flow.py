@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from solvers._support.arguments import instance, settle
+from solvers._support.arguments import instance, refusal, settle
 from solvers.flow import ContinuousFlow, Seed
 from solvers.noise import spread_normal
 from solvers.objective import Array, epsilon, peak
@@ -78,6 +78,10 @@ class OptimizerFlow(ContinuousFlow):
     def __post_init__(self) -> None:
         settle(self, optimizer=instance("optimizer", self.optimizer, Optimizer, "as Adam(1e-3)"))
         settle(self, learning_rate=self.optimizer.learning_rate)
+        if self.fluctuation_floor not in ("rounding", 0):
+            raise refusal(
+                "fluctuation_floor", "'rounding' or 0 for an optimizer", self.fluctuation_floor
+            )
         super().__post_init__()
 
     @classmethod

@@ -152,3 +152,12 @@ def test_a_run_that_is_cut_goes_on_bit_for_bit():
     half = solvers.solve(flow, VALLEY, X0, steps=11)
     rest = solvers.solve(flow, VALLEY, half.state, steps=19)
     assert np.array_equal(rest.state.values, whole.state.values)
+
+
+def test_a_mean_that_changes_too_fast_is_not_followed_silently():
+    with pytest.raises(ValueError, match="beta2 must be above 0 for a central flow"):
+        solvers.CentralFlow(solvers.ScalarRMSProp(0.05, beta2=0.0))
+    rule = solvers.ScalarRMSProp(1e-3, beta2=0.05, second_moment=1.0)  # κ = 19
+    bowl = Quadratic(np.diag([2.0, 1.0]))
+    run = solvers.solve(solvers.CentralFlow(rule), bowl, np.full(2, 1e-3), steps=5)
+    assert run.status == "failed" and "dt must be small relative to beta2" in run.message

@@ -122,6 +122,8 @@ def test_a_small_fluctuation_turns_by_the_hessian(size):
 def test_what_is_no_optimizer_is_refused():
     with pytest.raises(ValueError, match="optimizer must be a Optimizer|optimizer must be an"):
         OptimizerFlow(0.1)
+    with pytest.raises(ValueError, match="fluctuation_floor must be 'rounding' or 0"):
+        solvers.FreeEnergyFlow(solvers.HeavyBall(0.1), fluctuation_floor=0.5)
     with pytest.raises(TypeError, match="closure"):
         solvers.FreeEnergyFlow(solvers.HeavyBall(0.1), closure="taylor")
 
