@@ -33,7 +33,10 @@ import numpy as np
 from _bench_report import markdown_table
 from _image_problems import PROBLEMS, Problem, load
 from _pages import computed, splice
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from meanfield import tasks
 
 NAME = "image_networks"
 PAGES = dict.fromkeys(PROBLEMS, "image_networks.md") | {"quiet": "onsets.md"}
@@ -119,6 +122,40 @@ def draw(saved: Path, suffix: str) -> None:
 def trace(run: c.Run) -> np.ndarray:
     """tr Σ, a gap where there is no fluctuation at all."""
     return np.where(run.fluctuation > 0, run.fluctuation, np.nan) ** 2
+
+
+# --- the same on the 8x8 digits, small enough for a page of the gallery ---
+
+ON_DIGITS = (c.GD, "gradient flow", "free-energy flow", "free-energy flow, delay")
+
+
+def problem_on_digits(name: str, n: int = 100) -> Problem:
+    """A problem of the script with n digits in place of its images, from its first start."""
+    images = tasks.digits(n, target="classes")
+    return PROBLEMS[name][0](images, (0, 2, 4, 6, 8), 0)
+
+
+def draw_side_by_side(
+    figure: Figure, axes: Sequence[Axes], problem: Problem, steps: int, every: int
+) -> None:
+    """Loss and ηS of gradient descent and three models, measured every so many steps; what they reach is printed."""
+    runs = {
+        name: c.measure(flow, problem.objective, problem.x0, steps, every, **OPTIONS.get(name, {}))
+        for name, flow in c.models(problem.eta, *ON_DIGITS).items()
+    }
+    top, bottom = axes
+    c.plot_envelope(top, runs[c.GD])
+    c.plot(top, runs, lambda run: run.predicted, xlabel=None, yscale="log")
+    top.set(ylabel="loss, averaged over the oscillation")
+    c.plot_edge(bottom, 2, "edge of stability")
+    c.plot(bottom, runs, lambda run: problem.eta * run.sharpness, ylabel="ηS at the center")
+    handles = dict(zip(*reversed(top.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles, loc="outside upper center", ncols=2)
+    print(f"{problem.title}, η = {problem.eta:.4g}")
+    for name, run in runs.items():
+        gap = c.distances(problem.objective, run, runs[c.GD])
+        peak = problem.eta * run.sharpness.max()
+        print(f"{name}: largest ηS {peak:.3f}, RMS distance {np.sqrt(np.mean(gap**2)):.3g}")
 
 
 if __name__ == "__main__":
