@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from solvers.free_energy import FreeEnergy
     from solvers.integrators import RK4, RKC, ROCK4, Adaptive, Euler, Integrator, Midpoint
     from solvers.jko.grid.steps import GridJKO, GridStep
-    from solvers.jko.particles.steps import JKO, JKOStep
+    from solvers.jko.particles.report import JKOStep
+    from solvers.jko.particles.steps import JKO
     from solvers.jko.proximal_result import JKOError
     from solvers.jko.quantile.steps import QuantileJKO, QuantileStep
     from solvers.learning_rates import Schedule
@@ -79,7 +80,7 @@ _HOME = {
     "Integrator": "integrators",
     "JKOError": "jko.proximal_result",
     "JKOFlow": "flows.jko_flow",
-    "JKOStep": "jko.particles.steps",
+    "JKOStep": "jko.particles.report",
     "Langevin": "flows.langevin",
     "Midpoint": "integrators",
     "MiniBatch": "mini_batch",

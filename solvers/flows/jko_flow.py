@@ -12,7 +12,8 @@ from solvers._support.annotations import Ge
 from solvers.flow import SteppedFlow, Tolerance
 from solvers.free_energy import FreeEnergy
 from solvers.integrators import SchemeError
-from solvers.jko.particles.steps import JKO, JKOStep
+from solvers.jko.particles.report import JKOStep
+from solvers.jko.particles.steps import JKO
 from solvers.jko.proximal_result import JKOError
 from solvers.measures.entropy import estimator
 from solvers.objective import Array

@@ -259,6 +259,25 @@ def test_w2_to_the_kinetic_ode_is_of_first_order_at_the_edge(at_the_edge):
     assert slope == pytest.approx(1.0, abs=0.2)
 
 
+@pytest.mark.slow
+def test_steps_from_two_states_are_of_second_order_at_the_edge(at_the_edge):
+    risk, eta, state = at_the_edge
+    time, steps = 4.0, [16, 32, 64]
+    exact = kinetic_ode(risk, state, eta, time)
+    distances = []
+    for m in steps:
+        scheme = JKO(time / m, learning_rate=eta, saddle=True)
+        earlier, here = state, scheme.step(risk, state).state
+        for _ in range(m - 1):
+            step = scheme.step(risk, here, earlier=earlier)
+            assert all(c.holds for c in step.certificates) and step.plan_is_identity
+            earlier, here = here, step.state
+        distances.append(transport.w2(joint(here), joint(exact)).distance)
+    slope = -np.polyfit(np.log(steps), np.log(distances), 1)[0]
+    print(f"W2 at τ = 1/4, 1/8, 1/16: {distances}, slope {slope:.3f}")
+    assert slope == pytest.approx(2.0, abs=0.2)
+
+
 @pytest.fixture(scope="module")
 def self_stabilised():
     """8 neurons that cannot fit their data: gradient descent itself comes to rest on a two-cycle w ± u, |u| = 0.137."""

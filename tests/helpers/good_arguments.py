@@ -252,11 +252,17 @@ CALLS = {
     "GridJKO.step": (solvers.GridJKO(0.1).step, {"energy": V, "grid": GRID}),
     "QuantileJKO.step": (
         solvers.QuantileJKO(0.1).step,
-        {"energy": V, "quantiles": solvers.Quantiles([0.0, 1.0])},
+        {"energy": V, "quantiles": solvers.Quantiles([0.0, 1.0])}
+        | {"earlier": solvers.Quantiles([0.0, 1.5]), "earlier_step_size": 0.1},
     ),
     "JKO.step": (
         solvers.JKO(0.1).step,
-        {"objective": V, "state": X, "weights": WEIGHTS, "guess": None, "guess_weights": None},
+        {"objective": V, "state": X, "weights": WEIGHTS, "guess": None, "guess_weights": None}
+        | {"earlier": None, "earlier_step_size": None},
+    ),
+    "JKO.step from two": (
+        solvers.JKO(0.1).step,
+        {"objective": V, "state": X, "weights": WEIGHTS, "earlier": X, "earlier_step_size": 0.1},
     ),
     "FreeEnergy.value": (
         solvers.FreeEnergy(VALLEY, 0.1).value,

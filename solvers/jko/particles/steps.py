@@ -3,70 +3,37 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
 
-from solvers._support.arguments import array, choice, count, flag, methods, real, refusal, settle
-from solvers._support.reprs import compact_repr
+from solvers._support.arguments import (
+    array,
+    choice,
+    count,
+    flag,
+    methods,
+    real,
+    refusal,
+    settle,
+    wrong_shape,
+)
 from solvers.flow import check_learning_rate
 from solvers.free_energy import FreeEnergy
 from solvers.jko.particles.energy import ParticleEnergy
-from solvers.jko.particles.plans import Plan
+from solvers.jko.particles.report import JKOStep, report, report_of_two
 from solvers.jko.particles.state import ParticleState
-from solvers.jko.particles.step_result import Certificate
 from solvers.jko.particles.substeps import Walk
 from solvers.jko.proximal_result import JKOError
+from solvers.jko.two_steps import TwoSteps
 from solvers.measures.entropy import estimator
-from solvers.objective import Array
 
 Float64 = NDArray[np.float64]
 
 INNER = ("newton-cg", "l-bfgs")
-
-
-@dataclass(frozen=True)
-class JKOStep:
-    """A step of `JKO`, or the part of it that could be covered.
-
-    For several sub-steps, `transport_cost` and `transport_parts` are τ Σ_k W2_k²/τ_k, which is no less than W2² between the first
-    and the last state, so the energy inequality E + W2²/2ητ ≤ E before holds with them as with a single step.
-
-    Examples
-    --------
-    The cost is W2², here the mean of 0.2² and 0.4², and E + W2²/2τ is at most the energy before:
-
-    >>> energy = solvers.energies.Potential(lambda x: 0.5 * x[:, 0] ** 2)
-    >>> step = solvers.JKO(step_size=0.25).step(energy, [[1.0], [2.0]])
-    >>> round(step.energy_before, 6), round(step.energy, 6), round(step.transport_cost, 6)
-    (1.25, 0.8, 0.1)
-    """
-
-    state: Array  #: shaped like the one given; (M, D) or (2, M, D) from a guess of M particles
-    weights: NDArray[np.float64]  #: (M,)
-    energy_before: float  #: E + T Ent, or F for a saddle step, at the given state
-    energy: float  #: the same at the new state
-    transport_cost: float  #: W2², Σ_ij P_ij |x_i − y_j|²
-    transport_parts: tuple[float, ...]  #: of the weights and of the fluctuations, in a saddle step
-    residual: float  #: of the optimality condition, RMS over particles, length per iteration; the largest of the sub-steps
-    plan_is_identity: bool
-    plan: csr_array | None = field(
-        repr=False
-    )  #: (M, N), from old to new; that of several sub-steps is glued; None: the identity
-    certificates: tuple[Certificate, ...]  #: one per sub-step, two in a saddle step
-    inner_iterations: int
-    outer_iterations: int  #: plans computed
-    step_size: float  #: the time covered: the sum of the sub-steps
-    substeps: int
-    rejected: int  #: sub-steps that failed and were halved
-    converged: bool
-    message: str
-
-    __repr__ = compact_repr
 
 
 @dataclass(frozen=True)
@@ -103,6 +70,15 @@ class JKO:
 
     A step that is not solved, or violates a certificate, is halved, and the whole step_size is covered by sub-steps.
 
+    A step from two states, ``step(…, earlier=…)``, is of second order: with A = 1/(ητ), B = 1/(4ητ) for equal steps
+
+        μ = argmin  E[μ] + T Ent[μ] + A W2²(μ, μ_n) − B W2²(μ, μ_{n−1}),
+
+    the variational BDF2 scheme, which on particles is the step of size 2τ/3 above from x̃ = x_n + (x_n − x_{n−1})/3; with
+    saddle=True it is solvable where 2τ(ηS − 2)/3 < 1. Certificates are those of that step and, without saddle, that the sum above
+    is no larger than at μ_n: then E + A W2²/4 falls by at least A W2²/4. One step of first order to start with leaves the error
+    of second order; at a temperature off the line give the `entropy`, since the default one follows the particles with a delay.
+
     Parameters
     ----------
     step_size : float
@@ -137,7 +113,8 @@ class JKO:
 
     References
     ----------
-    Jordan, Kinderlehrer, Otto 1998 (the scheme); Ambrosio, Gigli, Savaré 2008; Chodron de Courcel, arXiv:2606.05326 (F).
+    Jordan, Kinderlehrer, Otto 1998 (the scheme); Ambrosio, Gigli, Savaré 2008; Chodron de Courcel, arXiv:2606.05326 (F);
+    Matthes & Plazotta, arXiv:1711.02935, and Gallouët, Natale & Todeschini, arXiv:2209.14622 (BDF2).
 
     Examples
     --------
@@ -189,6 +166,8 @@ class JKO:
         weights: ArrayLike | None = None,
         guess: ArrayLike | None = None,
         guess_weights: ArrayLike | None = None,
+        earlier: ArrayLike | None = None,
+        earlier_step_size: float | None = None,
     ) -> JKOStep:
         """One step from `state`.
 
@@ -207,6 +186,11 @@ class JKO:
             By default `weights` if there are as many, else 1/M each. Where they differ from the old ones, the certificate
             compares with the larger of E[state] and the guess's own E + W2²/2ητ: other particles may not be able to represent
             the old measure.
+        earlier : shaped like the state, optional
+            The same particles one step before: the step is then of second order. Where the plan of the step between them was not
+            the identity, its projection Σ_j P_ij y_j / p_i. Without a guess.
+        earlier_step_size : float, optional
+            The time between the two, by default τ; at least τ/2.
 
         Raises
         ------
@@ -220,6 +204,13 @@ class JKO:
         state = array("state", state)
         guess = None if guess is None else array("guess", guess)
         measure = ParticleState.of("state", state, "weights", weights, self.saddle)
+        if earlier is not None:
+            two, moving = self._extrapolated(measure, earlier, earlier_step_size, guess)
+            return self._from_two(objective, measure, moving, two, weights is not None)
+        if earlier_step_size is not None:
+            raise refusal(
+                "earlier_step_size", "None where there is no earlier state", earlier_step_size
+            )
         target = measure
         if guess is not None:
             if guess_weights is None and np.shape(guess) == np.shape(state):
@@ -229,23 +220,45 @@ class JKO:
         elif guess_weights is not None:
             raise refusal("guess_weights", "None where there is no guess", guess_weights)
         pass_weights = weights is not None or guess_weights is not None
-        _check_weighted(objective, pass_weights)
-        entropy = self._entropy(measure)
-        before, energy = (
-            ParticleEnergy(
-                objective,
-                m.weights,
-                pass_weights=pass_weights,
-                single=measure.single,
-                dtype=measure.dtype,
-                temperature=self.temperature,
-                entropy=entropy,
-            )
-            for m in (measure, target)
-        )
+        before, energy = self._energies(objective, (measure, target), measure, pass_weights)
         energy_before = self._energy_at(before, measure.positions)
         start = None if guess is None else target.positions
-        walk = Walk(self, energy, before, measure.positions, start)
+        walk = self._walked(Walk(self, energy, before, measure.positions, start))
+        return report(walk, measure, target, energy_before)
+
+    def _from_two(
+        self,
+        objective: Any,
+        measure: ParticleState,
+        moving: ParticleState,
+        two: TwoSteps,
+        pass_weights: bool,
+    ) -> JKOStep:
+        """The step of size τ' from the extrapolated particles."""
+        (energy,) = self._energies(objective, (measure,), moving, pass_weights)
+        energy_before = self._energy_at(energy, measure.positions)
+        start = None if self.saddle else measure.positions
+        shorter = replace(self, step_size=two.shorter)
+        walk = shorter._walked(Walk(shorter, energy, energy, moving.positions, start))
+        return report_of_two(walk, measure, moving, energy_before, two)
+
+    def _extrapolated(
+        self,
+        measure: ParticleState,
+        earlier: ArrayLike,
+        earlier_step_size: float | None,
+        guess: object,
+    ) -> tuple[TwoSteps, ParticleState]:
+        if guess is not None:
+            raise refusal("guess", "None where there is an earlier state", guess)
+        earlier = array("earlier", earlier)
+        if np.shape(earlier) != measure.shaped(measure.positions).shape:
+            raise wrong_shape("earlier", measure.shaped(measure.positions).shape, np.shape(earlier))
+        given = ParticleState.of("earlier", earlier, "weights", measure.weights, self.saddle)
+        two = TwoSteps.of(self.step_size, earlier_step_size)
+        return two, replace(measure, positions=two.extrapolated(measure.positions, given.positions))
+
+    def _walked(self, walk: Walk) -> Walk:
         walk.cover()
         if walk.stopped and self.require_convergence:
             raise JKOError(
@@ -253,7 +266,29 @@ class JKO:
                 f"{self.step_size / 2**self.max_halvings:.3g} failed: {walk.stopped}; give a shorter step_size, "
                 "more max_halvings or max_iterations, or a larger tol"
             )
-        return _report(walk, measure, target, energy_before)
+        return walk
+
+    def _energies(
+        self,
+        objective: Any,
+        measures: tuple[ParticleState, ...],
+        of_entropy: ParticleState,
+        pass_weights: bool,
+    ) -> list[ParticleEnergy]:
+        _check_weighted(objective, pass_weights)
+        entropy = self._entropy(of_entropy)
+        return [
+            ParticleEnergy(
+                objective,
+                m.weights,
+                pass_weights=pass_weights,
+                single=m.single,
+                dtype=m.dtype,
+                temperature=self.temperature,
+                entropy=entropy,
+            )
+            for m in measures
+        ]
 
     def _entropy(self, measure: ParticleState) -> Any:
         if self.temperature == 0 or self.entropy is not None:
@@ -269,48 +304,6 @@ class JKO:
         if not math.isfinite(value):
             raise ValueError(f"state must have a finite energy, got {value}")
         return value
-
-
-def _report(walk: Walk, old: ParticleState, new: ParticleState, energy_before: float) -> JKOStep:
-    moves = walk.moves
-    measure = new if moves else old
-    plan = Plan(old.weights)
-    for move in moves:
-        plan = move.plan.after(plan)
-    # τ Σ_k W2_k² / τ_k of every part
-    parts = np.sum(
-        [[walk.covered / m.step_size * part for part in m.transport_parts] for m in moves]
-        or [[0.0] * (1 + old.saddle)],
-        axis=0,
-    )
-    messages = []
-    if walk.halved:
-        messages.append(f"taken in {len(moves)} sub-steps: {walk.halved}")
-    if walk.stopped:
-        messages.append(f"stopped after {walk.covered:.3g}: {walk.stopped}")
-    if walk.growth_unknown:
-        messages.append(
-            "the sharpness did not converge, the ascent step may not be strictly concave"
-        )
-    return JKOStep(
-        state=old.shaped(walk.positions),
-        weights=measure.weights,
-        energy_before=energy_before,
-        energy=moves[-1].energy if moves else energy_before,
-        transport_cost=float(parts.sum()),
-        transport_parts=tuple(parts.tolist()),
-        residual=max((m.residual for m in moves), default=math.nan),
-        plan_is_identity=plan.is_identity,
-        plan=plan.matrix,
-        certificates=tuple(c for m in moves for c in m.certificates),
-        inner_iterations=sum(m.inner_iterations for m in moves),
-        outer_iterations=sum(m.outer_iterations for m in moves),
-        step_size=walk.covered,
-        substeps=len(moves),
-        rejected=walk.rejected,
-        converged=not walk.stopped,
-        message="; ".join(messages),
-    )
 
 
 def _check_weighted(objective: Any, pass_weights: bool) -> None:
