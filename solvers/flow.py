@@ -18,6 +18,7 @@ import numpy as np
 from solvers._support.annotations import Interval
 from solvers._support.arguments import finite_array, real, settle
 from solvers._support.options import Option, check_options, options_of
+from solvers._support.registry import snake_case
 from solvers.integrators import RK4, Integrator
 from solvers.objective import Array, inner, norm
 
@@ -37,11 +38,6 @@ class Tolerance(NamedTuple):
     otherwise: str
     #: whether the tolerance is relative to the free energy, where that is above one
     of_energy: bool = False
-
-
-def _snake_case(name: str) -> str:
-    """The name of a class in lower case with underscores: JKOFlow is jko_flow."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 class Flow(ABC):
@@ -89,7 +85,7 @@ class Flow(ABC):
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         if "name" not in cls.__dict__:
-            cls.name = _snake_case(cls.__name__)
+            cls.name = snake_case(cls.__name__)
 
     def __post_init__(self) -> None:
         """Check the options of a flow that is a dataclass."""
@@ -163,6 +159,10 @@ class Flow(ABC):
 
     def iterate(self, step: int, state: Array) -> Array | None:
         """The iterate, for gradient descent; None for continuous models."""
+        return None
+
+    def begun(self, objective: Any, step: int, rule: Flow, pair: Array) -> Array | None:
+        """The state at `step` of a model of an optimizer whose own is (z_k, z_{k+1}); None: it starts from the iterate."""
         return None
 
     def next_gradients(self, step: int, state: Array) -> Sequence[Array]:

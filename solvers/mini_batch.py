@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers._support.arguments import count, flag, instance, methods, refusal, settle
-from solvers.flow import DiscreteFlow
+from solvers._support.annotations import Ge
+from solvers._support.arguments import count, instance, methods, refusal, settle
+from solvers._support.options import check_options
+from solvers.flow import DiscreteFlow, Seed
 from solvers.objective import Array, inner
 from solvers.state import State
 
@@ -55,19 +57,14 @@ class MiniBatch(DiscreteFlow):
     """
 
     flow: DiscreteFlow
-    batch_size: int
-    seed: int = 0
+    batch_size: Annotated[int, Ge(1)]
+    seed: Seed = 0
     replacement: bool = False
 
     def __post_init__(self) -> None:
         flow = instance("flow", self.flow, DiscreteFlow, "for instance GradientDescent(0.1)")
-        settle(
-            self,
-            batch_size=count("batch_size", self.batch_size, 1),
-            seed=count("seed", self.seed, 0),
-            replacement=flag("replacement", self.replacement),
-            learning_rate=flow.learning_rate,
-        )
+        check_options(self)
+        settle(self, learning_rate=flow.learning_rate)
         same = (
             "needs",
             "diagnostic_names",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from solvers.flow import DiscreteFlow, Flow
 from solvers.objective import Array
 
 FlowClass = TypeVar("FlowClass", bound=type[Flow])
+_MODEL = "model_of_optimizers"
 
 
 class Optimizer(DiscreteFlow):
@@ -128,6 +129,33 @@ def of_optimizers(model: Callable[..., Flow]) -> Callable[[FlowClass], FlowClass
         changed: Any = flow
         changed.__new__ = made
         changed.__signature__ = signature
+        setattr(changed, _MODEL, staticmethod(model))
         return flow
 
     return extended
+
+
+def model_of(flow: type[Flow], rule: Optimizer, options: Mapping[str, Any]) -> Flow:
+    """The model of an optimizer that a class of flows makes, given values of all options of the class.
+
+    Raises
+    ------
+    ValueError
+        The class models gradient descent only, or no optimizer of this kind; an option that models of optimizers do not have is
+        not at its default.
+    """
+    if _MODEL not in vars(flow):
+        raise ValueError(
+            f"optimizer must be gradient descent for {flow.name}, which models no other rule, got {rule!r}"
+        )
+    model = getattr(flow, _MODEL)
+    parameters = inspect.signature(model).parameters
+    if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        known = flow.options()
+        for name in options.keys() - parameters.keys():
+            if options[name] != known[name].default:
+                what = f"{known[name].default!r} for a model of {rule.name}"
+                raise refusal(name, what, options[name])
+        options = {name: value for name, value in options.items() if name in parameters}
+    made: Flow = model(rule, **options)
+    return made

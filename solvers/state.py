@@ -135,10 +135,13 @@ def resume(flow: Flow, objective: Any, state: State) -> tuple[State, str]:
         For a state that does not fit the objective, or from which this flow cannot continue.
     """
     if state.flow is not None and not _same(flow, state.flow):
-        part = flow.at(state.step)
-        x = _iterate(part, state, state.flow.at(state.step))
+        part, before = flow.at(state.step), state.flow.at(state.step)
+        x = _iterate(part, state, before)
         started, message = start(part, objective, x)
         values = started.values if state.step % 2 == 0 else flow.mirrored(started.values)
+        rule = getattr(before, "flow", before)  # one that is taken on batches
+        begun = part.begun(with_own_results(objective), state.step, rule, state.values)
+        values = values if begun is None else begun
         return replace(started, step=state.step, values=values, flow=flow), message
     # Copies: those of an observation are read-only.
     history = None if state.history is None else np.array(state.history)

@@ -193,6 +193,7 @@ def solve(
         flow, with the same parameters, is continued bit for bit. One of another flow stands for its iterate x_k = w + (−1)^k u,
         from which this flow starts as from any other iterate: a state of gradient descent of any kind (also of another
         learning rate) or of a flow without fluctuation, for every flow; a state with one fluctuation, for gradient descent.
+        A state of an optimizer has its memory too, with which its own models go on.
         Others raise: a state of one model of the oscillation does not determine one of another.
     steps : int
         Iterations of gradient descent to cover, at least 0.

@@ -107,6 +107,11 @@ class Registry(Mapping[str, T], Generic[T]):
         return sum(1 for _ in self)
 
 
+def snake_case(name: str) -> str:
+    """The name of a class in lower case with underscores: JKOFlow is jko_flow."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
 def _place(thing: object) -> tuple[str, str]:
     """Module and name of a function or class."""
     return getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from solvers._support.annotations import Ge
 from solvers._support.arguments import refusal, settle
+from solvers.flow import Flow
 from solvers.flows.central_flow import CentralFlow
 from solvers.integrators import SchemeError
 from solvers.objective import Array, inner
@@ -61,7 +62,6 @@ class AdaptiveCentralFlow(CentralFlow):
     max_modes: Annotated[int, Ge(1)] = 8
 
     name: ClassVar[str] = "adaptive_central_flow"
-    can_change_rate: ClassVar[bool] = False
     memories: ClassVar[int] = 2  # ν and dν/dt
 
     def __init__(self, optimizer: Any, max_modes: int = 8) -> None:
@@ -75,10 +75,26 @@ class AdaptiveCentralFlow(CentralFlow):
 
     def start(self, objective: Any, x0: Array) -> Array:
         """The state at the first center of the optimizer, before the first complementarity problem is solved."""
-        pair = self.optimizer.start(objective, x0)
-        state = self._state(self.optimizer.center(0, pair))
+        return self._between(0, self.optimizer.start(objective, x0))
+
+    def begun(self, objective: Any, step: int, rule: Flow, pair: Array) -> Array | None:
+        """The state at the optimizer's center and the ν between its two."""
+        is_own = isinstance(rule, type(self.optimizer))
+        return self._between(step, pair) if is_own else None
+
+    def _between(self, step: int, pair: Array) -> Array:
+        state = self._state(self.optimizer.center(step, pair))
         state[-2] = 0.5 * (pair[0, 1] + pair[1, 1])
         return state
+
+    def with_rate(self, learning_rate: float) -> Self:
+        return type(self)(self.optimizer.with_rate(learning_rate), self.max_modes)
+
+    def carried(self, objective: Any, step: int, state: Array, ratio: float) -> Array:
+        """From the same center and ν, with nothing solved for yet."""
+        moved = self._state(state[0])
+        moved[-2] = state[-2]
+        return moved
 
     def preconditioner(self, step: int, state: Array) -> float:
         return 1.0 / self._rate(state)

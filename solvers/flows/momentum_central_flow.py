@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, Self
 
 from solvers._support.annotations import Ge
 from solvers._support.arguments import refusal, settle
+from solvers.flow import Flow
 from solvers.flows.central_flow import CentralFlow
 from solvers.objective import Array
 
@@ -57,8 +58,6 @@ class MomentumCentralFlow(CentralFlow):
     optimizer: Any = None
     max_modes: Annotated[int, Ge(1)] = 8
 
-    can_change_rate: ClassVar[bool] = False
-
     def __init__(self, optimizer: Any, max_modes: int = 8) -> None:
         if getattr(optimizer, "name", "") not in ("heavy_ball", "nesterov"):
             raise refusal("optimizer", "a HeavyBall or Nesterov", optimizer)
@@ -69,6 +68,14 @@ class MomentumCentralFlow(CentralFlow):
     def start(self, objective: Any, x0: Array) -> Array:
         """The state at the first center of the rule."""
         return self._state(self.optimizer.center(0, self.optimizer.start(objective, x0)))
+
+    def begun(self, objective: Any, step: int, rule: Flow, pair: Array) -> Array | None:
+        """The state at the rule's center."""
+        is_own = isinstance(rule, type(self.optimizer))
+        return self._state(rule.center(step, pair)) if is_own else None
+
+    def with_rate(self, learning_rate: float) -> Self:
+        return type(self)(self.optimizer.with_rate(learning_rate), self.max_modes)
 
     @property
     def default_dt(self) -> float:  # type: ignore[override]

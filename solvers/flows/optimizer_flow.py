@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from solvers._support.arguments import instance, refusal, settle
-from solvers.flow import ContinuousFlow, Seed
+from solvers.flow import ContinuousFlow, Flow, Seed
 from solvers.noise import spread_normal
 from solvers.objective import Array, epsilon, peak
 from solvers.optimizer import Optimizer
@@ -73,6 +73,7 @@ class OptimizerFlow(ContinuousFlow):
     seed: Seed = 0
 
     particlewise: ClassVar[bool] = True
+    can_change_rate: ClassVar[bool] = True
     colour: ClassVar[str] = "orange"
 
     def __post_init__(self) -> None:
@@ -98,10 +99,29 @@ class OptimizerFlow(ContinuousFlow):
 
     def start(self, objective: Any, x0: Array) -> Array:
         """The pair (c_0, u_0), shape (2, rows, *x)."""
-        clock = [np.zeros_like(x0)] if self._has_clock else []
-        z = np.stack([x0, *self.optimizer.memory(x0), *clock])
+        return self._at(objective, 0, np.stack([x0, *self.optimizer.memory(x0)]))
+
+    def begun(self, objective: Any, step: int, rule: Flow, pair: Array) -> Array | None:
+        """From the optimizer's weights and memory."""
+        is_own = isinstance(rule, type(self.optimizer))
+        return self._at(objective, step, pair[0]) if is_own else None
+
+    def _at(self, objective: Any, step: int, z: Array) -> Array:
+        """c = z + ½V(z) and u = ∓½V(z), for which z = c + (−1)^k u at step k."""
+        clock = [np.full_like(z[:1], step)] if self._has_clock else []
+        z = np.concatenate([z, *clock])
         half = z.dtype.type(0.5) * self._change(objective, z)
-        return np.stack([z + half, -half])
+        return np.stack([z + half, -half if step % 2 == 0 else half])
+
+    def with_rate(self, learning_rate: float) -> Self:
+        return replace(self, optimizer=self.optimizer.with_rate(learning_rate))
+
+    def carried(self, objective: Any, step: int, state: Array, ratio: float) -> Array:
+        """From the same weights and memory, with a fluctuation of the weights in proportion to η."""
+        moved = state.copy()
+        moved[1, 0] *= state.dtype.type(ratio)
+        moved[0, 0] += state.dtype.type((-1.0) ** step) * (state[1, 0] - moved[1, 0])
+        return moved
 
     def velocity(self, objective: Any, time: float, state: Array) -> Array:
         mean, difference = self._ends(objective, state[0], state[1])

@@ -161,3 +161,23 @@ def test_a_mean_that_changes_too_fast_is_not_followed_silently():
     bowl = Quadratic(np.diag([2.0, 1.0]))
     run = solvers.solve(solvers.CentralFlow(rule), bowl, np.full(2, 1e-3), steps=5)
     assert run.status == "failed" and "dt must be small relative to beta2" in run.message
+
+
+def test_a_warm_start_takes_the_mean_of_squares_over():
+    warm = solvers.solve(RULE, VALLEY, X0, steps=7)
+    flow = solvers.CentralFlow(RULE)
+    begun = solvers.solve(flow, VALLEY, warm.state, steps=0)
+    np.testing.assert_array_equal(begun.centers[0], warm.centers[-1])
+    nu = warm.state.values[:, 1, 0].mean()
+    assert begun.state.values[-2, 0] == nu != 0.0225
+
+
+def test_where_the_rate_changes_the_mean_of_squares_is_kept():
+    flow = solvers.CentralFlow(RULE)
+    state = solvers.solve(flow, VALLEY, X0, steps=5).state.values
+    carried = flow.with_rate(0.04).carried(VALLEY, 5, state, 0.8)
+    np.testing.assert_array_equal(carried[[0, -2]], state[[0, -2]])
+    changing = solvers.Scheduled(flow, [[0, 0.05], [5, 0.055]])
+    solution = solvers.solve(changing, VALLEY, X0, steps=60)
+    found = solvers.effective_sharpness(changing, VALLEY, solution.state)
+    assert found == pytest.approx(1.0, abs=5e-3)

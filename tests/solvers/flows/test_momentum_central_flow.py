@@ -71,6 +71,24 @@ def test_the_average_of_the_heavy_ball_in_the_valley():
     np.testing.assert_allclose(flow.centers[-1], ball, rtol=0, atol=5e-6)
 
 
+def test_where_the_rate_changes_it_goes_to_the_new_edge():
+    rule = solvers.HeavyBall(0.3, 0.3)
+    flow = solvers.Scheduled(solvers.CentralFlow(rule), [[0, 0.3], [10, 0.31]])
+    solution = solvers.solve(flow, VALLEY, np.array([0.01, rule.edge / 0.3]), steps=25)
+    for step, rate in ((9, 0.3), (25, 0.31)):
+        x, y = solution.centers[step]
+        columns = [VALLEY.hvp(np.array([x, y]), e) for e in np.eye(2)]
+        sharpness = np.linalg.eigvalsh(np.array(columns))
+        assert rate * sharpness[-1] == pytest.approx(rule.edge, rel=1e-3)
+
+
+def test_a_warm_start_begins_at_the_rule_s_center():
+    rule = solvers.HeavyBall(0.3, 0.3)
+    warm = solvers.solve(rule, VALLEY, np.array([0.01, 8.6]), steps=5)
+    begun = solvers.solve(solvers.CentralFlow(rule), VALLEY, warm.state, steps=0)
+    np.testing.assert_array_equal(begun.centers[0], warm.centers[-1])
+
+
 def test_other_rules_are_refused():
     from solvers.flows.momentum_central_flow import MomentumCentralFlow
 

@@ -119,6 +119,39 @@ def test_a_small_fluctuation_turns_by_the_hessian(size):
     np.testing.assert_allclose(velocity / size, expected / size, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize("steps", [5, 6])
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_it_goes_on_with_the_memory_of_the_optimizer(rule, steps):
+    """After a warm start of an odd or even number of steps, dt = 1 with the delay is still the optimizer."""
+    x0 = np.array([0.02, STARTS.get(rule.name, 6.0)])
+    warm = solvers.solve(rule, VALLEY, x0, steps).state
+    exact = solvers.solve(rule, VALLEY, warm, steps=60)
+    model = solvers.FreeEnergyFlow(rule, delay=True, fluctuation_floor=0)
+    same = solvers.solve(model, VALLEY, warm, steps=60, dt=1.0)
+    assert same.times[0] == steps
+    np.testing.assert_allclose(same.centers, exact.centers, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(same.fluctuations, exact.fluctuations, rtol=0, atol=1e-10)
+
+
+def test_another_rule_s_memory_is_not_taken():
+    warm = solvers.solve(solvers.Nesterov(0.3, 0.3), VALLEY, np.array([0.02, 5.2]), steps=4)
+    model = solvers.FreeEnergyFlow(solvers.HeavyBall(0.3, 0.3))
+    begun = solvers.solve(model, VALLEY, warm.state, steps=0)
+    anew = solvers.solve(model, VALLEY, warm.iterates[-1], steps=0)
+    np.testing.assert_array_equal(begun.centers[0], anew.centers[0])
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_a_rate_that_changes(rule):
+    pairs = [[0, rule.learning_rate], [7, 0.5 * rule.learning_rate], [12, rule.learning_rate]]
+    x0 = np.array([0.02, STARTS.get(rule.name, 6.0)])
+    exact = solvers.solve(solvers.Scheduled(rule, pairs), VALLEY, x0, steps=100)
+    model = solvers.FreeEnergyFlow(rule, delay=True, fluctuation_floor=0)
+    same = solvers.solve(solvers.Scheduled(model, pairs), VALLEY, x0, steps=100, dt=1.0)
+    np.testing.assert_allclose(same.centers, exact.centers, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(same.fluctuations, exact.fluctuations, rtol=0, atol=1e-10)
+
+
 def test_what_is_no_optimizer_is_refused():
     with pytest.raises(ValueError, match="optimizer must be a Optimizer|optimizer must be an"):
         OptimizerFlow(0.1)
