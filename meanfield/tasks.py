@@ -12,8 +12,16 @@ import numpy as np
 
 from meanfield.activations import Activation
 from meanfield.data_files import cifar10 as _cifar10
+from meanfield.data_files import digits as _digits
 from meanfield.data_files.npz import read_arrays
 from meanfield.samples import Task as Task
+from meanfield.task_sources import (
+    declares,
+    fresh_normal_inputs,
+    other_digits,
+    other_part_of_cifar10,
+    teacher_student_bytes,
+)
 from solvers._support.annotations import Ge, Interval, checked
 from solvers._support.arguments import instance
 from solvers._support.memory import fitting
@@ -23,6 +31,7 @@ __all__ = [
     "TASKS",
     "Task",
     "cifar10",
+    "declares",
     "digits",
     "from_npz",
     "label_noise",
@@ -31,11 +40,10 @@ __all__ = [
     "teacher_student",
 ]
 
-DIGITS = 1797  # images in the file
 # Types of parameters: a function's own checks and the keys of a configuration's table are derived from them.
 Target = Literal["parity", "classes"]
 Count = Annotated[int, Ge(1)]
-Digits = Annotated[int, Interval(ge=1, le=DIGITS)]
+Digits = Annotated[int, Interval(ge=1, le=_digits.COUNT)]
 Seed = Annotated[int, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 # beyond, sums of squares overflow or underflow
@@ -45,6 +53,7 @@ DIGITS_MEAN_SQUARE = 1 / 16  # |x|² is then 4 on average for the 64 pixels
 CIFAR10_MEAN_SQUARE = 1 / 768  # |x|² is 4 on average too, for 3·32·32 numbers
 
 
+@declares(held_out=other_digits)
 @checked
 def digits(
     n: Digits = 300,
@@ -88,17 +97,15 @@ def digits(
     >>> sorted(set(task.targets.ravel().tolist()))
     [-1.0, 1.0]
     """
-    with np.load(_data_file("digits.npz"), allow_pickle=False) as archive:
-        images, labels = archive["images"], archive["labels"]
-    chosen = np.random.default_rng(seed).permutation(len(images))[:n]
-    images, labels = images[chosen], labels[chosen]
-    pixels = images.reshape(n, -1).astype(np.float64)
-    pixels *= np.sqrt(mean_square / np.mean(pixels**2))
+    images, labels = _digits.load(seed)
+    images, labels = images[:n], labels[:n]
+    pixels = _digits.scaled(images, mean_square)
     signs = np.where(labels % 2 == 0, 1.0, -1.0)[:, None]
     targets = signs if target == "parity" else np.eye(10)[labels]
     return Task(pixels, targets, name=f"digits ({target}, n={n})")
 
 
+@declares(held_out=other_part_of_cifar10)
 @checked
 def cifar10(
     path: str | os.PathLike[str] | None = None,
@@ -166,6 +173,7 @@ def cifar10(
     return Task(inputs, targets, name=f"CIFAR-10 ({names}, n={n}{'' if train else ', test'})")
 
 
+@declares(held_out=other_digits)
 @checked
 def noisy_digits(
     n: Digits = 300, target: Target = "parity", fraction: Fraction = 0.1, seed: Seed = 0
@@ -237,6 +245,7 @@ def label_noise(task: Task, fraction: Fraction, seed: Seed = 0) -> Task:
     return replace(task, targets=targets, name=f"{task.name}, {fraction:.0%} wrong labels")
 
 
+@declares(memory=teacher_student_bytes, held_out=fresh_normal_inputs)
 @checked
 def teacher_student(
     n: Count = 200,
@@ -351,7 +360,8 @@ def register(name: str, function: Callable[..., Task]) -> Callable[..., Task]:
     The function's parameters are the other keys of the table: annotations say which values are allowed (bool, int, float, str, a
     path, a Literal of names, sequences of these, any of them or None; bounds as in ``Annotated[int, Ge(1)]`` of annotated_types),
     defaults are the keys' defaults. It returns a `Task`, the same for the same arguments, or a run could not be resumed.
-    An installed distribution registers its tasks by entry points of the group ``meanfield.tasks``.
+    An installed distribution registers its tasks by entry points of the group ``meanfield.tasks``. With `declares` the
+    function says what memory its samples take, and where inputs are that were not trained on.
 
     Raises
     ------
@@ -368,12 +378,3 @@ def register(name: str, function: Callable[..., Task]) -> Callable[..., Task]:
     2.0
     """
     return TASKS.register(name, function)
-
-
-def _data_file(name: str) -> Path:
-    """A data file of the package: beside the code in a wheel, at the top level of a checkout."""
-    package = Path(__file__).parent
-    for folder in (package / "data", package.parent / "data"):
-        if (folder / name).is_file():
-            return folder / name
-    raise FileNotFoundError(f"{name} is missing from the installed package's data")

@@ -2,15 +2,15 @@ import hashlib
 import io
 import re
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from meanfield import tasks
+from meanfield.data_files import digits
 from meanfield.tasks import Task
 
-DATA = Path(tasks._data_file("digits.npz")).parent
+DATA = digits._file().parent
 
 
 def save(path, **arrays):

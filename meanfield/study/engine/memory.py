@@ -8,6 +8,8 @@ import numpy as np
 
 from meanfield.study.config.run_config import Process, RunConfig
 from meanfield.study.storage.layout import EXACT_W2_PARTICLES
+from meanfield.task_sources import Source
+from meanfield.tasks import TASKS
 from solvers._support.memory import available_memory
 from solvers.flow import ContinuousFlow
 from solvers.flows import FLOWS
@@ -19,8 +21,6 @@ WORTH_SAYING = 10**9
 _SPECTRUM_ARRAYS = 12  # besides two for each vector of the Krylov space, in float64
 _REMEMBERED_ARRAYS = 6  # points whose losses are known, and gradients evaluated ahead
 _SNAPSHOT_ARRAYS = 3  # for each array of a snapshot
-# For random data: arrays of the inputs, of the targets and of their teacher, also measured.
-_INPUT_ARRAYS, _TARGET_ARRAYS, _TEACHER_ARRAYS = 3, 6, 2
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 UNITS |= {f"{unit}i": 1024**i for i, unit in enumerate("kmgt", start=1)}
@@ -31,11 +31,12 @@ class MemoryLimitError(ValueError):
 
 
 def data_memory(config: RunConfig) -> int:
-    """Estimated bytes for generating random data; 0 for data that are read."""
-    if config.task.name != "teacher_student":
-        return 0
-    n, d, width = (config.task.arguments[key] for key in ("n", "input_dim", "teacher_width"))
-    return 8 * (_INPUT_ARRAYS * n * d + _TARGET_ARRAYS * n + _TEACHER_ARRAYS * width * (d + 1))
+    """Estimated bytes for making the samples, as their task declares them; 0 for data that are read."""
+    return _source(config).bytes(config.task.arguments)
+
+
+def _source(config: RunConfig) -> Source:
+    return Source.of(TASKS[config.task.name])
 
 
 def required_memory(config: RunConfig, parameters: int) -> dict[str, int]:
@@ -73,7 +74,8 @@ def require_data_memory(config: RunConfig, limit: int | None = None) -> None:
     MemoryLimitError
         It is not.
     """
-    less = "a smaller task.n, task.input_dim or task.teacher_width"
+    *first, last = [f"task.{size}" for size in _source(config).sizes] or ["task"]
+    less = f"a smaller {', '.join(first)} or {last}" if first else f"a smaller {last}"
     _require("task", data_memory(config), less, limit)
 
 
