@@ -111,7 +111,7 @@ def group_sums(
             particles,
             particles if direction is None else direction,
             architecture.output_dim,
-            inputs[rows],
+            _read_only(inputs[rows]),
             bounds,
             partials,
             None if memory is None else memory.kept,
@@ -170,7 +170,7 @@ def gradient_jet(
         particles,
         particles if direction is None else direction,
         c,
-        inputs,
+        _read_only(inputs),
         residuals,
         bounds,
         gradient,
@@ -182,6 +182,13 @@ def gradient_jet(
         return gradient
     slope = residuals[-1].sum(axis=0, dtype=np.float64).astype(gradient.dtype)  # φ is linear in v
     return np.hstack([gradient, np.tile(slope, (len(gradient), 1))])
+
+
+def _read_only(inputs: Array) -> Array:
+    """A view that cannot be written to, whether the inputs can or not: the kernels are compiled for one kind of arrays only."""
+    view = inputs[:]
+    view.flags.writeable = False
+    return view
 
 
 @functools.lru_cache

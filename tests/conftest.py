@@ -1,14 +1,30 @@
 """What every test shares."""
 
+import gc
+import os
 import signal
 
 import numba
 import pytest
+import scipy.linalg.cython_blas  # noqa: F401  (SciPy brings a BLAS of its own)
+from threadpoolctl import threadpool_limits
 
 pytest_plugins = ("tests.helpers.slow_checks",)
 
 # A shell that starts the tests in the background has them, and every process they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# One process of the tests for each core: threads of BLAS would wait for each other, which doubles the time of small matrices.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    _BLAS = threadpool_limits(1, user_api="blas")
+
+# Modules, tests and their parameters are millions of objects that stay: the garbage collector need not look through them.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

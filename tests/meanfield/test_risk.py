@@ -8,7 +8,7 @@ import pytest
 from meanfield import Risk, TwoLayerNetwork
 from meanfield.activations import ACTIVATIONS
 from meanfield.tasks import Task
-from tests.helpers.matrices import slow_unless
+from tests.helpers.matrices import PRECISIONS, slow_unless
 from tests.meanfield.kernels.test_kernels import TORCH_ACTIVATIONS
 
 torch = pytest.importorskip("torch")
@@ -21,17 +21,17 @@ CASES = slow_unless(
 )
 
 
-def problem(activation, loss, dtype="float64", bias=True, weight_decay=WEIGHT_DECAY):
+def problem(activation, loss, dtype="float64", bias=True, weight_decay=WEIGHT_DECAY, inputs=D_IN):
     """A risk, its particles and a direction; ReLU's pre-activations are kept away from the kink."""
     rng = np.random.default_rng(7)
     n_outputs = {"squared": 2, "logistic": 1, "softmax": 3}[loss]
-    inputs = rng.standard_normal((N_DATA, D_IN))
+    inputs = rng.standard_normal((N_DATA, inputs))
     targets = {
         "squared": rng.standard_normal((N_DATA, 2)),
         "logistic": rng.choice([-1.0, 1.0], (N_DATA, 1)),
         "softmax": np.eye(3)[rng.integers(0, 3, N_DATA)],
     }[loss]
-    net = TwoLayerNetwork(D_IN, n_outputs, activation, bias)
+    net = TwoLayerNetwork(inputs.shape[1], n_outputs, activation, bias)
     risk = Risk(net, Task(inputs, targets, "random"), loss, weight_decay, dtype)
     x = 0.7 * net.initialize(N_PARTICLES, seed=1)
     if activation == "relu":
@@ -73,7 +73,7 @@ def close(actual, expected, tolerance):
 
 
 # Each entry is a sum of at most N_DATA·c products of O(1) factors, each with a few roundings: below 1e3 ε.
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize(("activation", "loss"), CASES)
 def test_derivatives_match_autograd(activation, loss, dtype):
     risk, x, u = problem(activation, loss, dtype)
@@ -87,6 +87,18 @@ def test_derivatives_match_autograd(activation, loss, dtype):
     ]:
         assert actual.dtype == np.dtype(dtype)
         assert close(actual, expected, tolerance)
+
+
+def test_derivatives_in_single_precision_match_autograd():
+    """Of a network of many inputs, whose kernels take little to compile; of the others they are slow."""
+    risk, x, u = problem("tanh", "squared", "float32", inputs=40)
+    for actual, expected in zip(
+        (risk.value(x), risk.gradient(x), risk.hvp(x, u), risk.third(x, u)),
+        by_autograd(risk, x, u),
+        strict=True,
+    ):
+        assert np.asarray(actual).dtype == np.float32 or np.ndim(actual) == 0
+        assert close(actual, expected, 1e3 * np.finfo(np.float32).eps)
 
 
 @pytest.mark.parametrize(("activation", "loss"), CASES)

@@ -8,7 +8,7 @@ import pytest
 from meanfield import Risk, TwoLayerNetwork
 from meanfield.activations import ACTIVATIONS
 from meanfield.tasks import Task
-from tests.helpers.matrices import slow_unless
+from tests.helpers.matrices import PRECISIONS, slow_unless
 from tests.meanfield.kernels.test_kernels import TORCH_ACTIVATIONS
 
 torch = pytest.importorskip("torch")
@@ -83,7 +83,7 @@ def close(actual, expected, tolerance):
 
 
 # Sums of at most N_DATA·c products of O(1) factors, each with a few roundings: below 1e3 ε.
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize(("activation", "loss", "train_output"), TRAINED + FIXED)
 def test_weighted_value_and_gradients_match_autograd(activation, loss, train_output, dtype):
     problem = Problem(activation, loss, train_output, dtype)

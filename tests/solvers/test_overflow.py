@@ -82,8 +82,8 @@ def test_a_divergence_is_not_blamed_on_the_precision(dtype):
 
 
 def test_a_risk_of_float32_is_looked_at_in_double_precision():
-    task = meanfield.tasks.teacher_student(n=10, input_dim=2)
-    risk = meanfield.Risk(meanfield.TwoLayerNetwork(input_dim=2), task, dtype="float32")
+    task = meanfield.tasks.digits(n=10)
+    risk = meanfield.Risk(meanfield.TwoLayerNetwork(input_dim=64), task, dtype="float32")
     x = risk.network.initialize(n_particles=5, seed=0)
     risk.gradient(x)  # its inputs are kept in float32 from here on
     double = meanfield.Risk(risk.network, task)

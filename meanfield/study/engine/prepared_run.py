@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 from collections.abc import Callable, Mapping
@@ -184,6 +185,7 @@ def file_attributes(config: RunConfig) -> dict[str, Any]:
     }
 
 
+@functools.cache  # reading what the packages say of themselves takes longer than a small run
 def current_versions() -> str:
     """Versions of the packages that affect the numbers, as the attribute `versions_json`."""
     packages = ("numpy", "scipy", "numba", "pot", "h5py")

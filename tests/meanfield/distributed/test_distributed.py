@@ -82,18 +82,22 @@ def evaluations(risk, x, v):
 CASES = [
     dict(n_particles=5),
     dict(n_particles=17, n=1),
-    dict(n_particles=17, dtype="float32"),
+    dict(n_particles=17, d=40, dtype="float32"),
     dict(n_particles=40, c=3, loss="softmax"),
     dict(n_particles=40, d=1, train_output=False),
-    dict(n_particles=40, train_output=False, dtype="float32"),
+    dict(n_particles=40, d=40, train_output=False, dtype="float32"),
     dict(n_particles=40, c=3, loss="softmax", output_bias=True),
-    dict(n_particles=17, train_output=False, dtype="float32", output_bias=True),
-    pytest.param(
-        dict(n_particles=40, d=1, train_output=False, dtype="float32"), marks=pytest.mark.slow
-    ),
+    dict(n_particles=17, d=40, train_output=False, dtype="float32", output_bias=True),
     dict(n_particles=150, d=40, c=2, n=60),
-    pytest.param(dict(n_particles=700, d=40, c=2, n=300), marks=pytest.mark.slow),
 ]
+MORE_CASES = [
+    dict(n_particles=17, dtype="float32"),
+    dict(n_particles=40, train_output=False, dtype="float32"),
+    dict(n_particles=17, train_output=False, dtype="float32", output_bias=True),
+    dict(n_particles=40, d=1, train_output=False, dtype="float32"),
+    dict(n_particles=700, d=40, c=2, n=300),
+]
+CASES += [pytest.param(case, marks=pytest.mark.slow) for case in MORE_CASES]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])

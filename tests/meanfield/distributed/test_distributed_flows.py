@@ -15,6 +15,7 @@ from solvers.flow import Flow
 from solvers.stepping import is_particlewise
 from solvers.time_loop import Observation
 from tests.helpers.lockstep import in_lockstep
+from tests.helpers.matrices import PRECISIONS
 from tests.helpers.spread_risks import bits, problem
 
 ETA = 0.4
@@ -75,7 +76,7 @@ def measured(solution, gather=lambda x: x):
     return [bits(array) for array in arrays], solution.status, solution.message
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize(("flow", "options"), PARTICLEWISE, ids=repr)
 def test_flows_on_shares_are_those_of_one_process(flow, options, dtype):
     risk, x, _ = problem(19, c=2, dtype=dtype)

@@ -12,6 +12,7 @@ import solvers
 from solvers.flows.langevin import Langevin, mean_field_langevin_free_energy
 from solvers.measures.entropy import BlobEntropy, SpacingEntropy, reference_bandwidth
 from tests.helpers.landscapes import Valley
+from tests.helpers.matrices import PRECISIONS
 
 
 class Confinement:
@@ -85,7 +86,7 @@ def test_weak_order_one():
     assert slopes == pytest.approx([1.0, 1.0], abs=0.2)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 def test_without_temperature_it_is_gradient_descent(network_and_risk, dtype):
     network, risk = network_and_risk
     risk = meanfield.Risk(network, risk.task, weight_decay=0.1, dtype=dtype)

@@ -5,6 +5,7 @@ import solvers
 from meanfield import Risk, TwoLayerNetwork
 from meanfield.tasks import Task, digits
 from tests.helpers.landscapes import Quadratic
+from tests.helpers.matrices import PRECISIONS
 
 
 @pytest.fixture(params=[12, 80])
@@ -255,7 +256,7 @@ def test_in_single_precision_copies_are_found_too():
     np.testing.assert_allclose(np.linalg.norm(misfit, axis=1), pairs.residuals, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 def test_a_network_of_identical_neurons_has_multiple_eigenvalues(dtype):
     """All neurons alike: any direction that sums to zero over them gives the same curvature, N − 1 times each."""
     rng = np.random.default_rng(0)
