@@ -32,6 +32,7 @@ extensions = [
     "api_pages",
     "from_code",
     "subjects",
+    "source_pages",
     "mathml",
 ]
 exclude_patterns = [

@@ -11,6 +11,8 @@ __all__ = [
     "Result",
     "Risk",
     "RunConfig",
+    "StudyRecord",
+    "SweepResult",
     "TorchObjective",
     "TwoLayerNetwork",
     "check_objective",
@@ -33,12 +35,16 @@ if TYPE_CHECKING:
     from meanfield.study.config.run_config import RunConfig
     from meanfield.study.facade import extend, load, resume, run, sweep, width_study
     from meanfield.study.result import Result
+    from meanfield.study.storage.study_record import StudyRecord
+    from meanfield.study.sweep.table import SweepResult
     from meanfield.torch_objective.objective import TorchObjective
 
 _HOME = {
     "Result": "meanfield.study.result",
     "Risk": "meanfield.risk",
     "RunConfig": "meanfield.study.config.run_config",
+    "StudyRecord": "meanfield.study.storage.study_record",
+    "SweepResult": "meanfield.study.sweep.table",
     "TorchObjective": "meanfield.torch_objective.objective",
     "TwoLayerNetwork": "meanfield.networks",
     "check_objective": "meanfield.derivative_check",

@@ -30,6 +30,7 @@ LOOKED_AT = (
     "guides/python.html",
     "auto_gallery/index.html",
     "results/comparison.html",
+    "source/tests/cross_checks/test_theory.html",
 )
 
 
@@ -77,6 +78,11 @@ def test_every_internal_link_leads_to_a_page_and_a_place_in_it(html):
             ):
                 broken.append((path.name, link))
     assert len(pages) > 100 and broken == []
+
+
+def test_a_test_that_a_page_names_is_a_link_to_its_source(html):
+    page = (html / "theory/half_step_delay.html").read_text(encoding="utf-8")
+    assert 'href="../source/tests/cross_checks/test_theory.html#test_the_delayed_center' in page
 
 
 @pytest.mark.parametrize("words", SEARCHES)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     import solvers
-    from meanfield.study.sweep.table import Sweep
+    from meanfield.study.sweep.table import SweepResult
 
 _T = TypeVar("_T")
 Progress = bool | Callable[[str, int, int], None]
@@ -288,7 +288,7 @@ def sweep(
     over: Mapping[str, Iterable[Any]],
     out: str | Path | None = None,
     progress: Progress = False,
-) -> Sweep:
+) -> SweepResult:
     """Run a configuration with every combination of some values, one after the other in this process.
 
     Each run has a folder of its own, ``<out>/learning_rate=0.5,seed=1/``, and ``sweep.csv`` is the table of all. A run that
@@ -307,7 +307,7 @@ def sweep(
 
     Returns
     -------
-    Sweep
+    SweepResult
         A mapping from the names of the runs to their results; ``.rows`` and ``.to_dataframe()`` are the table.
 
     Raises
@@ -335,7 +335,7 @@ def sweep(
     return _held_by(made, kept)
 
 
-def load(path: str | Path) -> Result | StudyRecord | Sweep:
+def load(path: str | Path) -> Result | StudyRecord | SweepResult:
     """Open a run, finished or still going on, a width study or a sweep, from its file or its folder.
 
     Raises

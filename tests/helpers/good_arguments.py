@@ -312,6 +312,7 @@ NOT_WALKED = {
     "register": "tests/solvers/support/test_annotations.py",
     "SelfStabilization": "made by its from_objective",
     "Result": "made by its open",
+    **dict.fromkeys(["StudyRecord", "SweepResult"], "made by width_study and sweep"),
     **dict.fromkeys(
         ["run", "resume", "extend", "load", "sweep", "width_study"],
         "they write files: test_facade.py",

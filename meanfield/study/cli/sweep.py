@@ -30,7 +30,7 @@ from meanfield.study.cli._shared import (
 )
 
 if TYPE_CHECKING:
-    from meanfield.study.sweep.table import Sweep
+    from meanfield.study.sweep.table import SweepResult
 
 _SHOWN = {
     "run": "run",
@@ -107,7 +107,7 @@ def _values(over: list[str], seeds: int | None, first: int) -> dict[str, list[An
     return lists
 
 
-def _finish(made: Sweep, out: Path, as_json: bool, quiet: bool) -> NoReturn:
+def _finish(made: SweepResult, out: Path, as_json: bool, quiet: bool) -> NoReturn:
     """Print the table; Exit with the code that says how the sweep ended."""
     from meanfield.study.engine.signals import EXIT_CODES
 
@@ -126,7 +126,7 @@ def _finish(made: Sweep, out: Path, as_json: bool, quiet: bool) -> NoReturn:
     raise typer.Exit(0 if complete else FAILED)
 
 
-def _print(made: Sweep) -> None:
+def _print(made: SweepResult) -> None:
     """A line for each process of each run."""
     from rich.table import Table
 

@@ -47,18 +47,44 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A width study: p pairs of processes, w widths, s seeds, t times.
+    """A width study as arrays: p pairs of processes, w widths, s seeds, t times.
 
-    distances : by `METRICS`, (p, w, s, t); NaN where there is none.
-    floors : for metrics that are positive by sampling alone, (p, w, t): the distance of two independent samples of the reference,
-    of N particles each.
-    slopes : by metric, (p, t, 3): d log distance / d log N of a straight line through the seeds' medians, and two numbers beside
-    it, which `slope_ends` names: the 95% interval by a bootstrap over seeds, the range of slopes for few seeds, NaN for one.
-    statuses : (w, s), of the runs: complete, diverged, failed, or missing.
-    warnings : about the validity of the numbers.
-    attributes : of the file: learning_rate, start ("nested" or "independent"), reference_width, created, versions_json, …
-    config : TOML of the repeated run; its width and seed are not those of any run.
-    all_pairs : of the file, where `pairs` has a part of them only.
+    `meanfield.width_study` returns it, and `meanfield.load` reads it from ``study.h5``.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    attributes : dict
+        Of the file: learning_rate, start ("nested" or "independent"), reference_width, created, versions_json, and others.
+    config : str
+        TOML of the repeated run; its width and seed are not those of any run.
+    widths, seeds, times : (w,), (s,), (t,) arrays
+        Numbers of particles, seeds, and iterations.
+    pairs : tuple of Pair
+        Each a process at width N and the process of the reference that it is compared with.
+    distances : dict of str to (p, w, s, t) array
+        By metric, such as "w2" or "coupled_rms"; NaN where there is none.
+    floors : dict of str to (p, w, t) array
+        For metrics that are positive by sampling alone: the distance of two independent samples of the reference, of N particles
+        each.
+    slopes : dict of str to (p, t, 3) array
+        By metric: d log distance / d log N of a straight line through the seeds' medians, and the two numbers beside it that
+        `slope_ends` names: the 95% interval by a bootstrap over seeds, the range of slopes for few seeds, NaN for one.
+    statuses : (w, s) array of str
+        Of the runs: complete, diverged, failed, or missing.
+    warnings : tuple of str
+        About the validity of the numbers.
+    all_pairs : tuple of Pair
+        Of the file, where `pairs` has a part of them only.
+
+    Examples
+    --------
+    >>> study = meanfield.load("study")
+    >>> study.widths.tolist(), study.pairs[0].process
+    ([4, 8], 'gradient_descent')
+    >>> study.distances["w2"].shape == (len(study.pairs), 2, 2, len(study.times))
+    True
     """
 
     path: Path

@@ -21,7 +21,7 @@ from meanfield.study.storage.kind import SWEEP_NAME
 from meanfield.study.storage.layout import FILE_NAME, OutputError, RunFileError
 from meanfield.study.storage.writer import read_run
 from meanfield.study.sweep.plan import SweepPlan, read_plan
-from meanfield.study.sweep.table import Sweep
+from meanfield.study.sweep.table import SweepResult
 
 TABLE_NAME = "sweep.csv"
 _STOPPED = "stopped by "
@@ -32,7 +32,7 @@ def run_sweep(
     folder: str | Path,
     options: Options | None = None,
     open_run: Callable[[str | Path], StoredRun] = StoredRun.open,
-) -> Sweep:
+) -> SweepResult:
     """Do the runs that are not there, one after the other in this process, and write their table, ``sweep.csv``.
 
     A run that fails is recorded, and the others go on. When the sweep is stopped (`meanfield.study.engine.signals`) or dies,
@@ -71,12 +71,14 @@ def run_sweep(
         if stopped is not None:
             break
     write_atomically(folder / SWEEP_NAME, plan.to_json(failures).encode())
-    sweep = Sweep(plan, folder, failures, open_run, stopped)
+    sweep = SweepResult(plan, folder, failures, open_run, stopped)
     write_atomically(folder / TABLE_NAME, sweep.to_csv().encode())
     return sweep
 
 
-def read_sweep(folder: Path, open_run: Callable[[str | Path], StoredRun] = StoredRun.open) -> Sweep:
+def read_sweep(
+    folder: Path, open_run: Callable[[str | Path], StoredRun] = StoredRun.open
+) -> SweepResult:
     """The sweep in a folder, as far as it is.
 
     Raises
@@ -88,7 +90,7 @@ def read_sweep(folder: Path, open_run: Callable[[str | Path], StoredRun] = Store
     if found is None:
         raise ValueError(f"{folder}: must be the folder of a sweep, got no {SWEEP_NAME} in it")
     plan, failures = found
-    return Sweep(plan, folder, failures, open_run)
+    return SweepResult(plan, folder, failures, open_run)
 
 
 class _Clock:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 MISSING = "missing"  # the status of a run that there is no file of
 
 
-class Sweep(Mapping[str, StoredRun]):
-    """A sweep: a mapping from the names of its runs, ``learning_rate=0.5,seed=1``, to the runs.
+class SweepResult(Mapping[str, StoredRun]):
+    """The result of a sweep: a mapping from the names of its runs, ``learning_rate=0.5,seed=1``, to the runs.
 
     Attributes
     ----------
@@ -41,6 +41,13 @@ class Sweep(Mapping[str, StoredRun]):
         What went wrong, by the name of the run.
     stopped : str or None
         By what the sweep was stopped; calling it again goes on.
+
+    Examples
+    --------
+    >>> config = meanfield.RunConfig(steps=5, task={"name": "digits", "n": 20}, network={"width": 5})
+    >>> runs = meanfield.sweep(config, {"learning_rate": [0.5, 1.0]})
+    >>> runs["learning_rate=0.5"].status, len(runs.rows)
+    ('complete', 6)
     """
 
     def __init__(
