@@ -167,8 +167,13 @@ def parameters(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
 _signature = functools.cache(inspect.signature)
 
 
-@functools.cache
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Of a function and of what decorates it the same, evaluated once."""
+    return _evaluated(inspect.unwrap(function))
+
+
+@functools.cache
+def _evaluated(function: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(function, include_extras=True)
 
 

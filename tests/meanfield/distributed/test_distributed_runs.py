@@ -298,12 +298,12 @@ def test_the_example_of_the_document(capsys):
 FAILS = {
     "an exception": (
         "import meanfield.distributed as d; from meanfield.study.engine.ranks import launched_rank\n"
-        "gradient, calls = d.SpreadRisk.gradient, []\n"
+        "together, calls = d.SpreadRisk.value_and_gradient, []\n"
         "def fail(self, x):\n"
         "    calls.append(x)\n"
-        "    if launched_rank() == 1 and len(calls) == 5: raise MemoryError('no room')\n"
-        "    return gradient(self, x)\n"
-        "d.SpreadRisk.gradient = fail\n",
+        "    if launched_rank() == 1 and len(calls) == 3: raise MemoryError('no room')\n"
+        "    return together(self, x)\n"
+        "d.SpreadRisk.value_and_gradient = fail\n",
         "error: rank 1 of 2: MemoryError: no room",
     ),
     "a full disk": (
