@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from solvers.flows.sharpness_flow import SharpnessFlow
     from solvers.free_energy import FreeEnergy
     from solvers.integrators import RK4, RKC, ROCK4, Adaptive, Euler, Integrator, Midpoint
-    from solvers.jko.grid.steps import GridJKO, GridStep
+    from solvers.jko.grid.result import GridStep
+    from solvers.jko.grid.steps import GridJKO
     from solvers.jko.particles.report import JKOStep
     from solvers.jko.particles.steps import JKO
     from solvers.jko.proximal_result import JKOError
@@ -75,7 +76,7 @@ _HOME = {
     "GradientFlow": "flows.gradient_flow",
     "Grid": "measures.representations",
     "GridJKO": "jko.grid.steps",
-    "GridStep": "jko.grid.steps",
+    "GridStep": "jko.grid.result",
     "HeavyBall": "flows.momentum",
     "Integrator": "integrators",
     "JKOError": "jko.proximal_result",

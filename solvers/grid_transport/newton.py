@@ -132,8 +132,10 @@ def _newton(
     residual: Float64,
 ) -> Float64:
     kappa = conjugate.curvature(state.phi, state.masses, pushed)
-    kappa = kappa + _LEAST_CURVATURE * float(kappa.max())
     couplings = transport.couplings()
+    # κ alone is no measure: where the density vanishes it may be as large as it likes.
+    largest = min(float(kappa.max()), max(float(part.max()) for part in couplings))
+    kappa = kappa + _LEAST_CURVATURE * largest
     # Empty regions follow a front over a few cells only; in more than one dimension they would slow the conjugate gradients.
     empty = (state.masses <= 0) & (pushed <= 0) & np.isfinite(state.phi)
     if kappa.ndim > 1:

@@ -22,6 +22,7 @@ X = [[0.0], [1.0], [3.0]]
 WEIGHTS = [0.25, 0.25, 0.5]
 V = energies.Potential(lambda x: 0.5 * x[:, 0] ** 2)
 GRID = solvers.Grid([0.0, 1.0, 2.0, 3.0], [0.25, 0.5, 0.25])
+STEP = solvers.GridJKO(0.1).step(V, GRID)
 SGD = solvers.MiniBatch(solvers.GradientDescent(0.1), batch_size=2)
 SGD_STATE = solvers.solve(SGD, RISK, NETWORK.initialize(3, seed=0), 1).state
 STATE = solvers.solve(solvers.GradientDescent(0.1), VALLEY, START, 1).state
@@ -249,7 +250,10 @@ CALLS = {
         solvers.Grid.from_density,
         {"edges": [0.0, 1.0], "function": lambda x: 1 + 0 * x[:, 0], "nodes": 2},
     ),
-    "GridJKO.step": (solvers.GridJKO(0.1).step, {"energy": V, "grid": GRID}),
+    "GridJKO.step": (
+        solvers.GridJKO(0.1).step,
+        {"energy": V, "grid": GRID, "earlier": STEP, "earlier_step_size": 0.1},
+    ),
     "QuantileJKO.step": (
         solvers.QuantileJKO(0.1).step,
         {"energy": V, "quantiles": solvers.Quantiles([0.0, 1.0])}
@@ -259,10 +263,6 @@ CALLS = {
         solvers.JKO(0.1).step,
         {"objective": V, "state": X, "weights": WEIGHTS, "guess": None, "guess_weights": None}
         | {"earlier": None, "earlier_step_size": None},
-    ),
-    "JKO.step from two": (
-        solvers.JKO(0.1).step,
-        {"objective": V, "state": X, "weights": WEIGHTS, "earlier": X, "earlier_step_size": 0.1},
     ),
     "FreeEnergy.value": (
         solvers.FreeEnergy(VALLEY, 0.1).value,

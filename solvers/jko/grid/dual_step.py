@@ -31,11 +31,12 @@ _NONLOCAL_ITERATIONS = 60
 
 @dataclass(frozen=True)
 class Movement:
-    """The end of a step. cost : D(μ, ρ). gap : between the primal and the dual value. residual : L1. failure : what was not
-    reached, or "".
+    """The end of a step. phi : its potential. cost : D(μ, ρ). gap : between the primal and the dual value. residual : L1.
+    failure : what was not reached, or "".
     """
 
     masses: Float64
+    phi: Float64 | None
     cost: float
     gap: float
     residual: float
@@ -153,7 +154,9 @@ class DualStep:
                 f"than {self._max_iterations}, a larger tolerance than {self._tolerance:.1e} or a smaller step_size"
             )
         residual = end.residual + mismatch
-        return Movement(end.masses, max(cost, 0.0), end.gap, residual, self._iterations, failure)
+        return Movement(
+            end.masses, end.phi, max(cost, 0.0), end.gap, residual, self._iterations, failure
+        )
 
     def _minimise(self, pull: Float64, phi: Float64 | None) -> Ascent:
         problem = _Problem(

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from solvers._support.arguments import choice, count, flag, instance, real, refusal, settle
+from solvers._support.arguments import (
+    choice,
+    count,
+    flag,
+    instance,
+    real,
+    refusal,
+    settle,
+    wrong_shape,
+)
 from solvers._support.memory import available_memory
-from solvers._support.reprs import compact_repr
+from solvers.grid_transport.displacement import Displacement
 from solvers.jko.grid.dual_step import DualStep, Movement
 from solvers.jko.grid.energy import GridEnergy
+from solvers.jko.grid.result import GridStep, grid_step
 from solvers.jko.grid.scaling import ProximalScaling
-from solvers.jko.proximal_result import JKOError, ProximalResult
+from solvers.jko.proximal_result import JKOError
+from solvers.jko.two_steps import TwoSteps
 from solvers.measures.energies import Energy
 from solvers.measures.representations import Grid
 
@@ -30,47 +41,6 @@ _CONCENTRATED = 1.25
 _BYTES_PER_AXIS, _BYTES = 100, 500
 
 
-@dataclass(frozen=True, eq=False)
-class GridStep(ProximalResult):
-    """A step of `GridJKO`.
-
-    Attributes
-    ----------
-    energy_before, energy : float
-        E before and after.
-    transport_cost : float
-        D of the method between the states, W2² up to O(h²) ("exact") or O(ε²) ("entropic").
-    excess : float
-        E after + D/(2 η τ) − E before with D the transport cost: at most 0 in exact arithmetic.
-    residual : float
-        L1 norm by which the equations of the minimiser are violated.
-    iterations : int
-        Of the inner solver.
-    converged : bool
-        Whether the residual is within the tolerance.
-    state : Grid
-        The new density.
-    gap : float
-        Of "exact", the proved bound by which E[μ] + D/(2 η τ) exceeds its minimum, nonlocal terms being linear; NaN for
-        "entropic".
-
-    Examples
-    --------
-    Mass is kept, and the energy inequality holds:
-
-    >>> edges = np.linspace(-2, 2, 101)
-    >>> start = solvers.Grid.from_density(edges, lambda x: np.exp(-(x[:, 0] ** 2) / 0.08))
-    >>> step = solvers.GridJKO(step_size=0.005).step(solvers.energies.Entropy(1.0), start)
-    >>> abs(step.state.masses.sum() - 1) < 1e-12, step.energy < step.energy_before
-    (np.True_, True)
-    """
-
-    state: Grid
-    gap: float = float("nan")
-
-    __repr__ = compact_repr
-
-
 @dataclass(frozen=True)
 class GridJKO:
     """Jordan–Kinderlehrer–Otto scheme for ∂_t μ = η ∇·(μ ∇E'[μ]) on an interval, a rectangle or a box, without flux across its
@@ -84,7 +54,7 @@ class GridJKO:
     Parameters
     ----------
     step_size : float
-        τ, in units of time; the error of the scheme is first order in it.
+        τ, in units of time; the error of the scheme is first order in it, with steps that continue the one before second order.
     regularization : float, optional
         Of "entropic": ε, an area (a squared length): the kernel exp(−|x − y|²/ε) has variance ε/2. By default 2h² with h the
         largest side of a cell, the smallest value at which the sums over the grid are integrals to 8 digits (their error is about
@@ -122,6 +92,11 @@ class GridJKO:
     cells, an error of second order in h. Nonlocal terms (`Interaction`, `Functional`) are linear in fixed-point iterations of
     the whole, which converge for τ below the inverse of their curvature.
 
+    *Second order.* ``step(energy, grid, earlier=…)``, given the step that led to the density, is one of size τ' = 2τ/3 from that
+    density moved on along its displacement by a share β = 1/3 (for equal steps): the two-step backward differentiation formula
+    by geodesic extrapolation, at the cost of a step of first order. The density is moved conservatively, with an error of
+    second order in h. One step of first order to start with leaves the error of second order.
+
     *Limits.* In two dimensions and more a long step of an energy with U'(0) = −∞ (`Entropy`, fast diffusion) from a density with
     vacuum may need more iterations than the default: take a few short steps first.
 
@@ -143,7 +118,8 @@ class GridJKO:
 
     References
     ----------
-    Jordan, Kinderlehrer & Otto 1998; Jacobs, Lee & Léger, arXiv:2011.08151, and Jacobs & Léger, arXiv:1905.12154 (the dual by
+    Jordan, Kinderlehrer & Otto 1998; Gallouët, Natale & Todeschini, arXiv:2209.14622 (second order by geodesic extrapolation);
+    Jacobs, Lee & Léger, arXiv:2011.08151, and Jacobs & Léger, arXiv:1905.12154 (the dual by
     transforms); Kitagawa, Mérigot & Thibert, arXiv:1603.05579 (Newton's method for transport to points); Peyré, arXiv:1502.06216;
     Chizat, Peyré, Schmitzer & Vialard, arXiv:1607.05816 (scaling); Feydy et al., arXiv:1810.08278 (S_ε is positive and convex);
     Janati, Cuturi & Gramfort, arXiv:2006.02575 (its scaling).
@@ -185,8 +161,24 @@ class GridJKO:
         if self.method == "exact" and self.regularization is not None:
             raise refusal("regularization", "None for the method 'exact'", self.regularization)
 
-    def step(self, energy: Energy, grid: Grid) -> GridStep:
+    def step(
+        self,
+        energy: Energy,
+        grid: Grid,
+        earlier: GridStep | None = None,
+        earlier_step_size: float | None = None,
+    ) -> GridStep:
         """One step of the energy's flow from μ_n, over a time τ.
+
+        Parameters
+        ----------
+        energy : Energy
+        grid : Grid
+            μ_n.
+        earlier : GridStep, optional
+            The step that led to it, by the method "exact": this one is then of second order.
+        earlier_step_size : float, optional
+            Its τ, by default that of this one; at least τ/2.
 
         Raises
         ------
@@ -199,11 +191,33 @@ class GridJKO:
         """
         instance("energy", energy, Energy, "for instance Potential(function)")
         method = self._method(instance("grid", grid, Grid))
+        two = self._two(grid, earlier, earlier_step_size, method)
         on_grid = GridEnergy(energy, grid)
-        step = self._exact(on_grid, grid) if method == "exact" else self._entropic(on_grid, grid)
-        if self.require_convergence and step[1]:
-            raise JKOError(f"grid step: {step[1]}")
-        return step[0]
+        if method == "exact":
+            found, failure = self._exact(on_grid, grid, earlier, two)
+        else:
+            found, failure = self._entropic(on_grid, grid)
+        if self.require_convergence and failure:
+            raise JKOError(f"grid step: {failure}")
+        return found
+
+    def _two(
+        self, grid: Grid, earlier: GridStep | None, earlier_step_size: float | None, method: str
+    ) -> TwoSteps | None:
+        if earlier is None:
+            if earlier_step_size is not None:
+                raise refusal(
+                    "earlier_step_size", "None where there is no earlier step", earlier_step_size
+                )
+            return None
+        instance("earlier", earlier, GridStep, "the step that led to the grid")
+        if method != "exact" or earlier.displacement is None:
+            raise ValueError(
+                "earlier must be None for the method 'entropic', got a step; use method='exact' on cells of one size for both"
+            )
+        if earlier.state.masses.shape != grid.masses.shape:
+            raise wrong_shape("earlier.state", grid.masses.shape, earlier.state.masses.shape)
+        return TwoSteps.of(self.step_size, earlier_step_size)
 
     def _method(self, grid: Grid) -> str:
         if self.method == "exact" and not grid.is_regular:
@@ -219,24 +233,41 @@ class GridJKO:
             )
         return method
 
-    def _exact(self, energy: GridEnergy, grid: Grid) -> tuple[GridStep, str]:
+    def _exact(
+        self, energy: GridEnergy, grid: Grid, earlier: GridStep | None, two: TwoSteps | None
+    ) -> tuple[GridStep, str]:
         """The step, and what failed."""
         _check_memory(grid)
-        pace = self.learning_rate * self.step_size
+        pace, source, allowance, gone = self.learning_rate * self.step_size, grid, 0.0, None
+        if earlier is not None and two is not None:
+            gone = earlier.displacement
+            assert gone is not None
+            pace = self.learning_rate * two.shorter
+            moved = gone.continued(grid.masses, two.beyond)
+            source = Grid(grid.edges, moved / moved.sum())
+            allowance = two.beyond**2 * float(np.sum(grid.masses * gone.squares)) / (2.0 * pace)
         tolerance = _TOLERANCE if self.tolerance is None else self.tolerance
         limit = self.max_iterations or _ITERATIONS["exact"]
-        end = DualStep(energy, grid, pace, tolerance, limit).solve()
+        end = DualStep(energy, source, pace, tolerance, limit).solve()
         state = Grid(grid.edges, end.masses)
-        before, after = energy.value(grid.masses), energy.value(state.masses)
+        before, after = energy.value(source.masses), energy.value(state.masses)
         excess = after + end.cost / (2.0 * pace) - before
-        slack = _ROUNDING * energy.size(grid.masses) + tolerance * max(before - after, 0.0)
+        slack = _ROUNDING * energy.size(source.masses) + tolerance * max(before - after, 0.0)
         failure = _blow_up(energy, grid, state) or end.failure
         if not failure and not excess <= slack:
             failure = (
                 f"the energy inequality fails by {excess:.1e}: a stationary point, but no minimiser; "
                 f"give a smaller step_size than {self.step_size:g}"
             )
-        return _step(before, after, excess, end, state, failure), failure
+        assert end.phi is not None
+        displacement = Displacement.of_potential(_sides(grid), end.phi, pace)
+        if two is not None and gone is not None:
+            at_state = energy.value(grid.masses)
+            excess, before = excess + before - at_state - allowance, at_state
+            displacement = displacement.after(gone, two.beyond)
+            end = replace(end, cost=float(np.sum(end.masses * displacement.squares)))
+        found = grid_step(before, after, excess, end, state, failure)
+        return replace(found, displacement=displacement), failure
 
     def _entropic(self, energy: GridEnergy, grid: Grid) -> tuple[GridStep, str]:
         """The step, and what failed."""
@@ -267,9 +298,9 @@ class GridJKO:
                 f"a larger regularization than {epsilon:.3g}, or a larger max_iterations than {limit}"
             )
         end_of_all = Movement(
-            state.masses, end.divergence, np.nan, end.residual, end.iterations, failure
+            state.masses, None, end.divergence, np.nan, end.residual, end.iterations, failure
         )
-        return _step(before, after, excess, end_of_all, state, failure), failure
+        return grid_step(before, after, excess, end_of_all, state, failure), failure
 
     def _regularization(self, grid: Grid) -> float:
         side = max(float(np.diff(axis).max()) for axis in grid.edges)
@@ -283,20 +314,8 @@ class GridJKO:
         return float(self.regularization)
 
 
-def _step(
-    before: float, after: float, excess: float, end: Movement, state: Grid, failure: str
-) -> GridStep:
-    return GridStep(
-        before,
-        after,
-        end.cost,
-        excess,
-        end.residual,
-        end.iterations,
-        not failure,
-        state,
-        end.gap,
-    )
+def _sides(grid: Grid) -> tuple[float, ...]:
+    return tuple(float(axis[-1] - axis[0]) / (len(axis) - 1) for axis in grid.edges)
 
 
 def _blow_up(energy: GridEnergy, grid: Grid, state: Grid) -> str:
