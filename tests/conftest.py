@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 
 import numba
 import pytest
@@ -25,6 +26,8 @@ gc.disable()
 def pytest_collection_finish():
     gc.freeze()
     gc.enable()
+    if "PYTEST_XDIST_WORKER" in os.environ and "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 import typer.main
-from typer.testing import CliRunner
 
 from meanfield.study.cli.app import app
 from meanfield.study.config.reference import all_keys
+from tests.helpers.commands import meanfield_command
 from tests.helpers.pages import PAGES, ROOT, text_of
 
 COMMANDS = typer.main.get_command(app).commands
@@ -162,7 +162,7 @@ def place(tmp_path_factory):
             str(folder / name),
             "--no-figures",
         ]
-        assert CliRunner().invoke(app, [*arguments, "--quiet"]).exit_code == 0
+        assert meanfield_command(*arguments, "--quiet").exit_code == 0
         (folder / f"{name}.h5").write_bytes((folder / name / "run.h5").read_bytes())
     (folder / "RUN.h5").write_bytes((folder / "A.h5").read_bytes())
     return folder
@@ -191,7 +191,7 @@ def test_commands_with_each_of_their_options_are_done(command, rest, place, monk
         if command == "extend":
             shutil.copytree(place / "A", tmp_path / "A")
             words = ["A", "--steps", "9"]
-        result = CliRunner().invoke(app, [command, *words])
+        result = meanfield_command(command, *words)
         expected = 0
         assert result.exit_code == expected, (words, result.output)
 

@@ -4,11 +4,11 @@ import re
 
 import pytest
 import typer.main
-from typer.testing import CliRunner
 
 import meanfield
 from meanfield.study.cli.app import app
 from meanfield.study.config.run_config import load_text
+from tests.helpers.commands import meanfield_command
 from tests.helpers.gallery import DOCS, TUTORIALS, run_script
 
 PAGE = (DOCS / "getting_started.md").read_text(encoding="utf-8")
@@ -64,7 +64,7 @@ def test_the_message_shown_is_the_command_s(monkeypatch, tmp_path):
     (shown,) = blocks("text")
     command, message = shown.strip().split("\n")
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(app, command.removeprefix("$ meanfield ").split())
+    result = meanfield_command(*command.removeprefix("$ meanfield ").split())
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
 
@@ -79,7 +79,7 @@ def test_getting_started_runs_as_printed(monkeypatch, tmp_path):
         words = re.sub(r"steps=\d+", "steps=6", line).split()
         if words[0] == "meanfield":
             assert words[1] in known
-            result = CliRunner().invoke(app, words[1:])
+            result = meanfield_command(*words[1:])
             assert result.exit_code == 0, result.output
     assert (tmp_path / "first" / "report.html").is_file()
     assert (tmp_path / "first" / "figures" / "sharpness.png").is_file()

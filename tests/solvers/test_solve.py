@@ -97,10 +97,15 @@ def made_by_hand(x):
     [
         (landscapes.Valley(), (0.0, 6.0), 0.3),
         (landscapes.Landscape(made_by_hand, 2), (0.0, 6.0), 0.3),
-        (landscapes.Rosenbrock(), (-1.2, 1.0), 2e-3),
-        (landscapes.Quartic(), (0.1,), 0.27),  # where it is chaotic
-        (landscapes.VaryingTrough(), (1.5, 0.1), 0.4),
-        (landscapes.DegreeFour(), (12.5, 0.05, 12.5, 0.05), 0.01),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)  # each loop is compiled on its own
+            for case in [
+                (landscapes.Rosenbrock(), (-1.2, 1.0), 2e-3),
+                (landscapes.Quartic(), (0.1,), 0.27),  # where it is chaotic
+                (landscapes.VaryingTrough(), (1.5, 0.1), 0.4),
+                (landscapes.DegreeFour(), (12.5, 0.05, 12.5, 0.05), 0.01),
+            ]
+        ),
     ],
 )
 def test_many_steps_at_once_are_the_same_bits(monkeypatch, landscape, start, learning_rate):

@@ -3,6 +3,9 @@
 import pytest
 
 from meanfield.study.config.run_config import load
+from meanfield.study.engine import extend, resume, stored_start
+from meanfield.study.storage.files import sandbox
+from meanfield.study.storage.recovery import take_back
 from meanfield.study.width import study as width_study
 from meanfield.study.width.plan import make_plan
 
@@ -15,6 +18,26 @@ SMALL = (
     "output.sharpness_every=3",
     "output.eigenvalues=2",
 )
+
+
+@pytest.fixture
+def in_children():
+    """What may hang or crash over a damaged file is done in child processes, as by a user."""
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(request, monkeypatch):
+    """Unless a test is `in_children`, files are not read in a child process first and not taken back in one: these processes take
+    longer than the runs of the tests. `tests/faults` has the damaged files that they are for."""
+    if "in_children" in request.fixturenames:
+        return
+    monkeypatch.setattr(sandbox, "read_in_child", lambda path, read: None)
+    for module in (extend, resume, stored_start):
+        monkeypatch.setattr(module, "read_in_child", lambda path, read: None)
+    for module in (extend, resume):
+        monkeypatch.setattr(
+            module, "take_back_in_child", lambda folder, path, about: take_back(path, about)
+        )
 
 
 @pytest.fixture(scope="session")

@@ -5,14 +5,13 @@ import signal
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import meanfield
 import solvers
 from meanfield.landscapes import Valley
-from meanfield.study.cli.app import app
 from meanfield.study.config.run_config import load
 from meanfield.study.storage.writer import read_run
+from tests.helpers.commands import meanfield_command
 from tests.helpers.own_objects import Bowl, HeavyBall
 from tests.helpers.same_runs import assert_same
 
@@ -33,7 +32,7 @@ def stop_at(what, done):
     return progress
 
 
-@pytest.mark.parametrize("dtype", [float, int])
+@pytest.mark.parametrize("dtype", [float, pytest.param(int, marks=pytest.mark.slow)])
 def test_a_function_as_a_landscape(dtype):
     """It knows neither its dimension nor names of coordinates; the values are those of the valley's own formula."""
     landscape = meanfield.landscapes.Landscape(
@@ -53,7 +52,7 @@ def test_a_function_as_a_landscape(dtype):
 def test_run_and_the_command_write_the_same_bits(tmp_path, small):
     settings = [part for setting in small for part in ("--set", setting)]
     command = ["run", "--out", str(tmp_path / "command"), "--no-figures", "--quiet", *settings]
-    assert CliRunner().invoke(app, command).exit_code == 0
+    assert meanfield_command(*command).exit_code == 0
     with meanfield.run(load(None, small), tmp_path / "python") as result:
         assert result.path == tmp_path / "python" / "run.h5"
     assert_same(result.path, tmp_path / "command" / "run.h5")
@@ -174,23 +173,24 @@ def test_stopped_with_own_objects_it_goes_on_with_the_same(tmp_path):
     assert_same(resumed.path, whole.path)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"flows": None}, r"flows\['mine'\] must be HeavyBall\(.*got none"),
-        ({"flows": {"mine": HeavyBall(0.2)}}, r"flows\['mine'\] must be .*0\.3.*got .*0\.2"),
-        ({"flows": GIVEN["flows"] | {"more": HeavyBall(0.3)}}, r"flows\['more'\] must be left out"),
-        ({"objective": None}, "objective must be Bowl.*got none"),
-        ({"objective": Valley()}, "objective must be Bowl.*got Valley"),
-        ({"objective": Bowl([1.0, 2.0, 5.0])}, "objective must be the one .* of value"),
-        ({"start": None}, "start must be .*got none"),
-        ({"start": [1.0, -1.0, 0.75]}, "start must be"),
-    ],
-)
-def test_other_objects_are_refused(tmp_path, changes, message):
+OTHERS = [
+    ({"flows": None}, r"flows\['mine'\] must be HeavyBall\(.*got none"),
+    ({"flows": {"mine": HeavyBall(0.2)}}, r"flows\['mine'\] must be .*0\.3.*got .*0\.2"),
+    ({"flows": GIVEN["flows"] | {"more": HeavyBall(0.3)}}, r"flows\['more'\] must be left out"),
+    ({"objective": None}, "objective must be Bowl.*got none"),
+    ({"objective": Valley()}, "objective must be Bowl.*got Valley"),
+    ({"objective": Bowl([1.0, 2.0, 5.0])}, "objective must be the one .* of value"),
+    ({"start": None}, "start must be .*got none"),
+    ({"start": [1.0, -1.0, 0.75]}, "start must be"),
+]
+
+
+def test_other_objects_are_refused(tmp_path):
+    """One after the other; nothing of the run is changed by it."""
     meanfield.run(CONFIG, tmp_path, stop_at(ENERGY, 5), **GIVEN)
-    with pytest.raises(ValueError, match=message):
-        meanfield.resume(tmp_path, **(GIVEN | changes))
+    for changes, message in OTHERS:
+        with pytest.raises(ValueError, match=message):
+            meanfield.resume(tmp_path, **(GIVEN | changes))
     assert meanfield.resume(tmp_path, **GIVEN).status == "complete"
 
 

@@ -7,14 +7,13 @@ import signal
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import meanfield
-from meanfield.study.cli.app import app
 from meanfield.study.config.run_config import ConfigError, load
 from meanfield.study.engine.run import run
 from meanfield.study.sweep import sweep as sweeping
 from meanfield.study.sweep.plan import make_plan
+from tests.helpers.commands import meanfield_command
 from tests.helpers.same_runs import assert_same
 
 GD, FLOW = "gradient_descent", "gradient_flow"
@@ -41,7 +40,7 @@ def counted(monkeypatch):
 
 
 def command(*arguments):
-    return CliRunner().invoke(app, ["sweep", *(str(argument) for argument in arguments)])
+    return meanfield_command("sweep", *(str(argument) for argument in arguments))
 
 
 def test_every_combination_is_the_run_of_its_configuration(tmp_path):
@@ -229,5 +228,5 @@ def test_the_command_says_what_is_wrong(tmp_path, arguments, message):
 def test_other_commands_say_that_it_is_a_sweep(tmp_path):
     meanfield.sweep(CONFIG, {"learning_rate": [0.1]}, tmp_path)
     for name in ("info", "compare", "report"):
-        result = CliRunner().invoke(app, [name, str(tmp_path)])
+        result = meanfield_command(name, str(tmp_path))
         assert result.exit_code == 2 and "got the sweep" in result.stderr

@@ -85,7 +85,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_wrong_derivatives_name_their_layer(name, dtype):
     function, order, hint = FAULTS[name]
     if name == "numpy" and dtype == "float32":

@@ -7,7 +7,6 @@ import h5py
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from typer.testing import CliRunner
 
 from meanfield.study.analysis.comparison import (
     PERTURBED_TITLE,
@@ -16,7 +15,6 @@ from meanfield.study.analysis.comparison import (
     onset,
     onset_level,
 )
-from meanfield.study.cli.app import app
 from meanfield.study.config.run_config import load
 from meanfield.study.engine.run import run
 from meanfield.study.figures.catalogue import comparison
@@ -24,6 +22,7 @@ from meanfield.study.figures.curves import draw_oscillation
 from meanfield.study.storage.layout import ProcessRecord, RunRecord
 from meanfield.study.storage.observables import EVERYWHERE
 from meanfield.study.storage.writer import read_run
+from tests.helpers.commands import meanfield_command
 
 GD = "gradient_descent"
 
@@ -159,10 +158,6 @@ def test_a_divergence_is_compared_without_warnings_and_without_infinities():
 
 
 # --- the command ---------------------------------------------------------------------------------
-
-
-def meanfield_command(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture

@@ -11,14 +11,13 @@ import xml.etree.ElementTree as ET
 import h5py
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import meanfield
-from meanfield.study.cli.app import app
 from meanfield.study.config.run_config import load
 from meanfield.study.engine.run import run
 from meanfield.study.storage.layout import ProcessLayout, RunFileError
 from tests.helpers.clocks import HANGS
+from tests.helpers.commands import meanfield_command
 from tests.helpers.written_runs import ENERGY, GD, write_at, writer_of
 
 # --- what is read --------------------------------------------------------------------------------
@@ -339,7 +338,7 @@ def test_the_report_is_a_page_beside_the_file_or_elsewhere(small_run, tmp_path):
 
 
 def test_the_comparison_is_shown_as_the_command_prints_it(small_run):
-    printed = CliRunner().invoke(app, ["compare", str(small_run), "--no-figure"]).stdout
+    printed = meanfield_command("compare", str(small_run), "--no-figure").stdout
     with meanfield.Result.open(small_run) as result:
         compared = result.compare()
     assert repr(compared) in printed

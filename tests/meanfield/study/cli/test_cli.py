@@ -10,20 +10,15 @@ import h5py
 import numpy as np
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
 import meanfield
 from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.analysis.summary import tables
-from meanfield.study.cli.app import app
 from meanfield.study.storage.layout import OutputError
 from meanfield.study.storage.writer import read_run
 from solvers.flows import FLOWS
+from tests.helpers.commands import meanfield_command
 from tests.helpers.studies import study
-
-
-def meanfield_command(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def settings(small, *more):
@@ -57,6 +52,8 @@ def test_run_is_told_its_threads(tmp_path, small):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_run_writes_the_file_the_figures_and_a_table(tmp_path, small):
     out = tmp_path / "deep/out"
     result = meanfield_command("run", "--out", out, *settings(small))

@@ -163,16 +163,22 @@ def test_a_run_whose_terminal_is_closed_can_go_on(small, tmp_path, hangups_count
 # --- folders that may not be searched ------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory):
+    """What is not imported by then another user may not be able to import."""
+    for module in ("engine.run", "engine.resume", "report", "width.study", "figures"):
+        import_module(f"meanfield.study.{module}")
+    out = tmp_path_factory.mktemp("imported") / "out"
+    meanfield_command("run", "--out", out, "--set", "steps=0", "--no-figures")
+
+
 @pytest.fixture
-def nobody(tmp_path, monkeypatch):
+def nobody(imported, tmp_path, monkeypatch):
     """Another user, who may not search the folders of the tests."""
     if os.geteuid() != 0:
         pytest.skip("only root can take another user's place")
     monkeypatch.chdir("/")
     (tmp_path / "locked").mkdir(mode=0o700)
-    for module in ("engine.run", "engine.resume", "report", "width.study", "figures"):
-        import_module(f"meanfield.study.{module}")  # what is not imported by now may not be either
-    meanfield_command("run", "--out", tmp_path / "out", "--set", "steps=0", "--no-figures")
     os.seteuid(NOBODY)
     try:
         if not os.access(numpy.__file__, os.R_OK, effective_ids=True):

@@ -4,18 +4,17 @@ import json
 import re
 
 import pytest
-from typer.testing import CliRunner
 
 from meanfield.landscapes import LANDSCAPES
-from meanfield.study.cli.app import app
 from meanfield.study.config.reference import all_keys, as_toml, documented, tables
 from meanfield.study.config.run_config import RunConfig, load_text
 from meanfield.tasks import TASKS
 from solvers.flows import FLOWS
+from tests.helpers.commands import meanfield_command
 
 
 def command(*arguments):
-    return CliRunner().invoke(app, ["config", *arguments])
+    return meanfield_command("config", *arguments)
 
 
 def test_what_is_printed_is_the_default_configuration():

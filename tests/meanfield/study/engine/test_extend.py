@@ -1,5 +1,6 @@
 """A finished run that is extended is the run that was asked for so many steps at once."""
 
+import itertools
 import json
 import os
 import shutil
@@ -11,21 +12,21 @@ import pytest
 
 import meanfield
 from meanfield.study.config.run_config import load, load_text
-from meanfield.study.engine import extend as extending
 from meanfield.study.engine.extend import extend
 from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
 from meanfield.study.storage.checkpoint import Checkpoints
-from meanfield.study.storage.recovery import take_back
 from meanfield.study.storage.writer import read_run
 from tests.helpers.line_network import saved_sine
+from tests.helpers.matrices import slow_unless
 from tests.helpers.own_objects import Bowl, HeavyBall
 from tests.helpers.same_runs import assert_same
 from tests.meanfield.study.engine.test_resume import TEXTS
 
 GD, FLOW = "gradient_descent", "gradient_flow"
 MORE = 24
+ENDS = [(0,), (1,), (5,), (6,), (10,), (15,), (23,)]
 SMALL = load_text("""
 learning_rate = 0.3
 steps = 7
@@ -41,26 +42,21 @@ eigenvalues = 2
 """)
 
 
-@pytest.fixture(autouse=True)
-def cut_here(monkeypatch):
-    """Files are cut in this process; a process of their own for each is what takes most of the time."""
-
-    def cut(folder, path, about):
-        take_back(path, about)
-
-    monkeypatch.setattr(extending, "take_back_in_child", cut)
-    monkeypatch.setattr("meanfield.study.engine.resume.take_back_in_child", cut)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The file of the small run of more steps."""
     return run(SMALL.replace(steps=MORE), tmp_path_factory.mktemp("whole"))
 
 
+@pytest.fixture(scope="module")
+def small_file(tmp_path_factory):
+    """The file of the small run."""
+    return run(SMALL, tmp_path_factory.mktemp("finished"))
+
+
 @pytest.fixture
-def finished(tmp_path):
-    run(SMALL, tmp_path)
+def finished(small_file, tmp_path):
+    shutil.copy(small_file, tmp_path)
     return tmp_path
 
 
@@ -75,7 +71,7 @@ class Kill(BaseException):
     "name",
     [
         pytest.param(
-            name, marks=[] if name == "valley" else [pytest.mark.slow, pytest.mark.essential]
+            name, marks=[] if name == "minimisers" else [pytest.mark.slow, pytest.mark.essential]
         )
         for name in TEXTS
     ],
@@ -89,7 +85,7 @@ def test_every_flow_goes_on_bit_for_bit(tmp_path, name):
     assert os.listdir(tmp_path / "run") == ["run.h5"]
 
 
-@pytest.mark.parametrize("steps", [0, 1, 5, 6, 10, 15, 23])
+@pytest.mark.parametrize(("steps",), slow_unless([0, 15, 23].__contains__, ENDS))
 def test_wherever_it_ended(tmp_path, whole, steps):
     """On a snapshot, on a measurement of the spectrum, on both, on neither, and before the first step."""
     run(SMALL.replace(steps=steps), tmp_path)
@@ -97,7 +93,7 @@ def test_wherever_it_ended(tmp_path, whole, steps):
 
 
 def test_in_several_goes(finished, whole):
-    for steps in (9, 10, 20, MORE):
+    for steps in (9, 10, MORE):
         extend(finished, steps)
     assert_same(finished / "run.h5", whole)
 
@@ -134,7 +130,14 @@ def test_the_front_door_and_a_temporary_folder(whole):
 # --- stopped and killed --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("process", [GD, FLOW, f"{GD}/perturbed", "comparison"])
+@pytest.mark.parametrize(
+    ("process",),
+    slow_unless(
+        [FLOW].__contains__,
+        [(GD,), (FLOW,), (f"{GD}/perturbed",), ("comparison",)],
+        pytest.mark.essential,
+    ),
+)
 def test_stopped_it_leaves_the_finished_run_and_goes_on(finished, whole, process):
     before = (finished / "run.h5").read_bytes()
     done = 2 if process == "comparison" else 12
@@ -153,8 +156,16 @@ def test_stopped_it_leaves_the_finished_run_and_goes_on(finished, whole, process
     assert os.listdir(finished) == ["run.h5"]
 
 
-@pytest.mark.parametrize("again", [resume, lambda folder: extend(folder, MORE)])
-@pytest.mark.parametrize("moment", [(GD, 7), (GD, 8), (FLOW, 15), (f"{GD}/perturbed", 24)])
+@pytest.mark.parametrize(
+    ("moment", "again"),
+    slow_unless(
+        lambda moment, again: (moment, again) in [((GD, 8), "extend"), ((FLOW, 15), "resume")],
+        itertools.product(
+            [(GD, 7), (GD, 8), (FLOW, 15), (f"{GD}/perturbed", 24)], ["resume", "extend"]
+        ),
+        pytest.mark.essential,
+    ),
+)
 def test_killed_at_any_moment_it_goes_on(finished, whole, tmp_path_factory, moment, again):
     """The folder as it is on the disk at that moment is what a kill leaves."""
     before = (finished / "run.h5").read_bytes()
@@ -167,10 +178,17 @@ def test_killed_at_any_moment_it_goes_on(finished, whole, tmp_path_factory, mome
     extend(finished, MORE, Options(progress=copy))
     assert (left / "run.h5").read_bytes() == before
     assert Checkpoints(left).load().extends == 7
-    assert_same(again(left), whole)
+    assert_same(resume(left) if again == "resume" else extend(left, MORE), whole)
 
 
-@pytest.mark.parametrize("call", ["checkpoint", "copy", "cut", "name", "end"])
+@pytest.mark.parametrize(
+    ("call",),
+    slow_unless(
+        ["cut", "end"].__contains__,
+        [("checkpoint",), ("copy",), ("cut",), ("name",), ("end",)],
+        pytest.mark.essential,
+    ),
+)
 def test_killed_before_or_after_its_steps_nothing_is_lost(finished, whole, monkeypatch, call):
     before = (finished / "run.h5").read_bytes()
 

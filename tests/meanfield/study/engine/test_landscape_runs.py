@@ -3,15 +3,14 @@
 import h5py
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from meanfield.study import figures
 from meanfield.study.analysis.comparison import compare
-from meanfield.study.cli.app import app
 from meanfield.study.config.run_config import load
 from meanfield.study.engine.build import build_problem
 from meanfield.study.engine.run import run
 from meanfield.study.storage.writer import read_run
+from tests.helpers.commands import meanfield_command
 
 GD, ENERGY = "gradient_descent", "free_energy_flow"
 EVERY_STEP = ("output.snapshot_every=1", "output.sharpness_every=1")
@@ -218,7 +217,7 @@ def test_a_divergence_on_a_landscape_is_recorded_drawn_and_compared(tmp_path):
     assert record.processes[GD].status == "diverged"
     assert record.processes[GD].observables["time"][-1] < 9
     figures.save_figures(record, tmp_path / "figures")
-    result = CliRunner().invoke(app, ["compare", str(path)])
+    result = meanfield_command("compare", str(path))
     assert result.exit_code == 0 and "diverged" in result.stdout
 
 

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import xarray
-from typer.testing import CliRunner
 
-from meanfield.study.cli.app import app
 from meanfield.study.config.run_config import load_text
 from meanfield.study.engine.run import run
 from meanfield.study.storage.writer import read_run
+from tests.helpers.commands import meanfield_command
 from tests.helpers.line_network import saved_sine
 
 TEXT = """
@@ -81,7 +80,7 @@ def test_certificates_are_in_the_file(path):
 )
 def test_what_does_not_fit_is_told_before_anything_runs(small, tmp_path, process, message):
     settings = [f"--set={text}" for text in (*small, "steps=8", f"processes={{{process}}}")]
-    result = CliRunner().invoke(app, ["run", "--out", str(tmp_path / "out"), *settings])
+    result = meanfield_command("run", "--out", str(tmp_path / "out"), *settings)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
     assert not (tmp_path / "out" / "run.h5").exists()

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 from meanfield.study.analysis.comparison import PERTURBED_TITLE, compare, spread_notes
 from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.analysis.summary import summarize
-from meanfield.study.cli.app import app
 from meanfield.study.config.run_config import load, load_text
 from meanfield.study.engine.build import build_problem
 from meanfield.study.engine.given import Given
@@ -26,6 +24,7 @@ from meanfield.study.storage.layout import RunFileError
 from meanfield.study.storage.writer import read_run
 from meanfield.study.width.plan import Run, make_plan
 from meanfield.study.width.runs import fault
+from tests.helpers.commands import meanfield_command
 
 GD, NAME = "gradient_descent", "gradient_descent/perturbed"
 QUARTIC = """
@@ -212,11 +211,11 @@ def test_the_figure_shades_it_and_says_so(chaotic):
 
 
 def test_the_command_and_the_result_say_the_same(chaotic):
-    printed = CliRunner().invoke(app, ["compare", str(chaotic.path), "--no-figure"])
+    printed = meanfield_command("compare", str(chaotic.path), "--no-figure")
     assert printed.exit_code == 0
     assert "Within it all the way: gradient_flow." in printed.stdout
     found = json.loads(
-        CliRunner().invoke(app, ["compare", str(chaotic.path), "--json", "--no-figure"]).stdout
+        meanfield_command("compare", str(chaotic.path), "--json", "--no-figure").stdout
     )
     with StoredRun.open(chaotic.path) as result:
         rows = result.compare()
@@ -252,7 +251,7 @@ def test_without_it_as_in_files_of_older_versions(chaotic, tmp_path):
     assert rows[1]["max_distance_within"] is None
     with StoredRun.open(path) as result:
         assert result.compare() == rows
-    printed = CliRunner().invoke(app, ["compare", str(path), "--json", "--no-figure"])
+    printed = meanfield_command("compare", str(path), "--json", "--no-figure")
     assert json.loads(printed.stdout)["rounding_spread"] is None
 
 

@@ -18,7 +18,6 @@ from meanfield.study.engine.run import run
 from meanfield.study.storage.checkpoint import NAMES, CheckpointError, Checkpoints
 from meanfield.study.storage.files.journal import Changes, journal_path
 from meanfield.study.storage.layout import RunFileError
-from meanfield.study.storage.recovery import take_back
 from meanfield.study.storage.writer import read_run
 from solvers.flows import FLOWS
 from tests.helpers.line_network import TASK_AND_NETWORK, saved_sine, sine
@@ -126,18 +125,6 @@ def undisturbed(tmp_path_factory):
     return made
 
 
-@pytest.fixture
-def recover_here(monkeypatch):
-    """Files are taken back in this process; a process of their own for each is what takes most of the time."""
-
-    def recover(folder, start):
-        folder.go_on().close()
-        about = {key: getattr(start, key) for key in ("created", "config", "rows", "ended")}
-        take_back(folder.partial, about)
-
-    monkeypatch.setattr("meanfield.study.engine.resume._recover", recover)
-
-
 def stop_at(what, done, signum=signal.SIGTERM):
     """Progress that has a signal sent once so much is done."""
 
@@ -170,7 +157,7 @@ def test_every_flow_is_among_the_processes():
         ),
     ],
 )
-def test_stopped_in_every_process_it_ends_the_same(tmp_path, undisturbed, recover_here, name):
+def test_stopped_in_every_process_it_ends_the_same(tmp_path, undisturbed, name):
     study, expected = undisturbed(name)
     stops = [stop_at(process, 4) for process in processes(TEXTS[name])]
     if name != "minimisers":
@@ -186,7 +173,7 @@ def test_stopped_in_every_process_it_ends_the_same(tmp_path, undisturbed, recove
 
 @pytest.mark.slow
 @pytest.mark.essential
-def test_stopped_at_any_step_it_ends_the_same(tmp_path, undisturbed, recover_here):
+def test_stopped_at_any_step_it_ends_the_same(tmp_path, undisturbed):
     """Before and after a snapshot, a measurement of the spectrum, at the start and at the end."""
     study, expected = undisturbed("network")
     path = run(study, tmp_path, progress=stop_at("gradient_descent", 0))
@@ -200,7 +187,7 @@ def test_stopped_at_any_step_it_ends_the_same(tmp_path, undisturbed, recover_her
 
 
 @pytest.mark.parametrize("step", [0, 3, 4, 6])
-def test_stopped_one_rounding_away_it_ends_the_same(tmp_path, small, small_run, recover_here, step):
+def test_stopped_one_rounding_away_it_ends_the_same(tmp_path, small, small_run, step):
     path = run(load(None, small), tmp_path, progress=stop_at(PERTURBED, step))
     stopped = read_run(path)
     np.testing.assert_array_equal(stopped.perturbed.observables["time"], np.arange(step + 1))
@@ -209,7 +196,7 @@ def test_stopped_one_rounding_away_it_ends_the_same(tmp_path, small, small_run, 
 
 
 def test_what_an_older_version_began_goes_on_without_its_rounding_spread(
-    tmp_path, small, recover_here, monkeypatch
+    tmp_path, small, monkeypatch
 ):
     with monkeypatch.context() as older:
         older.setattr("meanfield.study.engine.prepared_run.perturbed_layout", lambda *arguments: {})
@@ -221,7 +208,7 @@ def test_what_an_older_version_began_goes_on_without_its_rounding_spread(
 
 @pytest.mark.slow
 @pytest.mark.essential
-def test_in_single_precision_too(tmp_path, small, recover_here):
+def test_in_single_precision_too(tmp_path, small):
     more = ("risk.dtype=float32", "output.snapshot_dtype=float32", "output.compression=gzip")
     study = load(None, (*small, *more))
     path = run(study, tmp_path / "out", progress=stop_at("free_energy_flow", 2))
@@ -229,7 +216,9 @@ def test_in_single_precision_too(tmp_path, small, recover_here):
     assert_same(path, run(study, tmp_path / "expected"))
 
 
-def test_what_a_journal_of_another_file_holds_is_not_replayed(tmp_path, small, small_run):
+def test_what_a_journal_of_another_file_holds_is_not_replayed(
+    tmp_path, small, small_run, in_children
+):
     path = run(load(None, small), tmp_path, progress=stop_at("gradient_flow", 2))
     left = Changes(path.stat().st_size, ((0, b"rubbish"),)).encoded()
     journal_path(tmp_path / "run.h5.partial").write_bytes(left)
@@ -238,7 +227,7 @@ def test_what_a_journal_of_another_file_holds_is_not_replayed(tmp_path, small, s
 
 @pytest.mark.slow
 @pytest.mark.essential
-def test_a_stopped_run_says_where_and_keeps_everything(tmp_path, undisturbed):
+def test_a_stopped_run_says_where_and_keeps_everything(tmp_path, undisturbed, in_children):
     study, expected = undisturbed("network")
     path = run(study, tmp_path, progress=stop_at("central_flow", 4, signal.SIGINT))
     stopped = read_run(path)
@@ -255,9 +244,7 @@ def test_a_stopped_run_says_where_and_keeps_everything(tmp_path, undisturbed):
 @pytest.mark.parametrize(
     "forgotten", [{"vectors": None}, {"readings": {}}, {"message": "started elsewhere"}]
 )
-def test_whatever_is_forgotten_shows(
-    tmp_path, small, small_run, recover_here, monkeypatch, forgotten
-):
+def test_whatever_is_forgotten_shows(tmp_path, small, small_run, monkeypatch, forgotten):
     """What the tests above compare depends on every part of a checkpoint."""
     path = run(load(None, small), tmp_path, progress=stop_at("gradient_descent", 4))
     remember = Checkpoints.load
@@ -306,7 +293,7 @@ def test_other_data_are_refused(tmp_path):
         resume(tmp_path / "out")
 
 
-def test_other_versions_are_warned_of(tmp_path, small, monkeypatch, recover_here):
+def test_other_versions_are_warned_of(tmp_path, small, monkeypatch):
     run(load(None, small), tmp_path, progress=stop_at("gradient_flow", 2))
     now = json.loads(current_versions()) | {"numpy": "99.0"}
     monkeypatch.setattr("meanfield.study.engine.resume.current_versions", lambda: json.dumps(now))
@@ -315,7 +302,7 @@ def test_other_versions_are_warned_of(tmp_path, small, monkeypatch, recover_here
     assert len(warnings) == 1 and f"numpy {np.__version__} before, 99.0 now" in warnings[0]
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path, small):
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, small, in_children):
     run(load(None, small), tmp_path / "a", progress=stop_at("gradient_flow", 2))
     run(load(None, (*small, "seed=1")), tmp_path / "b", progress=stop_at("gradient_flow", 2))
     for name in NAMES:
@@ -324,7 +311,9 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, small):
         resume(tmp_path / "b")
 
 
-def test_a_damaged_file_that_hangs_its_reader_is_given_up(tmp_path, small, monkeypatch):
+def test_a_damaged_file_that_hangs_its_reader_is_given_up(
+    tmp_path, small, monkeypatch, in_children
+):
     run(load(None, small), tmp_path, progress=stop_at("gradient_flow", 2))
     monkeypatch.setattr("meanfield.study.engine.resume.RECOVERY_SECONDS", 0.01)
     with pytest.raises(RunFileError, match="it did not end within 0.01 s"):

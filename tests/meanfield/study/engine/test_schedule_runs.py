@@ -19,7 +19,7 @@ from meanfield.study.storage.writer import read_run
 from meanfield.study.width.plan import make_plan
 from tests.helpers.same_runs import assert_same
 from tests.meanfield.study.cli.test_cli import meanfield_command
-from tests.meanfield.study.engine.test_resume import recover_here, stop_at  # noqa: F401
+from tests.meanfield.study.engine.test_resume import stop_at
 
 PAIRS = [[0, 0.1], [7, 0.25], [12, 0.05]]
 TEXT = f"""
@@ -75,7 +75,7 @@ def test_the_configuration_in_the_file_gives_it_back(config, record):
 
 
 @pytest.mark.parametrize("step", [6, 7, 8, 12])
-def test_a_run_that_is_stopped_ends_the_same(config, path, tmp_path, recover_here, step):  # noqa: F811
+def test_a_run_that_is_stopped_ends_the_same(config, path, tmp_path, step):
     run(config, tmp_path, progress=stop_at("free_energy_flow", step))
     assert read_run(tmp_path / "run.h5").attributes["message"] == "stopped by SIGTERM"
     resume(tmp_path)

@@ -11,15 +11,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import meanfield
 from meanfield.landscapes import Valley
-from meanfield.study.cli.app import app
 from meanfield.study.config.run_config import load
 from meanfield.study.engine.build import build_problem
 from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
+from tests.helpers.commands import meanfield_command
 from tests.helpers.same_runs import assert_same
 from tests.meanfield.study.conftest import SMALL
 
@@ -177,7 +176,7 @@ def test_the_command_reads_a_start_beside_the_configuration(before):
         ("run.h5@soon", 2, "start must be a path with an optional @time, got 'run.h5@soon'"),
     ):
         toml.write_text(f"start = '{start}'\n{text}")
-        result = CliRunner().invoke(app, ["validate", str(toml)])
+        result = meanfield_command("validate", str(toml))
         assert result.exit_code == code, result.output
         assert message in result.output
         assert "Traceback" not in result.output

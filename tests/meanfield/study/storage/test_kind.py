@@ -200,7 +200,9 @@ def test_a_stopped_run_without_its_checkpoints_cannot_go_on(stopped, tmp_path):
     assert_refused(meanfield_command("resume", tmp_path), "must have a checkpoint beside it")
 
 
-@pytest.mark.parametrize("name", ["", "run.h5", NAMES[0]])
+@pytest.mark.parametrize(
+    "name", ["run.h5", *(pytest.param(name, marks=pytest.mark.slow) for name in ("", NAMES[0]))]
+)
 def test_resume_takes_the_file_for_its_folder(stopped, small_run, tmp_path, name):
     folder = tmp_path / "copy"
     shutil.copytree(stopped, folder)
