@@ -105,7 +105,7 @@ class Optimizer(DiscreteFlow):
         """The central flow of the rule, with the options of `solvers.CentralFlow`; refused where none is known."""
         raise refusal(
             "learning_rate",
-            "a number, a HeavyBall, Nesterov or ScalarRMSProp, whose central flows are known",
+            "a number, or a HeavyBall, Nesterov, ScalarRMSProp, RMSProp or Adam, whose central flows are known",
             self,
         )
 

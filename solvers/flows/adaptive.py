@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -32,6 +31,20 @@ class _Adaptive(Optimizer):
         """(√ν̂_{k+1} + ε)/η (*x), of the step from x_k."""
         return self._root(step, state[1, -1]) / state.dtype.type(self.learning_rate)
 
+    def squares(self, objective: Any, g: Array) -> Array:
+        """What ν is the mean of, of a gradient g (*x)."""
+        squares: Array = g * g
+        return squares
+
+    def weight(self, beta: float, step: float) -> float:
+        """The weight of the data in a mean after the step from x_k, by which it is divided: 1 − β^{k+1} with bias correction."""
+        return 1.0 - beta ** (step + 1) if self.bias_correction else 1.0
+
+    def central_flow(self, *arguments: Any, **options: Any) -> Flow:
+        from solvers.flows.adaptive_central_flow import AdaptiveCentralFlow
+
+        return AdaptiveCentralFlow(self, *arguments, **options)
+
     def _renewed(self, mean: Array, beta: float, value: Array) -> Array:
         """βmean + (1 − β) value."""
         scalar = mean.dtype.type
@@ -41,11 +54,8 @@ class _Adaptive(Optimizer):
     def _root(self, step: float, nu: Array) -> Array:
         """√ν̂ + ε at step k, ν̂ = ν/(1 − β₂^{k+1}) with bias correction; a model's ν may fall below 0, where it counts as 0."""
         scalar = nu.dtype.type
-        root: Array = np.sqrt(np.maximum(nu, 0)) / scalar(self._unbiased(self.beta2, step) ** 0.5)
+        root: Array = np.sqrt(np.maximum(nu, 0)) / scalar(self.weight(self.beta2, step) ** 0.5)
         return root + scalar(self.eps)
-
-    def _unbiased(self, beta: float, step: float) -> float:
-        return 1.0 - beta ** (step + 1) if self.bias_correction else 1.0
 
 
 def _quotient(g: Array, root: Array) -> Array:
@@ -61,17 +71,13 @@ class _MeanOfSquares(_Adaptive):
 
     memories: ClassVar[int] = 1
 
-    @abstractmethod
-    def _squares(self, objective: Any, g: Array) -> Array:
-        """What ν is the mean of (*x)."""
-
     def memory(self, x0: Array) -> Sequence[Array]:
         return [np.full_like(x0, self.second_moment)]
 
     def change(self, objective: Any, step: float, z: Array) -> Array:
         x, nu = z
         g = objective.gradient(x)
-        following = self._renewed(nu, self.beta2, self._squares(objective, g))
+        following = self._renewed(nu, self.beta2, self.squares(objective, g))
         direction = _quotient(g, self._root(step, following))
         return np.stack([-z.dtype.type(self.learning_rate) * direction, following - nu])
 
@@ -128,10 +134,6 @@ class RMSProp(_MeanOfSquares):
 
     name: ClassVar[str] = "rmsprop"
 
-    def _squares(self, objective: Any, g: Array) -> Array:
-        squares: Array = g * g
-        return squares
-
 
 @dataclass(frozen=True)
 class ScalarRMSProp(_MeanOfSquares):
@@ -184,13 +186,9 @@ class ScalarRMSProp(_MeanOfSquares):
 
     name: ClassVar[str] = "scalar_rmsprop"
 
-    def _squares(self, objective: Any, g: Array) -> Array:
+    def squares(self, objective: Any, g: Array) -> Array:
+        """|g|², in every entry."""
         return np.full_like(g, inner(objective, g, g))
-
-    def central_flow(self, *arguments: Any, **options: Any) -> Flow:
-        from solvers.flows.adaptive_central_flow import AdaptiveCentralFlow
-
-        return AdaptiveCentralFlow(self, *arguments, **options)
 
 
 @dataclass(frozen=True)
@@ -247,15 +245,13 @@ class Adam(_Adaptive):
         x, m, nu = z
         g = objective.gradient(x)
         mean, squares = self._renewed(m, self.beta1, g), self._renewed(nu, self.beta2, g * g)
-        rate = z.dtype.type(self.learning_rate / self._unbiased(self.beta1, step))
+        rate = z.dtype.type(self.learning_rate / self.weight(self.beta1, step))
         moved = -rate * _quotient(mean, self._root(step, squares))
         return np.stack([moved, mean - m, squares - nu])
 
     def preconditioner(self, step: int, state: Array) -> Array:
         """(1 − β₁^{k+1}) (√ν̂_{k+1} + ε)/η (*x), of the step from x_k."""
-        return state.dtype.type(self._unbiased(self.beta1, step)) * super().preconditioner(
-            step, state
-        )
+        return state.dtype.type(self.weight(self.beta1, step)) * super().preconditioner(step, state)
 
     @property
     def edge(self) -> float:

@@ -1,39 +1,44 @@
-"""The central flow of scalar RMSProp, whose edge of stability moves with its mean of squared gradients."""
+"""The central flows of rules with a mean of squared gradients, whose metric moves: RMSProp, its scalar variant, and Adam."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from solvers._support.annotations import Ge
-from solvers._support.arguments import refusal, settle
-from solvers.flow import Flow
-from solvers.flows.central_flow import CentralFlow
-from solvers.integrators import SchemeError
-from solvers.objective import Array, inner
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers._support.arguments import refusal
+from solvers.flows.optimizer_central_flow import OptimizerCentralFlow
+from solvers.objective import Array, inner, third
 
 
-@dataclass(frozen=True)
-class AdaptiveCentralFlow(CentralFlow):
-    """The time-averaged trajectory of scalar RMSProp, with the covariance Σ that keeps it at its edge of stability:
+@dataclass(frozen=True, init=False)
+class AdaptiveCentralFlow(OptimizerCentralFlow):
+    """The time-averaged trajectory of RMSProp or Adam, with the covariance Σ that keeps it at its edge of stability e:
 
-        ẇ = −h [∇E(w) + ½ ∇_w⟨∇²E(w), Σ⟩],    h = η/(√ν + ε),    ν̇ = κ (|∇E|² + (2/h)² tr Σ − ν),    κ = (1 − β₂)/β₂,
-        Σ ⪰ 0,    ∇²E ⪯ (2/h) I,    ⟨Σ, (2/h) I − ∇²E⟩ = 0,
+        ẇ = −P⁻¹ [∇E(w) + ½ ∇_w⟨∇²E(w), Σ⟩],    P = diag(√ν + ε)/η,    ν̇ = κ (∇E² + diag(∇²E Σ ∇²E) − ν),    κ = (1 − β₂)/β₂,
+        Σ ⪰ 0,    ∇²E ⪯ e P,    ⟨Σ, e P − ∇²E⟩ = 0,
 
-    in iterations. With one critical mode at S = 2√ν/η (ε = 0)
+    in iterations and entry by entry, with e = 2 for RMSProp and 2(1 + β₁)/(1 − β₁) for Adam. Of scalar RMSProp every entry of ν
+    follows the sum |∇E|² + tr(∇²E Σ ∇²E); with one critical mode at S = 2√ν/η and ε = 0 that is
 
         σ² = [−⟨∇S, ∇E⟩ + κ(S²/4 − |∇E|²/η²)] / [½|∇S|² + κS²/η²],
 
-    and κ → 0 with ν at rest is gradient descent's `CentralFlow` with the learning rate h. ``CentralFlow(ScalarRMSProp(…))`` makes
-    it. Scheme and Σ are those of `CentralFlow`; in the complementarity problem the edge moves by
+    and κ → 0 with ν at rest is gradient descent's `CentralFlow` with the learning rate η/(√ν + ε). With bias correction ν is
+    divided by its weight s, ṡ = κ(1 − s), which replaces κ by κ/s. ``CentralFlow(RMSProp(…))`` makes it.
 
-        d(2/h)/dt = h (1 + ε/√ν)(κ/η²) (|∇E|² − ν + (2/h)² tr Σ).
+    Scheme and Σ are those of `CentralFlow` in the coordinates P^{1/2}w of each step, where the rate is 1 and the edge e. As P
+    moves, the complementarity problem has two more terms. With ∇²E v_i = e P v_i, ⟨v_i, P v_j⟩ = δ_ij, Σ = Σ_ij X_ij v_i v_j* and
+    b = eκ/(2η√ν), entry by entry,
+
+        d⟨v_i, e P v_j⟩/dt = ⟨v_i v_j, b (∇E² − ν)⟩ + Σ_kl ⟨v_i v_j, b (eP)² v_k v_l⟩ X_kl.
 
     Parameters
     ----------
-    optimizer : ScalarRMSProp
-        Without bias correction, whose κ changes from step to step.
+    optimizer : ScalarRMSProp, RMSProp or Adam
+        With β₂ > 0.
     max_modes : int
         As of `CentralFlow`.
 
@@ -42,9 +47,17 @@ class AdaptiveCentralFlow(CentralFlow):
     ValueError
         For another optimizer, or a parameter out of range.
 
+    Notes
+    -----
+    ν(t) is the mean that divides the step from x_t. Over a step in time it relaxes exactly towards what it is the mean of, so it
+    stays positive, and 1/√ν in b is the secant of that step. Adam's first mean is (1 − β₁)Σ_j β₁^j ḡ(t − j) = ḡ to leading order
+    where ḡ = ∇E + ½∇⟨∇²E, Σ⟩ changes slowly over 1/(1 − β₁) iterations; the next order is dropped, and so is the growth of its
+    weight during the first iterations of a run with bias correction.
+
     References
     ----------
-    Cohen, Damian, Talwalkar, Kolter, Lee, arXiv:2410.24206; σ², and the scheme, are this package's.
+    Cohen, Damian, Talwalkar, Kolter, Lee, arXiv:2410.24206 (RMSProp and its scalar variant); σ², Adam's and the scheme are this
+    package's.
 
     Examples
     --------
@@ -58,78 +71,151 @@ class AdaptiveCentralFlow(CentralFlow):
     1.0
     """
 
-    optimizer: Any = None
-    max_modes: Annotated[int, Ge(1)] = 8
-
     name: ClassVar[str] = "adaptive_central_flow"
-    memories: ClassVar[int] = 2  # ν and dν/dt
+    models: ClassVar[tuple[str, ...]] = ("scalar_rmsprop", "rmsprop", "adam")
+    listed: ClassVar[str] = "a ScalarRMSProp, RMSProp or Adam"
+    memories: ClassVar[int] = 3  # s, ν over s, and what ν follows
 
     def __init__(self, optimizer: Any, max_modes: int = 8) -> None:
-        if getattr(optimizer, "name", "") != "scalar_rmsprop" or optimizer.bias_correction:
-            raise refusal("optimizer", "a ScalarRMSProp without bias correction", optimizer)
+        super().__init__(optimizer, max_modes)
         if optimizer.beta2 == 0:
             raise refusal("beta2", "above 0 for a central flow, where ν changes slowly", 0.0)
-        settle(self, optimizer=optimizer, max_modes=max_modes)
-        settle(self, learning_rate=optimizer.learning_rate)
-        self.__post_init__()
-
-    def start(self, objective: Any, x0: Array) -> Array:
-        """The state at the first center of the optimizer, before the first complementarity problem is solved."""
-        return self._between(0, self.optimizer.start(objective, x0))
-
-    def begun(self, objective: Any, step: int, rule: Flow, pair: Array) -> Array | None:
-        """The state at the optimizer's center and the ν between its two."""
-        is_own = isinstance(rule, type(self.optimizer))
-        return self._between(step, pair) if is_own else None
 
     def _between(self, step: int, pair: Array) -> Array:
-        state = self._state(self.optimizer.center(step, pair))
-        state[-2] = 0.5 * (pair[0, 1] + pair[1, 1])
+        """The state at the optimizer's center, with the ν that divides its step."""
+        state = super()._between(step, pair)
+        weight = state.dtype.type(self.optimizer.weight(self.optimizer.beta2, step))
+        state[-3] = weight
+        state[-2:] = pair[1, -1] / weight
         return state
 
-    def with_rate(self, learning_rate: float) -> Self:
-        return type(self)(self.optimizer.with_rate(learning_rate), self.max_modes)
+    def fluctuation(self, step: int, state: Array) -> Array:
+        scaled: Array = super().fluctuation(step, state) * self._inverse_root(state)
+        return scaled
 
-    def carried(self, objective: Any, step: int, state: Array, ratio: float) -> Array:
-        """From the same center and ν, with nothing solved for yet."""
-        moved = self._state(state[0])
-        moved[-2] = state[-2]
-        return moved
+    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
+        """E + ½⟨∇²E, Σ⟩ = E + ½e tr(PΣ)."""
+        trace = float(np.sum(self._numbers(state)[:-1] ** 2))
+        return float(objective.value(state[0])) + 0.5 * self.edge * trace
 
-    def preconditioner(self, step: int, state: Array) -> float:
-        return 1.0 / self._rate(state)
+    def preconditioner(self, step: int, state: Array) -> Array:
+        return self._root_of_mean(state[-2]) / state.dtype.type(self.learning_rate)
+
+    def _root_of_mean(self, nu: Array) -> Array:
+        """√ν + ε."""
+        root: Array = np.sqrt(nu) + nu.dtype.type(self.optimizer.eps)
+        return root
+
+    def _inverse_root(self, state: Array) -> Array:
+        """P^(−1/2); 0 where no gradient has been seen and ε = 0: the optimizer does not move there."""
+        root = np.sqrt(self.preconditioner(0, state))
+        return np.divide(1, root, out=np.zeros_like(root), where=root > 0)
+
+    @property
+    def _relaxation(self) -> float:
+        return self.edge
 
     def _rate(self, state: Array) -> float:
-        return self.learning_rate / self._root(state)
+        return 1.0
 
     def _edge(self, state: Array) -> float:
-        return 2.0 / self._rate(state)
-
-    def _root(self, state: Array) -> float:
-        """√ν + ε."""
-        return math.sqrt(max(float(state[-2].flat[0]), 0.0)) + float(self.optimizer.eps)
-
-    def _edge_motion(self, objective: Any, state: Array, gradient: Array) -> tuple[float, float]:
-        nu = float(state[-2].flat[0])
-        weight = self._root(state) / math.sqrt(nu) * self._kappa / self.learning_rate**2
-        drift = inner(objective, gradient, gradient) - nu
-        return weight * drift, weight * self._edge(state) ** 2
+        return self.edge
 
     @property
     def _kappa(self) -> float:
         return (1.0 - float(self.optimizer.beta2)) / float(self.optimizer.beta2)
 
+    def _relaxed(self, state: Array, dt: float) -> tuple[float, float]:
+        """The weight s after a time dt, and the part of its way to what it follows that ν then has gone."""
+        weight, gone = float(state[-3].flat[0]), -math.expm1(-self._kappa * dt)
+        weight = 1.0 if weight == 1.0 else weight + gone * (1.0 - weight)
+        return weight, gone / weight
+
+    def _mean_after(self, state: Array, dt: float) -> Array:
+        """ν after a time dt."""
+        mean: Array = state[-2] + state.dtype.type(self._relaxed(state, dt)[1]) * (
+            state[-1] - state[-2]
+        )
+        return mean
+
     def _moved(self, state: Array, dt: float) -> Array:
         moved = super()._moved(state, dt)
-        moved[-2] += state.dtype.type(dt) * state[-1]
-        if not float(moved[-2].flat[0]) > 0:
-            raise SchemeError(
-                f"dt must be small relative to beta2/(1 − beta2) = {1 / self._kappa:.3g}, got {dt:g}: ν fell to 0"
-            )
+        moved[-3], moved[-2] = self._relaxed(state, dt)[0], self._mean_after(state, dt)
         return moved
 
-    def _remember(self, state: Array, moved: Array, edge_velocity: float) -> None:
-        """ν, and dν/dt = η√ν d(2/h)/dt."""
-        nu = float(moved[-2].flat[0])
-        state[-2] = moved[-2]
-        state[-1] = self.learning_rate * math.sqrt(nu) * edge_velocity
+    def _solved(self, objective: Any, moved: Array, dt: float) -> tuple[Array, dict[str, float]]:
+        metric = _Metric(objective, self._inverse_root(moved))
+        state, report = super()._solved(metric, moved, dt)
+        state[1] *= metric.scale
+        state[-3:] = moved[-3:]
+        state[-1] = self._squares(objective, metric, state)
+        return state, report
+
+    def _squares(self, objective: Any, metric: _Metric, state: Array) -> Array:
+        """The mean of the squared gradients over the oscillation, ∇E² + diag(∇²E Σ ∇²E) with ∇²E = e P on the modes."""
+        rule, total = self.optimizer, self.optimizer.squares(objective, metric.gradient_there)
+        for amplitude, vector in zip(self._numbers(state), self._vectors(state), strict=False):
+            if amplitude > 0.0 and vector is not self._vectors(state)[-1]:
+                kick = state.dtype.type(amplitude * self.edge) * metric.from_root(vector)
+                total = total + rule.squares(objective, kick)
+        return total
+
+    def _fall(self, state: Array, dt: float) -> float:
+        """An eigenvalue at the edge rises by this where ν only decays."""
+        gone = self._relaxed(state, dt)[1]
+        return self.edge * (1.0 / math.sqrt(1.0 - gone) - 1.0) if gone < 1.0 else math.inf
+
+    def _motion(
+        self, objective: Any, state: Array, gradient: Array, vectors: Array, dt: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The motion of e P during the step, per unit of time."""
+        k, nu = len(vectors), state[-2]
+        rate = self._relaxed(state, dt)[1] / dt
+        both = np.sqrt(nu) + np.sqrt(self._mean_after(state, dt))
+        speed = nu.dtype.type(self.edge * rate / self.learning_rate)
+        b = np.divide(speed, both, out=np.zeros_like(nu), where=both > 0)
+        drift = b * (self.optimizer.squares(objective, objective.gradient_there) - nu)
+        v = vectors * objective.scale
+        kicks = [nu.dtype.type(self.edge) * objective.from_root(q) for q in vectors]
+        pairs = [(i, j) for i in range(k) for j in range(k)]
+        products = [v[i] * v[j] for i, j in pairs]
+        fed = [b * self._mixed(objective, kicks[i], kicks[j]) for i, j in pairs]
+        at_rest = np.array([inner(objective, product, drift) for product in products])
+        per_x = np.array([inner(objective, product, rise) for product in products for rise in fed])
+        per_x = per_x.reshape(k, k, k, k)
+        return at_rest.reshape(k, k), 0.5 * (per_x + per_x.transpose(2, 3, 0, 1))
+
+    def _mixed(self, objective: Any, a: Array, b: Array) -> Array:
+        """The bilinear form of the squares, by polarisation."""
+        if a is b:
+            return np.asarray(self.optimizer.squares(objective, a))
+        plus, minus = (self.optimizer.squares(objective, c) for c in (a + b, a - b))
+        mixed: Array = 0.25 * (plus - minus)
+        return mixed
+
+
+class _Metric:
+    """An objective in the coordinates P^{1/2}w of a fixed P, its points still given as w."""
+
+    def __init__(self, objective: Any, scale: Array) -> None:
+        self._objective = objective
+        self.scale = scale  #: P^(−1/2)
+        self.gradient_there = scale  #: ∇E, where `gradient` was called last
+
+    def gradient(self, w: Array) -> Array:
+        self.gradient_there = self._objective.gradient(w)
+        return self.scale * self.gradient_there
+
+    def hvp(self, w: Array, q: Array) -> Array:
+        product: Array = self.scale * self._objective.hvp(w, self.scale * q)
+        return product
+
+    def third(self, w: Array, q: Array) -> Array:
+        return self.scale * third(self._objective, w, self.scale * q)
+
+    def from_root(self, q: Array) -> Array:
+        """P^{1/2} q, 0 where `scale` is."""
+        return np.divide(q, self.scale, out=np.zeros_like(q), where=self.scale > 0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._objective, name)

@@ -52,8 +52,8 @@ class CentralFlow(SteppedFlow):
     Parameters
     ----------
     learning_rate : float or Optimizer
-        η > 0. Of a `HeavyBall`, `Nesterov` or `ScalarRMSProp` its own central flow: see `solvers.flows.momentum_central_flow` and
-        `solvers.flows.adaptive_central_flow`.
+        η > 0. Of an optimizer its own central flow: see `solvers.flows.momentum_central_flow` for `HeavyBall` and `Nesterov`,
+        `solvers.flows.adaptive_central_flow` for `ScalarRMSProp`, `RMSProp` and `Adam`.
     max_modes : int
         Largest number of tracked modes; where more are needed, the run stops with status "failed".
 
@@ -155,9 +155,15 @@ class CentralFlow(SteppedFlow):
         """What eigenvalues are held below."""
         return 2.0 / self.learning_rate
 
-    def _edge_motion(self, objective: Any, state: Array, gradient: Array) -> tuple[float, float]:
-        """p and q, where the edge moves at the velocity h (p + q tr Σ): that of gradient descent is at rest."""
-        return 0.0, 0.0
+    def _motion(
+        self, objective: Any, state: Array, gradient: Array, vectors: Array, dt: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """What a moving edge adds to Y at Σ = 0 (k, k), and to ½𝒦 (k, k, k, k); None: that of gradient descent is at rest."""
+        return None
+
+    def _fall(self, state: Array, dt: float) -> float:
+        """By how much the edge may come down within a step."""
+        return 0.0
 
     def _moved(self, state: Array, dt: float) -> Array:
         """The state with w, and what else is remembered, a time dt later."""
@@ -201,9 +207,10 @@ class CentralFlow(SteppedFlow):
         )
         slack = edge - values
         reach = rate * dt * norm(objective, gradient)
-        turns, fastest = self._turns(objective, w, vectors, slack, reach)
+        fall = self._fall(moved, dt)
+        turns, fastest = self._turns(objective, w, vectors, slack, reach, fall)
         k = len(turns)
-        motion = self._edge_motion(objective, moved, gradient)
+        motion = self._motion(objective, moved, gradient, vectors[:k], dt)
         solution = self._complementarity(
             objective, gradient, turns, slack[:k] / (rate * dt), motion
         )
@@ -216,13 +223,9 @@ class CentralFlow(SteppedFlow):
         numbers[:k] = np.sqrt(np.maximum(variances[::-1], 0.0))
         if k:  # otherwise nothing bounds how fast eigenvalues move
             known = _MARGIN * edge if certain else leeway
-            numbers[-1] = max(known - reach * fastest, 0.0)
+            numbers[-1] = max(known - reach * fastest - fall, 0.0)
         state = self._state(w, velocity, numbers, np.append(turned, vectors[k:], axis=0))
-        self._remember(state, moved, rate * (motion[0] + motion[1] * float(np.trace(solution.x))))
         return state, {"complementarity_residual": solution.residual}
-
-    def _remember(self, state: Array, moved: Array, edge_velocity: float) -> None:
-        """Fill in the rows of `memories`."""
 
     def _watched(
         self, objective: Any, w: Array, near: Array, edge: float, certify: bool
@@ -253,12 +256,13 @@ class CentralFlow(SteppedFlow):
         vectors: Array,
         slack: NDArray[np.float64],
         reach: float,
+        fall: float,
     ) -> tuple[Array, float]:
         """∇³E[v_i, v_j] of the participating modes, (k, k, *x), and the largest norm of a diagonal entry."""
         squares: list[Array] = []
         fastest = 0.0
         for gap, v in zip(slack, vectors, strict=False):
-            if squares and gap > reach * fastest:
+            if squares and gap > reach * fastest + fall:
                 break
             squares.append(third(objective, w, v))
             fastest = max(fastest, norm(objective, squares[-1]))
@@ -270,7 +274,7 @@ class CentralFlow(SteppedFlow):
         gradient: Array,
         turns: Array,
         slack: NDArray[np.float64],
-        motion: tuple[float, float],
+        motion: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
     ) -> Complementarity:
         """X, given (2/η − λ)/(η dt) of the modes, and how the edge moves."""
         k = len(turns)
@@ -279,9 +283,9 @@ class CentralFlow(SteppedFlow):
         operator = np.array([inner(objective, s, t) for s in flat for t in flat])
         a = np.diag(slack) + products.reshape(k, k)
         strength = 0.5 * operator.reshape(k, k, k, k)
-        if motion != (0.0, 0.0):
-            a += motion[0] * np.eye(k)
-            strength += motion[1] * np.einsum("ij,kl->ijkl", np.eye(k), np.eye(k))
+        if motion is not None:
+            a += motion[0]
+            strength += motion[1]
         try:
             return solve_complementarity(a, strength)
         except (ArithmeticError, ValueError) as error:  # no solution, or non-finite numbers

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import ClassVar
 
-from solvers._support.annotations import Ge
-from solvers._support.arguments import refusal, settle
-from solvers.flow import Flow
-from solvers.flows.central_flow import CentralFlow
+from solvers.flows.optimizer_central_flow import OptimizerCentralFlow
 from solvers.objective import Array
 
 
-@dataclass(frozen=True)
-class MomentumCentralFlow(CentralFlow):
+@dataclass(frozen=True, init=False)
+class MomentumCentralFlow(OptimizerCentralFlow):
     """The time-averaged trajectory of the heavy ball, or of Nesterov's rule, at its own edge of stability S*:
 
         ẇ = −η/(1 − β) [∇E(w) + ½ ∇_w⟨∇²E(w), Σ⟩],    Σ ⪰ 0,    ∇²E ⪯ S* I,    ⟨Σ, S* I − ∇²E⟩ = 0,
@@ -55,36 +51,12 @@ class MomentumCentralFlow(CentralFlow):
     0.02
     """
 
-    optimizer: Any = None
-    max_modes: Annotated[int, Ge(1)] = 8
-
-    def __init__(self, optimizer: Any, max_modes: int = 8) -> None:
-        if getattr(optimizer, "name", "") not in ("heavy_ball", "nesterov"):
-            raise refusal("optimizer", "a HeavyBall or Nesterov", optimizer)
-        settle(self, optimizer=optimizer, max_modes=max_modes)
-        settle(self, learning_rate=optimizer.learning_rate)
-        self.__post_init__()
-
-    def start(self, objective: Any, x0: Array) -> Array:
-        """The state at the first center of the rule."""
-        return self._state(self.optimizer.center(0, self.optimizer.start(objective, x0)))
-
-    def begun(self, objective: Any, step: int, rule: Flow, pair: Array) -> Array | None:
-        """The state at the rule's center."""
-        is_own = isinstance(rule, type(self.optimizer))
-        return self._state(rule.center(step, pair)) if is_own else None
-
-    def with_rate(self, learning_rate: float) -> Self:
-        return type(self)(self.optimizer.with_rate(learning_rate), self.max_modes)
+    models: ClassVar[tuple[str, ...]] = ("heavy_ball", "nesterov")
+    listed: ClassVar[str] = "a HeavyBall or Nesterov"
 
     @property
-    def default_dt(self) -> float:  # type: ignore[override]
-        """1/m ≤ ½/(h S*)."""
-        return 1.0 / math.ceil(2.0 * self.edge / (1.0 - float(self.optimizer.momentum)) - 1e-9)
-
-    @property
-    def edge(self) -> float:
-        return float(self.optimizer.edge)
+    def _relaxation(self) -> float:
+        return self.edge / (1.0 - float(self.optimizer.momentum))
 
     def _rate(self, state: Array) -> float:
         return self.learning_rate / (1.0 - float(self.optimizer.momentum))
