@@ -19,7 +19,8 @@ import solvers
 from meanfield import initializers, landscapes, tasks
 from solvers import transport
 from solvers.measures import energies
-from tests.helpers.good_arguments import CALLS, DOCUMENTED, LONG, NOT_WALKED, POOL
+from tests.helpers.bad_arguments import POOL
+from tests.helpers.good_arguments import CALLS, DOCUMENTED, LONG, NOT_WALKED
 
 
 def _named(module, only_own):
