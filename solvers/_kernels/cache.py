@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache
+from numba.core.runtime.nrt import rtsys
 
 REMEDY = "set NUMBA_CACHE_DIR to a folder that can be written"
 
@@ -83,6 +84,11 @@ class _Kept(FunctionCache):
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         super().__init__(function)
         self._name_and_sources = (name, _sources(Path(function.__code__.co_filename).parent))
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What numba's does, without importing what it compiles with, which a process does not need for code on disk."""
+        rtsys.initialize(target_context)  # the memory of arrays
+        return self._load_overload(sig, target_context)
 
     def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
         return (signature, codegen.magic_tuple(), self._name_and_sources)

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from solvers.measures.line import Float64
+from solvers.transport.positions import squared_distances
 
 #: Tolerated excess, as a fraction of the cost of the plan.
 TOLERANCE = 1e-10
@@ -34,6 +34,8 @@ LARGEST_COST = 2.0**20
 GROWTH = 2.0**12
 #: Pairs processed together, 0.5 MB.
 BLOCK = 2**16
+#: Up to so many, differences are taken by NumPy: SciPy's module of distances takes longer to import.
+FEW_DIFFERENCES = 2**17
 #: Masses are multiples of it, so that their sums have no rounding.
 UNIT = 2.0**-52
 EPS, TINY = float(np.finfo(np.float64).eps), float(np.finfo(np.float64).tiny)
@@ -223,7 +225,16 @@ class ExactTransport:
 
     def costs(self, rows: slice = slice(None)) -> Float64:
         """|x_i − y_j|² (n, m), by differences, as |x|² − 2 x·y + |y|² loses digits far from the origin."""
-        return np.asarray(cdist(self.x[rows], self.y, "sqeuclidean"))
+        return squared_distances(self.x[rows], self.y)
+
+    def _unmoved(self, costs: Float64) -> tuple[SimplexSolution, OptimalityBound] | None:
+        """The plan of the i-th of equal particles to the i-th, where simple potentials prove it. It needs no simplex."""
+        own = _own_potential(costs)
+        if own is None:
+            return None
+        each = np.arange(len(self.a))
+        flow = SimplexSolution(each, each, self.supplies, own, None)
+        return self._certify(flow, costs.__getitem__, own)
 
     def lazily(self, simplex: LazySimplex) -> tuple[SimplexSolution, OptimalityBound]:
         """Solve by a simplex that stores no costs."""
@@ -237,7 +248,13 @@ class ExactTransport:
             each = np.arange(len(self.a))
             flow = SimplexSolution(each, each, self.supplies, np.zeros(len(each)), None)
             return self._certify(flow, self.costs, flow.u)
+        if cap < np.inf and self.x.size * len(self.y) <= FEW_DIFFERENCES:
+            stay = self._unmoved(np.sum((self.x[:, None] - self.y) ** 2, axis=2))
+            if stay is not None:
+                return stay
         costs, scale = self.costs(), 1.0
+        if cap < np.inf and (stay := self._unmoved(costs)) is not None:
+            return stay
         if cap < np.max(costs):
             scale = _scale(cap)
             np.minimum(costs, cap, out=costs)
@@ -318,6 +335,18 @@ class ExactTransport:
             return 0.0
         squares = np.sum((self.y[lacking] - np.median(self.y, axis=0)) ** 2, axis=1)
         return float(missing[lacking] @ (4.0 * squares + np.abs(v[lacking])))
+
+
+def _own_potential(costs: Float64) -> Float64 | None:
+    """Potentials u_i that prove the identity optimal, if each particle is nearest to its own: mostly, those that began together.
+
+    They are C_ii where it is the least of its row, so that u_i ≤ C_ij, and zero where it is the least of its column, whose own
+    potential is v_j = C_jj then.
+    """
+    own = np.diagonal(costs)
+    if np.all(costs.min(axis=1) >= own):
+        return own.copy()
+    return np.zeros(len(own)) if np.all(costs.min(axis=0) >= own) else None
 
 
 def _scale(cap: float) -> float:

@@ -39,3 +39,10 @@ def _scale(x: Float64, y: Float64) -> int:
 def _exponent(x: Float64) -> int:
     """Exponent of the smallest power of two above all coordinates."""
     return int(np.frexp(max(np.max(x), -np.min(x)))[1])
+
+
+def squared_distances(x: Float64, y: Float64) -> Float64:
+    """|x_i − y_j|² (n, m), by SciPy, imported here as that takes as long as all else in a small run."""
+    from scipy.spatial.distance import cdist
+
+    return np.asarray(cdist(x, y, "sqeuclidean"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from solvers.measures.line import Float64
+from solvers.transport.positions import squared_distances
 
 #: Pairs of points per block, 2 MB, which fits the cache.
 BLOCK = 2**18
@@ -188,7 +188,7 @@ def softmin(
     blocks = [slice(start, start + rows) for start in range(0, len(x), rows)]
     if not by_products:
         return -eps * np.concatenate(
-            [_log_sums(log_weights - cdist(x[at], y, "sqeuclidean") / eps) for at in blocks]
+            [_log_sums(log_weights - squared_distances(x[at], y) / eps) for at in blocks]
         )
     squares = np.sum(x * x, axis=1)
     left = np.column_stack([x * (2.0 / eps), np.ones(len(x))])

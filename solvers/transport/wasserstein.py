@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import coo_array
 
 from solvers._support.arguments import (
     choice,
@@ -26,21 +25,13 @@ from solvers.measures.representations import Grid, Measure, Particles, Quantiles
 from solvers.transport import cost as transport_cost
 from solvers.transport import exact as exact_transport
 from solvers.transport import sinkhorn
-from solvers.transport._pot import ot
 from solvers.transport.cost import Cost
 from solvers.transport.exact import EPS, SimplexSolution
 from solvers.transport.positions import near_the_origin, root_mean_square
 from solvers.transport.result import TransportError, TransportResult
 from solvers.transport.sliced import sliced_w2_squared
 
-__all__ = [
-    "MAX_BYTES",
-    "METHODS",
-    "TransportError",
-    "TransportResult",
-    "estimate",
-    "w2",
-]
+__all__ = ["MAX_BYTES", "METHODS", "TransportError", "TransportResult", "estimate", "w2"]
 
 METHODS = ("exact", "sliced", "sinkhorn")
 MAX_BYTES = 2**30  # exact transport of 5,000 to 5,000 points
@@ -216,7 +207,7 @@ def _exact(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options) ->
         raise _not_proved(found, options, estimate(n, m, dimension))
     plan: Any
     if options.lazy:
-        plan = coo_array((found.masses, (found.rows, found.columns)), shape=(n, m))
+        plan = _sparse()((found.masses, (found.rows, found.columns)), shape=(n, m))
     else:
         plan = np.zeros((n, m))
         plan[found.rows, found.columns] = found.masses
@@ -245,6 +236,8 @@ def _not_proved(found: exact_transport.ExactPlan, options: _Options, dense: Cost
 def _network_simplex(
     limit: int, costs: Float64, supplies: Float64, demands: Float64
 ) -> SimplexSolution:
+    from solvers.transport._pot import ot
+
     with _quiet():
         plan, log = ot.emd(supplies, demands, costs, numItermax=limit, log=True)
     rows, columns = np.nonzero(plan)
@@ -255,12 +248,20 @@ def _lazy_simplex(
     limit: int, x: Float64, y: Float64, supplies: Float64, demands: Float64
 ) -> SimplexSolution:
     """Costs are computed whenever they are used."""
+    from solvers.transport._pot import ot
+
     with _quiet():
         _, log = ot.emd2_lazy(
             x, y, supplies, demands, numItermax=limit, log=True, return_matrix=True
         )
-    plan = coo_array(log["G"])
+    plan = _sparse()(log["G"])
     return SimplexSolution(plan.row, plan.col, plan.data, log["u"], log["warning"])
+
+
+def _sparse() -> Any:
+    from scipy.sparse import coo_array
+
+    return coo_array
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -36,6 +37,9 @@ for name in COMMANDS:  # the module of a command registers it
 
 def main() -> None:
     """Entry point of the command ``meanfield``."""
+    gc.set_threshold(
+        50_000, 20, 100
+    )  # looking for cycles among what is imported takes a tenth of a small run
     set_up_streams()
     try:
         app()

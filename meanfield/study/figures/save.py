@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rcParams
+from matplotlib.figure import Figure
+
 from meanfield.study.figures.catalogue import COMPARISON
 from meanfield.study.figures.selection import chosen_figures, length
 from meanfield.study.figures.style import Drawn, at_width, styled
@@ -111,8 +114,22 @@ def save_drawn(
                 if path.is_symlink():  # the target of a link must not be overwritten
                     path.unlink()
                 with at_width(None if width is None else length(width)), styled():
-                    drawn.figure.savefig(path, metadata=METADATA.get(suffix))
+                    _write(drawn.figure, path, suffix)
             except OSError as error:
                 raise OutputError(f"{path}: cannot write: {error.strerror}") from error
             paths.append(path)
     return paths
+
+
+def _write(figure: Figure, path: Path, suffix: str) -> None:
+    """Write a file; pixels are drawn once, where `savefig` first draws all of it to let the layout place the axes."""
+    engine, dpi = figure.get_layout_engine(), figure.dpi
+    if suffix == "png" and engine is not None and figure.axes:
+        figure.dpi = rcParams["savefig.dpi"]
+        engine.execute(figure)
+        figure.dpi = dpi
+        figure.set_layout_engine(None)
+    try:
+        figure.savefig(path, metadata=METADATA.get(suffix))
+    finally:
+        figure.set_layout_engine(engine)
