@@ -11,6 +11,7 @@ import solvers
 import solvers.flows
 from meanfield.study.config.run_config import load, load_text
 from meanfield.study.engine.run import run
+from tests.helpers.line_network import sine_risk
 
 ROOT = Path(__file__).parent.parent
 
@@ -84,10 +85,7 @@ def test_the_python_examples_run(small_result, monkeypatch):
 FLOWS = re.findall(r"^\| `(\w+)(?:\.(\w+))?\(([^)]*)\)` \|", README, re.MULTILINE)
 VALLEY = meanfield.landscapes.Valley()
 START = np.array(VALLEY.start)
-LINE = meanfield.Risk(
-    meanfield.TwoLayerNetwork(1, bias=False, train_output=False),
-    meanfield.tasks.Task([[1.0], [2.0]], [0.5, -0.5]),
-)
+LINE = sine_risk(2)
 # the letters of the table; other names stand for the parameters so called, at their defaults
 LETTERS = {"η": 0.3, "E": VALLEY, "x": START}
 NEEDED = {"temperature": 0.0}

@@ -13,6 +13,8 @@ from meanfield import Risk, TwoLayerNetwork
 from meanfield.tasks import Task
 from solvers.phase_space.pde import PhaseSpacePDE
 
+pytestmark = [pytest.mark.slow, pytest.mark.essential]  # they compile a network of their own
+
 ETA = 2.8
 MIDDLE, RADII = np.array([0.5, 0.2]), np.array([0.4, 0.2])
 DOMAIN = ((-0.8, 1.6), (-0.3, 0.5))

@@ -53,7 +53,7 @@ SCALARS = st.one_of(
 )
 VALUES = st.one_of(SCALARS.map(repr), st.lists(SCALARS, max_size=3).map(repr), st.text(max_size=20))
 SOME = settings(
-    max_examples=150,
+    max_examples=60,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

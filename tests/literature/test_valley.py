@@ -85,6 +85,8 @@ def test_started_at_the_edge_rod_and_edge_flow_come_to_rest(flow):
     assert run.fluctuation_trace[-1] == pytest.approx(0.01999, abs=5e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_the_half_step_delay_follows_gradient_descent_through_the_spike(descent):
     y = descent.centers[:1501, 1]
     rms = {

@@ -29,8 +29,8 @@ def size(solution):
 @pytest.mark.parametrize(
     "flow",
     [
-        solvers.GradientDescent(0.1),
-        solvers.FreeEnergyFlow(0.1),
+        pytest.param(solvers.GradientDescent(0.1), marks=pytest.mark.slow),
+        pytest.param(solvers.FreeEnergyFlow(0.1), marks=pytest.mark.slow),
         solvers.RodFlow(0.1, rank=2),
         solvers.GradientFlow(0.1),
     ],

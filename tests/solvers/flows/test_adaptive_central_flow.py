@@ -121,10 +121,10 @@ def test_two_modes_are_held_at_the_moving_edge():
     """Without mixing X is diagonal; both schemes are of first order with the same steps, so that they agree to the solver's."""
     flow = solvers.CentralFlow(RULE)
     x0, dt, steps = np.array([1e-3, 1e-3, 6.0, 6.0]), 0.25, 200
-    solution = solvers.solve(flow, TwoValleys(), x0, steps=steps, dt=dt)
     begun = 150  # both at the edge by then
-    state = solvers.solve(flow, TwoValleys(), x0, steps=begun, dt=dt).state.values
-    w, nu, variances = two_by_projection(state[0], state[-2, 0], steps - begun, dt)
+    there = solvers.solve(flow, TwoValleys(), x0, steps=begun, dt=dt).state
+    solution = solvers.solve(flow, TwoValleys(), there, steps=steps - begun, dt=dt)
+    w, nu, variances = two_by_projection(there.values[0], there.values[-2, 0], steps - begun, dt)
     np.testing.assert_allclose(solution.centers[-1], w, rtol=0, atol=1e-5)
     assert solution.state.values[-2, 0] == pytest.approx(nu, rel=1e-5)
     assert solution.fluctuation_trace[-1] == pytest.approx(variances.sum(), rel=1e-3)

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -154,8 +156,13 @@ def test_multiple_eigenvalues_come_as_often_as_they_are(values, k):
     check_against_lapack(rotated(np.array(values)), k)
 
 
-@pytest.mark.parametrize("gap", [1e-2, 1e-4, 1e-6, 1e-8])
-@pytest.mark.parametrize("k", [1, 2, 3, 5])
+@pytest.mark.parametrize(
+    ("k", "gap"),
+    slow_unless(
+        lambda k, gap: k in (2, 5) and gap in (1e-2, 1e-6),
+        itertools.product([1, 2, 3, 5], [1e-2, 1e-4, 1e-6, 1e-8]),
+    ),
+)
 def test_clusters_are_resolved_to_the_tolerance(k, gap):
     """Gaps below it, at it and above it: a mixture of two eigenvectors is as good as either as far as it cannot tell them."""
     values = np.array([2.0, 2.0 - gap, 2.0 - gap, 2.0 - 3 * gap, *np.linspace(1.0, -3.0, 76)])

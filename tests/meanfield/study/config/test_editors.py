@@ -124,10 +124,13 @@ ALL = (
 @pytest.mark.parametrize(
     "overrides",
     [
-        (*START, f"processes={ALL}"),
+        pytest.param((*START, f"processes={ALL}"), marks=pytest.mark.slow),
         ("landscape.name=valley", "steps=0"),
         (*START, "output.snapshot_every=7", "output.sharpness_every=3"),
-        (*START, "output.eigenvalues=3", "output.snapshot_dtype=float32", "risk.dtype=float32"),
+        pytest.param(
+            (*START, "output.eigenvalues=3", "output.snapshot_dtype=float32", "risk.dtype=float32"),
+            marks=pytest.mark.slow,
+        ),
         (*START, "processes={gradient_descent={}}"),
     ],
 )

@@ -95,7 +95,7 @@ def test_figures_with_long_names_keep_room_for_what_they_show(long_run):
 
 
 def test_a_legend_tells_names_apart_that_differ_at_the_end(long_run):
-    (loss,) = (made for made in figures.run_figures(long_run) if made.name == "loss")
+    loss = next(made for made in figures.run_figures(long_run) if made.name == "loss")
     texts = [text.get_text() for text in loss.figure.legends[0].get_texts()]
     assert len(set(texts)) == len(texts) >= 4
     assert max(len(line) for text in texts for line in text.splitlines()) <= 48

@@ -224,11 +224,10 @@ def test_a_divergence_on_a_landscape_is_recorded_drawn_and_compared(tmp_path):
 # --- figures -------------------------------------------------------------------------------------
 
 
-def test_the_clouds_of_a_landscape_are_trajectories(valley, tmp_path):
-    names = {path.stem for path in figures.save_figures(valley, tmp_path)}
-    assert "trajectories" in names and "particle_clouds" not in names
-    (drawn,) = (drawn for drawn in figures.run_figures(valley) if drawn.name == "trajectories")
-    (ax,) = drawn.figure.axes
+def test_the_clouds_of_a_landscape_are_trajectories(valley):
+    drawn = {drawn.name: drawn.figure for drawn in figures.run_figures(valley)}
+    assert "particle_clouds" not in drawn
+    (ax,) = drawn["trajectories"].axes
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("center x", "center y")
     (line,) = (line for line in ax.lines if line.get_label() == "free energy flow")
     np.testing.assert_array_equal(line.get_xydata(), valley.processes[ENERGY].trajectory)

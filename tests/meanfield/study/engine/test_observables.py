@@ -57,7 +57,7 @@ def test_the_sharpness_at_the_iterate_is_measured_on_request(tmp_path, problem):
 def test_captions_say_where_the_sharpness_is_measured(tmp_path):
     for name, settings in (("without", ()), ("with", ("output.iterate_sharpness=true",))):
         record = read_run(run(load(None, (*VALLEY, *settings)), tmp_path / name))
-        (drawn,) = (made for made in figures.run_figures(record) if made.name == "sharpness")
+        drawn = next(made for made in figures.run_figures(record) if made.name == "sharpness")
         assert "at the center" in drawn.caption
         assert ("at the iterates" in drawn.caption) == (name == "with")
 

@@ -199,14 +199,14 @@ def test_where_only_one_of_the_two_diverged_nothing_can_be_told(chaotic):
 
 
 def test_the_figure_shades_it_and_says_so(chaotic):
-    (drawn,) = [drawn for drawn in run_figures(chaotic) if drawn.name == "distance"]
+    drawn = next(drawn for drawn in run_figures(chaotic) if drawn.name == "distance")
     (ax,) = drawn.figure.axes
     (band,) = [band for band in ax.collections if band.get_label() == PERTURBED_TITLE]
     top = band.get_paths()[0].vertices[:, 1].max()
     assert top == pytest.approx(np.max(chaotic.perturbed.observables["center_distance"]))
     assert "one rounding away" in drawn.caption
     without = replace(chaotic, perturbed=None)
-    (drawn,) = [drawn for drawn in run_figures(without) if drawn.name == "distance"]
+    drawn = next(drawn for drawn in run_figures(without) if drawn.name == "distance")
     assert not drawn.figure.axes[0].collections and "rounding" not in drawn.caption
 
 

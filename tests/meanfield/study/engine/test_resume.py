@@ -186,7 +186,9 @@ def test_stopped_at_any_step_it_ends_the_same(tmp_path, undisturbed):
     assert_same(path, expected)
 
 
-@pytest.mark.parametrize("step", [0, 3, 4, 6])
+@pytest.mark.parametrize(
+    "step", [4, *(pytest.param(step, marks=pytest.mark.slow) for step in (0, 3, 6))]
+)
 def test_stopped_one_rounding_away_it_ends_the_same(tmp_path, small, small_run, step):
     path = run(load(None, small), tmp_path, progress=stop_at(PERTURBED, step))
     stopped = read_run(path)
@@ -242,7 +244,14 @@ def test_a_stopped_run_says_where_and_keeps_everything(tmp_path, undisturbed, in
 
 
 @pytest.mark.parametrize(
-    "forgotten", [{"vectors": None}, {"readings": {}}, {"message": "started elsewhere"}]
+    "forgotten",
+    [
+        {"vectors": None},
+        *(
+            pytest.param(part, marks=pytest.mark.slow)
+            for part in ({"readings": {}}, {"message": "started elsewhere"})
+        ),
+    ],
 )
 def test_whatever_is_forgotten_shows(tmp_path, small, small_run, monkeypatch, forgotten):
     """What the tests above compare depends on every part of a checkpoint."""

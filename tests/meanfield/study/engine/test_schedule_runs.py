@@ -74,7 +74,9 @@ def test_the_configuration_in_the_file_gives_it_back(config, record):
     assert record.attributes["learning_rate"] == 0.1  # the first, of the type it always had
 
 
-@pytest.mark.parametrize("step", [6, 7, 8, 12])
+@pytest.mark.parametrize(
+    "step", [7, *(pytest.param(step, marks=pytest.mark.slow) for step in (6, 8, 12))]
+)
 def test_a_run_that_is_stopped_ends_the_same(config, path, tmp_path, step):
     run(config, tmp_path, progress=stop_at("free_energy_flow", step))
     assert read_run(tmp_path / "run.h5").attributes["message"] == "stopped by SIGTERM"
@@ -97,10 +99,10 @@ def test_numbers_are_relative_to_the_rate_of_their_time(record):
 
 
 def test_the_edge_of_stability_is_drawn_in_steps(record):
-    drawn = {figure.name: figure.figure for figure in run_figures(record)}
+    drawn = next(made for made in run_figures(record) if made.name == "sharpness")
     (edge,) = (
         line
-        for line in drawn["sharpness"].axes[0].lines
+        for line in drawn.figure.axes[0].lines
         if str(line.get_label()).startswith("edge of stability")
     )
     assert edge.get_drawstyle() == "steps-post"
@@ -108,17 +110,25 @@ def test_the_edge_of_stability_is_drawn_in_steps(record):
     np.testing.assert_allclose(edge.get_ydata(), [20, 8, 40, 40])
 
 
-def test_the_report_says_when_it_changes(record):
+def test_the_report_says_when_it_changes(record, monkeypatch):
+    monkeypatch.setattr("meanfield.study.report.figures.run_figures", lambda run: iter(()))
     html = run_sections.report(record).text
     text = re.sub(r"<[^>]*>", "", html)
     assert "0.1, then 0.25 from step 7, then 0.05 from step 12" in text
     assert "2/η = 20, 8, 40" in text
 
 
-def test_the_commands_take_it(path):
-    for command in (["info", path], ["report", path], ["plot", path], ["compare", path]):
-        result = meanfield_command(*command)
+@pytest.mark.slow
+@pytest.mark.essential
+def test_the_commands_that_draw_take_it(path):
+    for command in ("report", "plot", "compare"):
+        result = meanfield_command(command, path)
         assert (result.exit_code, result.stderr) == (0, ""), result.output
+
+
+def test_the_commands_take_it(path):
+    result = meanfield_command("info", path)
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
     told = json.loads(meanfield_command("compare", path, "--json", "--no-figure").stdout)
     assert told["learning_rates"] == PAIRS and told["learning_rate"] == 0.1
 

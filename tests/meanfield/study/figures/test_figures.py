@@ -136,7 +136,7 @@ def test_losses_below_zero_are_drawn_on_a_linear_axis(record):
 
 
 def test_the_zoom_is_around_the_onset_over_one_axis_of_time():
-    (zoom,) = (d for d in figures.run_figures(oscillating()) if d.name == "onset")
+    zoom = next(d for d in figures.run_figures(oscillating()) if d.name == "onset")
     top, middle, bottom = zoom.figure.axes
     assert top.get_xlim() == middle.get_xlim() == bottom.get_xlim() == (55.0, 95.0)
     for ax in zoom.figure.axes:
@@ -295,7 +295,9 @@ def test_unknown_formats_are_refused_before_anything_is_drawn(record, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("suffix", ["svg", "pdf"])  # those that have a date
+@pytest.mark.parametrize(
+    "suffix", ["svg", pytest.param("pdf", marks=pytest.mark.slow)]
+)  # those that have a date
 def test_the_same_data_give_the_same_bytes(record, tmp_path, suffix):
     contents = []
     for folder in (tmp_path / "one", tmp_path / "two"):

@@ -86,8 +86,13 @@ def test_slopes_along_time_have_their_interval():
     assert set(line(ax, "−½").get_ydata()) == {-0.5}
 
 
-def test_every_distance_has_a_panel():
-    drawn = {one.name: one for one in figures.study_figures(study())}
+@pytest.fixture(scope="module")
+def all_drawn():
+    return list(figures.study_figures(study()))
+
+
+def test_every_distance_has_a_panel(all_drawn):
+    drawn = {one.name: one for one in all_drawn}
     assert list(drawn) == NAMES
     assert [len(drawn[name].figure.axes) for name in NAMES] == [3, 3, 2, len(METRICS)]
     assert all("width 16384" in drawn[name].caption for name in NAMES[:3])
@@ -99,8 +104,8 @@ def test_pairs_of_one_process_are_told_apart_by_colour():
     assert len(set(colours)) == 3 and colours.count(BLACK) == 1
 
 
-def test_all_panels_share_one_legend_with_every_label_once():
-    for drawn in figures.study_figures(study()):
+def test_all_panels_share_one_legend_with_every_label_once(all_drawn):
+    for drawn in all_drawn:
         assert not any(ax.get_legend() for ax in drawn.figure.axes)
         (legend,) = drawn.figure.legends
         labels = [text.get_text() for text in legend.get_texts()]

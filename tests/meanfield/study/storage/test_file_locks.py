@@ -114,7 +114,9 @@ def test_commits_without_a_turn_have_times_of_their_own(tmp_path, clock):
     assert np.all(np.diff(times) >= TICK * (1 - 1e-9))
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "signum", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_run_whose_file_is_kept_stops_at_once(
     tmp_path, small, small_run, monkeypatch, clock, signum
 ):
@@ -137,7 +139,9 @@ def test_a_run_whose_file_is_kept_stops_at_once(
     assert_same(resume(tmp_path), small_run)
 
 
-@pytest.mark.parametrize("how", [fcntl.LOCK_SH, fcntl.LOCK_EX])
+@pytest.mark.parametrize(
+    "how", [fcntl.LOCK_EX, pytest.param(fcntl.LOCK_SH, marks=pytest.mark.slow)]
+)
 def test_a_run_whose_file_is_kept_all_the_time_ends_as_any_other(
     tmp_path, small, small_run, monkeypatch, clock, how
 ):
@@ -264,7 +268,15 @@ def test_a_file_that_never_rests_is_given_up(tmp_path, monkeypatch):
 # --- no locks ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["ENOLCK", "EOPNOTSUPP", "ENOSYS", "EINVAL"])
+@pytest.fixture(
+    params=[
+        "ENOLCK",
+        *(
+            pytest.param(code, marks=pytest.mark.slow)
+            for code in ("EOPNOTSUPP", "ENOSYS", "EINVAL")
+        ),
+    ]
+)
 def no_locks(request, monkeypatch):
     """A file system without locks, as this process sees it; HDF5's own are another matter."""
     code = getattr(errno, request.param)

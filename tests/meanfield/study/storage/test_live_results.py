@@ -143,7 +143,14 @@ def test_what_a_crash_leaves_is_read_and_not_disturbed_by_the_next_run(tmp_path,
         assert new[GD].snapshots[0].time == 7
 
 
-@pytest.mark.parametrize("rows", [4, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        2,
+        pytest.param(4, marks=[pytest.mark.slow, pytest.mark.essential]),
+        pytest.param(8, marks=pytest.mark.slow),
+    ],
+)
 def test_a_crash_at_any_moment_leaves_whole_rows(tmp_path, monkeypatch, rows):
     """Cut short before, after or in the midst of any of its writes, the file is that of one commit."""
     partial, left = tmp_path / "run.h5.partial", []

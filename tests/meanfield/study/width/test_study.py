@@ -223,11 +223,15 @@ def test_a_run_with_damaged_checkpoints_is_done_again(tiny, tiny_study, stopped)
     assert assert_done(stopped, tiny_study, tiny()) > 12
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_run_of_other_versions_is_done_again(tiny, tiny_study, stopped, monkeypatch):
     monkeypatch.setattr(runs, "current_versions", lambda: "{}")
     assert assert_done(stopped, tiny_study, tiny()) > 12
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_run_of_other_settings_is_done_again(tiny, tiny_study, stopped):
     folder = stopped / "runs" / "width-00008-seed-001.work"
     other, heard = tiny("learning_rate=0.1"), []
