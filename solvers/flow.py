@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from solvers._support.annotations import Interval
-from solvers._support.arguments import finite_array, real, settle
+from solvers._support.arguments import finite_array, real, refusal, settle
 from solvers._support.options import Option, check_options, options_of
 from solvers._support.registry import snake_case
 from solvers.integrators import RK4, Integrator
@@ -28,6 +28,8 @@ Seed = Annotated[int, Interval(ge=0, le=2**128 - 1)]
 
 def check_learning_rate(learning_rate: object) -> float:
     """A finite number above zero, as float."""
+    if isinstance(learning_rate, Flow):
+        raise refusal("learning_rate", "a number", learning_rate, "the flow has no model of it")
     return real("learning_rate", learning_rate, above=0)
 
 
@@ -173,10 +175,7 @@ class Flow(ABC):
         return ()
 
     def mirrored(self, state: Array) -> Array:
-        """The state with the sign of its fluctuation changed, as needed to start from an odd iterate x_k = w_k − u_k.
-
-        The state itself where the sign has no meaning.
-        """
+        """The state with the sign of its fluctuation changed, to start from an odd iterate x_k = w_k − u_k, if it has a sign."""
         return state
 
     def fluctuation_trace(self, objective: Any, step: int, state: Array) -> float:

@@ -52,6 +52,8 @@ class Optimizer(DiscreteFlow):
     memories: ClassVar[int]
     #: whether the last of them is a mean of squares
     has_squares: ClassVar[bool] = False
+    #: whether V depends on x through the gradient only, and is linear in gradient and memory
+    is_linear: ClassVar[bool] = False
     particlewise: ClassVar[bool] = True
     can_change_rate: ClassVar[bool] = True
 
@@ -107,6 +109,15 @@ class Optimizer(DiscreteFlow):
             "learning_rate",
             "a number, or a HeavyBall, Nesterov, ScalarRMSProp, RMSProp or Adam, whose central flows are known",
             self,
+        )
+
+    def rod_flow(self, *arguments: Any, **options: Any) -> Flow:
+        """The rod flow of the rule, with the options of `solvers.RodFlow`; refused where there is none."""
+        raise refusal(
+            "learning_rate",
+            "a number, or a HeavyBall or Nesterov, for a rod flow",
+            self,
+            "the leading axis of a covariance of weights and memory needs a unit of the memory, which a mean of squares has not",
         )
 
 

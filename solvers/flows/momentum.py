@@ -19,11 +19,17 @@ class _Momentum(Optimizer):
     """Gradient descent that remembers m, a sum of past gradients."""
 
     memories: ClassVar[int] = 1
+    is_linear: ClassVar[bool] = True
 
     def central_flow(self, *arguments: Any, **options: Any) -> Flow:
         from solvers.flows.momentum_central_flow import MomentumCentralFlow
 
         return MomentumCentralFlow(self, *arguments, **options)
+
+    def rod_flow(self, *arguments: Any, **options: Any) -> Flow:
+        from solvers.flows.optimizer_rod_flow import OptimizerRodFlow
+
+        return OptimizerRodFlow(self, *arguments, **options)
 
 
 @dataclass(frozen=True)

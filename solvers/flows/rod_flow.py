@@ -13,8 +13,10 @@ from solvers.endpoints import endpoint_gradients
 from solvers.flow import SteppedFlow
 from solvers.free_energy import FreeEnergy
 from solvers.objective import Array, inner
+from solvers.optimizer import of_optimizers
 
 
+@of_optimizers(lambda rule, *arguments, **options: rule.rod_flow(*arguments, **options))
 @dataclass(frozen=True)
 class RodFlow(SteppedFlow):
     """A rod of center w and half-extent u, the leading axis of a covariance Σ:
@@ -31,8 +33,8 @@ class RodFlow(SteppedFlow):
 
     Parameters
     ----------
-    learning_rate : float
-        η > 0.
+    learning_rate : float or Optimizer
+        η > 0. Of a `HeavyBall` or `Nesterov` the rod flow on weights and momenta: see `solvers.flows.optimizer_rod_flow`.
     rank : int
         Largest number of factors kept. Σ decays like e^{−2t}; with sixteen, what is dropped is below its rounding where x is not
         so small that none is dropped.

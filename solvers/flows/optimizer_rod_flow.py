@@ -1,0 +1,149 @@
+"""The rod flow of gradient descent with momentum, on weights and momenta."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from solvers._support.arguments import refusal, settle
+from solvers.endpoints import endpoint_gradients
+from solvers.flow import Flow
+from solvers.flows.rod_flow import RodFlow
+from solvers.objective import Array, inner
+from solvers.optimizer import Optimizer
+
+
+@dataclass(frozen=True, init=False)
+class OptimizerRodFlow(RodFlow):
+    """A rod of center c and half-extent u in the space of z = (x, ηm), for the heavy ball or Nesterov's rule z ← z + V(z):
+
+        ċ = V̄ − ½ DV̄ V̄,    Σ̇ = ¼(V₊V₊* + V₋V₋*) − 2Σ,    V± = V(c ± u),  V̄ = ½(V₊ + V₋),  DV̄ = ½(DV(c + u) + DV(c − u)),
+
+    in iterations, from c_0 = z_0 + ½V(z_0), u_0 = −½V(z_0), Σ_0 = u_0u_0*, with u = √λ₁ v₁ of Σ. For V = −η∇E this is `RodFlow`.
+    ``RodFlow(HeavyBall(…))`` makes it. Form of Σ, scheme and cost are those of `RodFlow`. The fluctuation is the weights' part of
+    u, and tr Σ that of the weights' part of the whole Σ.
+
+    Parameters
+    ----------
+    optimizer : HeavyBall or Nesterov
+    rank : int
+        As of `RodFlow`.
+
+    Raises
+    ------
+    ValueError
+        For another optimizer, or a parameter out of range.
+
+    Notes
+    -----
+    The leading axis of Σ depends on the units of the memory. A momentum has the natural one: ηm is a step. A mean of squares
+    has none, so that there is no rod flow of RMSProp and Adam.
+
+    References
+    ----------
+    That of gradient descent: Regis, Chewi, arXiv:2602.01480; with momentum it is this package's.
+
+    Examples
+    --------
+    On E = ½Sx² at the edge, ηS = 2(1 + β), the rule alternates: a rod of center 0 that keeps its length.
+
+    >>> parabola = meanfield.landscapes.Landscape(lambda x: 1.5 * x[0] ** 2)
+    >>> rule = solvers.HeavyBall(1.0, momentum=0.5)
+    >>> x0 = solvers.solve(rule, parabola, [1.0], steps=100).state
+    >>> solution = solvers.solve(solvers.RodFlow(rule), parabola, x0, steps=10)
+    >>> abs(solution.centers).max() < 1e-12, np.ptp(solution.fluctuation_trace) < 1e-9
+    (np.True_, np.True_)
+    """
+
+    optimizer: Any = None
+
+    name: ClassVar[str] = "optimizer_rod_flow"
+
+    def __init__(self, optimizer: Any, rank: int = 16) -> None:
+        if not isinstance(optimizer, Optimizer) or not optimizer.is_linear:
+            raise refusal("optimizer", "a HeavyBall or Nesterov", optimizer)
+        settle(self, optimizer=optimizer, rank=rank, learning_rate=optimizer.learning_rate)
+        self.__post_init__()
+
+    @classmethod
+    def state_arrays(cls, options: Mapping[str, Any]) -> int:
+        return (1 + options["optimizer"].memories) * (1 + int(options["rank"]))
+
+    @property
+    def edge(self) -> float:
+        return float(self.optimizer.edge)
+
+    def with_rate(self, learning_rate: float) -> Self:
+        return type(self)(self.optimizer.with_rate(learning_rate), self.rank)
+
+    def start(self, objective: Any, x0: Array) -> Array:
+        """The center and the factors of Σ, largest first, shape (1 + r, 1 + memories, *x) with r = min(rank, x.size)."""
+        return self._at(objective, 0, np.stack([x0, *self.optimizer.memory(x0)]))
+
+    def begun(self, objective: Any, step: int, rule: Flow, pair: Array) -> Array | None:
+        """From the optimizer's weights and momenta."""
+        is_own = isinstance(rule, type(self.optimizer))
+        return self._at(objective, step, pair[0]) if is_own else None
+
+    def center(self, step: int, state: Array) -> Array:
+        return state[0, 0]
+
+    def fluctuation(self, step: int, state: Array) -> Array:
+        return state[1, 0]
+
+    def fluctuation_trace(self, objective: Any, step: int, state: Array) -> float:
+        return sum(inner(objective, s, s) for s in state[1:, 0])
+
+    def carried(self, objective: Any, step: int, state: Array, ratio: float) -> Array:
+        """From the same center and momentum, as the sign of u is free, with factors in proportion to η."""
+        moved = state.dtype.type(ratio) * state
+        moved[0, 0] = state[0, 0]
+        return moved
+
+    def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
+        """The mean of E over both ends of the rod."""
+        w, u = state[0, 0], state[1, 0]
+        return 0.5 * float(objective.value(w + u) + objective.value(w - u))
+
+    def free_energy(self, objective: Any, step: int, state: Array) -> float:
+        """NaN, as of the optimizer: it is not descent–ascent on a free energy of x alone."""
+        return math.nan
+
+    def _at(self, objective: Any, step: int, z: Array) -> Array:
+        """c = z + ½V(z) and u = ∓½V(z) at step k, for which z = c + (−1)^k u."""
+        half = z.dtype.type(0.5) * self.optimizer.change(objective, step, z)
+        state = np.zeros((1 + min(self.rank, z[0].size), *z.shape), z.dtype)
+        state[0], state[1] = z + half, -half if step % 2 == 0 else half
+        state[:, 1:] *= z.dtype.type(self.learning_rate)
+        return state
+
+    def _rates(self, objective: Any, state: Array) -> tuple[Array, Array]:
+        """ċ, and the factors added to Σ: V₊V₊* + V₋V₋* = 2(V̄V̄* + dd*) for mean and half difference of V±."""
+        c, u = state[0], state[1]
+        mean, difference = endpoint_gradients(objective, c[0], u[0])
+        average, turned = self._change(c, mean), self._change(u, difference)
+        ahead = objective.hvp(c[0] + u[0], average[0]) + objective.hvp(c[0] - u[0], average[0])
+        half = state.dtype.type(0.5)
+        velocity = average - half * self._change(average, half * ahead)
+        return velocity, state.dtype.type(0.5**0.5) * np.array([average, turned])
+
+    def _change(self, z: Array, gradient: Array) -> Array:
+        """V of z = (x, ηm) at which the gradient is this one: linear in both."""
+        eta = z.dtype.type(self.learning_rate)
+        plain = np.concatenate([z[:1], z[1:] / eta])
+        changed = self.optimizer.change(_Given(gradient), 0, plain)
+        return np.concatenate([changed[:1], eta * changed[1:]])
+
+
+class _Given:
+    """An objective that has one gradient everywhere."""
+
+    def __init__(self, gradient: Array) -> None:
+        self._gradient = gradient
+
+    def gradient(self, x: Array) -> Array:
+        return self._gradient
