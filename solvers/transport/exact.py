@@ -48,13 +48,17 @@ Indices = NDArray[np.intp]
 
 
 class SimplexSolution(NamedTuple):
-    """The result of a simplex: masses of pairs, potentials of the rows, and a warning if it did not finish."""
+    """The result of a simplex: masses of pairs, potentials of the rows, and a warning if it did not finish.
+
+    memory : an array (n, m) that may be overwritten, if the simplex has left one.
+    """
 
     rows: Indices
     columns: Indices
     masses: Float64
     u: Float64
     warning: str | None
+    memory: Float64 | None = None
 
 
 class OptimalityBound(NamedTuple):
@@ -75,7 +79,7 @@ class OptimalityBound(NamedTuple):
 
 @dataclass(frozen=True)
 class ExactPlan:
-    """An optimal plan. distance : W2. gap : bound of its error, proved by `certificate`."""
+    """An optimal plan. distance : W2. gap : bound of its error, proved by `certificate`. memory : of the `SimplexSolution`."""
 
     rows: Indices
     columns: Indices
@@ -84,6 +88,7 @@ class ExactPlan:
     gap: float
     certificate: OptimalityBound
     warning: str | None
+    memory: Float64 | None = None
 
     @property
     def proved(self) -> bool:
@@ -134,6 +139,7 @@ def solve(
         float(np.ldexp(gap, -exponent)),
         found,
         flow.warning,
+        flow.memory,
     )
 
 
@@ -186,9 +192,8 @@ def certify(
     v = np.full(len(b), np.inf)
     for rows in blocks:
         np.minimum(v, np.min(costs(rows) - u[rows, None], axis=0), out=v)
-    shift = np.partition(v, len(v) // 2)[
-        len(v) // 2
-    ]  # small potentials have smaller rounding errors
+    # Small potentials have smaller rounding errors.
+    shift = np.partition(v, len(v) // 2)[len(v) // 2]
     u, v = u + shift, v - shift
     found = _excess(flow, on_plan, u, v, b)
     if not found.is_optimal:
@@ -307,8 +312,10 @@ class ExactTransport:
         """
         whole = np.minimum(self.supplies[flow.rows], self.demands[flow.columns])
         kept = (flow.masses > FEW_UNITS) | (flow.masses > FEW * whole)
-        return SimplexSolution(
-            flow.rows[kept], flow.columns[kept], flow.masses[kept], flow.u, flow.warning
+        if kept.all():
+            return flow
+        return flow._replace(
+            rows=flow.rows[kept], columns=flow.columns[kept], masses=flow.masses[kept]
         )
 
     def _bound(self) -> float:
@@ -324,8 +331,16 @@ class ExactTransport:
         plan = flow._replace(masses=self.masses(flow))
         apart = self.x[flow.rows] - self.y[flow.columns]
         found = certify(costs, plan, np.sum(apart**2, axis=1), u, self.b)
-        underflow = apart.shape[1] * TINY if np.any(apart) else 0.0
-        return flow, found._replace(of_data=self._of_weights(plan, found.v) + underflow)
+        of_data = self._of_weights(plan, found.v) + self._underflow(apart, found.cost)
+        return flow, found._replace(of_data=of_data)
+
+    def _underflow(self, apart: Float64, cost: float) -> float:
+        """Bound of the error of a mean of squares that underflow; 0 if it is below the rounding of most positions."""
+        bound = apart.shape[1] * TINY
+        if cost < bound / EPS:
+            rounding = EPS * float(np.median(np.abs(self.x).max(axis=1)))
+            return bound if np.any(apart) and rounding**2 < bound else 0.0
+        return bound
 
     def _of_weights(self, plan: SimplexSolution, v: Float64) -> float:
         """Bound of the cost of correcting the column sums of the plan."""
@@ -333,7 +348,8 @@ class ExactTransport:
         lacking = np.flatnonzero(missing > SAME_WEIGHT * self.b)
         if not len(lacking):
             return 0.0
-        squares = np.sum((self.y[lacking] - np.median(self.y, axis=0)) ** 2, axis=1)
+        amid = np.partition(self.y, len(self.y) // 2, axis=0)[len(self.y) // 2]
+        squares = np.sum((self.y[lacking] - amid) ** 2, axis=1)
         return float(missing[lacking] @ (4.0 * squares + np.abs(v[lacking])))
 
 
@@ -356,7 +372,11 @@ def _scale(cap: float) -> float:
 
 def _exponent(x: Float64, y: Float64) -> int:
     """Exponent of the power of two that scales positions so that the largest cost is about 2²⁰."""
-    least = np.minimum(x.min(axis=0), y.min(axis=0))
-    largest = np.maximum(x.max(axis=0), y.max(axis=0))
-    extent = float(np.max(0.5 * largest - 0.5 * least))
-    return 0 if extent == 0 else 10 - int(np.frexp(extent)[1])
+    both = np.ascontiguousarray(np.concatenate([x, y]).T)
+    largest, least = both.max(axis=1), both.min(axis=1)
+    # Halves do not overflow, and lose the smallest numbers.
+    half = float(np.max(0.5 * largest - 0.5 * least))
+    if half == 0:
+        extent = float(np.max(largest - least))
+        return 0 if extent == 0 else 11 - int(np.frexp(extent)[1])
+    return 10 - int(np.frexp(half)[1])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,9 +23,10 @@ from solvers.transport import cost as transport_cost
 from solvers.transport import exact as exact_transport
 from solvers.transport import sinkhorn
 from solvers.transport.cost import Cost
-from solvers.transport.exact import EPS, SimplexSolution
+from solvers.transport.exact import EPS
 from solvers.transport.positions import near_the_origin, root_mean_square
 from solvers.transport.result import TransportError, TransportResult
+from solvers.transport.simplex import lazy_simplex, network_simplex
 from solvers.transport.sliced import sliced_w2_squared
 
 __all__ = ["MAX_BYTES", "METHODS", "TransportError", "TransportResult", "estimate", "w2"]
@@ -152,6 +150,9 @@ def w2(
     )
 
 
+_DEFAULTS = (*(w2.__defaults__ or ())[2:], *(w2.__kwdefaults__ or {}).values())  # of `_Options`
+
+
 def estimate(
     n: int,
     m: int,
@@ -194,9 +195,9 @@ def _exact(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options) ->
         y,
         a,
         b,
-        partial(_network_simplex, limit),
-        partial(_lazy_simplex, limit) if options.lazy else None,
-        may_be_dense=estimate(n, m, dimension).bytes <= options.max_bytes,
+        partial(network_simplex, limit),
+        partial(lazy_simplex, limit) if options.lazy else None,
+        may_be_dense=not options.lazy or estimate(n, m, dimension).bytes <= options.max_bytes,
     )
     if options.require_convergence and found.warning is not None:
         raise TransportError(
@@ -205,12 +206,7 @@ def _exact(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options) ->
         )
     if options.require_convergence and not found.proved:
         raise _not_proved(found, options, estimate(n, m, dimension))
-    plan: Any
-    if options.lazy:
-        plan = _sparse()((found.masses, (found.rows, found.columns)), shape=(n, m))
-    else:
-        plan = np.zeros((n, m))
-        plan[found.rows, found.columns] = found.masses
+    plan = _plan(found, (n, m), options.lazy)
     sums = np.bincount(found.rows, found.masses, n), np.bincount(found.columns, found.masses, m)
     error = max(np.max(np.abs(sums[0] - a)), np.max(np.abs(sums[1] - b)))
     return TransportResult(
@@ -223,6 +219,20 @@ def _exact(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options) ->
     )
 
 
+def _plan(found: exact_transport.ExactPlan, shape: tuple[int, int], sparse: bool) -> Any:
+    if sparse:
+        from scipy.sparse import coo_array
+
+        return coo_array((found.masses, (found.rows, found.columns)), shape=shape)
+    plan = found.memory
+    if plan is None or plan.shape != shape:
+        plan = np.zeros(shape)
+    else:
+        plan.fill(0.0)
+    plan[found.rows, found.columns] = found.masses
+    return plan
+
+
 def _not_proved(found: exact_transport.ExactPlan, options: _Options, dense: Cost) -> TransportError:
     text = f"the distance found, {found.distance:.6g}, may be wrong by {found.gap:.2g}, for the rounding of "
     remedy = "leave the farthest points out"
@@ -231,45 +241,6 @@ def _not_proved(found: exact_transport.ExactPlan, options: _Options, dense: Cost
     if options.lazy and dense.bytes > options.max_bytes:
         remedy = f"lazy=False with max_bytes of at least {dense.bytes} resolves the others"
     return TransportError(f"{text}the largest costs", remedy)
-
-
-def _network_simplex(
-    limit: int, costs: Float64, supplies: Float64, demands: Float64
-) -> SimplexSolution:
-    from solvers.transport._pot import ot
-
-    with _quiet():
-        plan, log = ot.emd(supplies, demands, costs, numItermax=limit, log=True)
-    rows, columns = np.nonzero(plan)
-    return SimplexSolution(rows, columns, plan[rows, columns], log["u"], log["warning"])
-
-
-def _lazy_simplex(
-    limit: int, x: Float64, y: Float64, supplies: Float64, demands: Float64
-) -> SimplexSolution:
-    """Costs are computed whenever they are used."""
-    from solvers.transport._pot import ot
-
-    with _quiet():
-        _, log = ot.emd2_lazy(
-            x, y, supplies, demands, numItermax=limit, log=True, return_matrix=True
-        )
-    plan = _sparse()(log["G"])
-    return SimplexSolution(plan.row, plan.col, plan.data, log["u"], log["warning"])
-
-
-def _sparse() -> Any:
-    from scipy.sparse import coo_array
-
-    return coo_array
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence POT's warnings, which are also in its log and are read there."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _sliced(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options) -> TransportResult:
@@ -320,6 +291,8 @@ def _sinkhorn(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options)
 
 def _checked(*given: Any) -> _Options:
     options = _Options(*given)
+    if all(value is default for value, default in zip(given, _DEFAULTS, strict=True)):
+        return options
     largest = {"max_iterations": 2**63 - 1, "projections": 2**53}
     integers = {"projections": 2, "seed": 0, "max_bytes": 1}
     if options.max_iterations is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +33,19 @@ _DIFFERENCE_ROUNDINGS = 4.0
 _SHARPNESS_TOL = 1e-4
 
 
+class SaddleScheme(Scheme, Protocol):
+    """The settings of `JKO` that a saddle step uses. step_size : of the whole step, at least that of a part of it."""
+
+    @property
+    def step_size(self) -> float: ...
+
+
 @dataclass(frozen=True)
 class Growth:
-    """The largest rate ηS − 2 at which a fluctuation grows, S the top eigenvalue of ½(H₊ + H₋), and its eigenvector."""
+    """The largest rate ηS − 2 at which a fluctuation grows, S the top eigenvalue of ½(H₊ + H₋), and its eigenvector.
+
+    Where the rate is below the one that was asked about, both are estimates.
+    """
 
     rate: float
     vector: Array
@@ -49,20 +59,25 @@ class Growth:
 
 
 def largest_growth(
-    energy: ParticleEnergy, learning_rate: float, positions: Float64, near: Growth | None = None
+    energy: ParticleEnergy,
+    learning_rate: float,
+    positions: Float64,
+    rate: float,
+    near: Growth | None = None,
 ) -> Growth:
-    """The growth at (w, u), positions (N, 2D); `near` is that of a nearby state. The rate is NaN where Lanczos does not
-    converge.
+    """The growth at (w, u), positions (N, 2D), or that it is below `rate`, which takes fewer products; `near` is that of a
+    nearby state. The rate is NaN where Lanczos does not converge.
     """
     w, u = np.split(positions, 2, axis=1)
     mean = _MeanHessian(energy, w, u)
     start = near.vector if near is not None and near.vector.shape == w.shape else None
-    values, vectors = top_eigenpairs(mean, w, tol=_SHARPNESS_TOL, start=start)
+    above = (rate + 2.0) / learning_rate
+    values, vectors = top_eigenpairs(mean, w, tol=_SHARPNESS_TOL, start=start, above=above)
     return Growth(learning_rate * float(values[0]) - 2.0, vectors[0])
 
 
 def saddle_step(
-    scheme: Scheme,
+    scheme: SaddleScheme,
     energy: ParticleEnergy,
     before: ParticleEnergy,
     old: Float64,
@@ -81,16 +96,17 @@ def saddle_step(
         plan = optimal_plan(x, old, energy.weights, before.weights, scheme.max_plan_iterations)
     inner = outer = 0
     seen: set[bytes] = set()
+    forces = _Forces(FreeEnergy(energy, scheme.learning_rate))
     while True:
         outer += 1
         anchor = plan.project(old)
         seen.add(anchor.tobytes())
-        equations = _Equations.near(scheme, energy, anchor, step_size)
+        equations = _Equations.near(scheme, forces, energy, anchor, step_size)
         x, iterations = equations.solve(x, scheme.max_iterations)
         x, inner = energy.rounded(x), inner + iterations
         plan = optimal_plan(x, old, energy.weights, before.weights, scheme.max_plan_iterations)
         source = plan.project(old)
-        unsolved = _Equations(energy, scheme.learning_rate, source, step_size, equations.tolerances)
+        unsolved = replace(equations, anchor=source)
         size = unsolved.size(x)
         if size <= 1.0:
             break
@@ -101,14 +117,33 @@ def saddle_step(
         ):  # nothing decreases in a saddle step, unlike in a minimising one
             raise StepError("plans and positions repeat in a cycle")
         check_alternations(outer, scheme.max_plans)
-    reached = largest_growth(energy, scheme.learning_rate, x, growth)
+    reached = largest_growth(energy, scheme.learning_rate, x, 1.0 / scheme.step_size, growth)
     reached.check(step_size)
-    certificates = _certificates(energy, scheme.learning_rate, step_size, x, source)
+    value, certificates = _certified(energy, scheme.learning_rate, step_size, x, source)
     (w, u), (old_w, old_u) = np.split(x, 2, axis=1), np.split(old, 2, axis=1)
-    value = FreeEnergy(energy, scheme.learning_rate).value(w, u)
     parts = plan.cost(w, old_w), plan.cost(u, old_u)
     residual = energy.norm(unsolved.residual(x))
     return Move(step_size, x, plan, value, parts, residual, certificates, inner, outer), reached
+
+
+class _Forces:
+    """(∂_w F, −∂_u F) at positions (w, u), side by side (M, 2D). Those of the last positions are kept: they are asked for again
+    at both ends of a step, at the price of two gradients and, where u is small, a Hessian product.
+    """
+
+    def __init__(self, free_energy: FreeEnergy) -> None:
+        self.learning_rate = free_energy.learning_rate
+        self._free_energy = free_energy
+        self._last: tuple[Float64, Float64] | None = None
+
+    def __call__(self, x: Float64) -> Float64:
+        if self._last is None or not np.array_equal(self._last[0], x):
+            d_w, d_u = self._free_energy.gradient(*np.split(x, 2, axis=1))
+            forces = np.concatenate([d_w, -d_u], axis=1)
+            if not np.all(np.isfinite(forces)):
+                raise FloatingPointError("the gradient is not finite")
+            self._last = x, forces
+        return self._last[1]
 
 
 @dataclass(frozen=True)
@@ -119,21 +154,23 @@ class _Equations:
     1e-9 is solved for as accurately as the weights are.
     """
 
+    forces: _Forces
     energy: ParticleEnergy
-    learning_rate: float
     anchor: Float64
     step_size: float
     tolerances: Float64  # (2D,)
 
     @classmethod
     def near(
-        cls, scheme: Scheme, energy: ParticleEnergy, anchor: Float64, step_size: float
+        cls,
+        scheme: Scheme,
+        forces: _Forces,
+        energy: ParticleEnergy,
+        anchor: Float64,
+        step_size: float,
     ) -> _Equations:
-        w, u = np.split(anchor, 2, axis=1)
         eta, eps = scheme.learning_rate, energy.eps
-        d_w, d_u = FreeEnergy(energy, eta).gradient(w, u)
-        if not np.isfinite(d_w.sum() + d_u.sum()):
-            raise FloatingPointError("the gradient is not finite")
+        (w, u), (d_w, d_u) = np.split(anchor, 2, axis=1), np.split(forces(anchor), 2, axis=1)
         of_w, of_u = (
             tolerance(scheme.tol, eta * energy.norm(d), energy.norm(y), step_size, eps)
             for d, y in ((d_w, w), (d_u, u))
@@ -141,7 +178,7 @@ class _Equations:
         known = min(eps * energy.norm(w), eps ** (2 / 3) * energy.norm(u))
         of_u += _DIFFERENCE_ROUNDINGS * 2.0 * known
         tolerances = np.repeat([of_w, of_u], w.shape[1])
-        return cls(energy, eta, anchor, step_size, tolerances)
+        return cls(forces, energy, anchor, step_size, tolerances)
 
     def solve(self, x: Float64, max_iterations: int) -> tuple[Float64, int]:
         """The solution near x, and the number of Newton iterations; the residual shows whether it converged."""
@@ -153,12 +190,8 @@ class _Equations:
 
     def residual(self, x: Float64) -> Float64:
         """Left-hand sides of the equations, (M, 2D), in length per iteration."""
-        w, u = np.split(x, 2, axis=1)
-        d_w, d_u = FreeEnergy(self.energy, self.learning_rate).gradient(w, u)
         left: Float64 = (x - self.anchor) / self.step_size
-        left += self.learning_rate * np.concatenate([d_w, -d_u], axis=1)
-        if not np.all(np.isfinite(left)):
-            raise FloatingPointError("the gradient is not finite")
+        left += self.forces.learning_rate * self.forces(x)
         return left
 
     def size(self, x: Float64) -> float:
@@ -172,7 +205,7 @@ class _Equations:
         w, u = np.split(self._positions(z), 2, axis=1)
         a, b = np.split(self._unit * v.reshape(self.anchor.shape) / self._root, 2, axis=1)
         plus, minus = self.energy.hvp(w + u, a + b), self.energy.hvp(w - u, a - b)
-        half = 0.5 * self.learning_rate
+        half = 0.5 * self.forces.learning_rate
         in_w = a / self.step_size + half * (plus + minus)
         in_u = b / self.step_size - half * (plus - minus) + 2.0 * b
         product = np.concatenate([in_w, in_u], axis=1)
@@ -208,10 +241,10 @@ class _MeanHessian:
         return mean
 
 
-def _certificates(
+def _certified(
     energy: ParticleEnergy, learning_rate: float, step_size: float, x: Float64, source: Float64
-) -> tuple[Certificate, Certificate]:
-    """Neither part improves by returning: to w̄ for the weights, to ū for the fluctuations."""
+) -> tuple[float, tuple[Certificate, Certificate]]:
+    """F, and that neither part improves by returning: to w̄ for the weights, to ū for the fluctuations."""
     (w, u), (old_w, old_u) = np.split(x, 2, axis=1), np.split(source, 2, axis=1)
     weight = 1.0 / (2.0 * learning_rate * step_size)
     free_energy = FreeEnergy(energy, learning_rate)
@@ -224,7 +257,6 @@ def _certificates(
     # At a minimum of value zero only the rounding of w ± u remains: its square, at a curvature of order 2/η.
     rounded = np.minimum(np.abs(u), energy.eps * np.abs(w))
     lost = 2.0 / learning_rate * energy.inner(rounded, rounded)
-    return (
-        certify("descent", [*here, moved_w], still, energy.eps, lost),
-        certify("ascent", [*quiet, moved_u], here, energy.eps, lost),
-    )
+    descent = certify("descent", [*here, moved_w], still, energy.eps, lost)
+    ascent = certify("ascent", [*quiet, moved_u], here, energy.eps, lost)
+    return sum(here), (descent, ascent)

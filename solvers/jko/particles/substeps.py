@@ -11,17 +11,20 @@ from numpy.typing import NDArray
 
 from solvers.jko.particles.energy import ParticleEnergy
 from solvers.jko.particles.minimising_step import minimising_step
-from solvers.jko.particles.saddle_step import Growth, largest_growth, saddle_step
-from solvers.jko.particles.step_result import Move, Scheme, StepError
+from solvers.jko.particles.saddle_step import (
+    Growth,
+    SaddleScheme,
+    largest_growth,
+    saddle_step,
+)
+from solvers.jko.particles.step_result import Move, StepError
 
 Float64 = NDArray[np.float64]
 
 
-class SteppingScheme(Scheme, Protocol):
+class SteppingScheme(SaddleScheme, Protocol):
     """The settings of `JKO` that the division into sub-steps uses."""
 
-    @property
-    def step_size(self) -> float: ...
     @property
     def saddle(self) -> bool: ...
     @property
@@ -80,7 +83,10 @@ class Walk:
         if self.scheme.saddle:
             if self._growth is None:
                 self._growth = largest_growth(
-                    self.before, self.scheme.learning_rate, self.positions
+                    self.before,
+                    self.scheme.learning_rate,
+                    self.positions,
+                    1.0 / self.scheme.step_size,
                 )
             move, self._growth = saddle_step(*arguments, self._growth)
         else:

@@ -175,6 +175,13 @@ def test_squares_that_underflow_beside_far_ones_are_no_silent_zero():
         transport.w2(x, x + np.array([[0.5], [0.5], [0.0]]))
 
 
+def test_the_smallest_numbers_are_distances_too():
+    smallest = 5e-324
+    for x in ([[smallest], [0.0]], [[smallest, 0.0], [0.0, 0.0]]):
+        found = transport.w2(x, np.zeros_like(x))
+        assert found.converged and found.distance in (0.0, smallest)
+
+
 def test_a_measure_and_itself_are_one_without_a_simplex(simplex_calls):
     x = np.random.default_rng(9).standard_normal((30, 2))
     assert transport.w2(x, x).distance == 0.0 == transport.w2(x, x).gap
