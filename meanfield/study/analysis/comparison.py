@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import StringIO
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.analysis.summary import summary_cell, tables
+from meanfield.study.analysis.words import AWAY, has_own_optimizer, perturbed_title, titles_for
 from meanfield.study.storage.layout import ProcessRecord, RunRecord
-from solvers.flows import REFERENCE_FLOW
 from solvers.learning_rates import Schedule
 
 Series = NDArray[np.float64]
@@ -19,7 +20,7 @@ VISIBLE, LEAST_RISE = 0.01, 10.0  # see `onset_level`
 WINDOW = 20  # steps over which losses are averaged before they are compared
 # what captions and tables say of `onset_level`
 ONSET_LEVEL = f"the geometric mean of the two ends of its largest rise (or {VISIBLE:.0%} of the upper one, if more)"
-PERTURBED_TITLE = "gradient descent, one rounding away"  # not a valid name of a process
+PERTURBED_TITLE = f"gradient descent{AWAY}"
 WITHIN = "within gradient descent's own"
 
 # key of a row: how people call it
@@ -49,15 +50,26 @@ METRICS = {
 DISTANCES = {"max_distance": "all the way", "final_distance": "at the end"}
 
 
+_OVER_ITS_OWN = {"relative_sharpness_error": "  over its threshold"}
+
+
+def metrics(run: RunRecord) -> dict[str, str]:
+    """`METRICS`, in the words of the process that the others are compared with."""
+    own = _OVER_ITS_OWN if has_own_optimizer(run) else {}
+    return titles_for(run, METRICS | own)
+
+
 class Comparison(list[dict[str, Any]]):
     """The rows of `compare`, shown as the table that ``meanfield compare`` prints."""
+
+    titles: Mapping[str, str] = METRICS
 
     def __repr__(self) -> str:
         from rich.console import Console
 
         text = StringIO()
         console = Console(file=text, width=1000, markup=False, emoji=False)
-        console.print(*tables(list(self), METRICS, comparison_cell))
+        console.print(*tables(list(self), self.titles, comparison_cell))
         return text.getvalue().rstrip()
 
     def to_dataframe(self) -> Any:
@@ -68,7 +80,9 @@ class Comparison(list[dict[str, Any]]):
 
 
 def compare(run: RunRecord) -> Comparison:
-    """One row per process, gradient descent first; None for quantities not measured and events that did not occur.
+    """One row per process, the one that is compared with first; None for quantities not measured and events that did not occur.
+
+    That is gradient descent, unless the configuration names another `optimizer`; what follows holds for either.
 
     The second row, named `PERTURBED_TITLE`, is gradient descent from a start perturbed by one rounding, x₀(1 ± ε), if it was
     run: its rounding spread. A model whose distance is at most that, over the same times, is ``…_within`` it: closer cannot be
@@ -84,32 +98,34 @@ def compare(run: RunRecord) -> Comparison:
     ValueError
         The run has no gradient descent, or no other process.
     """
-    names = [name for name, process in run.processes.items() if process.flow == REFERENCE_FLOW]
-    if not names:
+    name_of_first = run.reference
+    if name_of_first is None:
         raise ValueError(
             f"{run.path} must have a process of gradient descent to compare with, got {', '.join(run.processes)}"
         )
     if len(run.processes) == 1:
         raise ValueError(
-            f"{run.path} must have two processes or more to compare, got {names[0]} only"
+            f"{run.path} must have two processes or more to compare, got {name_of_first} only"
         )
-    reference = run.processes[names[0]]
+    reference = run.processes[name_of_first]
     level = onset_level(reference.observables["sigma_trace"])
-    first = _row(names[0], reference, level)
+    first = _row(name_of_first, reference, level)
     rows = [first]
     if run.perturbed is not None:
         times, distances = (run.perturbed.observables[key] for key in ("time", "center_distance"))
-        row = _against(run, PERTURBED_TITLE, run.perturbed, first, level)
+        row = _against(run, perturbed_title(run), run.perturbed, first, level)
         rows.append(row | _distances(times, distances))
     for name, process in run.processes.items():
-        if name != names[0]:
+        if name != name_of_first:
             row = _against(run, name, process, first, level)
             if name in run.comparison:  # missing if the run was interrupted before
                 distances = run.comparison[name]["center_distance"]
                 row |= _distances(run.comparison_times, distances)
                 row |= _within(distances, rounding_spread(run))
             rows.append(row)
-    return Comparison({key: _if_finite(value) for key, value in row.items()} for row in rows)
+    found = Comparison({key: _if_finite(value) for key, value in row.items()} for row in rows)
+    found.titles = metrics(run)
+    return found
 
 
 def rounding_spread(run: RunRecord) -> Series | None:
@@ -151,7 +167,7 @@ def is_within(distance: float, spread: float) -> bool:
 
 def spread_row(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The row of the perturbed gradient descent in a comparison; None where it was not run."""
-    return next((row for row in rows if row["process"] == PERTURBED_TITLE), None)
+    return next((row for row in rows if row["process"].endswith(AWAY)), None)
 
 
 def spread_notes(rows: list[dict[str, Any]]) -> list[str]:
@@ -159,8 +175,9 @@ def spread_notes(rows: list[dict[str, Any]]) -> list[str]:
     spread = spread_row(rows)
     if spread is None or spread["max_distance"] is None:
         return []
+    name = spread["process"].removesuffix(AWAY)
     notes = [
-        "Gradient descent from one rounding away, x₀(1 ± ε), is at a distance of "
+        f"{name[:1].upper()}{name[1:]} from one rounding away, x₀(1 ± ε), is at a distance of "
         f"{spread['max_distance']:.3g} at most, {spread['final_distance']:.3g} at the end: smaller distances cannot be ranked."
     ]
     if spread["final_distance"] == 0.0:
@@ -186,6 +203,9 @@ def _against(
     row, reference = _row(name, process, level), run.processes[first["process"]]
     with np.errstate(over="ignore", invalid="ignore"):  # the last steps of a divergence
         row |= _errors(reference, process, run.learning_rates)
+        if has_own_optimizer(run):
+            _, here, there = _common(process, reference, "effective_sharpness")
+            row["relative_sharpness_error"] = _rms(here - there)
     if row["onset"] is not None and first["onset"] is not None:
         row["onset_delay"] = row["onset"] - first["onset"]
     return row

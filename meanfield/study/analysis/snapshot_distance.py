@@ -15,7 +15,6 @@ from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.config.run_config import load_text
 from meanfield.study.config.toml import parse
 from meanfield.study.storage.layout import Floats
-from solvers.flows import REFERENCE_FLOW
 from solvers.transport.wasserstein import TransportError, TransportResult
 
 __all__ = [
@@ -221,7 +220,10 @@ def _choose(run: StoredRun, process: str | None) -> str:
                 f"{run.path}: process must be one of {', '.join(names)}, got {process}"
             )
         return process
-    default = [name for name in names if run[name].flow == REFERENCE_FLOW] or names
+    reference = run.reference
+    default = names
+    if reference is not None:
+        default = [name for name in names if run[name].flow == run[reference].flow]
     if len(default) != 1:
         raise ValueError(f"{run.path}: process must be one of {', '.join(default)}, got none")
     return default[0]

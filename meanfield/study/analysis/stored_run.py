@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 from meanfield.study.analysis.comparison import Comparison, compare
 from meanfield.study.analysis.process_views import EXTRA, AllObservables, Process, look_up
 from meanfield.study.analysis.summary import summarize, summary_cell
+from meanfield.study.analysis.words import titles_for
 from meanfield.study.storage.files.lock import has_no_locks
-from meanfield.study.storage.layout import ProcessRecord, RunRecord
+from meanfield.study.storage.layout import ProcessRecord, RunRecord, reference_in
 from meanfield.study.storage.reader import RunReader
 from solvers._support.arguments import the_path
 from solvers.learning_rates import Schedule
@@ -100,6 +101,12 @@ class StoredRun(Mapping[str, Process]):
         return str(self.attributes["message"])
 
     @property
+    def reference(self) -> str | None:
+        """The process that the others are compared with: gradient descent, or the configuration's `optimizer`; None without."""
+        flows = {name: process.flow for name, process in self.items()}
+        return reference_in(self.config, flows)
+
+    @property
     def learning_rate(self) -> float:
         """The η of all processes; of one that changes the first, see `learning_rates`."""
         return float(self.attributes["learning_rate"])
@@ -138,12 +145,12 @@ class StoredRun(Mapping[str, Process]):
         return self._reader.read_raw(load)
 
     def compare(self) -> Comparison:
-        """Compare every process with gradient descent, see `meanfield.study.analysis.comparison.compare`.
+        """Compare every process with the optimizer, see `meanfield.study.analysis.comparison.compare`.
 
         Raises
         ------
         ValueError
-            The run has no gradient descent, or no other process.
+            The run has no optimizer, or no other process.
         """
         return compare(replace(self._record(), perturbed=self._reader.perturbed()))
 
@@ -162,7 +169,7 @@ class StoredRun(Mapping[str, Process]):
     # --- display ---
 
     def __repr__(self) -> str:
-        rows = [COLUMNS, *self._table()]
+        rows = [self._columns(), *self._table()]
         widths = {key: max(len(row[key]) for row in rows) for key in COLUMNS}
         lines = [
             "  ".join(
@@ -178,13 +185,16 @@ class StoredRun(Mapping[str, Process]):
             side = "right" if key in NUMBERS else "left"
             return f'<{tag} style="text-align: {side}">{escape(text)}</{tag}>'
 
-        head = "".join(cell("th", key, title) for key, title in COLUMNS.items())
+        head = "".join(cell("th", key, title) for key, title in self._columns().items())
         body = "".join(
             f"<tr>{''.join(cell('td', key, row[key]) for key in COLUMNS)}</tr>"
             for row in self._table()
         )
         caption = f'<caption style="text-align: left">{escape(self._title())}</caption>'
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _columns(self) -> dict[str, str]:
+        return titles_for(self._record(), COLUMNS)
 
     def _title(self) -> str:
         about = f": {self.message}" if self.message else ""

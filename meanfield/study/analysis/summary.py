@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from meanfield.study.analysis.energy_balance import balance
+from meanfield.study.analysis.words import has_own_optimizer, titles_for
 from meanfield.study.storage.layout import RunRecord
-from solvers.flows import REFERENCE_FLOW
 
 COLUMN_WIDTH = 16
 
@@ -31,6 +31,15 @@ QUANTITIES = {
 }
 
 
+_OF_ITS_OWN = {"effective_sharpness": "sharpness over its threshold"}
+
+
+def quantities(run: RunRecord) -> dict[str, str]:
+    """`QUANTITIES`, in the words of the process that the others are compared with; with its own threshold's."""
+    own = _OF_ITS_OWN if has_own_optimizer(run) else {}
+    return titles_for(run, QUANTITIES | own)
+
+
 def summarize(run: RunRecord) -> list[dict[str, Any]]:
     """Name, status, message and the last finite value of every quantity, or None."""
     rates = run.learning_rates
@@ -40,11 +49,11 @@ def summarize(run: RunRecord) -> list[dict[str, Any]]:
         scaled = rates.at(process.observables["time"]) * process.observables["sharpness"]
         last["eta_sharpness"] = _last(scaled)
         last |= {key: _last(values) for key, values in run.comparison.get(name, {}).items()}
-        if run.perturbed is not None and process.flow == REFERENCE_FLOW:
+        if run.perturbed is not None and run.is_optimizer(name):
             last["rounding_spread"] = _last(run.perturbed.observables["center_distance"])
         last["balance_residual"] = _balance_residual(process.observables)
         about = {"status": process.status, "message": process.message}
-        rows.append({"process": name} | {key: last.get(key) for key in QUANTITIES} | about)
+        rows.append({"process": name} | {key: last.get(key) for key in quantities(run)} | about)
     return rows
 
 

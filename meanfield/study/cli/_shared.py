@@ -136,13 +136,13 @@ def report(record: RunRecord) -> dict[str, Any]:
 
 def print_summary(record: RunRecord) -> None:
     from meanfield.study.analysis.summary import (
-        QUANTITIES,
+        quantities,
         spectrum_warnings,
         summarize,
         summary_cell,
     )
 
-    print_rows(summarize(record), QUANTITIES, summary_cell)
+    print_rows(summarize(record), quantities(record), summary_cell)
     for warning in spectrum_warnings(record):
         typer.echo(f"warning: {warning}", err=True)
 

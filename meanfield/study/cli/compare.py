@@ -25,15 +25,15 @@ def compare(
     no_figure: Annotated[bool, typer.Option("--no-figure", help="Draw nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare each process of a run with gradient descent; draw figures/compare beside it."""
+    """Compare each process of a run with its optimizer; draw figures/compare beside it."""
     with user_errors():
+        from meanfield.study.analysis.comparison import compare as compare_processes
         from meanfield.study.analysis.comparison import (
-            METRICS,
             comparison_cell,
+            metrics,
             spread_notes,
             spread_row,
         )
-        from meanfield.study.analysis.comparison import compare as compare_processes
         from meanfield.study.storage.writer import read_run
 
         record = read_run(path)
@@ -55,7 +55,7 @@ def compare(
         about |= {"rounding_spread": spread, "figures": [str(figure) for figure in figures]}
         print_json(about)
         return
-    print_rows(rows, METRICS, comparison_cell)
+    print_rows(rows, metrics(record), comparison_cell)
     for note in spread_notes(rows):
         typer.echo(note)
     for figure in figures:

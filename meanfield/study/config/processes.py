@@ -12,11 +12,14 @@ from meanfield.study.config.derived import Chosen, Section
 from solvers._support.arguments import choice, real, refusal
 from solvers._support.options import Option, options_of
 from solvers.flow import ContinuousFlow, Flow, SteppedFlow
-from solvers.flows import FLOWS
+from solvers.flows import FLOWS, REFERENCE_FLOW
 from solvers.integrators import INTEGRATORS, Adaptive, Integrator, Stabilized
+from solvers.mini_batch import MiniBatch
+from solvers.optimizer import Optimizer
 
 TOLERANCES = ("rtol", "atol")
 TIME_STEPPING = ("dt", "integrator", *TOLERANCES)
+BATCHES = tuple(options_of(MiniBatch))
 _MOST = 2**64 - 1  # integers of a file have 64 bits
 
 
@@ -29,7 +32,20 @@ class ProcessSection(Section):
     @property
     def options(self) -> dict[str, Any]:
         """The options of the flow."""
-        return self.model_dump(exclude={"flow", *TIME_STEPPING})
+        batches = BATCHES if self.has_batches() else ()
+        return self.model_dump(exclude={"flow", *TIME_STEPPING, *batches})
+
+    @classmethod
+    def has_batches(cls) -> bool:
+        """Whether the flow may take its steps on batches of the samples."""
+        return takes_batches(FLOWS[cls.model_fields["flow"].default])
+
+    @property
+    def batches(self) -> dict[str, Any]:
+        """The options of `solvers.MiniBatch`; empty where steps are taken on all samples."""
+        if not self.has_batches() or self.batch_size is None:  # type: ignore[attr-defined]
+            return {}
+        return self.model_dump(include=set(BATCHES))
 
     @property
     def time_stepping(self) -> dict[str, Any]:
@@ -65,6 +81,19 @@ class ProcessSection(Section):
             self._name_the_default(FLOWS[self.flow])
         return self
 
+    @model_validator(mode="after")
+    def _batches_fit(self) -> ProcessSection:
+        if not self.has_batches():
+            return self
+        if not self.batches:
+            for key in BATCHES[1:]:
+                if (value := getattr(self, key)) is not None:
+                    raise ValueError(f"{key} must not be given without {BATCHES[0]}, got {value!r}")
+        for key in self.batches:
+            if getattr(self, key) is None:  # named: a stored configuration says what its run used
+                object.__setattr__(self, key, options_of(MiniBatch)[key].default)
+        return self
+
     def _name_the_default(self, flow: type[Flow]) -> None:
         """Set the keys of the default scheme, where it has a tolerance: a stored configuration then says what its run used."""
         scheme = getattr(flow, "default_integrator", None)
@@ -74,7 +103,8 @@ class ProcessSection(Section):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the flow's name, as the class is created dynamically."""
-        return _restored, ({"flow": self.flow, **self.model_dump(exclude_unset=True)},)
+        named = self.time_stepping  # defaults that were named, too
+        return _restored, ({"flow": self.flow, **self.model_dump(exclude_unset=True), **named},)
 
 
 def _restored(values: dict[str, Any]) -> ProcessSection:
@@ -91,7 +121,8 @@ def section_of(flow: type[Flow]) -> type[ProcessSection]:
         An option has the name of another key.
     """
     options = {name: _key(name, option) for name, option in flow.options().items()}
-    reserved = {"flow", "options", "time_stepping", *TIME_STEPPING}
+    batches = _batch_keys() if takes_batches(flow) else {}
+    reserved = {"flow", "options", "time_stepping", "batches", *TIME_STEPPING, *batches}
     if taken := sorted(reserved & options.keys()):
         raise refusal(f"{flow.name}: options", f"of other names than {', '.join(taken)}", taken)
     delay = {name: options.pop(name) for name in ("delay",) if name in options}
@@ -99,10 +130,23 @@ def section_of(flow: type[Flow]) -> type[ProcessSection]:
     scheme = _scheme_keys(flow)
     is_parameter = getattr(flow, "dt_is_parameter", False)
     fields: Any = named | scheme | options if is_parameter else scheme | delay | named | options
+    fields |= batches
     section: type[ProcessSection] = create_model(
         f"{flow.__name__}Section", __base__=ProcessSection, __doc__=flow.__doc__, **fields
     )
     return section
+
+
+def takes_batches(flow: type[Flow]) -> bool:
+    """Whether the steps of a flow may be taken on batches: those of gradient descent and of optimizers."""
+    return flow.name == REFERENCE_FLOW or issubclass(flow, Optimizer)
+
+
+def _batch_keys() -> dict[str, Any]:
+    """Absent by default, so that all samples are taken."""
+    return {
+        name: (_key(name, option)[0] | None, None) for name, option in options_of(MiniBatch).items()
+    }
 
 
 def scheme_keys(scheme: Integrator) -> dict[str, Any]:

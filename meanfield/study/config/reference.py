@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic_core import PydanticUndefined
 
 from meanfield.study.config.derived import Section
-from meanfield.study.config.processes import PROCESS_SECTIONS
+from meanfield.study.config.processes import BATCHES, PROCESS_SECTIONS, TIME_STEPPING
 from meanfield.study.config.run_config import DEFAULT_PROCESSES, DEFAULT_TASK, RunConfig
 from meanfield.study.config.sections import (
     DEFAULT_INIT,
@@ -126,7 +126,7 @@ def _alternatives(
 
 
 def _table(name: str, section: type[Section], is_alternative: bool = False) -> Table:
-    about = _time_stepping() | documented(section.__doc__)
+    about = _shared_keys() | documented(section.__doc__)
     found = []
     for key, field in section.model_fields.items():
         if (not name and key in _TABLES) or (name == "network" and key == "init"):
@@ -146,14 +146,14 @@ def _table(name: str, section: type[Section], is_alternative: bool = False) -> T
     return Table(name, _summary(section.__doc__), tuple(found), is_alternative)
 
 
-def _time_stepping() -> dict[str, tuple[str, str]]:
-    """Of the keys that say how a flow moves in time, from what `solve` and the adaptive scheme say of them."""
+def _shared_keys() -> dict[str, tuple[str, str]]:
+    """Of the keys that say how a flow moves in time, and on which samples, from what `solve` and the schemes say of them."""
     import solvers
     from solvers.integrators import Adaptive
 
-    sources: tuple[Callable[..., Any], ...] = (solvers.solve, Adaptive)
+    sources: tuple[Callable[..., Any], ...] = (solvers.solve, Adaptive, solvers.MiniBatch)
     about = {name: said for source in sources for name, said in documented(source.__doc__).items()}
-    return {name: about[name] for name in ("dt", "integrator", "rtol", "atol") if name in about}
+    return {name: about[name] for name in (*TIME_STEPPING, *BATCHES) if name in about}
 
 
 def _summary(text: str | None) -> str:

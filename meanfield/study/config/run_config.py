@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import numpy as np
 from pydantic import (
     AfterValidator,
-    BaseModel,
     Field,
     PlainValidator,
     ValidationError,
@@ -23,6 +21,13 @@ from meanfield.initializers import INITIALIZERS
 from meanfield.study.config.derived import Section, path_keys
 from meanfield.study.config.errors import ConfigError, describe
 from meanfield.study.config.limits import LONGEST_NAME, MAX_CONFIG, OWN_NAMES
+from meanfield.study.config.optimizer import (
+    check_models,
+    check_optimizer,
+    check_rates,
+    check_warm_start,
+    rule_of,
+)
 from meanfield.study.config.processes import Process
 from meanfield.study.config.sections import (
     DEFAULT_INIT,
@@ -35,18 +40,18 @@ from meanfield.study.config.sections import (
     Steps,
     Task,
 )
+from meanfield.study.config.settings import plain, require_shallow, set_key
 from meanfield.study.config.start import absolute_start, anchored_start
 from meanfield.study.config.toml import decoded, format_toml, parse, parse_value
 from solvers._support.arguments import real, the_path
 from solvers._support.reprs import described
-from solvers.flows import FLOWS
 from solvers.learning_rates import Schedule
+from solvers.optimizer import Optimizer
 
 __all__ = ["ConfigError", "Process", "RunConfig", "load", "load_text"]
 
 _NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{LONGEST_NAME - 1}}}")
 MAX_BYTES = MAX_CONFIG  # of a TOML file
-MAX_DEPTH = 8  # nesting of tables and arrays; a configuration needs 3
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _INFO = "; `meanfield info {}` shows a run or a width study, and its configuration"
 NETWORK_SECTIONS = {"task", "network", "risk"}
@@ -107,6 +112,11 @@ class RunConfig(Section):
         η > 0, or pairs [step, η] of a rate that changes.
     steps : int
         Iterations of gradient descent.
+    optimizer : str, optional
+        The process that the others model and are compared with, by default gradient descent: ``"heavy_ball"``, or the name of
+        another process of an optimizer, whose table has its options.
+    warm_start : int, optional
+        Steps of the optimizer before its models begin.
     start : str, optional
         A snapshot of another run from which all processes start: ``"run.h5@400"``, that of gradient descent at time 400.
     task, network, risk, output : table
@@ -136,6 +146,8 @@ class RunConfig(Section):
     seed: Seed = 0
     learning_rate: Annotated[Any, PlainValidator(_learning_rate)] = 1.0
     steps: Steps = 400
+    optimizer: str | None = None
+    warm_start: Steps | None = None
     start: Annotated[str | None, PlainValidator(absolute_start)] = None
     task: Task = TASK_SECTIONS[DEFAULT_TASK](name=DEFAULT_TASK)
     network: NetworkSection = NetworkSection()
@@ -187,7 +199,7 @@ class RunConfig(Section):
         elif problem and "landscape" not in problem:
             settings.pop("landscape", None)
         for key, value in changes.items():
-            _set(settings, key, value, "replace")
+            set_key(settings, key, value, "replace")
         return type(self)(**settings)
 
     @property
@@ -197,18 +209,17 @@ class RunConfig(Section):
             return Schedule(self.learning_rate)
         return Schedule(((0, self.learning_rate),))
 
+    @property
+    def rule(self) -> Optimizer | None:
+        """The optimizer that the processes model, with the first learning rate; None for gradient descent."""
+        return rule_of(self.optimizer, self.processes, self.learning_rates.rates[0])
+
     @model_validator(mode="after")
-    def _learning_rate_may_change(self) -> RunConfig:
-        fixed = [
-            f"processes.{name}"
-            for name, process in self.processes.items()
-            if not FLOWS[process.flow].can_change_rate
-        ]
-        if len(self.learning_rates.steps) > 1 and fixed:
-            raise ValueError(
-                f"learning_rate must be a number for {', '.join(fixed)}, whose learning rate cannot change during a run, "
-                f"got {[list(pair) for pair in self.learning_rate]}"
-            )
+    def _optimizer_fits(self) -> RunConfig:
+        check_optimizer(self.optimizer, self.processes)
+        check_models(self.processes, self.rule)
+        check_rates(self.learning_rates, self.processes, self.rule)
+        check_warm_start(self.warm_start or 0, self.steps)
         return self
 
     @model_validator(mode="after")
@@ -326,7 +337,7 @@ def _config(settings: dict[str, Any], overrides: tuple[str, ...]) -> RunConfig:
         key, equals, value = override.partition("=")
         if not equals:
             raise ConfigError(f"--set must be section.key=value, got {override!r:.100}")
-        _set(settings, key, parse_value(value.strip()), "--set")
+        set_key(settings, key, parse_value(value.strip()), "--set")
     return RunConfig(**settings)
 
 
@@ -338,8 +349,8 @@ def _prepared(settings: dict[str, Any]) -> dict[str, Any]:
     """A copy of the settings as plain values, with the defaults that select variants: the task is digits, the initial law
     normal, a flow has its own name.
     """
-    _require_shallow(settings)
-    settings = _plain(settings)
+    require_shallow(settings)
+    settings = plain(settings)
     settings.setdefault("processes", _default_processes())
     if isinstance(task := settings.get("task"), dict):
         task.setdefault("name", DEFAULT_TASK)
@@ -350,48 +361,3 @@ def _prepared(settings: dict[str, Any]) -> dict[str, Any]:
         if isinstance(process, dict):
             process.setdefault("flow", name)
     return settings
-
-
-def _plain(value: Any) -> Any:
-    """The TOML equivalent of a Python value, including NumPy numbers and arrays, tuples and paths; others unchanged."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, BaseModel):
-        return value.model_dump(exclude_unset=True)
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    return str(value) if isinstance(value, Path) else value
-
-
-def _require_shallow(settings: dict[str, Any]) -> None:
-    """Raise for deeply nested tables, whose errors would take too much time and memory to report."""
-    level: list[Any] = [settings]
-    for _ in range(MAX_DEPTH + 1):
-        level = [
-            value
-            for table in level
-            for value in (table.values() if isinstance(table, dict) else table)
-            if isinstance(value, dict | list | tuple)
-        ]
-    if level:
-        raise ConfigError(f"tables and arrays must be nested at most {MAX_DEPTH} deep, got more")
-
-
-def _set(settings: dict[str, Any], key: str, value: Any, what: str) -> None:
-    """Set ``a.b`` in nested tables; `what` names the option in messages."""
-    *sections, last = [part.strip() for part in key.split(".")]
-    if not all([*sections, last]) or len(sections) > MAX_DEPTH:
-        raise ConfigError(f"{what} must be the path of a key, as section.key, got {key!r:.100}")
-    table: Any = settings
-    for section in sections:
-        table = table.setdefault(section, {})
-        if not isinstance(table, dict):
-            raise ConfigError(
-                f"{what} must be a key of a section, got {key!r}, where {section!r} is no section"
-            )
-    if value is None:
-        table.pop(last, None)
-    else:
-        table[last] = value

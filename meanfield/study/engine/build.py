@@ -14,16 +14,20 @@ import numpy as np
 import solvers
 from meanfield.networks import TwoLayerNetwork
 from meanfield.risk import Risk
-from meanfield.study.config.run_config import Process, RunConfig
+from meanfield.study.config.optimizer import own_model
+from meanfield.study.config.run_config import RunConfig
 from meanfield.study.config.sections import LandscapeSection
 from meanfield.study.engine.given import Given
 from meanfield.study.engine.memory import require_data_memory, require_memory
 from meanfield.study.engine.stored_start import read_start
-from meanfield.study.storage.layout import Floats, ProcessLayout
+from meanfield.study.storage.layout import Floats, ProcessLayout, reference_of
 from meanfield.study.storage.observables import OBSERVABLES
 from solvers._support.arguments import refusal
-from solvers.flows import FLOWS, REFERENCE_FLOW
+from solvers.flows import FLOWS
 from solvers.integrators import INTEGRATORS
+from solvers.state import State
+from solvers.state import resume as go_on
+from solvers.state import start as start_flow
 from solvers.stepping import stepper
 
 
@@ -218,7 +222,7 @@ def _given_problem(config: RunConfig, given: Given) -> Problem:
 def build_flows(
     config: RunConfig, problem: Problem, given: Mapping[str, solvers.Flow] | None = None
 ) -> dict[str, solvers.Flow]:
-    """The flow of every process, gradient descent first; those that are given after those of the configuration.
+    """The flow of every process, the optimizer first; those that are given after those of the configuration.
 
     Raises
     ------
@@ -226,12 +230,18 @@ def build_flows(
         Options that do not fit together.
     """
     flows = {}
-    for name, process in config.processes.items():
+    for name in config.processes:
         with _errors_of(name):
-            flows[name] = _build_flow(process, config.learning_rates, problem)
+            flows[name] = _build_flow(config, name, problem)
     flows |= given or {}
-    order = sorted(flows, key=lambda name: flow_name(config, name, flows[name]) != REFERENCE_FLOW)
-    return {name: flows[name] for name in order}
+    reference = reference_name(config, flows)
+    return {name: flows[name] for name in sorted(flows, key=lambda name: name != reference)}
+
+
+def reference_name(config: RunConfig, flows: Mapping[str, solvers.Flow]) -> str | None:
+    """The process that the others are compared with, which may be one that is given; None without one."""
+    names = {name: flow_name(config, name, flow) for name, flow in flows.items()}
+    return reference_of(config.optimizer, names)
 
 
 def flow_name(config: RunConfig, process: str, flow: solvers.Flow) -> str:
@@ -241,10 +251,41 @@ def flow_name(config: RunConfig, process: str, flow: solvers.Flow) -> str:
     return type(flow).name
 
 
-def _build_flow(process: Process, rates: solvers.Schedule, problem: Problem) -> solvers.Flow:
-    build = FLOWS[process.flow].build
-    flow = build(problem.objective, problem.start, rates.rates[0], **process.options)
+def _build_flow(config: RunConfig, name: str, problem: Problem) -> solvers.Flow:
+    process, rates = config.processes[name], config.learning_rates
+    flow = own_model(process, config.rule)
+    if flow is None:
+        build = FLOWS[process.flow].build
+        flow = build(problem.objective, problem.start, rates.rates[0], **process.options)
+    if process.batches:
+        assert isinstance(flow, solvers.DiscreteFlow)
+        flow = solvers.MiniBatch(flow, **process.batches)
     return flow if len(rates.steps) == 1 else solvers.Scheduled(flow, rates.learning_rate)
+
+
+def warm_up(config: RunConfig, flow: solvers.Flow) -> int:
+    """The number of the optimizer's steps before a process begins: none before a map."""
+    return 0 if isinstance(flow.at(0), solvers.DiscreteFlow) else config.warm_start or 0
+
+
+def begin(
+    config: RunConfig,
+    flows: Mapping[str, solvers.Flow],
+    flow: solvers.Flow,
+    problem: Problem,
+    of: Any,
+) -> tuple[State, str]:
+    """Where a flow of a run begins, and a message about it; `of` is the problem's objective, which may count evaluations."""
+    if not (steps := warm_up(config, flow)):
+        return start_flow(flow, of, problem.start)
+    reference, rates = reference_name(config, flows), config.learning_rates
+    rule: solvers.Flow = solvers.GradientDescent(rates.rates[0])
+    if reference is not None:
+        rule = flows[reference]
+    elif len(rates.steps) > 1:
+        rule = solvers.Scheduled(rule, rates.learning_rate)
+    warm = solvers.solve(rule, problem.objective, problem.start, steps, save_every=steps)
+    return go_on(flow, of, warm.state)
 
 
 def process_layouts(
@@ -269,6 +310,7 @@ def process_layouts(
                 flow=flow_name(config, name, flow),
                 modes=len(fluctuation) if fluctuation.ndim > problem.start.ndim else None,
                 has_iterates=flow.iterate(0, state) is not None,
+                has_batches=isinstance(flow.at(0), solvers.MiniBatch),
                 diagnostics=flow.diagnostic_names,
                 requested=requested,
             )

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from meanfield.study.config.optimizer import own_model
 from meanfield.study.config.run_config import Process, RunConfig
 from meanfield.study.storage.layout import EXACT_W2_PARTICLES
 from meanfield.task_sources import Source
@@ -14,6 +15,7 @@ from solvers._support.memory import available_memory
 from solvers.flow import ContinuousFlow
 from solvers.flows import FLOWS
 from solvers.integrators import INTEGRATORS
+from solvers.optimizer import Optimizer
 from solvers.stepping import DELAY_ARRAYS
 
 WORTH_SAYING = 10**9
@@ -54,7 +56,7 @@ def required_memory(config: RunConfig, parameters: int) -> dict[str, int]:
     pairs = _transport_memory(few, parameters) if len(config.processes) > 1 else 0
     return {
         name: data_memory(config)
-        + max(spectrum + kept + remembered + _step_memory(process, particles), pairs)
+        + max(spectrum + kept + remembered + _step_memory(process, config.rule, particles), pairs)
         for name, process in config.processes.items()
     }
 
@@ -117,9 +119,11 @@ def memory_notice(config: RunConfig, parameters: int) -> str:
     return f"processes.{name} is going to need about {most / 1e9:.3g} GB{of} of memory"
 
 
-def _step_memory(process: Process, particles: int) -> int:
-    """Bytes of a step, given those of one array of all particles."""
+def _step_memory(process: Process, rule: Optimizer | None, particles: int) -> int:
+    """Bytes of a step, given the optimizer, if it is not gradient descent, and those of one array of all particles."""
     flow, options = FLOWS[process.flow], process.options
+    if (model := own_model(process, rule)) is not None:
+        flow, options = type(model), options | {"optimizer": rule}
     each = flow.step_arrays
     if options.get("delay"):
         each = DELAY_ARRAYS

@@ -68,6 +68,13 @@ class Moment:
         at = self.observation
         return solvers.effective_sharpness(at.flow, at.objective, at.state, self.pairs)
 
+    @property
+    def batch_sharpness(self) -> float:
+        """That of the batches from the next step on."""
+        at = self.observation
+        flow: Any = at.flow.at(at.step)
+        return solvers.batch_sharpness(flow, at.objective, at.state)
+
     @cached_property
     def iterate_pair(self) -> solvers.Eigenpairs:
         """The top of the spectrum at the iterate, starting from that at the center, which a resumed run has as well."""

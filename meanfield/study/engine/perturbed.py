@@ -15,8 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from meanfield.study.config.run_config import RunConfig
-from meanfield.study.storage.layout import PERTURBED, Floats, ProcessLayout
-from solvers.flows import REFERENCE_FLOW
+from meanfield.study.storage.layout import PERTURBED, Floats, ProcessLayout, reference_of
 
 STREAM = 0x726F756E64  # a random stream of its own for the signs
 
@@ -36,14 +35,16 @@ def one_rounding_away(x: Floats, seed: int) -> Floats:
 def perturbed_layout(
     config: RunConfig, layouts: Mapping[str, ProcessLayout], start: Floats
 ) -> dict[str, ProcessLayout]:
-    """Name and layout of the perturbed gradient descent; empty without one.
+    """Name and layout of the perturbed gradient descent, or other optimizer; empty without one.
 
-    It runs if the first flow is gradient descent, there are others to compare with it, the configuration asks for it, and there
-    is a nonzero number in the start. It needs less memory than the first one: no spectrum, no snapshots.
+    It runs if the first flow is the one that is compared with, there are others to compare with it, the configuration asks for
+    it, and there is a nonzero number in the start. It needs less memory than the first one: no spectrum, no snapshots.
     """
-    reference, *others = layouts
-    flow = layouts[reference].flow
-    wanted = config.output.rounding_spread and flow == REFERENCE_FLOW and bool(others)
+    first, *others = layouts
+    flow = layouts[first].flow
+    flows = {name: layout.flow for name, layout in layouts.items()}
+    is_reference = reference_of(config.optimizer, flows) == first
+    wanted = config.output.rounding_spread and is_reference and bool(others)
     if not wanted or np.array_equal(one_rounding_away(start, config.seed), start):
         return {}
-    return {f"{reference}/{PERTURBED}": ProcessLayout(flow, is_perturbed=True)}
+    return {f"{first}/{PERTURBED}": ProcessLayout(flow, is_perturbed=True)}

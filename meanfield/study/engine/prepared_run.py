@@ -154,7 +154,10 @@ def _rows(config: RunConfig) -> int:
     """The largest number of rows of scalars: those due, and one for each measurement of the spectrum, or snapshot."""
     output, steps = config.output, config.steps
     intervals = output.observe_every, output.sharpness_every, output.snapshot_every
-    return min(steps + 1, sum(len(snapshot_times(steps, every)) for every in intervals))
+    return min(
+        steps + 1,
+        bool(config.warm_start) + sum(len(snapshot_times(steps, every)) for every in intervals),
+    )
 
 
 def settings(config: RunConfig, options: Options) -> dict[str, object]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import solvers
-from meanfield.study.engine.build import time_stepping
+from meanfield.study.engine.build import begin, reference_name, time_stepping, warm_up
 from meanfield.study.engine.center_distances import Distances
 from meanfield.study.engine.checkpointing import Checkpointer
 from meanfield.study.engine.meter import Meter
@@ -21,7 +21,6 @@ from meanfield.study.engine.ranks import Ranks
 from meanfield.study.storage.checkpoint import CheckpointError, Position
 from meanfield.study.storage.layout import COMPARISONS, Floats, Status
 from meanfield.study.storage.writer import RunWriter
-from solvers.flows import REFERENCE_FLOW
 from solvers.objective import is_spread
 from solvers.state import start as start_flow
 
@@ -59,7 +58,7 @@ class Recorder:
         if position is None:
             meter = Meter(objective)
             with np.errstate(over="ignore", invalid="ignore"):
-                state, message = start_flow(flow, meter, self.problem.start)
+                state, message = begin(self.config, self.flows, flow, self.problem, meter)
         else:
             meter = Meter(objective, position.readings, position.wall_time)
             state, message = position.state, position.message
@@ -194,6 +193,10 @@ class Recorder:
         """A callback that measures and writes a row at every step after `known`, the spectrum first from `vectors`."""
         output, steps, particles = self.config.output, self.config.steps, self.problem.particles
         measured = self.layout.processes[name].measured
+        first = warm_up(self.config, self.flows[name])
+
+        def is_due(step: int, every: int) -> bool:
+            return step == first or _is_due(step, every, steps)
 
         def observe(obs: solvers.Observation) -> None:
             nonlocal vectors
@@ -203,15 +206,15 @@ class Recorder:
                     at.row(measured, "step")  # which `solve` records, outside the pause
                     return
                 row, before = dict[str, Any](), vectors
-                if _is_due(obs.step, output.sharpness_every, steps):
+                if is_due(obs.step, output.sharpness_every):
                     row = at.row(measured, "spectrum") | obs.diagnostics
                     vectors = at.vectors
-                if row or _is_due(obs.step, output.observe_every, steps):
+                if row or is_due(obs.step, output.observe_every):
                     row |= at.row(measured, "step") | at.row(measured, "end")
                 with self.checkpointer.interruption.shielded():
                     if row:
                         self.writer.observe(name, obs.time, row)
-                    if _is_due(obs.step, output.snapshot_every, steps):
+                    if is_due(obs.step, output.snapshot_every):
                         snapshot = particles(obs.center), particles(obs.fluctuation)
                         self.writer.snapshot(name, obs.time, *snapshot)
                     # a run that is extended measures its last step once more
@@ -252,9 +255,9 @@ class Recorder:
         self.writer.finish(name, status, message, final)
 
     def compare(self) -> None:
-        """Compute the distances of the other processes to gradient descent, if there is one; on the first rank."""
+        """Compute the distances of the other processes to the optimizer, if there is one; on the first rank."""
         reference, *others = self.flows
-        if self.layout.processes[reference].flow != REFERENCE_FLOW or not others:
+        if reference != reference_name(self.config, self.flows) or not others:
             return
         with self.checkpointer.interruption.shielded():
             all_times = {name: self.writer.snapshot_times(name) for name in self.flows}

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from meanfield.study.config.start import KEY, StoredStart, parsed_start
 from meanfield.study.storage.files.sandbox import read_in_child
-from meanfield.study.storage.layout import Floats, RunFileError
+from meanfield.study.storage.layout import Floats, RunFileError, reference_in
 from meanfield.study.storage.reader import ProcessHeader, RunReader
-from solvers.flows import REFERENCE_FLOW
 
 
 def read_start(text: str) -> Floats:
@@ -37,8 +36,11 @@ def read_start(text: str) -> Floats:
 
 def _particles(wanted: StoredStart) -> Floats:
     with closing(RunReader(wanted.path)) as reader:
-        processes = reader.header().processes
-        name = _process(reader.path, processes, wanted.process)
+        header = reader.header()
+        processes = header.processes
+        flows = {name: about.flow for name, about in processes.items()}
+        wanted_or_default = wanted.process or reference_in(header.config, flows)
+        name = _process(reader.path, processes, wanted_or_default)
         times = processes[name].snapshot_times
         row = _row(reader.path, name, times, wanted.time)
         center, fluctuation, _ = reader.snapshot(name, row)
@@ -51,10 +53,9 @@ def _particles(wanted: StoredStart) -> Floats:
 
 
 def _process(path: Path, processes: Mapping[str, ProcessHeader], name: str | None) -> str:
-    """That of the name; without one gradient descent, else the first."""
+    """That of the name; without one the first."""
     if name is None:
-        reference = [one for one, about in processes.items() if about.flow == REFERENCE_FLOW]
-        name = next(iter([*reference, *processes]), None)
+        name = next(iter(processes), None)
     if name is None or name not in processes:
         known = ", ".join(processes) or "none"
         raise ValueError(f"start must name a process of {path}, got {name!r}; it has {known}")

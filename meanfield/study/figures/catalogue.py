@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from meanfield.study.analysis.comparison import ONSET_LEVEL
 from meanfield.study.analysis.stored_run import StoredRun
+from meanfield.study.analysis.words import said
 from meanfield.study.figures.curves import (
     draw_distance,
     draw_oscillation,
@@ -117,7 +118,7 @@ def _onset(run: RunRecord) -> Iterator[Drawn]:
             "of time. Past λ₁ = 2/η the fluctuation grows by the factor |1 − ηλ₁| per step; the vertical line is where tr Σ of "
             f"gradient descent first reaches {ONSET_LEVEL}."
         )
-        yield Drawn("onset", "Onset of the oscillation", caption, figure)
+        yield Drawn("onset", "Onset of the oscillation", said(run, caption), figure)
 
 
 def _measures(run: RunRecord) -> Iterator[Drawn]:
@@ -212,7 +213,7 @@ def overview(run: RunRecord) -> Iterator[Drawn]:
             unused.remove()
         share_legend(figure)
     caption = "Loss, sharpness, oscillation energy, distance to gradient descent, free energy, and where the particles are."
-    yield Drawn("overview", "Overview", caption, figure)
+    yield Drawn("overview", "Overview", said(run, caption), figure)
 
 
 def comparison(run: RunRecord) -> Iterator[Drawn]:
@@ -237,7 +238,7 @@ def comparison(run: RunRecord) -> Iterator[Drawn]:
     caption = "Predicted loss, eigenvalues, oscillation energy and distance to gradient descent over one axis of time."
     if run.perturbed is not None and "distance" in names:
         caption += " Hatched: gradient descent's distance to itself from a start one rounding away."
-    yield Drawn("compare", "Comparison", caption, figure)
+    yield Drawn("compare", "Comparison", said(run, caption), figure)
 
 
 #: The figures of a run, in the order in which they are drawn: a new one is a function and its entry here.

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from meanfield.study.analysis.comparison import PERTURBED_TITLE, onset, onset_level, rounding_spread
+from meanfield.study.analysis.comparison import onset, onset_level, rounding_spread
+from meanfield.study.analysis.words import has_own_optimizer, perturbed_title, said
 from meanfield.study.figures.palette import GREY
 from meanfield.study.figures.style import (
     BEYOND,
@@ -29,7 +30,9 @@ from meanfield.study.figures.style import (
 )
 from meanfield.study.figures.ticks import log_y
 from meanfield.study.storage.layout import RunRecord
-from solvers.flows import REFERENCE_FLOW
+from solvers.flow import Flow
+from solvers.flows import REFERENCE_FLOW, flow_class
+from solvers.optimizer import Optimizer
 
 Shown = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 CIRCLES: Any = {"marker": "o", "fillstyle": "none", "markersize": 4}
@@ -63,7 +66,7 @@ def _draw_iterates(ax: Axes, run: RunRecord, shown: Shown) -> None:
     """The range between which the iterates of gradient descent alternate."""
     for name, process, _ in processes(run):
         data = process.observables
-        if process.flow == REFERENCE_FLOW and len(data["time"]) > 1:
+        if run.is_optimizer(name) and len(data["time"]) > 1:
             pairs = np.stack([data["iterate_loss"][:-1], data["iterate_loss"][1:]])
             between = shown(pairs.min(axis=0)), shown(pairs.max(axis=0))
             label = f"{title(name)}, iterates"
@@ -94,7 +97,8 @@ def draw_sharpness(ax: Axes, run: RunRecord) -> None:
         for following in values.T[1:]:
             plot(ax, times, following, **thin)
     _draw_iterate_sharpness(ax, run)
-    _draw_edge(ax, run)
+    _draw_batch_sharpness(ax, run)
+    _draw_edges(ax, run)
     ax.set(xlabel=STEPS, ylabel="eigenvalues λ")
 
 
@@ -116,6 +120,30 @@ def draw_effective_sharpness(ax: Axes, run: RunRecord) -> None:
     log_y(ax)
 
 
+def _draw_edges(ax: Axes, run: RunRecord) -> None:
+    """2/η, where gradient descent is what the others are compared with, and the sharpness at which other optimizers oscillate.
+
+    The latter is λ₁ over its measured ratio to the threshold of P⁻¹H.
+    """
+    if not has_own_optimizer(run):
+        _draw_edge(ax, run)
+    for name, process, look in processes(run):
+        data = process.observables
+        if process.flow == REFERENCE_FLOW or not _is_optimizer(process.flow):
+            continue
+        with np.errstate(divide="ignore", invalid="ignore"):
+            edge = data["sharpness"] / data["effective_sharpness"]
+        known = np.isfinite(edge) & (edge > 0)
+        dashed: Any = {"color": look.colour, "linewidth": 1, "linestyle": (0, (5, 2))}
+        label = f"edge of stability of {title(name)}"
+        ax.plot(data["time"][known], edge[known], **dashed, zorder=1.9, label=label)
+
+
+def _is_optimizer(flow: str) -> bool:
+    """Whether a flow is an update rule with a threshold of its own."""
+    return issubclass(flow_class(flow) or Flow, Optimizer)
+
+
 def _draw_edge(ax: Axes, run: RunRecord) -> None:
     """2/η: a line, or steps where the learning rate changes."""
     schedule = run.learning_rates
@@ -130,6 +158,19 @@ def _draw_edge(ax: Axes, run: RunRecord) -> None:
     begun = np.array(schedule.steps) <= end
     steps, edges = np.array(schedule.steps)[begun], edges[begun]
     ax.step([*steps, end], [*edges, edges[-1]], where="post", **look)
+
+
+def _draw_batch_sharpness(ax: Axes, run: RunRecord) -> None:
+    """Dotted, where steps are taken on batches."""
+    key = "batch_sharpness"
+    values = {name: p.observables[key] for name, p in run.processes.items() if key in p.observables}
+    shown = tamed(run, values)
+    for name, process, look in processes(run):
+        if name in shown:
+            known = np.isfinite(shown[name])
+            label = f"{title(name)}, along batches' gradients"
+            times = process.observables["time"][known]
+            ax.plot(times, shown[name][known], ":", color=look.colour, linewidth=1, label=label)
 
 
 def _draw_iterate_sharpness(ax: Axes, run: RunRecord) -> None:
@@ -188,7 +229,7 @@ def draw_distance(ax: Axes, run: RunRecord) -> None:
         lowest = 0.1 * min(filter(None, typical))
     _draw_spread(ax, run, lowest)
     mark_onset(ax, run)
-    ax.set(xlabel=STEPS, ylabel="distance to gradient descent")
+    ax.set(xlabel=STEPS, ylabel=said(run, "distance to gradient descent"))
     if ax.dataLim.ymax > lowest:
         ax.set_ylim(bottom=lowest)
 
@@ -207,17 +248,16 @@ def _draw_spread(ax: Axes, run: RunRecord, lowest: float) -> None:
     most = BEYOND * max(ax.dataLim.ymax, 0.0) or np.inf
     values = np.where(spread <= most, np.maximum(spread, lowest), np.nan)
     look: Any = {"edgecolor": GREY, "facecolor": "none", "linewidth": 1, "zorder": 1.9}
-    look |= {"hatch": "/////", "label": PERTURBED_TITLE}
+    look |= {"hatch": "/////", "label": perturbed_title(run)}
     ax.fill_between(run.comparison_times, lowest, values, **look)
 
 
 def onset_time(run: RunRecord) -> float | None:
     """The onset of the oscillation of gradient descent, see `analysis.comparison.onset`; None without one."""
-    for process in run.processes.values():
-        if process.flow == REFERENCE_FLOW:
-            trace = process.observables["sigma_trace"]
-            return onset(process.observables["time"], trace, onset_level(trace))
-    return None
+    if run.reference is None:
+        return None
+    data = run.processes[run.reference].observables
+    return onset(data["time"], data["sigma_trace"], onset_level(data["sigma_trace"]))
 
 
 def mark_onset(ax: Axes, run: RunRecord) -> None:

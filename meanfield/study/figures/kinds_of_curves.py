@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from meanfield.study.analysis.comparison import ONSET_LEVEL
+from meanfield.study.analysis.words import has_own_optimizer, said
 from meanfield.study.figures.curves import (
     draw_distance,
     draw_effective_sharpness,
@@ -47,7 +48,8 @@ class Curves(NamedTuple):
         if self.has_data(run):
             with styled():
                 figure = single(self.draw, run) if self.figure is None else self.figure(run)
-            yield Drawn(self.name, self.title, self.caption.format(**_words(run)), figure)
+            caption = said(run, self.caption).format(**_words(run))
+            yield Drawn(self.name, said(run, self.title), caption, figure)
 
 
 def _oscillates(run: RunRecord) -> bool:
@@ -91,8 +93,8 @@ SHARPNESS = Curves(
     "sharpness",
     "Sharpness",
     "the largest eigenvalues of the Hessian at the center, and the edge of stability 2/η",
-    "The {k} of the Hessian at the center, H v = λv, the largest (the sharpness S = λ₁) in broader lines.{iterates} "
-    "Dashed: the edge of stability S = 2/η, beyond which an oscillation of gradient descent grows.",
+    "The {k} of the Hessian at the center, H v = λv, the largest (the sharpness S = λ₁) in broader lines.{iterates}{batches}"
+    "{edges}",
     draw_sharpness,
     partial(measured, key="sharpness"),
 )
@@ -100,8 +102,8 @@ EFFECTIVE_SHARPNESS = Curves(
     "effective_sharpness",
     "Sharpness over its threshold",
     "the top eigenvalue of the preconditioned Hessian over each optimizer's own threshold",
-    "λ₁(P⁻¹H) over the threshold of the process's own rule. Gradient descent has P = 1/η and the threshold 2; momentum another "
-    "threshold; RMSProp and Adam P = diag(√ν + ε)/η. Dashed: the edge of stability of all of them, 1.",
+    "λ₁(P⁻¹H) over the threshold of the process's own rule. Without a memory P = 1/η and the threshold is 2; momentum has "
+    "another threshold, RMSProp and Adam P = diag(√ν + ε)/η. Dashed: the edge of stability of all of them, 1.",
     draw_effective_sharpness,
     _has_other_edges,
 )
@@ -109,8 +111,7 @@ OSCILLATION = Curves(
     "oscillation",
     "Oscillation energy, measured and predicted",
     "tr Σ/η, measured on gradient descent and predicted by its models",
-    "tr Σ/η, Σ the covariance of the fluctuation: measured on gradient descent (broad), predicted by the others. By it the "
-    "oscillation raises the loss at the edge of stability: the mean loss is ≈ {E}(w) + ½ tr(HΣ), and HΣ = (2/η)Σ where λ₁ = 2/η.",
+    "tr Σ/η, Σ the covariance of the fluctuation: measured on gradient descent (broad), predicted by the others.{raises}",
     draw_oscillation,
     _oscillates,
 )
@@ -146,14 +147,29 @@ def available(run: RunRecord) -> list[Curves]:
 
 def _words(run: RunRecord) -> dict[str, str]:
     """Text fragments of captions for this run."""
-    spread = (
+    spread = said(
+        run,
         " Hatched: up to the distance of gradient descent to itself from a start one rounding away, x₀(1 ± ε), particle by "
-        "particle; distances within it cannot be ranked."
+        "particle; distances within it cannot be ranked.",
     )
     eigs = [p.observables.get("hessian_eigs") for p in run.processes.values()]
     k = max((values.shape[1] for values in eigs if values is not None), default=1)
     point = is_landscape(run)
+    edge = " Dashed: the edge of stability S = 2/η, beyond which an oscillation of gradient descent grows."
+    raises = (
+        " By it the oscillation raises the loss at the edge of stability: the mean loss is ≈ "
+        f"{'E' if point else 'R'}(w) + ½ tr(HΣ), and HΣ = (2/η)Σ where λ₁ = 2/η."
+    )
+    own_edges = " Dashed: the edge of stability, λ₁ over its ratio to the threshold of P⁻¹H, beyond which an oscillation grows."
+    batches = (
+        " Dotted: the curvature of batches along their own gradients, E⟨g, Hg⟩/E|g|²."
+        if measured(run, "batch_sharpness")
+        else ""
+    )
     return {
+        "edges": own_edges if has_own_optimizer(run) else edge,
+        "raises": "" if has_own_optimizer(run) else raises,
+        "batches": batches,
         "E": "E" if point else "R",
         "spread": "" if run.perturbed is None else spread,
         "iterates": " Dots: the largest at the iterates x_k of the discrete maps instead, x_k = w_k + (−1)ᵏ u_k."

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from meanfield.study.analysis.words import has_own_optimizer
 from meanfield.study.figures.curves import (
     draw_loss,
     draw_oscillation,
@@ -22,7 +23,6 @@ from meanfield.study.figures.style import (
     share_legend,
 )
 from meanfield.study.storage.layout import ProcessRecord, RunRecord
-from solvers.flows import REFERENCE_FLOW
 
 LEAST = 20.0  # minimal number of steps before and after
 SHARE = 6  # at most this fraction of the run, as a denominator
@@ -57,14 +57,16 @@ def _focus(ax: Axes, run: RunRecord) -> None:
     """Limit the axis to the sharpness of oscillating processes and the edge; others may be far above."""
     values = [p.observables["sharpness"] for p in run.processes.values() if oscillates(p)]
     known = [value[np.isfinite(on_log(value))] for value in values]
-    shown = np.concatenate([2 / np.array(run.learning_rates.rates), *known])
+    edges = [] if has_own_optimizer(run) else [2 / np.array(run.learning_rates.rates)]
+    shown = np.concatenate([*edges, *known])
     margin = 0.1 * float(np.ptp(shown)) or 0.1 * shown[0]
     ax.set_ylim(shown.min() - margin, shown.max() + margin)
 
 
 def window(run: RunRecord, time: float) -> tuple[float, float]:
     """The time window from the weakest oscillation before the onset to equally long after, at most the run over `SHARE`."""
-    descent = next(p for p in run.processes.values() if p.flow == REFERENCE_FLOW)
+    assert run.reference is not None, "a run with an onset has the process whose onset it is"
+    descent = run.processes[run.reference]
     times, trace = descent.observables["time"], descent.observables["sigma_trace"]
     before = times < time
     weakest = times[before][np.argmin(trace[before])]

@@ -56,6 +56,17 @@ def problem_facts(config: str, attributes: dict[str, Any], without: tuple[str, .
     yield "Risk", _described(tables.get("risk"), without)
 
 
+def optimizer_facts(config: str, reference: str | None) -> Facts:
+    """The optimizer that the other processes model, where the configuration names one, and the warm start."""
+    tables = settings(config)
+    if "optimizer" in tables and reference is not None:
+        processes = tables.get("processes")
+        table = processes.get(reference) if isinstance(processes, dict) else None
+        yield "Optimizer", f"{spoken(reference)}; {_described(table, ())}"
+    if tables.get("warm_start"):
+        yield "Warm start", f"{tables['warm_start']} of its steps before its models begin"
+
+
 def machine_facts(attributes: dict[str, Any]) -> Facts:
     """Machine and time."""
     yield "Started", _moment(attributes.get("created"))

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from meanfield.study.analysis.comparison import (
-    METRICS,
     compare,
     comparison_cell,
+    metrics,
     spread_notes,
     spread_row,
 )
 from meanfield.study.analysis.energy_balance import balance
-from meanfield.study.analysis.summary import QUANTITIES, summarize, summary_cell
+from meanfield.study.analysis.summary import quantities, summarize, summary_cell
+from meanfield.study.analysis.words import has_own_optimizer, said
 from meanfield.study.report import about
 from meanfield.study.report.document import Report
 from meanfield.study.report.figures import Illustrations
@@ -33,7 +34,6 @@ from meanfield.study.report.source import settings
 from meanfield.study.report.validity import run_warnings
 from meanfield.study.storage.layout import ProcessRecord, RunRecord
 from meanfield.study.storage.observables import OBSERVABLES
-from solvers.flows import REFERENCE_FLOW
 
 BALANCE = {
     "start": "F at the start",
@@ -80,19 +80,23 @@ def _rates(run: RunRecord) -> str:
 
 def _verdict(run: RunRecord) -> Iterator[Html]:
     """The results in a few sentences."""
-    descents = [name for name, process in run.processes.items() if process.flow == REFERENCE_FLOW]
-    if not descents or run.processes[descents[0]].status != "complete":
+    name = run.reference
+    if name is None or run.processes[name].status != "complete":
         return
-    data = run.processes[descents[0]].observables
+    data = run.processes[name].observables
     scaled = run.learning_rates.at(data["time"]) * data["sharpness"]
+    what, edge = "η·sharpness", 2
+    if has_own_optimizer(run):
+        scaled, what, edge = data["effective_sharpness"], "sharpness over its threshold", 1
     measured = scaled[np.isfinite(scaled)]
     if len(measured):
-        yield paragraph(
-            f"Gradient descent ends at η·sharpness = {measured[-1]:.4g}, and had {measured.max():.4g} at most; "
-            "the edge of stability is at 2."
+        text = (
+            f"Gradient descent ends at {what} = {measured[-1]:.4g}, and had {measured.max():.4g} at most; "
+            f"the edge of stability is at {edge}."
         )
+        yield paragraph(said(run, text))
     if len(run.processes) > 1:
-        yield from map(paragraph, _ranking(compare(run)))
+        yield from (paragraph(said(run, text)) for text in _ranking(compare(run)))
 
 
 def _ranking(rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -126,8 +130,13 @@ def _facts(run: RunRecord) -> about.Facts:
     yield from about.problem_facts(run.config, run.attributes)
     yield from about.given_facts(run.attributes)
     edges = ", ".join(f"{2 / rate:.4g}" for rate in run.learning_rates.rates)
-    yield "Learning rate η", f"{_rates(run)}; the edge of stability is at 2/η = {edges}"
-    yield "Steps of gradient descent", str(settings(run.config).get("steps", about.UNKNOWN))
+    edge = "" if has_own_optimizer(run) else f"; the edge of stability is at 2/η = {edges}"
+    yield "Learning rate η", f"{_rates(run)}{edge}"
+    yield from about.optimizer_facts(run.config, run.reference)
+    yield (
+        said(run, "Steps of gradient descent"),
+        str(settings(run.config).get("steps", about.UNKNOWN)),
+    )
     firsts = [process.first for process in run.processes.values() if process.first is not None]
     if firsts:
         yield "Particles", _size(*firsts[0].shape) + f", {firsts[0].dtype} in the file"
@@ -164,7 +173,7 @@ def _summary(run: RunRecord) -> Html:
         row["message"] = ""
     body = [
         Row(title, [summary_cell(key, row[key]) for row in rows])
-        for key, title in QUANTITIES.items()
+        for key, title in quantities(run).items()
     ]
     return table("The last value of everything measured", _names(rows), body, "quantity")
 
@@ -191,13 +200,12 @@ def _diagnostic_names(process: ProcessRecord) -> list[str]:
 
 
 def _comparison(run: RunRecord) -> Iterator[Section]:
-    flows = [process.flow for process in run.processes.values()]
-    if REFERENCE_FLOW not in flows or len(flows) < 2:
+    if run.reference is None or len(run.processes) < 2:
         return
     rows = compare(run)
     body = [
         Row(title.strip(), [comparison_cell(key, row[key]) for row in rows], title.startswith(" "))
-        for key, title in METRICS.items()
+        for key, title in metrics(run).items()
         if key != "status"
     ]
     note = (
@@ -206,13 +214,16 @@ def _comparison(run: RunRecord) -> Iterator[Section]:
         "that gradient descent's own rise defines, the same for all. Evaluations do not count those of the measurements."
     )
     yield Section(
-        "Distance to gradient descent",
+        said(run, "Distance to gradient descent"),
         [
             table(
-                "How close each process stays to gradient descent", _names(rows), body, "quantity"
+                said(run, "How close each process stays to gradient descent"),
+                _names(rows),
+                body,
+                "quantity",
             ),
             *(paragraph(spoken(text)) for text in spread_notes(rows)),
-            paragraph(note, class_="note"),
+            paragraph(said(run, note), class_="note"),
         ],
     )
 

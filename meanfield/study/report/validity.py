@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.analysis.energy_balance import balance
+from meanfield.study.analysis.words import said
 from meanfield.study.report.markup import spoken
 from meanfield.study.report.source import json_attribute, settings, without_folders
 from meanfield.study.storage.layout import ProcessRecord, RunRecord
-from solvers.flows import REFERENCE_FLOW, flow_class
+from solvers.flows import flow_class
 
 RESIDUAL = 1e-3  # |Hv − Sv|/S: the sharpness is accurate to about its square over the gap
 
@@ -39,10 +40,10 @@ def _of_the_file(run: RunRecord) -> Iterator[str]:
         yield "The run was interrupted: its results up to then are shown."
     elif status == "failed":
         yield f"The run failed{f': {message}' if message else ''}."
-    others = [process for process in run.processes.values() if process.flow != REFERENCE_FLOW]
+    others = [name for name in run.processes if not run.is_optimizer(name)]
     descends = len(others) < len(run.processes)
     if status != "running" and descends and others and not run.comparison:
-        yield "The run ended before the distances to gradient descent were measured."
+        yield said(run, "The run ended before the distances to gradient descent were measured.")
     if not settings(run.config):
         yield "The configuration in the file is not TOML."
     if not json_attribute(run.attributes, "machine_json"):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from meanfield.study.config.toml import parse
 from meanfield.study.storage.observables import EVERYWHERE, OBSERVABLES, Observable
+from solvers.flows import REFERENCE_FLOW
 from solvers.learning_rates import Schedule
 
 Status = Literal["running", "complete", "diverged", "interrupted", "failed"]
@@ -65,6 +66,7 @@ class ProcessLayout:
     flow: str
     modes: int | None = None
     has_iterates: bool = False
+    has_batches: bool = False
     diagnostics: Sequence[str] = ()
     is_perturbed: bool = False
     requested: Collection[str] = ()
@@ -78,6 +80,7 @@ class ProcessLayout:
             one
             for one in OBSERVABLES
             if (self.has_iterates or not one.of_iterates)
+            and (self.has_batches or not one.of_batches)
             and (one.name in self.requested or not one.on_request)
         ]
 
@@ -136,6 +139,29 @@ class RunLayout:
         return total
 
 
+def reference_of(optimizer: str | None, flows: Mapping[str, str]) -> str | None:
+    """The process that the others are compared with: the one named, else the first of gradient descent; None without one.
+
+    Parameters
+    ----------
+    optimizer : str or None
+        The key `optimizer` of a configuration.
+    flows : mapping
+        The names of the flows of the processes.
+    """
+    if optimizer is not None:
+        return optimizer if optimizer in flows else None
+    return next((name for name, flow in flows.items() if flow == REFERENCE_FLOW), None)
+
+
+def reference_in(config: str, flows: Mapping[str, str]) -> str | None:
+    """The same for the configuration of a file, which need not be TOML."""
+    optimizer = None
+    with suppress(ValueError):
+        optimizer = parse(config).get("optimizer")
+    return reference_of(optimizer if isinstance(optimizer, str) else None, flows)
+
+
 def snapshot_times(steps: int, every: int) -> list[int]:
     """0, every, 2·every, ... and the last step."""
     return sorted({*range(0, steps + 1, every), steps})
@@ -190,6 +216,19 @@ class RunRecord:
     comparison: dict[str, dict[str, NDArray[np.float64]]]
     perturbed: ProcessRecord | None = None
     all_names: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> str | None:
+        """The process that the others are compared with, see `reference_of`."""
+        flows = {name: process.flow for name, process in self.processes.items()}
+        return reference_in(self.config, flows)
+
+    def is_optimizer(self, name: str) -> bool:
+        """Whether a process is the one that the others are compared with, or another one of its flow."""
+        return (
+            self.reference is not None
+            and self.processes[name].flow == self.processes[self.reference].flow
+        )
 
     @property
     def learning_rates(self) -> Schedule:

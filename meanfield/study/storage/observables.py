@@ -27,6 +27,8 @@ class Observable:
         Whether it has a value for each of the ``output.eigenvalues``.
     of_iterates : bool
         Whether it exists only for flows with iterates.
+    of_batches : bool
+        Whether it exists only for flows whose steps are taken on batches of the samples.
     on_request : bool
         Whether it is measured only with ``output.<name> = true``.
     """
@@ -39,6 +41,7 @@ class Observable:
     when: Literal["step", "spectrum", "end"] = "step"
     per_eigenvalue: bool = False
     of_iterates: bool = False
+    of_batches: bool = False
     on_request: bool = False
 
     @property
@@ -49,7 +52,7 @@ class Observable:
     @property
     def is_everywhere(self) -> bool:
         """Whether it is a scalar of every process."""
-        return not (self.per_eigenvalue or self.of_iterates or self.on_request)
+        return not (self.per_eigenvalue or self.of_iterates or self.of_batches or self.on_request)
 
 
 def _of_step(
@@ -100,6 +103,10 @@ OBSERVABLES = (
     Observable(
         "iterate_sharpness", "top eigenvalue of the mean-field Hessian at the iterate", "1", "0.2.0",
         lambda at: at.iterate_pair.values[0], "spectrum", of_iterates=True, on_request=True,
+    ),
+    Observable(
+        "batch_sharpness", "curvature of batches along their own gradients, at the iterate", "1", "0.2.0",
+        lambda at: at.batch_sharpness, "spectrum", of_batches=True,
     ),
     Observable(
         "hessian_eigs", "largest eigenvalues of the mean-field Hessian", "1", FIRST,

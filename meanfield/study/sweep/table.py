@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meanfield.study.analysis.comparison import METRICS, PERTURBED_TITLE, compare
+from meanfield.study.analysis.comparison import METRICS, compare, spread_row
 from meanfield.study.analysis.process_views import EXTRA, look_up
 from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.analysis.summary import QUANTITIES, summarize
@@ -156,4 +156,5 @@ def _compared(record: RunRecord) -> dict[str, dict[str, Any]]:
         rows = compare(record)
     except ValueError:
         return {}
-    return {row["process"]: row for row in rows if row["process"] != PERTURBED_TITLE}
+    spread = spread_row(rows)
+    return {row["process"]: row for row in rows if row is not spread}

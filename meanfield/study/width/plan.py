@@ -20,13 +20,13 @@ from meanfield.study.config.sections import Count
 from meanfield.study.config.stored import load_stored
 from meanfield.study.config.toml import decoded, format_toml, parse
 from meanfield.study.engine.build import build_problem
-from meanfield.study.storage.layout import FILE_NAME, Floats
+from meanfield.study.storage.layout import FILE_NAME, Floats, reference_of
 from meanfield.study.storage.study_record import PLAN_NAME, Pair
-from solvers.flows import FLOWS, REFERENCE_FLOW
+from solvers.flows import FLOWS
 
 WIDER = 16  # default ratio of the reference's width to the largest; see `meanfield.study.width.validity`
-# with particles of the kinetic equation as their limit, compared with each other
-KINETIC = (REFERENCE_FLOW, solvers.FreeEnergyFlow.name)
+# whose particles have the kinetic equation as their limit, as those of the optimizer: compared with it
+KINETIC = solvers.FreeEnergyFlow.name
 # random streams beside the draw of the start, which uses the seed itself
 STREAMS = {"order": 0, "floor": 1, "held_out": 2}
 GROWING = ("widths", "seeds")  # a later call may extend these
@@ -117,12 +117,14 @@ class WidthPlan:
 
     @property
     def pairs(self) -> list[Pair]:
-        """Pairs of every process with itself, and of gradient descent with the free-energy flows, whose limit is the kinetic
+        """Pairs of every process with itself, and of the optimizer with the free-energy flows, whose limit is the kinetic
         equation.
         """
         flows = {name: process.flow for name, process in self.config.processes.items()}
+        optimizer = flows.get(reference_of(self.config.optimizer, flows) or "")
         pairs = [Pair(name, name) for name in flows]
-        return pairs + [Pair(p, q) for p in flows for q in flows if (flows[p], flows[q]) == KINETIC]
+        kinetic = [name for name in flows if flows[name] == KINETIC]
+        return pairs + [Pair(p, q) for p in flows if flows[p] == optimizer for q in kinetic]
 
     def is_coupled(self, pair: Pair) -> bool:
         """Whether particle i corresponds in both; the noise of Langevin's particles is independent between widths."""
@@ -132,12 +134,15 @@ class WidthPlan:
         )
 
     def study_of(self, run: Run) -> RunConfig:
-        """The settings of one run; seeds that the processes have of their own are moved with the run's."""
+        """The settings of one run; seeds that the processes have of their own are moved with the run's.
+
+        Those of batches are not: the batches are the same at every width, and the limit is that of these.
+        """
         shift = 0 if run.seed is None else 1 + run.seed
         config = self.config
         processes = {
             name: process.model_copy(update={"seed": process.seed + shift})
-            if hasattr(process, "seed")
+            if hasattr(process, "seed") and not process.has_batches()
             else process
             for name, process in config.processes.items()
         }

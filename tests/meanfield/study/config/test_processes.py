@@ -10,7 +10,7 @@ import pytest
 from annotated_types import Ge
 
 import solvers
-from meanfield.study.config.processes import PROCESS_SECTIONS, TIME_STEPPING, section_of
+from meanfield.study.config.processes import BATCHES, PROCESS_SECTIONS, TIME_STEPPING, section_of
 from meanfield.study.config.run_config import ConfigError, load, load_text
 from meanfield.study.engine.build import time_stepping
 from solvers import flows
@@ -29,11 +29,14 @@ def test_keys_and_defaults_are_those_of_the_class(name):
     fields = PROCESS_SECTIONS[name].model_fields
     stepping = next(keys for kind, keys in STEPPING.items() if issubclass(FLOWS[name], kind))
     assert stepping <= fields.keys()
+    takes_batches = name == "gradient_descent" or issubclass(FLOWS[name], solvers.Optimizer)
+    batches = set(BATCHES) if takes_batches else set()
+    assert all(fields[key].default is None for key in batches)
     build = FLOWS[name]
     called = build.from_objective if name == "self_stabilization" else build
     own = {
         key: "..." if fields[key].is_required() else fields[key].default
-        for key in fields.keys() - {"flow", *stepping}
+        for key in fields.keys() - {"flow", *stepping, *batches}
     }
     parameters = inspect.signature(called).parameters
     expected = {
