@@ -26,7 +26,7 @@ class Recorder:
 
     def __init__(self, every: int, first: int, last: int, stride: int) -> None:
         self.every, self._stop, self._stride = every, last, stride
-        self._most = 2 + min((last - first) // every, (last - first) // stride)
+        self._most = 2 + min(last // every - first // every, (last - first) // stride)
         self.rows = 0
         self._saved_step: int | None = None
         self._scalars = np.empty(0)

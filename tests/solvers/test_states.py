@@ -237,3 +237,11 @@ def test_a_pickled_state_leaves_its_objective_behind():
     assert state.objective is VALLEY
     again = pickle.loads(pickle.dumps(state))
     assert again.objective is None and again.flow == state.flow
+
+
+def test_a_continued_run_keeps_the_multiples_of_save_every():
+    """Fewer steps than save_every may have one of its multiples among them."""
+    parabola, descent = landscapes.Landscape(lambda x: 2 * x[0] ** 2), solvers.GradientDescent(0.1)
+    first = solvers.solve(descent, parabola, [1.0], steps=81)
+    rest = solvers.solve(descent, parabola, first.state, steps=20, save_every=100)
+    assert rest.times.tolist() == [81, 100, 101]
