@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from meanfield import _evaluation
 from meanfield.losses import LOSSES
 from meanfield.networks import TwoLayerNetwork
+from meanfield.samples import batch_indices
 from meanfield.tasks import Task
 from solvers._support.arguments import (
     array,
@@ -21,7 +22,6 @@ from solvers._support.arguments import (
     instance,
     probabilities,
     real,
-    refusal,
     wrong_shape,
 )
 
@@ -131,11 +131,7 @@ class Risk:
 
     def batch(self, indices: ArrayLike) -> Risk:
         """The risk of some of the samples, (1/|B|) Σ_{k ∈ B} ℓ, with the same weight decay; a repeated index counts as often."""
-        chosen = np.asarray(indices)
-        if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not len(chosen):
-            raise refusal("indices", "a list of one or more integers", indices)
-        if chosen.min() < 0 or chosen.max() >= self.samples:
-            raise refusal("indices", f"at least 0 and below {self.samples}", indices)
+        chosen = batch_indices(indices, self.samples)
         part = copy(self)
         part.task = replace(
             self.task, inputs=self.task.inputs[chosen], targets=self.task.targets[chosen]

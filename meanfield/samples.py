@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -86,6 +87,22 @@ class Task:
         """Whether every target has c ≥ 2 entries, one of them 1 and the others 0."""
         binary = np.all((self.targets == 0) | (self.targets == 1))
         return self.output_dim >= 2 and bool(binary and np.all(self.targets.sum(axis=1) == 1))
+
+
+def batch_indices(indices: ArrayLike, n: int) -> NDArray[np.integer[Any]]:
+    """The samples of a batch among n, checked.
+
+    Raises
+    ------
+    ValueError
+        They are no list of one or more integers from 0 to n − 1.
+    """
+    chosen = np.asarray(indices)
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not len(chosen):
+        raise refusal("indices", "a list of one or more integers", indices)
+    if chosen.min() < 0 or chosen.max() >= n:
+        raise refusal("indices", f"at least 0 and below {n}", indices)
+    return chosen
 
 
 def _samples(name: str, values: ArrayLike, one_column: bool = False) -> NDArray[np.float64]:

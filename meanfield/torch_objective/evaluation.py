@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 import torch.utils.checkpoint
+from numpy.typing import DTypeLike
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -18,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from meanfield.torch_objective.normalizations import PlainNormalization
+from solvers._support.arguments import float_dtype
 
 # --- derivatives ---------------------------------------------------------------------------------
 
@@ -215,3 +218,21 @@ def clone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def describe(value: Any) -> str:
     """The value in a message: by its shape, or else by its type."""
     return f"shape {tuple(value.shape)}" if hasattr(value, "shape") else type(value).__name__
+
+
+def precision(trainable: dict[str, torch.nn.Parameter], dtype: DTypeLike | None) -> np.dtype[Any]:
+    """Precision of the objective: the one asked for, else that of the parameters."""
+    if not trainable:
+        raise ValueError("module must have trainable parameters (requires_grad), got none")
+    if any(not p.is_floating_point() for p in trainable.values()):
+        raise ValueError(
+            "module must have trainable parameters of floating-point numbers, got others"
+        )
+    if dtype is not None:
+        return float_dtype("dtype", dtype)
+    names = sorted({str(p.dtype).removeprefix("torch.") for p in trainable.values()})
+    if names not in (["float32"], ["float64"]):
+        raise ValueError(
+            f"the parameters must be all float32 or all float64, got {', '.join(names)}; give dtype"
+        )
+    return np.dtype(names[0])

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from solvers._support.arguments import choice, count, float_dtype, refusal, wrong_shape
+from meanfield.samples import batch_indices
+from solvers._support.arguments import choice, count, refusal, wrong_shape
 
 if TYPE_CHECKING:
     import torch
@@ -101,7 +102,7 @@ class TorchObjective:
         # Remaining attempts to check the derivative of each order; 0: done.
         self._checks = {order: _CHECKS for order in (1, 2, 3)}
         self._in_check = False
-        self.dtype = _precision(trainable, dtype)
+        self.dtype = evaluation.precision(trainable, dtype)
         self._torch_dtype = getattr(torch, self.dtype.name)
         self._device = next(iter(trainable.values())).device
         self._shapes = {name: tuple(p.shape) for name, p in trainable.items()}
@@ -167,6 +168,19 @@ class TorchObjective:
         except (RuntimeError, TypeError):
             return self
         return twin
+
+    @property
+    def samples(self) -> int:
+        """n."""
+        return len(self._inputs)
+
+    def batch(self, indices: ArrayLike) -> TorchObjective:
+        """The objective of some of the samples, (1/|B|) Σ_{k ∈ B} ℓ; a repeated index counts as often."""
+        chosen = batch_indices(indices, self.samples).tolist()
+        part = copy.copy(self)  # checks of derivatives are those of the whole
+        part._inputs, part._targets = self._inputs[chosen], self._targets[chosen]
+        part.chunk_size = min(self.chunk_size, len(chosen))
+        return part
 
     # --- the vector ------------------------------------------------------------------------------
 
@@ -376,21 +390,3 @@ def _import_evaluation() -> Any:
     from meanfield.torch_objective import evaluation as _torch_evaluation
 
     return _torch_evaluation
-
-
-def _precision(trainable: dict[str, torch.nn.Parameter], dtype: DTypeLike | None) -> np.dtype[Any]:
-    """Precision of the objective: the one asked for, else that of the parameters."""
-    if not trainable:
-        raise ValueError("module must have trainable parameters (requires_grad), got none")
-    if any(not p.is_floating_point() for p in trainable.values()):
-        raise ValueError(
-            "module must have trainable parameters of floating-point numbers, got others"
-        )
-    if dtype is not None:
-        return float_dtype("dtype", dtype)
-    names = sorted({str(p.dtype).removeprefix("torch.") for p in trainable.values()})
-    if names not in (["float32"], ["float64"]):
-        raise ValueError(
-            f"the parameters must be all float32 or all float64, got {', '.join(names)}; give dtype"
-        )
-    return np.dtype(names[0])

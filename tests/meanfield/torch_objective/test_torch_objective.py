@@ -288,3 +288,27 @@ def test_precision_is_that_of_the_parameters_or_the_one_asked_for():
     expected = meanfield.TorchObjective(build(cnn), "softmax", images(), classes)
     np.testing.assert_array_equal(everything(double, x), everything(expected, x))
     np.testing.assert_allclose(everything(own), everything(expected, x), rtol=0, atol=1e-4)
+
+
+def test_a_batch_is_the_objective_of_its_samples():
+    """Steps on batches are those of torch.optim.Adam on the same batches."""
+    objective = mlp_objective("softmax", 3)
+    module = objective.module
+    inputs = torch.tensor(np.random.default_rng(3).standard_normal((N, 3)))
+    classes = torch.tensor(targets_of("softmax"))
+    chosen = [2, 0, 0]
+    own = meanfield.TorchObjective(module, "softmax", inputs[chosen], classes[chosen])
+    x = objective.initial()
+    assert objective.samples == N and objective.batch(chosen).samples == 3
+    np.testing.assert_array_equal(everything(objective.batch(chosen), x), everything(own, x))
+    flow = solvers.MiniBatch(solvers.Adam(0.01), batch_size=2, seed=1)
+    run = solvers.solve(flow, objective, x, steps=10)
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+    for step in range(10):
+        batch = torch.from_numpy(flow.indices(N, step).copy())
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(inputs[batch]), classes[batch]).backward()
+        optimizer.step()
+    np.testing.assert_allclose(run.iterates[-1], objective.initial(), rtol=1e-11, atol=1e-13)
+    with pytest.raises(ValueError, match=f"indices must be at least 0 and below {N}"):
+        objective.batch([N])
