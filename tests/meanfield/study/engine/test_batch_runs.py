@@ -12,7 +12,7 @@ from meanfield.study.figures.catalogue import run_figures
 from meanfield.study.storage.writer import read_run
 from meanfield.study.width.plan import Run, make_plan
 from tests.helpers.same_runs import assert_same
-from tests.meanfield.study.engine.test_resume import recover_here, stop_at  # noqa: F401
+from tests.meanfield.study.engine.test_resume import stop_at
 
 TEXT = """
 learning_rate = 0.5
@@ -93,7 +93,7 @@ def test_the_configuration_in_the_file_gives_it_back(config, path):
 
 
 @pytest.mark.parametrize("step", [2, 7])
-def test_a_run_that_is_stopped_ends_the_same(config, path, tmp_path, recover_here, step):  # noqa: F811
+def test_a_run_that_is_stopped_ends_the_same(config, path, tmp_path, step):
     run(config, tmp_path, progress=stop_at("sgd", step))
     resume(tmp_path)
     assert_same(tmp_path / "run.h5", path)

@@ -20,8 +20,7 @@ from meanfield.study.report import run_sections
 from meanfield.study.storage.writer import read_run
 from tests.helpers.same_runs import assert_same
 from tests.meanfield.study.cli.test_cli import meanfield_command
-from tests.meanfield.study.engine.test_extend import cut_here  # noqa: F401
-from tests.meanfield.study.engine.test_resume import recover_here, stop_at  # noqa: F401
+from tests.meanfield.study.engine.test_resume import stop_at
 
 WARM, STEPS = 5, 30
 TEXT = """
@@ -122,14 +121,14 @@ def test_the_configuration_in_the_file_gives_it_back(config, record):
 
 
 @pytest.mark.parametrize(("what", "step"), [("plain", 5), ("delayed", 17), ("heavy_ball", 9)])
-def test_a_run_that_is_stopped_ends_the_same(config, path, tmp_path, recover_here, what, step):  # noqa: F811
+def test_a_run_that_is_stopped_ends_the_same(config, path, tmp_path, what, step):
     run(config, tmp_path, progress=stop_at(what, step))
     assert read_run(tmp_path / "run.h5").attributes["message"] == "stopped by SIGTERM"
     resume(tmp_path)
     assert_same(tmp_path / "run.h5", path)
 
 
-def test_an_extended_run_is_the_longer_one(config, path, tmp_path, cut_here):  # noqa: F811
+def test_an_extended_run_is_the_longer_one(config, path, tmp_path):
     run(config.replace(steps=20), tmp_path)
     assert_same(extend(tmp_path, STEPS), path)
 
