@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from solvers.flows.sharpness_flow import SharpnessFlow
     from solvers.free_energy import FreeEnergy
     from solvers.integrators import RK4, RKC, ROCK4, Adaptive, Euler, Integrator, Midpoint
+    from solvers.jko.evolution import Evolution
+    from solvers.jko.evolve import evolve
     from solvers.jko.grid.result import GridStep
     from solvers.jko.grid.steps import GridJKO
     from solvers.jko.particles.report import JKOStep
@@ -69,6 +71,7 @@ _HOME = {
     "EdgeFlow": "flows.edge_flow",
     "Eigenpairs": "spectrum.eigenpairs",
     "Euler": "integrators",
+    "Evolution": "jko.evolution",
     "Flow": "flow",
     "FreeEnergy": "free_energy",
     "FreeEnergyFlow": "flows.free_energy_flow",
@@ -113,6 +116,7 @@ _HOME = {
     "WithoutFluctuation": "flow",
     "batch_sharpness": "mini_batch",
     "effective_sharpness": "spectrum.effective_sharpness",
+    "evolve": "jko.evolve",
     "mean_field_langevin_free_energy": "flows.langevin",
     "solve": "time_loop",
     "solve_complementarity": "spectrum.complementarity",
@@ -135,6 +139,7 @@ __all__ = [
     "EdgeFlow",
     "Eigenpairs",
     "Euler",
+    "Evolution",
     "Flow",
     "FreeEnergy",
     "FreeEnergyFlow",
@@ -180,6 +185,7 @@ __all__ = [
     "batch_sharpness",
     "effective_sharpness",
     "energies",
+    "evolve",
     "mean_field_langevin_free_energy",
     "solve",
     "solve_complementarity",

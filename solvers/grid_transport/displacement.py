@@ -44,6 +44,11 @@ class Displacement:
             total += np.moveaxis(0.5 * (squared[1:] + squared[:-1]), 0, axis)
         return total
 
+    def less(self, other: Displacement) -> Displacement:
+        """The difference of the two."""
+        pairs = zip(self._along, other._along, strict=True)
+        return Displacement(self._sides, [a - b for a, b in pairs])
+
     def after(self, earlier: Displacement, share: float) -> Displacement:
         """d(y) = s(y) + share · d'(y − d(y)): this one, s, of what had gone a share of the earlier, d', beyond its end."""
         return Displacement(

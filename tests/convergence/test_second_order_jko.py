@@ -157,10 +157,11 @@ def on_grid(step_size, energy, grid, time):
     return step.state
 
 
-def check_barenblatt(dimension, cells, exponent, step_sizes, half=4.0, nodes=4):
+def check_barenblatt(dimension, cells, exponent, step_sizes, half=4.0, nodes=8):
     """From t = 1 to 2: L1 errors fall like τ², and the front is within a cell of its place at every τ.
 
-    For m = 3, whose density is steep at the front, the cells err by more: there it is the distances of successive τ that fall.
+    For m = 3, whose density is steep at the front, the cells of a plane err by more: there it is the distances of successive τ
+    that fall.
     """
     edges = (np.linspace(-half, half, cells + 1),) * dimension
     law = Barenblatt(dimension, exponent)
@@ -173,22 +174,21 @@ def check_barenblatt(dimension, cells, exponent, step_sizes, half=4.0, nodes=4):
         assert abs(widest - law.front(2.0)) < 1.5 * h  # half a cell between its center and its edge
     errors = [np.abs(grid.masses - exact.masses).sum() for grid in ends]
     halved = [np.abs(b.masses - a.masses).sum() for a, b in pairwise(ends)]
-    falling = errors if exponent == 2.0 else halved
+    falling = errors if exponent == 2.0 or dimension == 1 else halved
     found = slope(step_sizes[: len(falling)], falling)
     print(f"d = {dimension}, {cells} cells, m = {exponent}: {errors}, {halved}, slope {found:.3f}")
     assert found == pytest.approx(2.0, abs=0.2)
 
 
-@pytest.mark.parametrize("exponent", [2.0, 3.0])
-def test_the_porous_medium_on_a_grid(exponent):
-    check_barenblatt(1, 161, exponent, [0.2, 0.1, 0.05])
+def test_the_porous_medium_on_a_grid():
+    check_barenblatt(1, 161, 2.0, [0.2, 0.1, 0.05])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("exponent", [2.0, 3.0])
 @pytest.mark.parametrize(
     ("dimension", "cells", "step_sizes"),
-    [(1, 1001, [0.1, 0.05, 0.025]), (2, 256, [0.2, 0.1, 0.05]), (2, 512, [0.2, 0.1, 0.05])],
+    [(1, 1001, [0.2, 0.1, 0.05, 0.025]), (2, 256, [0.2, 0.1, 0.05]), (2, 512, [0.2, 0.1, 0.05])],
 )
 def test_the_porous_medium_on_large_grids(dimension, cells, exponent, step_sizes):
     check_barenblatt(dimension, cells, exponent, step_sizes)

@@ -248,6 +248,12 @@ CALLS = {
         solvers.Grid.from_density,
         {"edges": [0.0, 1.0], "function": lambda x: 1 + 0 * x[:, 0], "nodes": 2},
     ),
+    "solvers.evolve": (
+        solvers.evolve,
+        RATE
+        | {"energy": V, "measure": X, "t": 0.2, "step_size": 0.1, "order": 2, "tolerance": None}
+        | {"scheme": None, "save_every": 1, "progress": False, "observe": None},
+    ),
     "GridJKO.step": (
         solvers.GridJKO(0.1).step,
         {"energy": V, "grid": GRID, "earlier": STEP, "earlier_step_size": 0.1},
@@ -299,7 +305,9 @@ NOT_WALKED = {
     **dict.fromkeys(["Integrator", "Objective", "Energy", "Initializer"], "to derive from"),
     **dict.fromkeys(["FiniteDimensional", "Reference"], "to derive from"),
     **dict.fromkeys(["Euler", "Midpoint", "RK4", "DegreeFour", "VaryingTrough"], "no arguments"),
-    **dict.fromkeys(["Complementarity", "Eigenpairs", "GridStep", "JKOStep"], "a result"),
+    **dict.fromkeys(
+        ["Complementarity", "Eigenpairs", "Evolution", "GridStep", "JKOStep"], "a result"
+    ),
     **dict.fromkeys(["QuantileStep", "Solution", "Observation", "PhaseSpaceReport"], "a result"),
     **dict.fromkeys(["TransportResult", "TransportError", "JKOError"], "a result or an error"),
     **dict.fromkeys(
@@ -320,12 +328,13 @@ NOT_WALKED = {
 }
 
 #: which together ask for hours of work, rightly
-LONG = [{"steps", "save_every"}, {"steps", "dt"}, {"projections", "max_bytes"}]
+LONG = [{"t", "step_size"}, {"steps", "save_every"}, {"steps", "dt"}, {"projections", "max_bytes"}]
 
 # by what a call may end besides a result: these are documented
 DOCUMENTED = {
     "solvers.solve_complementarity": ArithmeticError,
     "JKO.step": (solvers.JKOError, transport.TransportError),
+    "solvers.evolve": transport.TransportError,
     "GridJKO.step": solvers.JKOError,
     "QuantileJKO.step": solvers.JKOError,
     "solvers.transport.w2": transport.TransportError,
