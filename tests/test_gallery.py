@@ -18,6 +18,7 @@ PYTORCH = {
     "plot_image_mlp",
     "plot_image_cnn",
     "plot_image_quiet",
+    "plot_image_rmsprop",
 }
 XARRAY = {"plot_xarray", "plot_sweep"}
 

@@ -1,0 +1,178 @@
+"""Every optimizer and its models on digits and on images: the tables of docs/results/optimizers.md.
+
+    python scripts/compare_optimizers.py --data PATH --out optimizers --page docs/results/optimizers.md
+
+runs gradient descent, heavy ball, Nesterov's rule, scalar RMSProp, RMSProp and Adam, each with the models that it has, on two
+problems (``--only`` one of them; some minutes on one core) and writes ``optimizers.md`` and a run file for each.
+``--page`` puts the tables into a page, between ``<!-- digits -->`` and ``<!-- /digits -->`` and so on.
+
+digits     the two-layer network on 60 digits, 50 neurons.
+image_mlp  3 · 8² – 24 – 24 – 4, GELU, squared loss, 60 images of four classes of CIFAR-10 whose pixels are averaged over
+           squares of 4x4; without ``--data``, and without the files in the usual caches, the 8x8 digits.
+
+Learning rates are such that the rule begins below its edge and reaches it within the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _four_classes import four_classes, mlp
+from _pages import computed, splice
+
+from meanfield.study.analysis.comparison import compare, is_within
+from meanfield.study.analysis.words import AWAY
+from meanfield.study.config.run_config import ConfigError, RunConfig
+from meanfield.study.engine.given import Given
+from meanfield.study.engine.run import run
+from meanfield.study.figures import save_comparison
+from meanfield.study.storage.layout import FILE_NAME, RunRecord
+from meanfield.study.storage.writer import read_run
+
+WARM = 5  # steps of an adaptive rule before its models begin
+MODELS: dict[str, dict[str, Any]] = {
+    "free_energy_flow": {},
+    "half_step_delay": {"flow": "free_energy_flow", "delay": True},
+    "rod_flow": {},
+    "central_flow": {},
+}
+#: For each problem its rules, with their learning rates and options.
+RULES: dict[str, dict[str, dict[str, Any]]] = {
+    "digits": {
+        "gradient_descent": {"learning_rate": 0.6},
+        "heavy_ball": {"learning_rate": 0.7, "momentum": 0.3},
+        "nesterov": {"learning_rate": 0.5, "momentum": 0.3},
+        "scalar_rmsprop": {"learning_rate": 0.1, "second_moment": 0.05},
+        "rmsprop": {"learning_rate": 0.02, "eps": 1e-2, "bias_correction": True},
+        "adam": {"learning_rate": 0.05, "beta1": 0.5, "beta2": 0.99, "eps": 1e-2},
+    },
+    "image_mlp": {
+        "gradient_descent": {"learning_rate": 0.3},
+        "heavy_ball": {"learning_rate": 0.4, "momentum": 0.3},
+        "nesterov": {"learning_rate": 0.25, "momentum": 0.3},
+        "scalar_rmsprop": {"learning_rate": 0.2, "second_moment": 0.47},
+        "rmsprop": {"learning_rate": 5e-4, "eps": 1e-7, "bias_correction": True},
+        "adam": {"learning_rate": 2e-3, "beta1": 0.5, "beta2": 0.99, "eps": 1e-7},
+    },
+}
+STEPS = {"digits": 200, "image_mlp": 120}
+HEADER = (
+    "rule", "process", "largest distance", "final distance", "onset later by", "error of loss",
+    "error of λ₁ over the threshold", "peak of λ₁ over the threshold",
+)  # fmt: skip
+
+
+def config_of(problem: str, rule: str, steps: int) -> RunConfig:
+    """The run of a rule with all the models that it has."""
+    options = dict(RULES[problem][rule])
+    settings: dict[str, Any] = {
+        "learning_rate": options.pop("learning_rate"),
+        "steps": steps,
+        "optimizer": rule,
+        "output": {"snapshot_every": 5, "sharpness_every": 5},
+    }
+    if "beta2" in options or "rmsprop" in rule:
+        settings["warm_start"] = min(WARM, steps)
+    if problem == "digits":
+        settings |= {"task": {"n": 60}, "network": {"width": 50}}
+    models = {name: table for name, table in MODELS.items() if _exists(rule, options, table, name)}
+    return RunConfig(**settings, processes={rule: options, **models})
+
+
+def _exists(rule: str, options: Mapping[str, Any], table: Mapping[str, Any], name: str) -> bool:
+    """Whether a rule has a model."""
+    try:
+        RunConfig(optimizer=rule, processes={rule: options, name: table})
+    except ConfigError:
+        return False
+    return True
+
+
+def rows(record: RunRecord) -> Iterator[list[str]]:
+    """The rule, the rule one rounding away, then its models; a † where a distance is within that of the former two."""
+    found = compare(record)
+    spread = next(row for row in found if row["process"].endswith(AWAY))
+    for row in found:
+        name = row["process"]
+        shown = "one rounding away" if row is spread else name.replace("_", " ")
+        distances = [_distance(row, spread, key) for key in ("max_distance", "final_distance")]
+        peak = None
+        if name in record.processes:
+            peak = float(np.nanmax(record.processes[name].observables["effective_sharpness"]))
+        delay = "" if row["onset_delay"] is None else f"{row['onset_delay']:+.0f}"
+        if row is found[0]:
+            delay = "no onset" if row["onset"] is None else f"(step {row['onset']:.0f})"
+        elif found[0]["onset"] is not None and row["onset"] is None:
+            delay = "never"
+        numbers = [row["loss_error"], row["relative_sharpness_error"], peak]
+        status = "" if row["status"] == "complete" else f" ({row['status']})"
+        yield ["", shown + status, *distances, delay or "–", *map(_number, numbers)]
+
+
+def _distance(row: Mapping[str, Any], spread: Mapping[str, Any], key: str) -> str:
+    value = row[key]
+    if value is None:
+        return "–"
+    inside = row is not spread and spread[key] is not None and is_within(value, spread[key])
+    return f"{value:.3g}{' †' if inside else ''}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def described(problem: str, rule: str) -> str:
+    """A rule with its options, in a table's cell."""
+    options = {"η": RULES[problem][rule]["learning_rate"]} | RULES[problem][rule]
+    options.pop("learning_rate")
+    shown = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in options.items())
+    return f"**{rule.replace('_', ' ')}**, {shown}"
+
+
+def table(body: Sequence[Sequence[str]]) -> str:
+    """Markdown."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (HEADER, ["---"] * len(HEADER), *body)]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("optimizers"))
+    parser.add_argument("--data", type=Path, help="CIFAR-10: its archive or folder")
+    parser.add_argument("--images", type=int, default=60, help="of the MLP (default: 60)")
+    parser.add_argument("--only", choices=RULES, help="one of the problems")
+    parser.add_argument("--rule", action="append", help="one of the rules; may be repeated")
+    parser.add_argument("--steps", type=int, help="fewer of them, to see that it runs")
+    parser.add_argument("--read", action="store_true", help="only read the runs in the folder")
+    parser.add_argument("--page", type=Path, help="a page that gets the tables")
+    options = parser.parse_args(arguments)
+    sections = []
+    for problem in [options.only] if options.only else RULES:
+        objective = None
+        if problem == "image_mlp" and not options.read:
+            objective = mlp(*four_classes(options.data, options.images, pool=4), seed=0)
+        body = []
+        for rule in options.rule or RULES[problem]:
+            config = config_of(problem, rule, options.steps or STEPS[problem])
+            folder = options.out / f"{problem}-{rule}"
+            if not options.read:
+                run(config, folder, force=True, given=Given(objective=objective))
+            record = read_run(folder / FILE_NAME)
+            save_comparison(record, folder / "figures")
+            of_rule = list(rows(record))
+            of_rule[0][0] = described(problem, rule)
+            body += of_rule
+            print(table(of_rule), flush=True)
+        text = f"{table(body)}\n\n{computed('compare_optimizers.py')}\n"
+        sections.append(f"## {problem}\n\n{text}")
+        if options.page is not None:
+            splice(options.page, problem, text)
+    (options.out / "optimizers.md").write_text("\n".join(sections), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The tables of docs/results/optimizers.md."""
+
+import numpy as np
+import pytest
+
+import meanfield
+import solvers
+
+
+@pytest.fixture
+def optimizers(load):
+    return load("compare_optimizers")
+
+
+def test_a_run_has_every_model_of_its_rule(optimizers):
+    for problem, rules in optimizers.RULES.items():
+        assert {"gradient_descent", "heavy_ball", "nesterov", "rmsprop", "adam"} < set(rules)
+        for rule in rules:
+            config = optimizers.config_of(problem, rule, 10)
+            assert config.optimizer == rule
+            assert {"free_energy_flow", "half_step_delay"} < set(config.processes)
+    assert "central_flow" in optimizers.config_of("digits", "heavy_ball", 10).processes
+    assert optimizers.config_of("digits", "adam", 3).warm_start == 3
+    assert optimizers.config_of("digits", "nesterov", 3).warm_start is None
+
+
+def test_it_runs(optimizers, tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("before <!-- digits -->old<!-- /digits --> after")
+    short = ["--only", "digits", "--steps", "2", "--rule", "heavy_ball", "--out", str(tmp_path)]
+    optimizers.main([*short, "--page", str(page)])
+    text = page.read_text(encoding="utf-8")
+    assert "-->old<!--" not in text and text.endswith("<!-- /digits --> after")
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert lines[2].startswith("| **heavy ball**, η 0.7, momentum 0.3 | heavy ball | – | – |")
+    assert lines[3].startswith("|  | one rounding away |")
+    assert len({line.count("|") for line in lines}) == 1
+    assert "half step delay" in capsys.readouterr().out
+    assert list(tmp_path.rglob("compare.png"))
+
+
+def test_the_networks_on_four_classes(load):
+    pytest.importorskip("torch")
+    four = load("_four_classes")
+    images, targets = four.four_classes(None, 8)  # the digits, unless CIFAR-10 is in a usual cache
+    assert len(images) == 8 and targets.shape == (8, 4)
+    np.testing.assert_array_equal(targets.sum(axis=1), 1)
+    for network in (four.mlp, four.cnn):
+        objective = network(images, targets, 0)
+        x0 = objective.initial()
+        solution = solvers.solve(solvers.RMSProp(1e-4, bias_correction=True), objective, x0, 2)
+        assert solution.status == "complete" and solution.losses[-1] < solution.losses[0]
+
+
+def test_rmsprop_on_images_is_set_as_in_the_quick_start(load):
+    script = load("compare_rmsprop")
+    config = script.config_of(20)
+    table = config.processes["rmsprop"]
+    assert (table.beta2, table.eps, table.bias_correction) == (0.99, 1e-7, True)
+    assert (config.learning_rate, config.warm_start, config.optimizer) == (2e-5, 5, "rmsprop")
+    assert "half_step_delay" in config.processes
+    assert isinstance(config, meanfield.RunConfig)
