@@ -76,7 +76,7 @@ class Scaled:
     """The result of the iterations.
 
     log_masses of μ. divergence : S_ε(μ, ν); without debiasing OT_ε(μ, ν) − OT_ε(ν, ν). residual : L1 norm by which the
-    equations of the minimiser are violated.
+    equations of the minimiser are violated. point : to go on from.
     """
 
     log_masses: Float64
@@ -84,6 +84,7 @@ class Scaled:
     residual: float
     iterations: int
     converged: bool
+    point: Float64
 
 
 class ProximalScaling:
@@ -109,9 +110,9 @@ class ProximalScaling:
             self._log_nu = np.log(grid.masses)
         self._log_d_nu = self_potential(self._kernel, self._log_nu, 0.5 * self._log_nu)
 
-    def solve(self, tolerance: float, max_iterations: int) -> Scaled:
-        """From μ = ν, slightly blurred, until the residual is at most the tolerance."""
-        x, accelerate = self._start(), Anderson()
+    def solve(self, tolerance: float, max_iterations: int, start: Float64 | None = None) -> Scaled:
+        """From μ = ν, slightly blurred, or a point reached before, until the residual is at most the tolerance."""
+        x, accelerate = self._start() if start is None else start, Anderson()
         least, best = np.inf, x
         for iteration in range(1, max_iterations + 1):  # noqa: B007
             # A step of Anderson acceleration may be far too long.
@@ -186,7 +187,7 @@ class ProximalScaling:
         else:
             reference = 2.0 * self._log_d_nu - self._log_volumes
         divergence = _mean(np.exp(log_mu), log_a, log_d) + _mean(self._nu, log_b, reference)
-        return Scaled(log_mu, self._regularization * divergence, residual, iterations, converged)
+        return Scaled(log_mu, self._regularization * divergence, residual, iterations, converged, x)
 
 
 def _mean(masses: Float64, values: Float64, reference: Float64) -> float:

@@ -30,8 +30,9 @@ from solvers.measures.representations import Grid
 METHODS = ("exact", "entropic")
 #: Of the gap, relative to the decrease of a step: the distance to the minimiser is then about 1e-3 of what the step moves.
 _TOLERANCE = 1e-6
-#: Of the entropic scheme, in the L1 norm.
-_ENTROPIC_TOLERANCE = 1e-9
+#: Of the entropic scheme: by default the residual may cost this share of the decrease of the energy in the step. It is looked at
+#: first at one L1 norm, and never asked for below the other.
+_SHARE, _COARSE_RESIDUAL, _LEAST_RESIDUAL = 1e-3, 1e-4, 1e-9
 _ITERATIONS = {"exact": 200, "entropic": 2000}
 #: Of the energy inequality, relative to the sizes of the energy's terms.
 _ROUNDING = 1e-10
@@ -66,7 +67,8 @@ class GridJKO:
     tolerance : float, optional
         Of "exact": tolerated gap between the primal and the dual value, relative to the decrease of E + D/(2 η τ) in the step;
         by default 1e-6, at least 1e-4 for `Congestion` without diffusion.
-        Of "entropic": tolerated L1 norm of the residual of the minimiser's equations; by default 1e-9.
+        Of "entropic": tolerated L1 norm of the residual of the minimiser's equations; by default such that it costs at most 1e-3
+        of the step's decrease of energy, at least 1e-9.
     max_iterations : int, optional
         Limit of Newton's iterations on a grid, by default 200, or of the scaling iterations, by default 2,000.
     require_convergence : bool
@@ -278,13 +280,26 @@ class GridJKO:
             )
         epsilon = self._regularization(grid)
         pace = self.learning_rate * self.step_size
-        tolerance = _ENTROPIC_TOLERANCE if self.tolerance is None else self.tolerance
         limit = self.max_iterations or _ITERATIONS["entropic"]
-        end = ProximalScaling(energy, grid, epsilon, pace, self.debias).solve(tolerance, limit)
-        state = Grid(grid.edges, np.exp(end.log_masses))
-        before, after = energy.value(grid.masses), energy.value(state.masses)
+        solver = ProximalScaling(energy, grid, epsilon, pace, self.debias)
+        tolerance = _COARSE_RESIDUAL if self.tolerance is None else self.tolerance
+        before, used, point = energy.value(grid.masses), 0, None
+        while True:
+            end = solver.solve(tolerance, limit - used, point)
+            used, point = used + end.iterations, end.point
+            state = Grid(grid.edges, np.exp(end.log_masses))
+            after = energy.value(state.masses)
+            # a residual times this is what it may cost
+            unit = abs(before) + abs(after) + 0.5 * epsilon / pace
+            wanted = max(_SHARE * max(before - after, 0.0) / unit, _LEAST_RESIDUAL)
+            if self.tolerance is not None or not end.converged or end.residual <= wanted:
+                break
+            tolerance = 0.5 * wanted if wanted > 2.0 * _LEAST_RESIDUAL else _LEAST_RESIDUAL
+            if used == limit:
+                end = replace(end, converged=False)
+                break
         excess = after + end.divergence / (2.0 * pace) - before
-        slack = 10.0 * tolerance * (abs(before) + abs(after) + 0.5 * epsilon / pace)
+        slack = 10.0 * tolerance * unit
         failure = ""
         if not end.converged:
             failure = f"a residual of {end.residual:.1e} remains, {tolerance:.1e} was asked for"
@@ -298,7 +313,7 @@ class GridJKO:
                 f"a larger regularization than {epsilon:.3g}, or a larger max_iterations than {limit}"
             )
         end_of_all = Movement(
-            state.masses, None, end.divergence, np.nan, end.residual, end.iterations, failure
+            state.masses, None, end.divergence, np.nan, end.residual, used, failure
         )
         return grid_step(before, after, excess, end_of_all, state, failure), failure
 
