@@ -40,9 +40,23 @@ class Architecture(NamedTuple):
 
 
 class Memory:
-    """Results of a forward pass kept for the backward pass after it; the numbers are the same without."""
+    """Results of a forward pass kept for the backward pass after it; the numbers are the same without.
 
-    kept: Array | None = None
+    One that is `lasting` serves several passes with the same data: while the particles are the same, their pre-activations are
+    not computed again.
+    """
+
+    def __init__(self, lasting: bool = False) -> None:
+        self.kept: Array | None = None
+        self._lasting, self._particles = lasting, b""
+
+    def begin(self, order: int, particles: Array, inputs: Array, bounds: NDArray[np.int64]) -> bool:
+        """Whether those of the particles are known; otherwise there is room for them."""
+        before, self._particles = self._particles, particles.tobytes() if self._lasting else b""
+        if self.kept is not None and self._lasting and before == self._particles:
+            return True
+        self.kept = two_layer.room(order, inputs, bounds)
+        return False
 
 
 @functools.lru_cache
@@ -94,8 +108,7 @@ def group_sums(
     if direction is not None:
         direction = _massive(architecture, _packed(architecture, direction, 0.0), masses)
     bounds, first_blocks = _blocks(groups, two_layer.block_size(inputs))
-    if memory is not None:
-        memory.kept = two_layer.room(order, inputs, bounds)
+    known = memory is not None and memory.begin(order, particles, inputs, bounds)
     sums = np.empty(
         (len(groups) - 1, order + 1, len(inputs), architecture.output_dim), particles.dtype
     )
@@ -116,6 +129,7 @@ def group_sums(
             partials,
             None if memory is None else memory.kept,
             rows.start,
+            known,
         )
         if not one_block_each:
             for g, (first, last) in enumerate(itertools.pairwise(first_blocks)):

@@ -6,6 +6,7 @@ from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -29,6 +30,10 @@ Array = NDArray[np.floating[Any]]
 
 _ORDER = "the order is Risk(network, task)"
 _WEIGHT_ROUNDING = 1e-6  # tolerance of the sum of weights stored in float32
+
+
+# What a Hessian product kept of its particles: the next one mostly is at the same.
+_OF_PRODUCTS: WeakKeyDictionary[Any, _evaluation.Memory] = WeakKeyDictionary()
 
 
 class Risk:
@@ -176,11 +181,15 @@ class Risk:
         With equal weights, (Hess R · v)_i = N Σ_j ∂²R/∂θ_i∂θ_j v_j. Self-adjoint for ⟨u, v⟩ = Σ_i p_i u_i·v_i.
         """
         x, v = self._particles("x", x), self._direction("v", v, x)
-        memory = _evaluation.Memory()
+        memory = _OF_PRODUCTS.pop(self, None) or _evaluation.Memory(lasting=True)
         f, df = self._jet(x, self._weights(weights, x), v, 1, memory)
         r = self._loss.gradient(f, self._targets)
         dr = self._loss.curvature(f, self._targets, df)
-        return self._decayed(self._gradient_jet(x, [r, dr], v, memory), v)
+        product = self._decayed(self._gradient_jet(x, [r, dr], v, memory), v)
+        _OF_PRODUCTS[self] = (
+            memory  # of a whole product: another thread meanwhile had one of its own
+        )
+        return product
 
     def third(self, x: ArrayLike, u: ArrayLike, weights: ArrayLike | None = None) -> Array:
         """∇³R[u, u], the second derivative of the mean-field gradient along u, (N, D), for u (N, D)."""

@@ -63,12 +63,13 @@ def network_jet(
     partials: Array,
     kept: Array | None = None,
     first_datum: int = 0,
+    known: bool = False,
 ) -> None:
     """partials[b, j] = Σ over the particles of block b of d^j/dε^j [a σ(w·x)], j = 0, …, order.
 
     particles, direction (N, c + p); inputs (n, p); bounds (blocks + 1), block b being the particles bounds[b] to bounds[b + 1];
     partials (blocks, order + 1, n, c), overwritten. For order 0 the direction may be anything of its shape. kept: see `room`;
-    the inputs stand for its data from the first_datum on.
+    the inputs stand for its data from the first_datum on, and `known` says that it was left by a call with these particles.
     """
     real = _precision(particles)
     name, kind = ACTIVATIONS[code], _kind(code, n_outputs, inputs)
@@ -85,7 +86,7 @@ def network_jet(
 
     def compute(counter: Counter) -> None:
         compiled(
-            (loop, blas), particles, direction, n_outputs, inputs,
+            (loop, blas, int(known)), particles, direction, n_outputs, inputs,
             bounds, counter, kept, first_datum, partials,
         )  # fmt: skip
 

@@ -6,7 +6,8 @@ more than 256 columns gained nothing. At 3000 inputs, 250 rows and 500 columns g
 
 With many inputs and enough memory, z and ż of the forward pass are kept for the backward pass, which then takes two thirds
 of the products: `kept` (order + 1, rows, n) has a row for each particle of the block, or none, and then they are recomputed
-by the same products on the same tiles. The numbers are the same.
+by the same products on the same tiles. Hessian products at one point share z: with `known`, kept[0] has it already. The numbers
+are the same.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def load_weighted(gemm, particles, inputs, kept, fresh, out):
 @part
 def network_block(calls, particles, direction, c, inputs, kept, total):
     """Σ_i a_i σ(w_i·x) over some particles, and its derivatives along the direction, into total (order + 1, n, c)."""
-    jets, gemm = calls
+    jets, gemm, known = calls
     order, n = total.shape[0] - 1, inputs.shape[0]
     rows, columns = tile_size(particles.shape[0], n, inputs.shape[1])
     one = total.dtype.type(1)
@@ -75,7 +76,7 @@ def network_block(calls, particles, direction, c, inputs, kept, total):
             tile = cut_tile(work, order + 1, j - i, m - k)
             dz = cut_tile(dz_work, 1, j - i, m - k)[0]
             x = inputs[k:m]
-            load_weighted(gemm, particles[i:j, c:], x, kept[0, i:j, k:m], True, tile[0])
+            load_weighted(gemm, particles[i:j, c:], x, kept[0, i:j, k:m], known == 0, tile[0])
             if order > 0:
                 load_weighted(gemm, direction[i:j, c:], x, kept[1, i:j, k:m], True, dz)
             fill_jets(jets, tile, dz.size)

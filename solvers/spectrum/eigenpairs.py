@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -206,7 +207,7 @@ def _starts(
         raise wrong_shape("start", f"(s, *{x.shape})", given.shape)
     warm = given.reshape(-1, x.size).astype(np.float64)
     rows = max(k, len(warm))
-    starts: NDArray[np.float64] = np.random.default_rng(0).standard_normal((rows, x.size))
+    starts = _normal(rows, x.size).copy()
     share = _RANDOM_SHARE if mixed or rows == 1 else _BLOCK_SHARE
     guesses = []
     for row, vector in zip(starts, warm, strict=False):
@@ -219,6 +220,12 @@ def _starts(
             else:
                 row[:] = row + scaled if certify else scaled
     return starts, np.array(guesses).reshape(-1, x.size)
+
+
+@functools.lru_cache(maxsize=1)
+def _normal(rows: int, size: int) -> NDArray[np.float64]:
+    """The standard normal vectors of every call, which take as long to draw as a product of a small network."""
+    return np.random.default_rng(0).standard_normal((rows, size))
 
 
 def _product(objective: Any, x: Array, v: Array) -> NDArray[np.float64]:

@@ -225,8 +225,8 @@ class _Space:
     def _add_to_rest(self, remainder: Vector, length: float) -> None:
         if length > 0.0:
             self.rest = np.append(self.rest, [remainder / length], axis=0)
-            self.coupling = np.pad(self.coupling, ((0, 1), (0, 0)))
-            self.unused = np.pad(self.unused, ((0, 0), (0, 1)))
+            self.coupling = np.vstack([self.coupling, np.zeros(self.coupling.shape[1])])
+            self.unused = np.column_stack([self.unused, np.zeros(len(self.unused))])
 
     def _diagonalise(self) -> None:
         values, rotation = np.linalg.eigh(self.projected[: self.m, : self.m], UPLO="U")

@@ -1,0 +1,72 @@
+"""Hessian products at one point share its pre-activations: bit for bit those of a risk that has computed nothing before."""
+
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from pickle import dumps, loads
+
+import numpy as np
+import pytest
+
+import meanfield
+
+N, n, d = 40, 30, 70  # inputs enough for pre-activations to be kept
+
+
+def risk(dtype="float64", seed=0):
+    rng = np.random.default_rng(seed)
+    task = meanfield.tasks.Task(rng.standard_normal((n, d)), rng.standard_normal((n, 1)), "normal")
+    return meanfield.Risk(meanfield.TwoLayerNetwork(d, 1), task, dtype=dtype)
+
+
+def particles(seed, dtype="float64"):
+    return meanfield.TwoLayerNetwork(d, 1).initialize(N, seed=seed, dtype=dtype)
+
+
+def fresh(point, vector, **options):
+    return risk(point.dtype).hvp(point, vector, **options)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_again_and_elsewhere(dtype):
+    shared = risk(dtype)
+    x, y, *vectors = (particles(seed, dtype) for seed in range(5))
+    weights = np.arange(1.0, N + 1) / np.sum(np.arange(1.0, N + 1))
+    for point in (x, x.copy(), y, x):
+        for v in vectors:
+            np.testing.assert_array_equal(shared.hvp(point, v), fresh(point, v))
+        np.testing.assert_array_equal(
+            shared.hvp(point, vectors[0], weights), fresh(point, vectors[0], weights=weights)
+        )
+
+
+def test_a_point_that_was_changed_in_place():
+    shared, x, v = risk(), particles(0), particles(1)
+    shared.hvp(x, v)
+    x[3, 5] += 1e-12
+    np.testing.assert_array_equal(shared.hvp(x, v), fresh(x, v))
+
+
+def test_relatives_share_nothing():
+    """The risk of a batch, in another precision, a copy, one from a file: each has data of its own."""
+    shared, x, v = risk(), particles(0), particles(1)
+    expected = shared.hvp(x, v)
+    batch = [2, 3, 5]
+    np.testing.assert_array_equal(shared.batch(batch).hvp(x, v), risk().batch(batch).hvp(x, v))
+    single = risk("float32")
+    single.hvp(x, v)
+    np.testing.assert_array_equal(single.as_float64().hvp(x, v), expected)
+    for twin in (deepcopy(shared), loads(dumps(shared))):
+        np.testing.assert_array_equal(twin.hvp(x, v), expected)
+    other = risk()
+    other.gradient(x)
+    assert len(dumps(shared)) == len(dumps(other))
+
+
+def test_threads_do_not_disturb_each_other():
+    shared, vectors = risk(), [particles(seed) for seed in range(2, 10)]
+    points = [particles(seed % 2) for seed in range(8)]
+    expected = [fresh(x, v) for x, v in zip(points, vectors, strict=True)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            found = list(pool.map(shared.hvp, points, vectors))
+            np.testing.assert_array_equal(found, expected)
