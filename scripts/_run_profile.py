@@ -1,4 +1,4 @@
-"""Where the seconds of a run go: timers around public calls, each counting only what no other one inside it counts."""
+"""Where the processor seconds of a run go: timers around public calls, each counting only what no other one inside it counts."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ REST = "the rest: flows, Python"
 
 
 class Clock:
-    """Exclusive seconds by name: a timer pauses the one around it, unless that keeps what is inside for itself."""
+    """Exclusive seconds of processors by name: a timer pauses the one around it, unless that keeps what is inside for itself."""
 
     def __init__(self) -> None:
         self.shares: dict[str, float] = {REST: 0.0}
         self.calls: dict[str, int] = {}
         self._open = [REST]
-        self._since = time.perf_counter()
+        self._since = time.process_time()
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
@@ -62,7 +62,7 @@ class Clock:
         return call
 
     def _turn(self) -> None:
-        now = time.perf_counter()
+        now = time.process_time()
         name = self._open[-1]
         self.shares[name] = self.shares.get(name, 0.0) + now - self._since
         self._since = now

@@ -5,15 +5,16 @@
 prints and writes ``bench_flows.md``, ``.json`` and ``.png``:
 
 - flows: an iteration of every flow on the digits (N = 400, n = 300, and larger), in gradients, Hessian products and third
-  derivatives as counted, and in seconds over those of gradient descent, timed in turn from where it is at the edge of stability;
+  derivatives as counted, and in processor seconds over those of gradient descent, timed in turn from where it is at the edge of
+  stability;
 - eigenpairs: Hessian products per call of ``top_eigenpairs`` along gradient descent on the digits, warm-started at the vectors
   of the call before, against SciPy's ``eigsh`` with the same start;
 - landscape: steps per second of gradient descent in the valley: ``solve`` compiled, ``solve`` one step at a time, a loop in
   NumPy, a loop over plain floats;
-- precision: evaluations per iteration, a Hessian product counting twice, error against a fine run and time over gradient
-  descent's, of gradient flow, free-energy flow and edge flow by their default and other schemes, on the digits, in the valley,
-  of a wide network and of an MLP on images;
-- profile: where the seconds of ``meanfield run`` go.
+- precision: evaluations per iteration, a Hessian product counting twice, error against a fine run and processor time over
+  gradient descent's, of gradient flow, free-energy flow and edge flow by their default and other schemes, on the digits, in the
+  valley, of a wide network and of an MLP on the images of ``--images``, on the digits without;
+- profile: where the processor seconds of ``meanfield run`` go.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import _run_profile
@@ -65,7 +67,7 @@ def _flows() -> dict[str, Any]:
 
 
 class _Timed:
-    """A flow that goes on from where it was; the seconds of every iteration, those of what is recorded left out."""
+    """A flow that goes on from where it was; the processor seconds of every iteration, those of what is recorded left out."""
 
     def __init__(self, flow: Any, objective: Any, x0: Any) -> None:
         from meanfield.study.engine.meter import Meter
@@ -83,7 +85,7 @@ class _Timed:
 
         def mark(done: int, total: int) -> None:
             with self.meter.paused() as readings:
-                marks.append((time.perf_counter(), {k: readings[k] for k in _COUNTS}))
+                marks.append((time.process_time(), {k: readings[k] for k in _COUNTS}))
 
         solution = solvers.solve(
             self.flow, self.meter, self.state, steps + 1, save_every=steps + 1, progress=mark
@@ -334,9 +336,11 @@ def _figure(data: dict[str, Any]) -> Any:
     from meanfield.study.figures import STYLE
 
     with rc_context({**STYLE, "axes.titlesize": 10}):
-        diagrams = [one for one in data.get("precision", []) if one["case"].startswith("digits")]
-        drawn = Figure(figsize=(11, 9 if diagrams else 4.5), layout="constrained")
-        rows = drawn.subfigures(2 if diagrams else 1, 1, squeeze=False)[:, 0]
+        diagrams = data.get("precision", [])
+        height = 2.6 * len({one["case"] for one in diagrams})
+        drawn = Figure(figsize=(11, 4.5 + height), layout="constrained")
+        ratios = [4.5, height][: 2 if diagrams else 1]
+        rows = drawn.subfigures(len(ratios), 1, squeeze=False, height_ratios=ratios)[:, 0]
         left, right = rows[0].subplots(1, 2)
         if diagrams:
             _work_precision.draw(rows[1], diagrams)
@@ -358,6 +362,10 @@ def _figure(data: dict[str, Any]) -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     made = race_options(parser(__doc__))
     made.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    made.add_argument(
+        "--images", type=Path, help="folder with the binary or Python files of CIFAR-10"
+    )
+    made.add_argument("--problems", nargs="+", help="of the section precision, by their beginnings")
     options = made.parse_args(argv)
     if options.quick:
         options.rounds, options.budget = 4, 0.5
