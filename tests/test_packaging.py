@@ -31,6 +31,16 @@ def test_the_wheel_takes_the_data_and_the_type_markers(project):
         assert (ROOT / package / "py.typed").is_file()
 
 
+def test_the_source_distribution_has_what_the_tests_and_the_documentation_are_made_of(project):
+    """pyproject.toml, the readme and the licence are always in it; what git ignores, as the built documentation, never."""
+    included = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert all((ROOT / path).exists() for path in included)
+    pages = {path.name for path in ROOT.glob("*.md")} - {project["project"]["readme"]}
+    assert pages <= set(included)
+    assert {"meanfield", "solvers", "data", "tests", "scripts", "docs"} <= set(included)
+    assert "/docs/_build/" in (ROOT / ".gitignore").read_text().split()
+
+
 def test_old_public_paths_are_importable_for_one_version():
     """Each in a process of its own: what is imported stays."""
     code = (

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from meanfield.study.config.run_config import RunConfig
 from meanfield.study.engine import resume as resuming
@@ -19,6 +15,7 @@ from meanfield.study.engine.progress import shown, warn
 from meanfield.study.result import Result
 from meanfield.study.storage.kind import folder_of, kind_of
 from meanfield.study.storage.study_record import StudyRecord
+from meanfield.study.storage.temporary_folder import held, holding, output_folder
 from solvers._support.arguments import count, flag, instance, refusal, the_path
 
 if TYPE_CHECKING:
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
     import solvers
     from meanfield.study.sweep.table import SweepResult
 
-_T = TypeVar("_T")
 Progress = bool | Callable[[str, int, int], None]
 
 
@@ -97,7 +93,7 @@ def run(
     instance("config", config, RunConfig, "RunConfig.from_toml(path) reads a file")
     given = Given(flows or {}, objective, start).checked(config)
     force = flag("force", force)
-    folder, kept = _folder(out)
+    folder, kept = output_folder(out)
     with shown(progress) as report:
         options = Options(progress=report, say=warn)
         path = running.run(config, folder, force, given=given, options=options)
@@ -149,7 +145,7 @@ def resume(
     with shown(progress) as report:
         options = Options(progress=report, say=warn)
         path = resuming.resume(where, options, given=given)
-    return Result.of(path, given, _temporary.get(where))
+    return Result.of(path, given, held(where))
 
 
 def extend(
@@ -197,7 +193,7 @@ def extend(
     """
     where = folder_of(the_path("folder", folder))
     given = Given(flows or {}, objective, start)
-    with Result.of(where, given, _temporary.get(where)) as finished:
+    with Result.of(where, given, held(where)) as finished:
         return finished.extend(steps, progress)
 
 
@@ -270,7 +266,7 @@ def width_study(
         raise refusal("widths", "a list of integers", widths)
     several = tuple(count("widths", width) for width in widths)
     plan = make_plan(config, several, count("seeds", seeds), reference_width, start)
-    folder, kept = _folder(out)
+    folder, kept = output_folder(out)
     with StudyBars(quiet=not flag("progress", progress)) as bars:
         outcome = run_width_study(plan, folder, Execution(jobs, threads=threads), bars, warn)
     if outcome.stopped:
@@ -280,7 +276,7 @@ def width_study(
     for name, why in outcome.failures.items():
         warn(f"{name}: {why}")
     record = read_study(outcome.path)
-    return _held_by(record, kept)
+    return holding(record, kept)
 
 
 def sweep(
@@ -288,6 +284,10 @@ def sweep(
     over: Mapping[str, Iterable[Any]],
     out: str | Path | None = None,
     progress: Progress = False,
+    *,
+    flows: Mapping[str, solvers.Flow | Callable[[RunConfig], solvers.Flow]] | None = None,
+    objective: Any = None,
+    start: ArrayLike | Callable[[RunConfig], ArrayLike] | None = None,
 ) -> SweepResult:
     """Run a configuration with every combination of some values, one after the other in this process.
 
@@ -304,6 +304,9 @@ def sweep(
         The folder; None: a temporary one, removed once neither the sweep nor a run of it is held any more.
     progress : bool or callable
         As of `run`: ``("sweep", steps done, steps in all)``.
+    flows, objective, start
+        As of `run`, or functions of a run's configuration: ``{"mine": lambda config: MyFlow(config.learning_rate)}``. The same
+        call needs the same objects again.
 
     Returns
     -------
@@ -313,7 +316,8 @@ def sweep(
     Raises
     ------
     ValueError
-        A key or value that a configuration may not have, or a folder with something else in it.
+        A key or value that a configuration may not have, no such objects, or a folder with something else or with runs of
+        other objects in it.
     OutputError
         The folder cannot be written.
 
@@ -324,15 +328,21 @@ def sweep(
     >>> list(sweep)
     ['learning_rate=0.5', 'learning_rate=1.0']
     """
+    from meanfield.study.sweep.objects import SweepObjects
     from meanfield.study.sweep.plan import make_plan
     from meanfield.study.sweep.sweep import run_sweep
 
     plan = make_plan(config, over)
-    folder, kept = _folder(out)
+    folder, kept = output_folder(out)
+    objects = SweepObjects(flows or {}, objective, start)
+
+    def opened(path: str | Path) -> Result:
+        return Result.of(path, objects.of(plan.configs[Path(path).name]), kept)
+
     with shown(progress) as report:
         options = Options(progress=report, say=warn)
-        made = run_sweep(plan, folder, options, partial(Result.of, folder=kept))
-    return _held_by(made, kept)
+        made = run_sweep(plan, folder, options, opened, objects)
+    return holding(made, kept)
 
 
 def load(path: str | Path) -> Result | StudyRecord | SweepResult:
@@ -361,39 +371,3 @@ def load(path: str | Path) -> Result | StudyRecord | SweepResult:
     record = read_source(where)
     assert isinstance(record, StudyRecord)
     return record
-
-
-# --- folders --------------------------------------------------------------------------------------
-
-
-class _TemporaryFolder:
-    """A folder that is removed when nobody holds this any more."""
-
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="meanfield-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
-
-
-#: those that are there, by their paths: a run in one may go on
-_temporary: weakref.WeakValueDictionary[Path, _TemporaryFolder] = weakref.WeakValueDictionary()
-
-
-def _folder(out: str | Path | None) -> tuple[Path, _TemporaryFolder | None]:
-    """The folder for results, and what is to be held as long as they are."""
-    if out is not None:
-        return the_path("out", out), None
-    kept = _temporary_folder()
-    return kept.path, kept
-
-
-def _held_by(record: _T, kept: _TemporaryFolder | None) -> _T:
-    """The record, which holds its temporary folder."""
-    if kept is not None:
-        object.__setattr__(record, "_folder", kept)
-    return record
-
-
-def _temporary_folder() -> _TemporaryFolder:
-    made = _TemporaryFolder()
-    _temporary[made.path] = made
-    return made

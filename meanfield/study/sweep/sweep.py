@@ -10,6 +10,7 @@ from pathlib import Path
 from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.config.run_config import RunConfig
 from meanfield.study.config.stored import load_stored
+from meanfield.study.engine.given import Given
 from meanfield.study.engine.mpi_launcher import launched_rank
 from meanfield.study.engine.prepared_run import Options, current_versions
 from meanfield.study.engine.resume import resume
@@ -20,6 +21,7 @@ from meanfield.study.storage.files.atomic import write_atomically
 from meanfield.study.storage.kind import SWEEP_NAME
 from meanfield.study.storage.layout import FILE_NAME, OutputError, RunFileError
 from meanfield.study.storage.writer import read_run
+from meanfield.study.sweep.objects import SweepObjects, require_same_run
 from meanfield.study.sweep.plan import SweepPlan, read_plan
 from meanfield.study.sweep.table import SweepResult
 
@@ -32,6 +34,7 @@ def run_sweep(
     folder: str | Path,
     options: Options | None = None,
     open_run: Callable[[str | Path], StoredRun] = StoredRun.open,
+    objects: SweepObjects | None = None,
 ) -> SweepResult:
     """Do the runs that are not there, one after the other in this process, and write their table, ``sweep.csv``.
 
@@ -47,11 +50,13 @@ def run_sweep(
         Of every run, but for the time, which is that of the whole call.
     open_run : callable
         How the result opens a run.
+    objects : SweepObjects, optional
+        Objects of one's own for the runs.
 
     Raises
     ------
     ValueError
-        The folder holds another sweep, or something else; an MPI launcher started this process.
+        The folder holds another sweep, or something else, or a run of other objects; an MPI launcher started this process.
     OutputError
         The folder cannot be written.
     """
@@ -60,13 +65,15 @@ def run_sweep(
         raise ValueError(
             "a sweep must be started without an MPI launcher, got one; run the command without mpiexec"
         )
+    objects = objects or SweepObjects()
+    objects.of(next(iter(plan.configs.values())))  # what is wrong is said before anything is made
     _prepare(plan, folder)
     clock = _Clock(options, plan)
     failures: dict[str, str] = {}
     stopped = None
     for name, config in plan.configs.items():
-        if not is_done(folder / name, config):
-            stopped = _do(config, folder / name, clock, failures, name)
+        if not is_done(folder / name, config, objects):
+            stopped = _do(config, folder / name, clock, failures, name, objects)
         clock.done(name)
         if stopped is not None:
             break
@@ -154,8 +161,14 @@ def _prepare(plan: SweepPlan, folder: Path) -> None:
     write_atomically(folder / SWEEP_NAME, plan.to_json({}).encode())
 
 
-def is_done(folder: Path, config: RunConfig) -> bool:
-    """Whether the run of a configuration is in a folder, as it ended."""
+def is_done(folder: Path, config: RunConfig, objects: SweepObjects) -> bool:
+    """Whether the run of a configuration is in a folder, as it ended.
+
+    Raises
+    ------
+    ValueError
+        It was made with other objects.
+    """
     if not (folder / FILE_NAME).is_file():
         return False
     try:
@@ -164,18 +177,26 @@ def is_done(folder: Path, config: RunConfig) -> bool:
     except (RunFileError, ValueError):
         return False
     ended = record.attributes["status"] not in ("running", "interrupted")
-    return same and ended and record.attributes["message"] == ""
+    is_there = same and ended and record.attributes["message"] == ""
+    if is_there:
+        require_same_run(str(record.attributes.get("given_json", "")), config, objects.of(config))
+    return bool(is_there)
 
 
 def _do(
-    config: RunConfig, folder: Path, clock: _Clock, failures: dict[str, str], name: str
+    config: RunConfig,
+    folder: Path,
+    clock: _Clock,
+    failures: dict[str, str],
+    name: str,
+    objects: SweepObjects,
 ) -> str | None:
     """One run, from its last checkpoint on if there is one; by what it was stopped, if it was."""
     options = clock.options_of(name, config)
     if options is None:
         return MAX_RUNTIME
     try:
-        path = _written(config, folder, options)
+        path = _written(config, folder, options, objects.of(config))
     except (ValueError, OutputError, ArithmeticError, MemoryError) as error:
         failures[name] = f"{type(error).__name__}: {error}"
         return None
@@ -183,16 +204,16 @@ def _do(
     return message.removeprefix(_STOPPED) if message.startswith(_STOPPED) else None
 
 
-def _written(config: RunConfig, folder: Path, options: Options) -> Path:
+def _written(config: RunConfig, folder: Path, options: Options, given: Given) -> Path:
     try:
         left = Checkpoints(folder).load() if folder.is_dir() else None
         if left is not None and (left.config, left.versions) == (
             config.to_toml(),
             current_versions(),
         ):
-            return resume(folder, options)
+            return resume(folder, options, given=given)
     except NewerCheckpointError:
         raise
     except ValueError:
         pass  # damaged, or of other data: the run is done again
-    return run(config, folder, force=True, options=options)
+    return run(config, folder, force=True, given=given, options=options)

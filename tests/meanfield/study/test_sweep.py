@@ -14,6 +14,7 @@ from meanfield.study.engine.run import run
 from meanfield.study.sweep import sweep as sweeping
 from meanfield.study.sweep.plan import make_plan
 from tests.helpers.commands import meanfield_command
+from tests.helpers.own_objects import Bowl, HeavyBall
 from tests.helpers.same_runs import assert_same
 
 GD, FLOW = "gradient_descent", "gradient_flow"
@@ -43,18 +44,23 @@ def command(*arguments):
     return meanfield_command("sweep", *(str(argument) for argument in arguments))
 
 
-def test_every_combination_is_the_run_of_its_configuration(tmp_path):
-    made = meanfield.sweep(CONFIG, OVER, tmp_path / "sweep")
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    return meanfield.sweep(CONFIG, OVER, tmp_path_factory.mktemp("four"))
+
+
+def test_every_combination_is_the_run_of_its_configuration(four, tmp_path):
+    made = four
     assert list(made) == NAMES and len(made) == 4
-    assert sorted(os.listdir(tmp_path / "sweep")) == sorted([*NAMES, "sweep.csv", "sweep.json"])
+    assert sorted(os.listdir(made.path)) == sorted([*NAMES, "sweep.csv", "sweep.json"])
     alone = run(CONFIG.replace(learning_rate=0.3, **{"landscape.zeta": 0.5}), tmp_path / "alone")
-    assert_same(tmp_path / "sweep" / NAMES[3] / "run.h5", alone)
+    assert_same(made.path / NAMES[3] / "run.h5", alone)
     with made[NAMES[3]] as result:
         assert isinstance(result, meanfield.Result) and result.learning_rate == 0.3
 
 
-def test_the_table_has_what_the_runs_have(tmp_path):
-    made = meanfield.sweep(CONFIG, OVER, tmp_path)
+def test_the_table_has_what_the_runs_have(four):
+    made = four
     assert len(made.rows) == 8
     row = made.rows[5]
     assert (row["run"], row["process"], row["learning_rate"]) == (NAMES[2], FLOW, 0.3)
@@ -67,15 +73,15 @@ def test_the_table_has_what_the_runs_have(tmp_path):
         assert row["train_loss"] == result[FLOW].observables["train_loss"][-1]
         distance = result.comparison[FLOW]["center_distance"]
         assert row["final_distance"] == distance[-1] and row["max_distance"] == np.max(distance)
-    with (tmp_path / "sweep.csv").open() as file:
+    with (made.path / "sweep.csv").open() as file:
         found = list(csv.DictReader(file))
     assert [line["run"] for line in found] == [row["run"] for row in made.rows]
     assert float(found[5]["final_distance"]) == row["final_distance"]
 
 
-def test_the_table_as_a_dataframe(tmp_path):
+def test_the_table_as_a_dataframe(four):
     pytest.importorskip("pandas")
-    frame = meanfield.sweep(CONFIG, OVER, tmp_path).to_dataframe()
+    frame = four.to_dataframe()
     flow = frame[frame.process == FLOW].set_index(["learning_rate", "landscape.zeta"])
     assert flow.loc[(0.1, 0.5), "run"] == NAMES[1]
     assert frame.train_loss.dtype == float and len(frame) == 8
@@ -184,6 +190,70 @@ def test_names_of_folders_are_plain_and_different():
     names = list(make_plan(config, {"task.path": ["/a b/c.npz", "/a_b/c.npz", "x" * 300]}).configs)
     assert len(set(names)) == 3
     assert all(len(name) < 200 and "/" not in name and " " not in name for name in names)
+
+
+# --- objects of one's own ------------------------------------------------------------------------
+
+OWN = CONFIG.replace(landscape=None, **{"output.eigenvalues": 1})
+RATES = {"learning_rate": [0.1, 0.3]}
+OBJECTS = {
+    "flows": {"mine": lambda config: HeavyBall(config.learning_rate)},
+    "objective": Bowl([1.0, 2.0]),
+    "start": lambda config: [1.0, config.learning_rate],
+}
+
+
+def test_every_run_is_given_what_the_functions_of_its_configuration_return(tmp_path, counted):
+    made = meanfield.sweep(OWN, RATES, tmp_path / "sweep", **OBJECTS)
+    assert [row["process"] for row in made.rows] == [GD, FLOW, "mine"] * 2
+    for rate in RATES["learning_rate"]:
+        given = {"flows": {"mine": HeavyBall(rate)}, "objective": Bowl([1.0, 2.0])}
+        config = OWN.replace(learning_rate=rate)
+        alone = meanfield.run(config, tmp_path / str(rate), start=[1.0, rate], **given)
+        assert_same(made[f"learning_rate={rate}"].path, alone.path)
+    meanfield.sweep(OWN, RATES, tmp_path / "sweep", **OBJECTS)
+    assert len(counted) == 2  # nothing is done twice
+
+
+def test_a_run_of_a_sweep_goes_on_with_its_own_objects(tmp_path):
+    made = meanfield.sweep(OWN, {"learning_rate": [0.3]}, tmp_path / "sweep", **OBJECTS)
+    longer = made["learning_rate=0.3"].extend(9)
+    assert len(longer["mine"].observables["time"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"flows": None}, r"flows\['mine'\] must be HeavyBall\(.*got none"),
+        ({"flows": {"mine": HeavyBall(0.2)}}, r"flows\['mine'\] must be .*got .*0\.2"),
+        ({"objective": None}, "objective must be Bowl.*got none"),
+        ({"objective": Bowl([1.0, 3.0])}, "objective must be the one"),
+        ({"start": [1.0, 1.0]}, "start must be"),
+    ],
+)
+def test_runs_of_other_objects_are_refused(own_sweep, changes, message):
+    with pytest.raises(ValueError, match=message):
+        meanfield.sweep(OWN, RATES, own_sweep, **(OBJECTS | changes))
+
+
+@pytest.fixture(scope="module")
+def own_sweep(tmp_path_factory):
+    return meanfield.sweep(OWN, RATES, tmp_path_factory.mktemp("own"), **OBJECTS).path
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        ({"flows": ["mine"]}, "flows must be a dictionary of flows by name"),
+        ({"flows": {"mine": lambda config: 3}}, r"flows\['mine'\] must be"),
+        ({"objective": lambda config: 3}, "objective must be"),
+        ({"objective": Bowl([1.0, 2.0]), "start": lambda config: "x"}, "start must be"),
+    ],
+)
+def test_what_are_no_objects_is_refused_before_anything_runs(tmp_path, objects, message):
+    with pytest.raises(ValueError, match=message):
+        meanfield.sweep(OWN, RATES, tmp_path, **objects)
+    assert os.listdir(tmp_path) == []
 
 
 # --- the command ---------------------------------------------------------------------------------
