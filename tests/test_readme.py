@@ -181,16 +181,9 @@ def test_torch_objective_as_it_is_called():
     assert np.isfinite(objective.value(objective.initial()))
 
 
-@pytest.mark.parametrize(
-    "which",
-    [
-        "folder",
-        *(
-            pytest.param(which, marks=pytest.mark.slow)
-            for which in ("result", "file", "text", "record")
-        ),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.essential
+@pytest.mark.parametrize("which", ["result", "folder", "file", "text", "record"])
 def test_run_figures_of_what_the_text_names(small_result, which):
     from meanfield.study.figures import run_figures
 

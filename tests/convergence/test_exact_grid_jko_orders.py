@@ -11,6 +11,8 @@ from solvers.jko.proximal_result import JKOError
 from solvers.measures.energies import Entropy, Interaction, Potential, PowerEntropy
 from solvers.measures.representations import Grid
 
+pytestmark = [pytest.mark.slow, pytest.mark.essential]
+
 
 class Barenblatt:
     """∂_t ρ = Δρ^m in d dimensions: ρ = t^(−dβ) (C − k |x|² t^(−2β))₊^(1/(m−1)), β = 1/(d(m − 1) + 2), k = β(m − 1)/(2m)."""

@@ -11,6 +11,8 @@ from solvers.jko.quantile.steps import QuantileJKO
 from solvers.measures.energies import Entropy, Interaction, Potential, PowerEntropy
 from solvers.measures.representations import Grid, Quantiles
 
+pytestmark = [pytest.mark.slow, pytest.mark.essential]
+
 GridJKO = partial(steps.GridJKO, method="entropic", tolerance=1e-9)
 HARMONIC = Potential(
     lambda x: 0.5 * np.sum(x**2, axis=1),

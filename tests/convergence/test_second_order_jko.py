@@ -14,6 +14,8 @@ from tests.convergence.references import VALLEY, dop853, free_energy_velocity
 from tests.convergence.test_exact_grid_jko_orders import Barenblatt, finite_volumes
 from tests.helpers.particle_energies import Quadratic, Wavy
 
+pytestmark = [pytest.mark.slow, pytest.mark.essential]
+
 HARMONIC = Potential(
     lambda x: 0.5 * np.sum(x**2, axis=1),
     lambda x: x,

@@ -322,6 +322,8 @@ def test_stable_ten_times_beyond_the_explicit_limit(self_stabilised):
     assert max(distance) == distance[0] and distance[-1] < 0.02 * distance[0]
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_step_longer_than_the_growth_allows_is_shortened(at_the_edge):
     """In the spike before the edge, ηS − 2 > 1/τ."""
     risk, eta, _ = at_the_edge

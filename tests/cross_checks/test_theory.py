@@ -115,7 +115,10 @@ def test_the_delayed_center_is_stable_up_to_pi(product, stable):
     assert (sizes[-20:].max() < sizes[:20].max()) == stable
 
 
-@pytest.mark.parametrize(("m", "limit"), [(1, 2.0), (2, 4.0), (3, 3.0), (4, 3.3137), (8, 3.1826)])
+@pytest.mark.parametrize(
+    ("m", "limit"),
+    slow_unless(lambda m, _: m < 3, [(1, 2.0), (2, 4.0), (3, 3.0), (4, 3.3137), (8, 3.1826)]),
+)
 def test_the_real_axis_on_which_the_delays_scheme_is_stable(m, limit):
     """Its numbers of docs/theory/schemes.md, for dt = 1/m."""
     for product, stable in ((limit - 0.01, True), (limit + 0.01, False)):

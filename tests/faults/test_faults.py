@@ -134,6 +134,8 @@ except OutputError as error:
 """
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 @pytest.mark.parametrize("room", [pytest.param(40_000, marks=pytest.mark.slow), 110_000])
 def test_a_full_disk_stops_a_run_that_goes_on_once_there_is_room(tmp_path, small_run, room):
     out, more = tmp_path / "out", ("output.snapshot_every=1", "output.sharpness_every=1")

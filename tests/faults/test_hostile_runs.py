@@ -163,7 +163,9 @@ def _die(path):
     [
         (_die, "crashes the HDF5 library", "info", 1),
         (_die, "crashes the HDF5 library", "distance", 2),
-        (_spin, "takes over 1 s", "info", 1),
+        pytest.param(
+            _spin, "takes over 1 s", "info", 1, marks=[pytest.mark.slow, pytest.mark.essential]
+        ),
         pytest.param(_spin, "takes over 1 s", "distance", 2, marks=pytest.mark.slow),
     ],
 )

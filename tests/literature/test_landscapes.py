@@ -14,6 +14,8 @@ from meanfield.landscapes import (
     VaryingTrough,
 )
 
+pytestmark = [pytest.mark.slow, pytest.mark.essential]
+
 
 def sharpness(objective, x):
     return solvers.top_eigenpairs(objective, x).values[0]

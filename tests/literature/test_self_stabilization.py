@@ -8,6 +8,8 @@ import solvers
 from meanfield.landscapes import RiverValley, Valley
 from tests.helpers.landscapes import Quadratic
 
+pytestmark = [pytest.mark.slow, pytest.mark.essential]
+
 ETA = 0.3
 VALLEY = Valley()
 POINT = np.array([0.0, 2 / ETA])

@@ -139,10 +139,10 @@ def test_landscapes_of_functions_pass(derivatives):
         check_objective(landscape, [1.0, 2.0, 0.3], seed)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_risks_pass_in_their_own_inner_product(dtype):
-    task = meanfield.tasks.teacher_student(n=20, input_dim=2)
-    risk = meanfield.Risk(meanfield.TwoLayerNetwork(2), task, weight_decay=0.01, dtype=dtype)
+@pytest.mark.parametrize(("inputs", "dtype"), [(2, "float64"), (40, "float32")])
+def test_risks_pass_in_their_own_inner_product(inputs, dtype):
+    task = meanfield.tasks.teacher_student(n=20, input_dim=inputs)
+    risk = meanfield.Risk(meanfield.TwoLayerNetwork(inputs), task, weight_decay=0.01, dtype=dtype)
     found = check_objective(risk, risk.network.initialize(n_particles=9, seed=0))
     assert max(found.values()) < 1e-6
 

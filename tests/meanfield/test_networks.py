@@ -25,6 +25,13 @@ def test_parameters_are_named_in_the_order_they_are_packed(bias):
     net = TwoLayerNetwork(input_dim=2, output_dim=2, bias=bias)
     assert net.parameter_names == ["a0", "a1", "w0", "w1"] + ["b"] * bias
     assert net.parameter_count == len(net.parameter_names)
+
+
+@pytest.mark.slow
+@pytest.mark.essential
+@pytest.mark.parametrize("bias", [True, False])
+def test_two_outputs_written_out(bias):
+    net = TwoLayerNetwork(input_dim=2, output_dim=2, bias=bias)
     theta = np.array([[2.0, -1.0, 0.5, 0.25, 0.3]])[:, : net.parameter_count]
     x = np.array([[1.0, 2.0]])
     h = np.tanh(0.5 + 0.5 + 0.3 * bias)

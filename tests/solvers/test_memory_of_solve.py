@@ -32,7 +32,7 @@ def size(solution):
         pytest.param(solvers.GradientDescent(0.1), marks=pytest.mark.slow),
         pytest.param(solvers.FreeEnergyFlow(0.1), marks=pytest.mark.slow),
         solvers.RodFlow(0.1, rank=2),
-        solvers.GradientFlow(0.1),
+        pytest.param(solvers.GradientFlow(0.1), marks=pytest.mark.slow),
     ],
 )
 def test_the_peak_is_the_result(flow):

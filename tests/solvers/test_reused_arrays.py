@@ -143,7 +143,7 @@ def same_run(flow, kind, landscape, x0, **options):
     return reusing
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOME_KINDS)
 @pytest.mark.parametrize("name", FLOWS)
 def test_a_run_is_the_same_on_arrays_that_are_reused(name, kind):
     seen = []

@@ -83,14 +83,16 @@ CASES = [
     dict(n_particles=5),
     dict(n_particles=17, n=1),
     dict(n_particles=17, d=40, dtype="float32"),
-    dict(n_particles=40, c=3, loss="softmax"),
+    dict(n_particles=40, d=40, c=3, loss="softmax"),
     dict(n_particles=40, d=1, train_output=False),
     dict(n_particles=40, d=40, train_output=False, dtype="float32"),
-    dict(n_particles=40, c=3, loss="softmax", output_bias=True),
+    dict(n_particles=40, d=40, c=3, loss="softmax", output_bias=True),
     dict(n_particles=17, d=40, train_output=False, dtype="float32", output_bias=True),
     dict(n_particles=150, d=40, c=2, n=60),
 ]
 MORE_CASES = [
+    dict(n_particles=40, c=3, loss="softmax"),
+    dict(n_particles=40, c=3, loss="softmax", output_bias=True),
     dict(n_particles=17, dtype="float32"),
     dict(n_particles=40, train_output=False, dtype="float32"),
     dict(n_particles=17, train_output=False, dtype="float32", output_bias=True),

@@ -79,7 +79,7 @@ def measured(solution, gather=lambda x: x):
 @pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize(("flow", "options"), PARTICLEWISE, ids=repr)
 def test_flows_on_shares_are_those_of_one_process(flow, options, dtype):
-    risk, x, _ = problem(19, c=2, dtype=dtype)
+    risk, x, _ = problem(19, dtype=dtype)
     assert is_particlewise(flow, **options)
     expected = measured(solvers.solve(flow, risk, x, steps=4, **options))
 

@@ -82,7 +82,7 @@ def sequential(use_reentrant):
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
 @pytest.mark.parametrize("how", [each, whole, nested, sequential])
-@pytest.mark.parametrize("chunk_size", [None, 4])
+@pytest.mark.parametrize("chunk_size", [pytest.param(None, marks=pytest.mark.slow), 4])
 def test_checkpoints_change_nothing(how, use_reentrant, chunk_size):
     objective = objective_of(build(Blocks, how(use_reentrant)), chunk_size=chunk_size)
     x = objective.initial() + 0.5 * RNG.standard_normal(objective.dimension)

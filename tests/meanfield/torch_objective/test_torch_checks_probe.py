@@ -58,7 +58,7 @@ def rectified_cnn(activation):
 
 @pytest.mark.parametrize("make", [rectified_mlp, rectified_cnn])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_kinks_raise_no_alarm(make, activation, dtype):
     torch.manual_seed(0)
     objective = objective_of(make(ACTIVATIONS[activation]), dtype=dtype)

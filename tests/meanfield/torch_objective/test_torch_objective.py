@@ -172,7 +172,7 @@ def test_derivatives_of_image_networks_are_those_of_differences(name):
 
 
 @pytest.mark.parametrize("name", IMAGE_MODULES)
-@pytest.mark.parametrize("chunk_size", [1, 3])
+@pytest.mark.parametrize("chunk_size", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_chunks_change_the_rounding_only(name, chunk_size):
     whole, chunked = (
         everything(image_objective(name)),

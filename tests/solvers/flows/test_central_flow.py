@@ -118,6 +118,8 @@ def test_a_state_solves_its_own_complementarity_problem(dt):
     assert run.fluctuation_trace[-1] > 0
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_three_modes_come_at_the_default_tolerance_as_at_any(monkeypatch):
     """tr Σ within 0.1 % of a run with eigenpairs to 1e-10, while the modes reach the edge one by one and stay there."""
     flow = solvers.CentralFlow(ETA)
@@ -157,6 +159,8 @@ def test_modes_that_cannot_reach_the_edge_cost_nothing(others):
     assert thirds[-1] - thirds[-2] == 4  # one in each of four steps
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_symmetric_pair_is_held_by_both():
     """Two equal modes that reach the edge together: the eigenspace is one of dimension two all along."""
 

@@ -55,6 +55,8 @@ def test_unit_steps_with_delay_are_the_optimizer_on_digits(rule):
     np.testing.assert_allclose(same.centers, exact.centers, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_heavy_ball_in_the_valley():
     """The peak of the center: the rule's own, the ordinary differential equation's, and with the half-step delay."""
     rule, x0 = solvers.HeavyBall(0.3, 0.3), np.array([0.0, 8.5])

@@ -11,7 +11,7 @@ from tests.helpers.landscapes import Quadratic, Valley
 torch = pytest.importorskip("torch")
 
 RATE = 0.05
-STEPS = 200
+STEPS = 100
 # rounding grows by at most a few per step where the iteration is stable
 PER_STEP = 1e-12
 

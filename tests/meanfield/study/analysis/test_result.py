@@ -191,6 +191,8 @@ def test_the_tree_is_that_of_the_file(small_run):
         xarray.testing.assert_identical(mine, tree)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_the_tree_of_a_run_going_on(tmp_path):
     pytest.importorskip("xarray")
     with writer_of(tmp_path) as writer:

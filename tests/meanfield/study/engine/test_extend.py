@@ -69,12 +69,7 @@ class Kill(BaseException):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(
-            name, marks=[] if name == "minimisers" else [pytest.mark.slow, pytest.mark.essential]
-        )
-        for name in TEXTS
-    ],
+    [pytest.param(name, marks=[pytest.mark.slow, pytest.mark.essential]) for name in TEXTS],
 )
 def test_every_flow_goes_on_bit_for_bit(tmp_path, name):
     config = load_text(TEXTS[name].replace("TASK_AND_NETWORK", saved_sine(tmp_path)))

@@ -148,14 +148,7 @@ def test_every_flow_is_among_the_processes():
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "minimisers",
-        *(
-            pytest.param(name, marks=[pytest.mark.slow, pytest.mark.essential])
-            for name in TEXTS
-            if name != "minimisers"
-        ),
-    ],
+    [pytest.param(name, marks=[pytest.mark.slow, pytest.mark.essential]) for name in TEXTS],
 )
 def test_stopped_in_every_process_it_ends_the_same(tmp_path, undisturbed, name):
     study, expected = undisturbed(name)

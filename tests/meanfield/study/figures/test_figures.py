@@ -295,9 +295,9 @@ def test_unknown_formats_are_refused_before_anything_is_drawn(record, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "suffix", ["svg", pytest.param("pdf", marks=pytest.mark.slow)]
-)  # those that have a date
+@pytest.mark.slow
+@pytest.mark.essential
+@pytest.mark.parametrize("suffix", ["svg", "pdf"])  # those that have a date
 def test_the_same_data_give_the_same_bytes(record, tmp_path, suffix):
     contents = []
     for folder in (tmp_path / "one", tmp_path / "two"):

@@ -182,6 +182,8 @@ def test_the_leading_mode_is_that_of_the_covariance():
 # --- the animation -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_an_animation_has_a_frame_per_snapshot_and_tells_its_progress(written, tmp_path):
     told = []
     out = figures.save_animation(

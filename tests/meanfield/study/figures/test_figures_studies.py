@@ -9,6 +9,7 @@ from meanfield.study import figures
 from meanfield.study.figures.palette import BLACK
 from meanfield.study.figures.widths import draw_against_width, draw_slopes
 from meanfield.study.storage.study_record import METRICS, Pair
+from tests.helpers.matrices import slow_unless
 from tests.helpers.studies import ENERGY, GD, HALF_WIDTH, SLOPE, TIMES, study
 
 NAMES = ["width_coupled", "width_measures", "width_functions", "width_slopes"]
@@ -126,7 +127,10 @@ def test_of_the_reference_s_own_width_nested_distances_are_not_drawn():
 
 
 @pytest.mark.parametrize(
-    ("seeds", "said"), [(3, "range of the slopes"), (5, "too few"), (6, "95%")]
+    ("seeds", "said"),
+    slow_unless(
+        lambda seeds, _: seeds == 5, [(3, "range of the slopes"), (5, "too few"), (6, "95%")]
+    ),
 )
 def test_captions_call_an_interval_what_is_one(seeds, said):
     for drawn in figures.study_figures(study(seeds=seeds)):

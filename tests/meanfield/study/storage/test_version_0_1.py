@@ -91,6 +91,8 @@ def test_an_interrupted_run_is_resumed_to_the_run_without_interruption(interrupt
     assert list(interrupted.parent.iterdir()) == [interrupted]
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_width_study_is_read_and_reported(tmp_path):
     path = Path(shutil.copy(DATA / "study.h5", tmp_path))
     study = meanfield.load(path)

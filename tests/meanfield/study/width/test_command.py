@@ -93,6 +93,8 @@ def test_a_new_study_and_its_continuation(new, tmp_path, at_home):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_one_seed_is_said_to_have_no_interval(new, tmp_path, at_home):
     options = ["--seeds", 1, "--reference-width", 20, "--out", tmp_path / "study"]
     result = without_figures(*new, *options)

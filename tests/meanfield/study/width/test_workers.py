@@ -101,7 +101,13 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGINT, marks=[pytest.mark.slow, pytest.mark.essential]),
+    ],
+)
 def test_no_worker_outlives_its_parent(tmp_path, kind):
     path, worker = tmp_path / "pid", None
     parent = subprocess.Popen([sys.executable, "-c", SLEEPER, str(path)], stderr=subprocess.DEVNULL)
