@@ -75,6 +75,13 @@ class LinearNeurons(Reference):
         x = self._point("x", x)
         return float(x @ x) / self.width
 
+    def value_and_gradient(self, x: ArrayLike) -> tuple[float, Array]:
+        """E and ∇E at x, which share the output."""
+        x = self._point("x", x)
+        slope = self._slope(x)
+        f = float(0.5 * x @ slope)
+        return 0.5 * f**2, np.array(f * slope, dtype=x.dtype)
+
     def _slope(self, x: Array) -> Array:
         """∇f = (b, a)/√m, linear in x = (a, b)."""
         return np.roll(x, self.width) / math.sqrt(self.width)

@@ -54,19 +54,30 @@ class _Factors(Reference):
         return np.stack([c.reshape(-1, self._side, self._side) for c in coefficients], axis=1)
 
     def _gradient_series(self, factors: Array) -> Array:
+        return self._product_and_gradient(factors)[1]
+
+    def _product_and_gradient(self, factors: Array) -> tuple[Array, Array]:
+        """P along a curve, and the gradient."""
         one = np.zeros_like(factors[0])
         one[0] = np.eye(self._side)
         before = list(accumulate(factors, lambda product, w: _times(w, product), initial=one))
         after = list(accumulate(reversed(factors), _times, initial=one))[::-1]
         residual = self._residual_series(before[-1])
         transposed = (0, 2, 1)
-        return np.stack(
+        gradient = np.stack(
             [
                 _times(_times(above.transpose(transposed), residual), below.transpose(transposed))
                 for above, below in zip(after[1:], before[:-1], strict=True)
             ],
             axis=1,
         )
+        return before[-1], gradient
+
+    def _pair(self, x: ArrayLike) -> tuple[float, Array]:
+        """E and ∇E at x, which share the product."""
+        x = self._point("x", x)
+        product, gradient = self._product_and_gradient(self._series(x))
+        return float(np.sum(self._loss(product[0]))), np.array(gradient[0].ravel(), dtype=x.dtype)
 
     def _residual_series(self, product: Array) -> Array:
         """ℓ' of a series, by the chain rule."""
@@ -279,6 +290,10 @@ class LogCoshProduct(_Factors):
         curvature = 1 - slope**2
         return slope, curvature, -2 * slope * curvature
 
+    def value_and_gradient(self, x: ArrayLike) -> tuple[float, Array]:
+        """E and ∇E at x, which share the product."""
+        return self._pair(x)
+
 
 @dataclass(frozen=True)
 class MatrixFactorization(_SquaredFactors):
@@ -346,3 +361,7 @@ class MatrixFactorization(_SquaredFactors):
         rows = range(1, self._side + 1)
         factors = range(1, self.depth + 1)
         return tuple(f"W{k}[{i},{j}]" for k in factors for i in rows for j in rows)
+
+    def value_and_gradient(self, x: ArrayLike) -> tuple[float, Array]:
+        """E and ∇E at x, which share the product."""
+        return self._pair(x)
