@@ -71,6 +71,38 @@ def test_heavy_ball_in_the_valley():
     assert np.sqrt(np.mean((delayed - exact) ** 2)) == pytest.approx(0.0018, abs=5e-5)
 
 
+@pytest.mark.slow
+def test_much_momentum_in_the_valley_is_chaotic():
+    """Two runs one rounding apart, from the floor, a sixth of a unit below the edge."""
+    for momentum, early, late in ((0.3, 1e-12, (0, 1e-12)), (0.5, 1e-9, (1, np.inf))):
+        rule = solvers.HeavyBall(0.3, momentum)
+        x0 = np.array([0.0, rule.edge / 0.3 - 0.17])
+        one, other = (
+            solvers.solve(rule, VALLEY, start, steps=6000).centers
+            for start in (x0, x0 * (1 + 2.0**-52))
+        )
+        apart = np.max(np.abs(one - other), axis=1)
+        assert apart[:500].max() < early and late[0] <= apart.max() <= late[1]
+        assert one[:300, 1].argmax() > 100  # the first spike is among the 500
+
+
+@pytest.mark.slow
+def test_far_below_the_edge_the_delay_needs_the_floor():
+    """One unit of sharpness below: |u| > 0.05 from step 459 on; the delay with the rule's rounding, 456; without, 567."""
+    rule = solvers.HeavyBall(0.3, 0.3)
+    x0 = np.array([0.0, rule.edge / 0.3 - 1.0])
+
+    def decay_and_onset(flow):
+        u = np.abs(solvers.solve(flow, VALLEY, x0, steps=600).fluctuations[60:, 0])
+        return u.min(), 60 + np.argmax(u > 0.05)
+
+    seed, onset = decay_and_onset(rule)
+    floored, near = decay_and_onset(solvers.FreeEnergyFlow(rule, delay=True))
+    lost, late = decay_and_onset(solvers.FreeEnergyFlow(rule, delay=True, fluctuation_floor=0))
+    assert onset == 459 and abs(near - onset) <= 10 and 100 <= late - onset <= 120
+    assert lost < 1e-30 < floored < seed
+
+
 def test_without_momentum_it_is_the_free_energy_flow():
     x0 = np.array([0.3, 6.2])
     rule = solvers.HeavyBall(0.3, momentum=0.0)

@@ -73,22 +73,23 @@ def quadratic(rule, curvature):
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_at_the_edge_of_a_quadratic_it_keeps_its_length_and_above_it_grows(rule):
     """Started on the eigenvector −1 of the rule, from a state of it; e^{(a²/2 − 2)t}, a = μ − 1, is tr Σ beyond the edge."""
-    for ratio in (1.0, 1.05, 0.95):
+    for ratio in (1.0, 1.05):
         curvature = ratio * rule.edge / 0.3
         bowl = Quadratic(np.diag([curvature]))
         state = solvers.solve(
             rule, bowl, np.array([1e-3]), steps=60
         ).state  # the other mode is gone
-        solution = solvers.solve(solvers.RodFlow(rule), bowl, state, steps=10, dt=1 / 64)
+        solution = solvers.solve(solvers.RodFlow(rule), bowl, state, steps=6, dt=1 / 64)
         change = quadratic(rule, curvature)
         a = np.linalg.eigvals(change).real.min()
         traces = solution.fluctuation_trace[2:]  # once the center has come to rest
-        expected = np.exp((0.5 * a * a - 2) * np.arange(9))
+        expected = np.exp((0.5 * a * a - 2) * np.arange(5))
         np.testing.assert_allclose(traces / traces[0], expected, rtol=2e-3)
         # the center at an eigenvalue −2 of V goes as e^{−4t}, by ċ = Vc − ½V²c
         assert abs(solution.centers[-1, 0]) < 1e-6
 
 
+@pytest.mark.slow
 def test_it_follows_the_heavy_ball_in_the_valley():
     """The first spike from (0.02, 8.6): its peak and step, and an error below that of the equation without bending."""
     rule, x0 = RULES[0], np.array([0.02, 8.6])
