@@ -29,26 +29,23 @@ def implicit(s, tau):
 
 
 def recursion(tau, order):
-    before, here = 2.0, implicit(2.0, tau)
+    path = [2.0, implicit(2.0, tau)]
     for _ in range(round(1 / tau) - 1):
-        moved = implicit(here + (here - before) / 3, 2 * tau / 3)
-        before, here = here, moved if order == 2 else implicit(here, tau)
-    return here
+        beyond = path[-1] + (path[-1] - path[-2]) / 3
+        path.append(implicit(path[-1], tau) if order == 1 else implicit(beyond, 2 * tau / 3))
+    return path[-1]
 
 
 grid = solvers.Grid.from_density(np.linspace(-12, 12, 481), lambda x: norm.pdf(x[:, 0], scale=2))
 points, quantiles = norm.ppf((np.arange(400) + 0.5) / 400), solvers.Quantiles.of(grid, 400)
-spread = np.sqrt(quantiles.covariance()[0, 0])
-starts = {
-    "grid of 480 cells": grid,
-    "particles, 400": points[:, None] * 2 / np.std(points),
-    "quantiles, 400": solvers.Quantiles(quantiles.values * 2 / spread),
-}
+unit = quantiles.values / np.sqrt(quantiles.covariance()[0, 0])
+starts = {"grid, 480 cells": grid, "particles, 400": points[:, None] * 2 / np.std(points)}
+starts["quantiles, 400"] = solvers.Quantiles(2 * unit)
 
 fig, ax = plt.subplots(figsize=(4.8, 4.2), layout="constrained")
 for order, line in ((1, "-"), (2, "--")):
-    exactly = [abs(recursion(tau, order) - exact) for tau in taus]
-    ax.loglog(taus, exactly, line, color="grey", label=f"order {order}, exactly")
+    errors = [abs(recursion(tau, order) - exact) for tau in taus]
+    ax.loglog(taus, errors, line, color="grey", label=f"order {order}, exactly")
 for (name, start), look, mark in zip(starts.items(), looks("abc").values(), "os^", strict=True):
     for order in (1, 2):
         runs = [solvers.evolve(energy, start, 1.0, tau, order, save_every=100) for tau in taus]
