@@ -235,8 +235,8 @@ def squared_lengths(y, cells, sites, shares, counts, masses):
 
 
 @kernel
-def envelope_lines(y, tau, phi, out):
-    """min_j (y_i − y_j)²/(2τ) − φ_j at the centers of each line; +∞ on a line without sites."""
+def envelope_lines(y, tau, phi, x, out):
+    """min_j (x_i − y_j)²/(2τ) − φ_j at increasing points x of each line; +∞ on a line without sites."""
     lines, n = phi.shape
     stack, cuts = np.empty(n, np.int32), np.empty(n)
     for line in range(lines):
@@ -247,8 +247,36 @@ def envelope_lines(y, tau, phi, out):
             continue
         cuts[number - 1] = np.inf
         at = 0
-        for i in range(n):
-            while cuts[at] < y[i]:
+        for i in range(x.size):
+            while cuts[at] < x[i]:
                 at += 1
             j = stack[at]
-            out[line, i] = (y[i] - y[j]) ** 2 / (2.0 * tau) - potential[j]
+            out[line, i] = (x[i] - y[j]) ** 2 / (2.0 * tau) - potential[j]
+
+
+@kernel
+def squared_line_distances(edges, before, after):
+    """Σ over lines of mass times W2² between densities constant in cells, whose masses per line are equal up to rounding."""
+    lines, n = before.shape
+    total = 0.0
+    for line in range(lines):
+        i, j = 0, 0
+        a, b = before[line, 0], after[line, 0]  # what is left of the masses of cells i and j
+        while True:
+            while a <= 0.0 and i < n - 1:
+                i += 1
+                a = before[line, i]
+            while b <= 0.0 and j < n - 1:
+                j += 1
+                b = after[line, j]
+            if a <= 0.0 or b <= 0.0:
+                break
+            mass = min(a, b)
+            wide, broad = edges[i + 1] - edges[i], edges[j + 1] - edges[j]
+            x = edges[i + 1] - wide * (a / before[line, i])
+            y = edges[j + 1] - broad * (b / after[line, j])
+            left = x - y
+            right = left + wide * (mass / before[line, i]) - broad * (mass / after[line, j])
+            total += mass * (left * left + left * right + right * right) / 3.0
+            a, b = a - mass, b - mass
+    return total

@@ -35,6 +35,11 @@ class AxisTransport:
         """The masses of the cells before they move along this axis."""
         self._masses = self._lines(masses)
 
+    @property
+    def masses(self) -> Float64:
+        """The masses of the cells before they move along this axis."""
+        return self._box(self._masses)
+
     def set_slopes(self) -> None:
         """Reconstruct the density within cells from the masses."""
         kernels.limited_slopes(self._masses, self._slopes)
@@ -131,14 +136,22 @@ class AxisTransport:
         return np.moveaxis(lines.reshape(self._moved), -1, self._axis)
 
 
-def conjugated(centers: tuple[Float64, ...], psi: Float64, pace: float) -> Float64:
-    """min_x |x − y|²/(2τ) − ψ(x) over the centers x, at the centers y; ψ = −∞ at centers that do not take part."""
-    for axis, y in enumerate(centers):
+def conjugated(
+    centers: tuple[Float64, ...],
+    psi: Float64,
+    pace: float,
+    at: tuple[Float64, ...] | None = None,
+) -> Float64:
+    """min_x |x − y|²/(2τ) − ψ(x) over the centers x, at the points y of a grid, by default the centers; ψ = −∞ at centers that
+    do not take part.
+    """
+    for axis, (x, y) in enumerate(zip(centers, at or centers, strict=True)):
         lines = np.moveaxis(psi, axis, -1)
-        flat = np.require(lines.reshape(-1, len(y)), dtype=np.float64, requirements=["C", "W"])
-        out = np.empty_like(flat)
-        kernels.envelope_lines(np.ascontiguousarray(y), pace, flat, out)
-        psi = -np.moveaxis(out.reshape(lines.shape), -1, axis)
+        flat = np.require(lines.reshape(-1, len(x)), dtype=np.float64, requirements=["C", "W"])
+        out = np.empty((len(flat), len(y)))
+        sites, points = np.ascontiguousarray(x), np.ascontiguousarray(y)
+        kernels.envelope_lines(sites, pace, flat, points, out)
+        psi = -np.moveaxis(out.reshape(*lines.shape[:-1], len(y)), -1, axis)
     return -psi
 
 
@@ -183,6 +196,10 @@ class SplitTransport:
             axis.set_masses(masses)
             masses = axis.push(masses)
         return np.ascontiguousarray(masses)
+
+    def stages(self) -> list[Float64]:
+        """The masses before the first axis, between the axes, and after the last one; to be called after `push`."""
+        return [axis.masses for axis in self._axes] + [self.push()]
 
     def update_slopes(self) -> None:
         """Slopes of the masses between axes; to be followed by a transform."""

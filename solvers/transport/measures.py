@@ -1,0 +1,103 @@
+"""Distances of measures that are not all particles: on the line, on grids, and grids as points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from solvers._support.arguments import refusal
+from solvers.measures.line import Float64, squared_distance
+from solvers.measures.representations import Grid, Measure, Particles, Quantiles
+from solvers.transport.result import TransportError, TransportResult
+
+# Edges that differ by less, relative to the width of the cells, are equal.
+_SAME_EDGES = 1e-9
+
+
+def as_measure(name: str, value: ArrayLike | Measure, weights: ArrayLike | None) -> Measure:
+    """A measure as it is, positions as particles."""
+    if not isinstance(value, Measure):
+        return Particles(value, weights)
+    if weights is not None:
+        raise refusal(
+            f"the weights of {name}",
+            f"None for a {type(value).__name__}, which has its own",
+            weights,
+        )
+    return value
+
+
+def wrong_dimension(of_x: int, of_y: int) -> ValueError:
+    """The error for measures of two spaces."""
+    return ValueError(f"y must have dimension {of_x}, as x, got {of_y}")
+
+
+def between_measures(
+    x: Measure, y: Measure, options: Any, w2: Callable[..., TransportResult]
+) -> TransportResult:
+    """The distance by quantile functions, by transport along the axes of a grid, or by `w2` of points."""
+    if x.dimension != y.dimension:
+        raise wrong_dimension(x.dimension, y.dimension)
+    method = options.method
+    if x.dimension == 1 and method != "sinkhorn":
+        squared = max(squared_distance(x.pieces(), y.pieces()), 0.0)
+        return TransportResult(float(np.sqrt(squared)), None, True, method, 0.0)
+    if method == "exact" and _on_one_grid(x, y):
+        return _on_grid(x, y, options)
+    (points, a, moved), (others, b, moved_too) = _as_points(x), _as_points(y)
+    result = w2(points, others, a, b, **options._asdict())
+    # on average, a direction of the plane contributes half of a cell's |h|²/12
+    share = {"exact": 1.0, "sliced": np.sqrt(0.5), "sinkhorn": np.nan}[method]
+    moved += moved_too
+    return replace(result, discretization_error=float(share * moved) if moved else 0.0)
+
+
+def _on_one_grid(x: Measure, y: Measure) -> bool:
+    """Whether both are densities on the same grid of equal cells, two or more along each axis."""
+    if not (isinstance(x, Grid) and isinstance(y, Grid) and x.is_regular):
+        return False
+    return all(
+        len(a) == len(b) > 2 and bool(np.all(np.abs(a - b) <= _SAME_EDGES * (a[1] - a[0])))
+        for a, b in zip(x.edges, y.edges, strict=True)
+    )
+
+
+def _on_grid(x: Any, y: Any, options: Any) -> TransportResult:
+    from solvers.grid_transport import distance
+
+    needed = distance.bytes_needed(x.masses.shape)
+    cells = " × ".join(map(str, x.masses.shape))
+    if needed > options.max_bytes:
+        raise ValueError(
+            f"max_bytes must be at least {needed / 1e9:.3g} GB for exact transport on {cells} cells, got "
+            f"{options.max_bytes / 1e9:.3g} GB; fewer cells need less"
+        )
+    found = distance.squared_distance(x.edges, x.masses, y.masses)
+    least, most = np.sqrt([found.least, found.most]).tolist()
+    if options.require_convergence and not found.converged:
+        raise TransportError(
+            f"exact transport on {cells} cells leaves a mass of {found.out_of_place:.1e} out of place; the distance is "
+            f"between {least:.6g} and {most:.6g}",
+            "method='sliced' is without such iterations; require_convergence=False returns the bound",
+        )
+    return TransportResult(
+        most, None, found.converged, "exact", found.out_of_place, gap=most - least
+    )
+
+
+def _as_points(measure: Measure) -> tuple[Float64, Float64, float]:
+    """Positions and weights without those of zero mass, and their W2 distance to the measure."""
+    if isinstance(measure, Quantiles):
+        raise refusal("method", "'exact' for quantiles, a closed form", "sinkhorn")
+    if isinstance(measure, Particles):
+        positions, weights, moved = measure.positions, measure.weights, 0.0
+    else:
+        assert isinstance(measure, Grid)
+        positions, weights = measure.points, measure.masses.ravel()
+        moved = float(np.sqrt(measure.cell_variances().sum()))
+    occupied = weights > 0
+    return positions[occupied], weights[occupied], moved
