@@ -16,7 +16,9 @@ from solvers.measures.energies import (
     Potential,
     PowerEntropy,
 )
+from tests.convergence.test_exact_grid_jko_orders import keller_segel
 from tests.helpers.particle_energies import Wavy
+from tests.solvers.jko.test_exact_grid_jko import ENERGIES, cap
 
 HARMONIC = Potential(
     lambda x: 0.5 * np.sum(x**2, axis=1),
@@ -114,6 +116,33 @@ def test_step_sizes_by_a_tolerance(name):
     assert result.step_sizes[2:-2].max() > 1.5 * result.step_sizes[1]
     spread = np.sqrt(result.measures[-1].covariance()[0, 0])
     assert spread == pytest.approx(2 * np.exp(-2.0), abs=0.02)
+
+
+@pytest.mark.parametrize("name", ENERGIES)
+def test_every_energy_on_a_grid_has_steps_of_second_order(name):
+    """From a density with vacuum, through walls, wells and hard bounds: certified, mass to rounding, no negative cell."""
+    result = evolve(ENERGIES[name], cap(1, 80), 0.5, step_size=0.1, order=2)
+    assert result.status == "complete" and result.excesses.max() <= 1e-10
+    assert np.all(np.diff(result.energies) < 0)
+    for grid in result.measures:
+        assert abs(grid.masses.sum() - 1) < 1e-12 and grid.masses.min() >= 0.0
+    if "crowd" in name:
+        assert result.measures[-1].density.max() <= 0.6 * (1 + 1e-3)
+    if name == "hole":
+        assert grid.masses[np.abs(grid.centers[0] - 3) <= 0.3].sum() == 0.0
+
+
+@pytest.mark.slow
+def test_keller_segel_below_the_critical_mass_spreads_by_the_virial_law():
+    """χ = 4π: the second moment grows by 2 a unit of time, and steps of second order are nearer to that."""
+    edges = (np.linspace(-6, 6, 65),) * 2
+    start = Grid.from_density(edges, lambda x: np.exp(-0.5 * np.sum(x**2, axis=1)), 3)
+    errors = []
+    for order in (1, 2):
+        result = evolve(keller_segel(4 * np.pi), start, 0.4, 0.05, order)
+        grown = np.trace(result.measures[-1].covariance() - start.covariance())
+        errors.append(abs(grown - 2 * 0.4))
+    assert errors[1] < 0.02 * 0.8 and errors[1] < errors[0]
 
 
 def test_the_global_error_is_about_proportional_to_the_tolerance():
