@@ -164,10 +164,7 @@ def _of_particles(energy: Any) -> tuple[float, Any]:
         elif isinstance(term, Potential | Interaction):
             others.append(term)
         else:
-            raise ValueError(
-                f"energy must be defined on particles, got {term!r}; use Quantiles on the line, or a Grid in one to three "
-                "dimensions"
-            )
+            term.value([[0.0]])  # refuses, and says what takes it
     return temperature, Sum(*others) if others else _Nothing()
 
 

@@ -82,8 +82,13 @@ class Energy:
         """The derivative of gradient(x) when every particle moves along v (N, D)."""
         raise self._refusal()
 
+    #: What takes the energy instead.
+    _elsewhere = "take a Grid"
+
     def _refusal(self) -> ValueError:
-        return ValueError(f"energy: {type(self).__name__} is not defined on particles")
+        return ValueError(
+            f"energy must be defined on particles, got {type(self).__name__}; {self._elsewhere}"
+        )
 
 
 class Sum(Energy):
@@ -250,6 +255,8 @@ class Entropy(Energy):
     (0.0, array([[ True]]))
     """
 
+    _elsewhere = "give JKO a temperature, or take solvers.evolve, Quantiles or a Grid"
+
     def __init__(self, temperature: float = 1.0) -> None:
         self.temperature = real("temperature", temperature, above=0)
 
@@ -270,6 +277,8 @@ class PowerEntropy(Energy):
     >>> solvers.QuantileJKO(0.01).step(porous, solvers.Quantiles([0.0, 2.0])).energy_before
     0.5
     """
+
+    _elsewhere = "take Quantiles on the line, or a Grid of up to three dimensions"
 
     def __init__(self, exponent: float, coefficient: float = 1.0) -> None:
         self.exponent = real("exponent", exponent, above=0)

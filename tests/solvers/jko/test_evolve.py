@@ -220,7 +220,7 @@ BAD = [
     (dict(scheme=JKO(0.1, saddle=True)), "scheme.saddle must be False"),
     (
         dict(energy=PowerEntropy(2.0)),
-        r"energy must be defined on particles, got PowerEntropy.*; use Quantiles on the line, or a Grid",
+        "energy must be defined on particles, got PowerEntropy; take Quantiles on the line, or a Grid",
     ),
     (
         dict(energy=Functional(lambda x, m: 0, lambda x, m: x)),

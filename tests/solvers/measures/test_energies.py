@@ -116,9 +116,18 @@ def test_a_sum_has_all_terms():
         (lambda: PowerEntropy(1.0), "exponent must be other than 1, got 1"),
         (lambda: PowerEntropy(-1.0), "exponent must be .*got -1.0"),
         (lambda: PowerEntropy(2.0, 0.0), "coefficient must be .*got 0.0"),
-        (lambda: Entropy().value(X), "energy: Entropy is not defined on particles"),
-        (lambda: (EXACT["sum"] + PowerEntropy(2.0)).gradient(X), "PowerEntropy is not defined"),
-        (lambda: Functional(float, well).hvp(X, V), "Functional is not defined on particles"),
+        (
+            lambda: Entropy().value(X),
+            "energy must be defined on particles, got Entropy; give JKO a temperature",
+        ),
+        (
+            lambda: (EXACT["sum"] + PowerEntropy(2.0)).gradient(X),
+            "got PowerEntropy; take Quantiles on the line",
+        ),
+        (
+            lambda: Functional(float, well).hvp(X, V),
+            "on particles, got Functional; take a Grid",
+        ),
         (
             lambda: Potential(lambda x: x).value(X),
             r"function's value must have shape \(7,\), got \(7, 2\)",
