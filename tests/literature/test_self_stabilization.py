@@ -8,8 +8,6 @@ import solvers
 from meanfield.landscapes import RiverValley, Valley
 from tests.helpers.landscapes import Quadratic
 
-pytestmark = [pytest.mark.slow, pytest.mark.essential]
-
 ETA = 0.3
 VALLEY = Valley()
 POINT = np.array([0.0, 2 / ETA])
@@ -26,6 +24,8 @@ def conserved(flow, run):
     return 0.5 * curvature**2 + 0.25 * a**2 - 0.5 * VALLEY.epsilon * np.log(a**2)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 @pytest.mark.parametrize(
     "integrator", [solvers.Euler(), solvers.Midpoint(), solvers.RK4()], ids=repr
 )
@@ -43,6 +43,8 @@ def test_one_mode_conserves_its_energy_to_the_integrators_order(integrator):
     assert slope <= integrator.order + 1.2
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_one_mode_is_the_published_system():
     """a' = ηUa, U' = η(α − ½βa²), solved by SciPy."""
     flow, x0 = model(), np.array([0.05, 6.7])
@@ -65,6 +67,8 @@ def test_one_mode_is_the_published_system():
     )
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_several_modes_are_the_published_system():
     """ȧ = ηUa, U̇ = −η(Ψ[∇h] + ½ΨΨ*[aaᵀ]) with Ψ from third derivatives of the river valley of codimension two, by SciPy."""
     landscape, point = RiverValley(2), np.array([0.0, 0.0, 2 / ETA, -0.25, 0.0])
@@ -95,6 +99,8 @@ def test_several_modes_are_the_published_system():
     )
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_near_the_edge_it_is_gradient_descent_to_leading_order():
     """One swing of the valley, started at the edge with a of order √ε: relative corrections are of order √ε = 0.03 per swing
     at ε = 0.001."""
