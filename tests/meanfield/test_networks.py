@@ -27,8 +27,6 @@ def test_parameters_are_named_in_the_order_they_are_packed(bias):
     assert net.parameter_count == len(net.parameter_names)
 
 
-@pytest.mark.slow
-@pytest.mark.essential
 @pytest.mark.parametrize("bias", [True, False])
 def test_two_outputs_written_out(bias):
     net = TwoLayerNetwork(input_dim=2, output_dim=2, bias=bias)

@@ -38,7 +38,7 @@ def blocks_at(*bounds):
 @pytest.mark.parametrize(
     ("n_particles", "n_data", "n_outputs", "d"),
     slow_unless(
-        lambda n_particles, n_data, n_outputs, d: d > 20,
+        lambda n_particles, n_data, n_outputs, d: n_outputs > 1 or d > 20,
         [
             (1, 1, 1, 1),
             (1, 1, 1, 2),
