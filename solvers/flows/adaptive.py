@@ -77,7 +77,7 @@ class _MeanOfSquares(_Adaptive):
     def change(self, objective: Any, step: float, z: Array) -> Array:
         x, nu = z
         g = objective.gradient(x)
-        following = self._renewed(nu, self.beta2, self.squares(objective, g))
+        following = self._renewed(np.maximum(nu, 0), self.beta2, self.squares(objective, g))
         direction = _quotient(g, self._root(step, following))
         return np.stack([-z.dtype.type(self.learning_rate) * direction, following - nu])
 
@@ -244,7 +244,10 @@ class Adam(_Adaptive):
     def change(self, objective: Any, step: float, z: Array) -> Array:
         x, m, nu = z
         g = objective.gradient(x)
-        mean, squares = self._renewed(m, self.beta1, g), self._renewed(nu, self.beta2, g * g)
+        mean, squares = (
+            self._renewed(m, self.beta1, g),
+            self._renewed(np.maximum(nu, 0), self.beta2, g * g),
+        )
         rate = z.dtype.type(self.learning_rate / self.weight(self.beta1, step))
         moved = -rate * _quotient(mean, self._root(step, squares))
         return np.stack([moved, mean - m, squares - nu])

@@ -186,6 +186,20 @@ def test_a_rate_that_changes(rule):
     np.testing.assert_allclose(same.fluctuations, exact.fluctuations, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("kind", [solvers.RMSProp, solvers.ScalarRMSProp, solvers.Adam])
+def test_where_a_model_s_mean_of_squares_is_below_zero_it_counts_as_zero(kind):
+    """Extrapolated back, as the delay's history is, ν of a gradient that grows is negative; the step is still one of length η."""
+    more = {"beta1": 0.0} if kind is solvers.Adam else {}
+    rule = kind(0.1, beta2=0.99, eps=0.0, bias_correction=False, **more)
+    bowl, x = Quadratic(np.diag([3.0])), np.array([2.0])
+    rows = [np.zeros(1)] * (rule.memories - 1)
+    for nu in (-1.0, -1e-9, 0.0):
+        changed = rule.change(bowl, 0, np.stack([x, *rows, np.array([nu])]))
+        # ν becomes (1 − β₂) g², and the step is η g/√ν = η/√(1 − β₂)
+        assert changed[0] == pytest.approx(-0.1 / 0.1)
+        assert changed[-1] == pytest.approx(0.01 * 36 - nu)
+
+
 def test_what_is_no_optimizer_is_refused():
     with pytest.raises(ValueError, match="optimizer must be a Optimizer|optimizer must be an"):
         OptimizerFlow(0.1)
