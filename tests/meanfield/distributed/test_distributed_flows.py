@@ -15,7 +15,7 @@ from solvers.flow import Flow
 from solvers.stepping import is_particlewise
 from solvers.time_loop import Observation
 from tests.helpers.lockstep import in_lockstep
-from tests.helpers.matrices import PRECISIONS
+from tests.helpers.matrices import PRECISIONS, slow_unless
 from tests.helpers.spread_risks import bits, problem
 
 ETA = 0.4
@@ -76,8 +76,15 @@ def measured(solution, gather=lambda x: x):
     return [bits(array) for array in arrays], solution.status, solution.message
 
 
+#: Of each flow one case is fast, the first.
+CASES = slow_unless(
+    lambda flow, options: flow is next(f for f, _ in PARTICLEWISE if type(f) is type(flow)),
+    PARTICLEWISE,
+)
+
+
 @pytest.mark.parametrize("dtype", PRECISIONS)
-@pytest.mark.parametrize(("flow", "options"), PARTICLEWISE, ids=repr)
+@pytest.mark.parametrize(("flow", "options"), CASES, ids=repr)
 def test_flows_on_shares_are_those_of_one_process(flow, options, dtype):
     risk, x, _ = problem(19, dtype=dtype)
     assert is_particlewise(flow, **options)
