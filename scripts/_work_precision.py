@@ -103,6 +103,7 @@ def schemes(large: bool) -> dict[str, list[Any]]:
         "rk4": [{"dt": dt} for dt in ((0.5, 0.25) if large else (0.5, 0.25, 0.125))],
         "rkc": [{"integrator": solvers.RKC(rtol)} for rtol in rtols],
         "rock4": [{"integrator": solvers.ROCK4(rtol)} for rtol in rtols],
+        "chebyshev": [{"integrator": solvers.Chebyshev(rtol)} for rtol in rtols],
     }
     if not large:
         found["adaptive"] = [{"integrator": solvers.Adaptive(rtol, rtol)} for rtol in rtols[1:4]]

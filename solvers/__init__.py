@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from solvers.flows.self_stabilization import SelfStabilization
     from solvers.flows.sharpness_flow import SharpnessFlow
     from solvers.free_energy import FreeEnergy
-    from solvers.integrators import RK4, RKC, ROCK4, Adaptive, Euler, Integrator, Midpoint
+    from solvers.integrators import (
+        RK4,
+        RKC,
+        ROCK4,
+        Adaptive,
+        Chebyshev,
+        Euler,
+        Integrator,
+        Midpoint,
+    )
     from solvers.jko.evolution import Evolution
     from solvers.jko.evolve import evolve
     from solvers.jko.grid.result import GridStep
@@ -61,6 +70,7 @@ _HOME = {
     "RK4": "integrators",
     "RKC": "integrators",
     "ROCK4": "integrators",
+    "Chebyshev": "integrators",
     "Adam": "flows.adaptive",
     "Adaptive": "integrators",
     "BlobEntropy": "measures.entropy",
@@ -133,6 +143,7 @@ __all__ = [
     "Adaptive",
     "BlobEntropy",
     "CentralFlow",
+    "Chebyshev",
     "Complementarity",
     "ContinuousFlow",
     "DiscreteFlow",

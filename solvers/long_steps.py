@@ -15,6 +15,8 @@ from solvers.integrators.stabilized import Stabilized, Step
 from solvers.objective import Array, inner, norm, peak
 from solvers.state import OTHER_OBJECTIVE, State
 
+# A state whose velocity grows by this factor within an iteration in which steps become too short diverges.
+_DIVERGED = 10.0
 # Steps of the most stages that an iteration may take.
 _STIFFEST = 100
 _ARRAYS = ("y0", "f0", "y1", "f1", "direction")
@@ -92,28 +94,36 @@ def by_long_steps(
             step = scheme.begin(motion, state.step, _joined(state.values, 0.0, state.values.dtype))
         else:
             dissipated, step = found
-        target = state.step + 1
+        target, first = state.step + 1, step
         for _ in range(scheme.max_steps):
             if step.end >= target:
                 break
             # the energy of each step starts from zero, and is summed in double precision
             dissipated += float(step.y1[-1])
             if step.radius > _STIFFEST * scheme.reach:
-                raise SchemeError(
-                    f"steps of the most stages did not reach 1/{_STIFFEST} of an iteration: the flow is too stiff"
-                )
+                too_stiff = f"steps of the most stages did not reach 1/{_STIFFEST} of an iteration: the flow is too stiff"
+                raise _stopped(motion, first, step, SchemeError(too_stiff))
             step = _next(flow, objective, motion, scheme, step)
         if step.end < target:
-            raise scheme.too_stiff()
+            raise _stopped(motion, first, step, scheme.too_stiff())
         y = step.at(motion, target)
         values = y[:-1].reshape(motion.shape)
-        values = values if step.end == target else flow.constrain(objective, values.copy())
         gained = float(y[-1]) if flow.knows_its_rate else math.nan
         history = np.stack([getattr(step, name)[:-1].reshape(motion.shape) for name in _ARRAYS])
         numbers = _numbers(step, dissipated, scheme)
         return state.moved(1, values, dissipated + gained, history, scheme=numbers)
 
     return advance
+
+
+def _stopped(
+    motion: _FlowMotion, first: Step, last: Step, otherwise: SchemeError
+) -> ArithmeticError:
+    """What ends a run whose steps became too short within an iteration: a divergence where it moves ever faster."""
+    speeds = zip(motion.norms(first.f1), motion.norms(last.f1), strict=True)
+    if any(after > _DIVERGED * before > 0.0 for before, after in speeds):
+        return FloatingPointError("the state grows faster than any step can follow")
+    return otherwise
 
 
 def _next(
@@ -130,9 +140,9 @@ def _next(
     late = flow.horizon(objective, step.y1[:-1].reshape(motion.shape))
     stop = math.floor(step.end) + late
     made = scheme.proceed(motion, step, stop)
-    values = flow.constrain(objective, made.y1[:-1].reshape(motion.shape).copy())
     if late == math.inf:
-        return replace(made, y1=_joined(values, float(made.y1[-1]), values.dtype))
+        return made
+    values = flow.constrain(objective, made.y1[:-1].reshape(motion.shape).copy())
     if made.end == math.floor(made.end):
         values = flow.disturb(objective, int(made.end), values, 1)
     if np.array_equal(values.ravel(), made.y1[:-1]):
@@ -157,7 +167,8 @@ def _numbers(step: Step, dissipated: float, scheme: Stabilized) -> Mapping[str, 
     """The numbers of a step, with the energy dissipated before it."""
     numbers = {name: float(getattr(step, name)) for name in _NUMBERS}
     numbers |= {name: float(getattr(step, of)[-1]) for name, of in _ENERGIES.items()}
-    return numbers | {"age": step.age, "order": scheme.order, "dissipated": float(dissipated)}
+    kinds = {"age": step.age, "order": scheme.order, "by": step.order}
+    return numbers | kinds | {"dissipated": float(dissipated)}
 
 
 def _restored(state: State, scheme: Stabilized) -> tuple[float, Step] | None:
@@ -165,7 +176,7 @@ def _restored(state: State, scheme: Stabilized) -> tuple[float, Step] | None:
     numbers, history = state.scheme, state.history
     if history is None or history.shape != (len(_ARRAYS), *state.values.shape):
         return None
-    names = {*_NUMBERS, *_ENERGIES, "age", "order", "dissipated"}
+    names = {*_NUMBERS, *_ENERGIES, "age", "order", "by", "dissipated"}
     if not names <= numbers.keys() or numbers["order"] != scheme.order:
         return None
     if not numbers["begin"] <= state.step <= numbers["end"]:
@@ -176,6 +187,6 @@ def _restored(state: State, scheme: Stabilized) -> tuple[float, Step] | None:
         for name, array in zip(_ARRAYS, history, strict=True)
     )
     begin, end, following, error, radius, scale = (numbers[name] for name in _NUMBERS)
-    age = int(numbers["age"])
-    step = Step(begin, end, y0, f0, y1, f1, following, error, radius, direction, age, scale)
+    age, by = int(numbers["age"]), int(numbers["by"])
+    step = Step(begin, end, y0, f0, y1, f1, following, error, radius, direction, age, scale, by)
     return numbers["dissipated"], step

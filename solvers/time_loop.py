@@ -202,7 +202,7 @@ def solve(
     dt : float, optional
         Time step of a continuous flow, 1/m for an integer m, or an integer that divides `steps` (for slow flows, which are
         then observed only every dt iterations); by default that of the scheme. Not for maps and adaptive schemes.
-    integrator : Integrator or {"euler", "midpoint", "rk4", "adaptive", "rkc", "rock4"}, optional
+    integrator : Integrator or {"euler", "midpoint", "rk4", "adaptive", "rkc", "rock4", "chebyshev"}, optional
         Time integrator of a flow given by an ordinary differential equation; by default `RK4` where dt is given, else the
         flow's own.
     progress : bool or callable

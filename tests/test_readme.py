@@ -131,7 +131,9 @@ def test_every_flow_of_the_table_moves_what_it_is_for(name, maker, arguments):
     assert solvers.solve(flow, objective, x0, steps=2).status == "complete"
 
 
-@pytest.mark.parametrize("name", ["euler", "midpoint", "rk4", "adaptive", "rkc", "rock4"])
+@pytest.mark.parametrize(
+    "name", ["euler", "midpoint", "rk4", "adaptive", "rkc", "rock4", "chebyshev"]
+)
 def test_integrators_go_by_the_names_of_the_configuration(name):
     scheme = getattr(
         solvers, {"rk4": "RK4", "rkc": "RKC", "rock4": "ROCK4"}.get(name, name.title())

@@ -12,6 +12,7 @@ import numpy as np
 from solvers.endpoints import endpoint_gradients
 from solvers.flow import ContinuousFlow
 from solvers.free_energy import FreeEnergy
+from solvers.integrators import Chebyshev, Integrator
 from solvers.objective import Array, inner, norm
 from solvers.spectrum.eigenpairs import top_eigenpairs
 
@@ -61,7 +62,8 @@ class EdgeFlow(ContinuousFlow):
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
     particlewise: ClassVar[bool] = True
     can_change_rate: ClassVar[bool] = True
-    stiff: ClassVar[slice] = slice(1)
+    stiff: ClassVar[slice] = slice(2)
+    default_integrator: ClassVar[Integrator] = Chebyshev(rtol=1.5e-3)
     colour: ClassVar[str] = "pink"
     dashes: ClassVar[str] = "--"
 
@@ -100,7 +102,7 @@ class EdgeFlow(ContinuousFlow):
         return [norm(objective, part) for part in (state[0], state[1], np.ones_like(state[2]))]
 
     def horizon(self, objective: Any, state: Array) -> float:
-        """Without bound: |q| is kept by the flow itself."""
+        """Without bound: only u = m q acts on the center, so that |q| need not be one."""
         return math.inf
 
     def constrain(self, objective: Any, state: Array) -> Array:

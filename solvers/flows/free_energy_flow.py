@@ -14,7 +14,7 @@ from solvers._support.arguments import refusal
 from solvers.flow import ContinuousFlow, Seed
 from solvers.flows.optimizer_flow import OptimizerFlow
 from solvers.free_energy import Closure, FreeEnergy, free_energy_gradient
-from solvers.integrators import RKC, Integrator
+from solvers.integrators import Chebyshev, Integrator
 from solvers.noise import spread_normal
 from solvers.objective import Array, epsilon, inner, norm, peak, with_own_results
 from solvers.optimizer import of_optimizers
@@ -106,7 +106,7 @@ class FreeEnergyFlow(ContinuousFlow):
     particlewise: ClassVar[bool] = True
     can_change_rate: ClassVar[bool] = True
     growing: ClassVar[slice] = slice(1, None)
-    default_integrator: ClassVar[Integrator] = RKC(rtol=3e-3)
+    default_integrator: ClassVar[Integrator] = Chebyshev(rtol=2e-3)
     colour: ClassVar[str] = "orange"
 
     @classmethod

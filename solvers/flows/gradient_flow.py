@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from solvers.flow import ContinuousFlow, WithoutFluctuation
-from solvers.integrators import RKC, Adaptive, Integrator
+from solvers.integrators import Adaptive, Chebyshev, Integrator
 from solvers.objective import Array, inner
 
 
@@ -48,7 +48,7 @@ class GradientFlow(WithoutFluctuation, ContinuousFlow):
 
     particlewise: ClassVar[bool] = True
     can_change_rate: ClassVar[bool] = True
-    default_integrator: ClassVar[Integrator] = RKC(rtol=3.5e-4)
+    default_integrator: ClassVar[Integrator] = Chebyshev(rtol=3e-4)
     former_integrator: ClassVar[Integrator] = Adaptive(rtol=1e-6, atol=1e-6)
     colour: ClassVar[str] = "blue"
 

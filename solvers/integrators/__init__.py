@@ -8,6 +8,7 @@ from typing import Any
 from solvers._support.arguments import choice, refusal
 from solvers.integrators.adaptive import Adaptive
 from solvers.integrators.base import Integrator, RightHandSide, SchemeError
+from solvers.integrators.chebyshev import Chebyshev
 from solvers.integrators.fixed_step import RK4, Euler, Midpoint
 from solvers.integrators.rkc import RKC
 from solvers.integrators.rock4 import ROCK4
@@ -19,6 +20,7 @@ __all__ = [
     "RKC",
     "ROCK4",
     "Adaptive",
+    "Chebyshev",
     "Euler",
     "Integrator",
     "Midpoint",
@@ -36,6 +38,7 @@ INTEGRATORS: dict[str, Callable[..., Integrator]] = {
     "adaptive": Adaptive,
     "rkc": RKC,
     "rock4": ROCK4,
+    "chebyshev": Chebyshev,
 }
 
 

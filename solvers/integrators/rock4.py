@@ -63,6 +63,7 @@ class ROCK4(Stabilized):
     """
 
     order: ClassVar[int] = 4
+    first_order: ClassVar[int] = 4
     error_power: ClassVar[int] = 4
     reach: ClassVar[float] = _LENGTH * (_DEGREES[-1] + _FINISHING) ** 2 - 3.0
 

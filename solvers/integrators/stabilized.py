@@ -17,7 +17,9 @@ from solvers.integrators.spectral_radius import spectral_radius
 from solvers.objective import Array
 
 # The estimated spectral radius is enlarged by this factor, and estimated anew after so many steps, by a few evaluations.
-_MARGIN, _REFRESH, _FIRST_ROUNDS, _LATER_ROUNDS = 1.1, 16, 20, 3
+# The first estimate is a rough one, and lasts for a few of the first, short steps only.
+_MARGIN, _REFRESH, _LATER_ROUNDS = 1.1, 16, 3
+_FIRST_ROUNDS, _FIRST_AGE = 8, 12
 # Step sizes: the safety factor, by how much they may change at once, and the longest.
 _SAFETY, _SHRINK, _GROW, _LONGEST = 0.8, 0.1, 3.0, 100.0
 _LEAST_ERROR = 1e-4  # smaller ones do not let a step grow further
@@ -40,7 +42,7 @@ class Step:
 
     begin, end, y0, f0, y1, f1 : its ends, vectors and velocities. following : size of the next step. error : estimated, over
     the tolerance; 0 before the first step. radius, direction, age : the spectral radius, the vector of its power iteration, and
-    the number of steps since. scale : the largest size of the first part so far.
+    the number of steps since. scale : the largest size of the first part so far. order : of the scheme of the next step.
     """
 
     begin: float
@@ -55,6 +57,7 @@ class Step:
     direction: Array
     age: int
     scale: float
+    order: int
 
     def at(self, motion: Motion, t: float) -> Array:
         """y at a time within the step: cubic Hermite interpolation, of order four, in the comoving variables."""
@@ -82,6 +85,8 @@ class Stabilized(ABC):
     max_steps: Annotated[int, Ge(1)] = 5000
 
     order: ClassVar[int]
+    #: the order of the first step
+    first_order: ClassVar[int]
     #: power of the step size in the estimated error
     error_power: ClassVar[int]
     #: the largest product of step size and spectral radius
@@ -96,6 +101,14 @@ class Stabilized(ABC):
     @abstractmethod
     def stages(self, f: RightHandSide, y: Array, f0: Array, size: float, reach: float) -> Stages:
         """A step of this size from τ = 0, stable for spectral radii up to reach/size."""
+
+    def of_order(self, order: int) -> Stabilized:
+        """The scheme that makes a step of this order: itself, where it has one order."""
+        return self
+
+    def chosen(self, step: Step) -> Step:
+        """The step, with the order and the size of the one that follows as they are best."""
+        return step
 
     def advance(self, f: RightHandSide, t: float, y: Array, dt: float) -> Array:
         """y(t + dt)."""
@@ -119,7 +132,10 @@ class Stabilized(ABC):
             f = motion.velocity(t, y)
             radius, direction = _radius(motion, t, y, f, np.zeros_like(y), _FIRST_ROUNDS)
         size = min(0.5 / radius if radius > 0.0 else 1.0, 1.0)
-        return Step(t, t, y, f, y, f, size, 0.0, radius, direction, 0, motion.units(y)[0])
+        scale = motion.units(y)[0]
+        return Step(
+            t, t, y, f, y, f, size, 0.0, radius, direction, _FIRST_AGE, scale, self.first_order
+        )
 
     def restarted(self, motion: Motion, step: Step, y: Array) -> Step:
         """The step with another vector at its end."""
@@ -135,27 +151,29 @@ class Stabilized(ABC):
         """
         t, y, f = step.end, step.y1, step.f1
         radius, direction, age = step.radius, step.direction, step.age
+        scheme = self.of_order(step.order)
         if age >= _REFRESH:
             radius, direction = _radius(motion, t, y, f, direction, _LATER_ROUNDS)
             age = 0
         wanted, rejected = step.following, False
         while True:
-            size = self._allowed(wanted, radius, t, stop)
-            made, error = self._trial(motion, step, size, radius)
+            size = scheme._allowed(wanted, radius, t, stop)
+            made, error = scheme._trial(motion, step, size, radius)
             if error <= 1.0:
                 break
             if age > 0:
                 radius, direction = _radius(motion, t, y, f, direction, _LATER_ROUNDS)
                 age = 0
-            wanted = size * max(_SHRINK, _SAFETY * error ** (-1.0 / self.error_power))
+            wanted = size * max(_SHRINK, _SAFETY * error ** (-1.0 / scheme.error_power))
             rejected = True
-        change = self._change(step, size, error)
+        change = scheme._change(step, size, error)
         following = size * (min(change, 1.0) if rejected else change)
         if size < wanted and not rejected:
             following = max(following, wanted)  # a step shortened for other reasons than its error
         end = stop if t + size >= stop else t + size
         ended = made.y, made.f, following, error, radius, direction, age + 1
-        return Step(t, end, y, f, *ended, max(step.scale, motion.units(made.y)[0]))
+        largest = max(step.scale, motion.units(made.y)[0])
+        return self.chosen(Step(t, end, y, f, *ended, largest, step.order))
 
     def _allowed(self, wanted: float, radius: float, t: float, stop: float) -> float:
         """The size of a step: not too long for the scheme, and one of equal ones to the stop."""

@@ -287,7 +287,6 @@ class Counted:
         (solvers.GradientFlow(ETA, delay=True), 4, 0, 0),
         (solvers.FreeEnergyFlow(ETA, delay=True), 8, 0, 0),
         (solvers.RodFlow(ETA), 16, 16, 0),
-        (solvers.EdgeFlow(ETA), 16, 8, 0),
         (solvers.CentralFlow(ETA), 4, None, 4),
     ],
     ids=repr,

@@ -90,6 +90,7 @@ CALLS = {
             ("Adaptive", {"rtol": 1e-6, "atol": 1e-6, "max_steps": 10}),
             ("RKC", {"rtol": 1e-3, "max_steps": 10}),
             ("ROCK4", {"rtol": 1e-3, "max_steps": 10}),
+            ("Chebyshev", {"rtol": 1e-3, "max_steps": 10}),
             (
                 "JKO",
                 RATE

@@ -8,11 +8,13 @@ from numpy.polynomial import chebyshev
 from scipy.integrate import solve_ivp
 
 import solvers
-from solvers.integrators import RKC, ROCK4, SchemeError
-from solvers.integrators.rkc import _DAMPING
+from meanfield.landscapes import Landscape
+from solvers.integrators import RKC, ROCK4, Chebyshev, SchemeError
+from solvers.integrators.rkc import _DAMPING, _STIFFNESS
 from solvers.integrators.rock4 import _DEGREES, _coefficients
 
-SCHEMES = [RKC(), ROCK4()]
+SINGLE = [RKC(), ROCK4()]
+SCHEMES = [*SINGLE, Chebyshev()]
 
 
 def amplification(scheme, z, reach):
@@ -26,7 +28,7 @@ def amplification(scheme, z, reach):
 @pytest.mark.parametrize("s", [2, 3, 7, 40, 199])
 def test_the_polynomial_of_rkc_is_the_published_one(s):
     """a + b T_s(w0 + w1 z), with w0 = 1 + ε/s², w1 = T_s'/T_s'', b = T_s''/T_s'², a = 1 − b T_s at w0."""
-    reach = ((s - 1) ** 2 - 1) / 1.54 + 1e-9
+    reach = ((s - 1) ** 2 - 1) / _STIFFNESS + 1e-9
     z = -np.linspace(0.0, reach, 200)
     t = chebyshev.Chebyshev.basis(s)
     w0 = 1 + _DAMPING / s**2
@@ -35,6 +37,8 @@ def test_the_polynomial_of_rkc_is_the_published_one(s):
     expected = 1 - b * np.cosh(s * np.arccosh(w0)) + b * t(w0 + w1 * z)
     assert amplification(RKC(), z, reach)[0] == pytest.approx(expected, abs=1e-8 * s)
     assert np.abs(expected[1:]).max() < 1.0
+    # what is stiff decays by a quarter per step
+    assert np.abs(expected[z < -2.0]).max(initial=0.0) < 0.78
 
 
 @pytest.mark.parametrize("index", range(len(_DEGREES)))
@@ -54,7 +58,7 @@ def test_every_row_of_rock4s_table_is_stable_and_of_its_order(index):
     assert len(_coefficients(index).recurrence) == _DEGREES[index] - 1
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=repr)
+@pytest.mark.parametrize("scheme", SINGLE, ids=repr)
 @pytest.mark.parametrize("stages", [5, 12])
 def test_orders_on_a_problem_that_depends_on_time(scheme, stages):
     """ẏ = −3(y − φ) + φ' − (y − φ)², whose solution from y = φ + d is φ + 3d/((3 + d)e^{3t} − d)."""
@@ -76,7 +80,7 @@ def test_orders_on_a_problem_that_depends_on_time(scheme, stages):
     assert slope == pytest.approx(scheme.order, abs=0.35)
 
 
-@pytest.mark.parametrize("kind", [RKC, ROCK4])
+@pytest.mark.parametrize("kind", [RKC, ROCK4, Chebyshev])
 def test_a_stiff_nonlinear_problem_to_its_tolerance(kind):
     """Reaction and diffusion on a line, ρ ≈ 4·40² = 6400, against SciPy's DOP853."""
     n = 40
@@ -87,7 +91,7 @@ def test_a_stiff_nonlinear_problem_to_its_tolerance(kind):
 
     start = np.sin(np.pi * np.linspace(0, 1, n + 2)[1:-1]) ** 3
     exact = solve_ivp(f, (0, 0.3), start, method="DOP853", rtol=1e-10, atol=1e-13).y[:, -1]
-    for rtol in {RKC: (1e-2, 1e-3), ROCK4: (1e-3, 1e-5)}[kind]:
+    for rtol in {ROCK4: (1e-3, 1e-5)}.get(kind, (1e-2, 1e-3)):
         calls = []
 
         def counted(t, y, calls=calls):
@@ -100,7 +104,7 @@ def test_a_stiff_nonlinear_problem_to_its_tolerance(kind):
         assert len(calls) < 900
 
 
-@pytest.mark.parametrize("kind", [RKC, ROCK4])
+@pytest.mark.parametrize("kind", [RKC, ROCK4, Chebyshev])
 def test_the_tolerance_is_respected(kind):
     """The pendulum with friction: the error falls in proportion to rtol, over four orders."""
 
@@ -198,6 +202,34 @@ def test_a_run_cut_anywhere_goes_on_with_the_same_bits(scheme, cut):
             assert np.array_equal(joined, getattr(whole, name)), name
         assert np.array_equal(rest.state.history, whole.state.history)
         assert rest.state.scheme == whole.state.scheme
+
+
+BLOW_UPS = [
+    (lambda x: -(x[0] ** 4), [1.0], 0.1),
+    (lambda x: -np.exp(x[0] ** 2), [1.0], 0.1),
+    (lambda x: x[0] ** 3 - x[0] * x[1] ** 2, [0.5, 0.3], 1.0),
+]
+
+
+@pytest.mark.parametrize("case", range(len(BLOW_UPS)))
+@pytest.mark.parametrize("flow", [solvers.GradientFlow, solvers.FreeEnergyFlow, solvers.EdgeFlow])
+def test_a_solution_that_blows_up_diverges(flow, case):
+    """In finite time, within sixty iterations; RK4 says so as well."""
+    function, start, eta = BLOW_UPS[case]
+    landscape = Landscape(function)
+    for scheme in (None, "rk4", *SCHEMES):
+        run = solvers.solve(flow(eta), landscape, np.array(start), 60, integrator=scheme)
+        assert run.status == "diverged", scheme
+        assert np.isfinite(run.centers).all()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=repr)
+def test_what_is_too_stiff_and_does_not_grow_has_failed(scheme):
+    run = solvers.solve(
+        solvers.GradientFlow(1.0), Modes(1e12, 1.0), np.ones(2), 3, integrator=scheme
+    )
+    assert run.status == "failed"
+    assert "the flow is too stiff" in run.message
 
 
 def test_single_precision_stays_single():

@@ -38,6 +38,7 @@ PARTICLEWISE = [
     (solvers.GradientFlow(ETA), {"integrator": solvers.ROCK4()}),
     (solvers.FreeEnergyFlow(ETA), {"integrator": solvers.ROCK4()}),
     (solvers.EdgeFlow(ETA), {"integrator": solvers.RKC()}),
+    (solvers.EdgeFlow(ETA), {"dt": 0.5}),
     (solvers.GradientFlow(ETA), {"integrator": solvers.Euler()}),
     (solvers.GradientFlow(ETA), {"integrator": solvers.Midpoint()}),
     (solvers.GradientFlow(ETA, delay=True), {}),

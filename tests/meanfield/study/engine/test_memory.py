@@ -41,9 +41,9 @@ def test_amounts_that_are_none(text):
     [
         ("gradient_descent={}", 25.6),
         ("gradient_flow={}", 38.6),
-        ("free_energy_flow={}", 25.7),
+        ("free_energy_flow={}", 40.6),
         ("free_energy_flow={delay=true}", 35.6),
-        ("edge_flow={}", 19.7),
+        ("edge_flow={}", 55.5),
         ("rod_flow={rank=4}", 40.7),
         ("rod_flow={rank=16}", 128.6),
         ("langevin={temperature=0.1}", 19.8),
