@@ -50,6 +50,8 @@ class TransportResult:
         a plan.
     residual : float
         For "sinkhorn" the mass that violates a marginal.
+    interval : (float, float) or None
+        With error="bootstrap" the interval of 95% for the distance of the laws; ``error`` is then half its length.
 
     Examples
     --------
@@ -70,3 +72,4 @@ class TransportResult:
     regularization: float | None = None
     gap: float = 0.0
     residual: float = 0.0
+    interval: tuple[float, float] | None = None

@@ -14,12 +14,13 @@ from solvers._support.arguments import (
     flag,
     probabilities,
     real,
+    refusal,
 )
 from solvers.measures.line import Float64
-from solvers.measures.representations import Measure, check_positions
+from solvers.measures.representations import Measure, Particles, check_positions
 from solvers.transport import cost as transport_cost
 from solvers.transport import exact as exact_transport
-from solvers.transport import sinkhorn
+from solvers.transport import sampling, sinkhorn
 from solvers.transport.cost import Cost
 from solvers.transport.exact import EPS
 from solvers.transport.measures import as_measure, between_measures, wrong_dimension
@@ -45,6 +46,7 @@ class _Options(NamedTuple):
     regularization: float | None
     tolerance: float
     max_bytes: int
+    error: str | None
 
 
 def w2(
@@ -62,6 +64,7 @@ def w2(
     regularization: float | None = None,
     tolerance: float = 1e-5,
     max_bytes: int = MAX_BYTES,
+    error: str | None = None,
 ) -> TransportResult:
     """Wasserstein-2 distance between Σ_i a_i δ_{x_i} and Σ_j b_j δ_{y_j}, or between any two measures of one dimension.
 
@@ -102,6 +105,11 @@ def w2(
         For "sinkhorn": tolerated violation of a marginal, as a mass.
     max_bytes : int
         Allowed working memory; a computation that needs more raises before it starts.
+    error : {"bootstrap"}, optional
+        The points are samples, of equal weights and at least 8, and the distance wanted is that of their laws ("exact" and
+        "sliced"): the result has an ``interval`` of 95%, by subsamples with the same indices in both where there are equally
+        many points, the sampling floor subtracted, and no plan. In many dimensions, where the floor differs from law to law,
+        the estimate keeps a part of it. At most 2,000 points at a time: 100,000 in 10 dimensions take a minute.
 
     Raises
     ------
@@ -138,7 +146,10 @@ def w2(
         regularization,
         tolerance,
         max_bytes,
+        error,
     )
+    if options.error is not None:
+        return _of_laws(as_measure("x", x, a), as_measure("y", y, b), options)
     if isinstance(x, Measure) or isinstance(y, Measure):
         return between_measures(as_measure("x", x, a), as_measure("y", y, b), options, w2)
     x, y = check_positions("x", x), check_positions("y", y)
@@ -287,6 +298,31 @@ def _sinkhorn(x: Float64, y: Float64, a: Float64, b: Float64, options: _Options)
     )
 
 
+def _of_laws(x: Measure, y: Measure, options: _Options) -> TransportResult:
+    for name, sample in (("x", x), ("y", y)):
+        if not isinstance(sample, Particles):
+            raise refusal("error", f"None for a {type(sample).__name__}", options.error)
+        if np.ptp(sample.weights) > EPS:
+            raise ValueError(f"the weights of {name} must be equal for error='bootstrap'")
+        if len(sample.weights) < 2 * sampling.LEAST:
+            raise ValueError(
+                f"{name} must have at least {2 * sampling.LEAST} points for error='bootstrap', got {len(sample.weights)}"
+            )
+    if x.dimension != y.dimension:
+        raise wrong_dimension(x.dimension, y.dimension)
+
+    def distance(one: Float64, other: Float64, group: int) -> float:
+        # Other directions in each group: the interval contains their error too.
+        own = options._replace(error=None, seed=options.seed + group)
+        return w2(one, other, **own._asdict()).distance
+
+    found = sampling.distance_of_laws(x.positions, y.positions, options.seed, distance)  # type: ignore[union-attr]
+    low, high = found.low, found.high
+    return TransportResult(
+        found.distance, None, True, options.method, 0.5 * (high - low), interval=(low, high)
+    )
+
+
 # --- what is allowed -----------------------------------------------------------------------------
 
 
@@ -303,6 +339,9 @@ def _checked(*given: Any) -> _Options:
     for name, least in integers.items():
         settled[name] = count(name, getattr(options, name), least, largest.get(name))
     settled |= {name: real(name, getattr(options, name), above=0) for name in reals}
+    if options.error is not None:
+        choice("error", options.error, ("bootstrap",))
+        choice("method", options.method, ("exact", "sliced"))
     settled |= {
         name: flag(name, getattr(options, name)) for name in ("require_convergence", "lazy")
     }

@@ -23,6 +23,8 @@ __all__ = [
     "announcement",
     "differences",
     "distance",
+    "distance_of_laws",
+    "is_too_large",
     "lines",
     "read_cloud",
 ]
@@ -110,6 +112,7 @@ def distance(
     *,
     lazy: bool = False,
     memory_limit: int | None = None,
+    error: str | None = None,
 ) -> dict[str, Any]:
     """Distance of two clouds by `solvers.transport.w2`, an upper bound, and its sampling floors.
 
@@ -128,6 +131,8 @@ def distance(
         Compute the costs of "exact" whenever they are used.
     memory_limit : int, optional
         Bytes; by default 2³⁰.
+    error : {"bootstrap"}, optional
+        Also the distance of the laws that the particles are samples of, with its interval.
 
     Raises
     ------
@@ -149,14 +154,30 @@ def distance(
     measure.require_memory(a, b)
     result = measure.between(a, b)
     report: dict[str, Any] = {"a": a.describe(), "b": b.describe(), "method": method}
-    error = result.gap if method == "exact" else result.error
-    report |= {"distance": result.distance, "error": error}
+    bound = result.gap if method == "exact" else result.error
+    report |= {"distance": result.distance, "error": bound}
     if result.regularization is not None:
         report["regularization"] = result.regularization
     report["coupled_distance"] = _coupled(a, b) if paired else None
     floors = {name: measure.floor(cloud, rng) for name, cloud in (("a", a), ("b", b))}
     report["sampling_floor"] = floors
-    return report | {"warnings": list(_warnings(report))}
+    report |= {"warnings": list(_warnings(report))}
+    return report | ({} if error is None else {"of_laws": measure.of_laws(a, b, error)})
+
+
+def distance_of_laws(a: Cloud, b: Cloud, method: str = "exact", seed: int = 0) -> dict[str, Any]:
+    """Only the distance of the laws that two clouds are samples of, by subsamples: for many particles."""
+    measure = _DistanceOptions(method, seed, False, solvers.transport.wasserstein.MAX_BYTES)
+    paired = len(a.position) == len(b.position) and np.array_equal(a.weight, b.weight)
+    report: dict[str, Any] = {"a": a.describe(), "b": b.describe(), "method": method}
+    report["coupled_distance"] = _coupled(a, b) if paired else None
+    return report | {"of_laws": measure.of_laws(a, b, "bootstrap"), "warnings": []}
+
+
+def is_too_large(a: Cloud, b: Cloud, method: str) -> bool:
+    """Whether the distance of all particles needs more memory than is allowed by default."""
+    cost = solvers.transport.estimate(len(a.position), len(b.position), a.position.shape[1], method)
+    return cost.bytes > solvers.transport.wasserstein.MAX_BYTES
 
 
 def _warnings(report: dict[str, Any]) -> Iterator[str]:
@@ -199,12 +220,21 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
         yield (
             f"{name.upper()}: {about['file']}, {about['process']} at {about['time']:g}, {about['particles']} particles"
         )
-    yield f"{QUANTITIES[report['method']]}: {report['distance']:.6g}"
-    yield f"{ERRORS[report['method']]}: {report['error']:.2g}"
+    if "distance" in report:
+        yield f"{QUANTITIES[report['method']]}: {report['distance']:.6g}"
+        yield f"{ERRORS[report['method']]}: {report['error']:.2g}"
     if "regularization" in report:
         yield f"regularization: {report['regularization']:.4g}"
     if report["coupled_distance"] is not None:
         yield f"particle by particle (at least W2): {report['coupled_distance']:.6g}"
+    if "of_laws" in report:
+        of_laws = report["of_laws"]
+        yield (
+            f"{QUANTITIES[report['method']]} of the laws, sampling floor subtracted: {of_laws['distance']:.4g}, "
+            f"{of_laws['low']:.4g} to {of_laws['high']:.4g} (95%)"
+        )
+    if "sampling_floor" not in report:
+        return
     floors = [
         f"{name.upper()} {'–' if floor is None else format(floor, '.4g')}"
         for name, floor in report["sampling_floor"].items()
@@ -300,6 +330,19 @@ class _DistanceOptions:
             if self.lazy:
                 remedy = "without --lazy and with a larger --memory-limit it may be found"
             raise TransportError(error.text, remedy) from error
+
+    def of_laws(self, a: Cloud, b: Cloud, error: str) -> dict[str, float]:
+        """The distance of the laws and its interval."""
+        found = solvers.transport.w2(
+            solvers.Particles(a.position, a.weight),
+            solvers.Particles(b.position, b.weight),
+            method=self.method,
+            seed=self.seed,
+            error=error,
+        )
+        assert found.interval is not None
+        low, high = found.interval
+        return {"distance": found.distance, "low": low, "high": high}
 
     def floor(self, cloud: Cloud, rng: np.random.Generator) -> float | None:
         """The distance of two halves of a cloud; None for a single particle."""

@@ -17,6 +17,11 @@ from meanfield.study.cli._shared import (
     user_errors,
 )
 
+SUBSAMPLED = (
+    "too many particles for exact transport of all in memory: the distance of their laws by subsamples of at most 2,000, which "
+    "takes about a minute; --lazy, --memory-limit or --method sliced compare all"
+)
+
 
 @app.command()
 def distance(
@@ -53,6 +58,13 @@ def distance(
         str | None,
         typer.Option(metavar="AMOUNT", help="Memory limit, as 8GB. [default: 1GB]"),
     ] = None,
+    error: Annotated[
+        str | None,
+        typer.Option(
+            metavar="bootstrap",
+            help="An interval for the distance of the laws that the particles are samples of.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also compare runs of different problems.")
     ] = False,
@@ -61,7 +73,7 @@ def distance(
     """Compute the distance of two snapshots, of runs of any widths, and its sampling floor."""
     with user_errors():
         asked = list(zip(paths, _pair("process", processes), _pair("time", times), strict=True))
-        report = _measured(asked, method, subsample, seed, lazy, memory_limit, force)
+        report = _measured(asked, method, subsample, seed, lazy, memory_limit, error, force)
     if as_json:
         print_json(report)
     else:
@@ -75,6 +87,7 @@ def _measured(
     seed: int,
     lazy: bool,
     memory_limit: str | None,
+    error: str | None,
     force: bool,
 ) -> dict[str, Any]:
     """The distance of two snapshots, each given by a path, a process and a time; what is said before it is on stderr."""
@@ -91,6 +104,12 @@ def _measured(
                 f"{one} and {other} must be of one problem, got {unlike}; --force compares them"
             )
         typer.echo(f"warning: different problems: {unlike}", err=True)
+    if error not in (None, "bootstrap"):
+        raise ValueError(f"--error must be bootstrap, got {error}")
+    plain = method == "exact" and subsample is None and memory_limit is None and not lazy
+    if plain and between.is_too_large(a, b, method):
+        typer.echo(SUBSAMPLED, err=True)
+        return between.distance_of_laws(a, b, method, seed)
     options: dict[str, Any] = {
         "lazy": lazy,
         "memory_limit": None if memory_limit is None else parse_bytes(memory_limit),
@@ -98,9 +117,9 @@ def _measured(
     if about := between.announcement(a, b, method, subsample, **options):
         typer.echo(about, err=True)
     try:
-        return between.distance(a, b, method, subsample, seed, **options)
-    except between.TransportError as error:
-        fail(error, FAILED)
+        return between.distance(a, b, method, subsample, seed, error=error, **options)
+    except between.TransportError as failure:
+        fail(failure, FAILED)
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -272,3 +272,25 @@ def test_no_convergence_is_a_failure(small_run, wide_run, monkeypatch):
     result = command(small_run, wide_run, "--method", "sinkhorn")
     assert result.exit_code == 1 and result.stdout == ""
     assert "--method sliced" in result.stderr and "max_iterations" not in result.stderr
+
+
+def test_the_distance_of_laws_with_its_interval(small_run):
+    found = report(small_run, small_run, "--time", 0, "--time", 6, "--error", "bootstrap")
+    plain = report(small_run, small_run, "--time", 0, "--time", 6)
+    of_laws = found.pop("of_laws")
+    assert found == plain and of_laws["low"] <= of_laws["distance"] <= of_laws["high"]
+    text = command(small_run, small_run, "--time", 0, "--time", 6, "--error", "bootstrap").stdout
+    assert "of the laws, sampling floor subtracted" in text and "(95%)" in text
+    wrong = command(small_run, small_run, "--error", "jackknife")
+    assert wrong.exit_code == 2 and "--error must be bootstrap, got jackknife" in wrong.stderr
+
+
+def test_more_particles_than_fit_are_subsampled_without_being_asked(small_run, monkeypatch):
+    """A limit of 1 kB stands for 20,000 particles; W2 is at most the coupled distance."""
+    monkeypatch.setattr(solvers.transport.wasserstein, "MAX_BYTES", 1000)
+    result = command(small_run, small_run, "--time", 0, "--time", 6, "--json")
+    assert result.exit_code == 0 and "subsamples of at most 2,000" in result.stderr
+    found = json.loads(result.stdout)
+    assert "distance" not in found and found["of_laws"]["low"] <= found["coupled_distance"]
+    offered = re.findall(r"--[a-z-]+", result.stderr)
+    assert offered and all(option in command("--help").output for option in offered)
