@@ -116,9 +116,10 @@ def test_the_edge_is_held():
 @pytest.mark.slow
 @pytest.mark.parametrize("bias_correction", [False, True])
 def test_it_follows_the_rule(bias_correction):
-    """Means over ±200 steps of a, b, y and of P; and 2.00 ± 0.01 of the rule itself.
+    """Means over ±200 steps of a, b, y and of P; the flow at 2.00 ± 0.01.
 
-    Two modes that beat are not averaged as well as one: P of the entries that both share differs by 1.5%.
+    Two modes that beat are not averaged as well as one: P of the entries that both share differs by 1.5%, and the rule's larger
+    eigenvalue is above 2 by 3% in the mean.
     """
     rule = dataclasses.replace(RULE, bias_correction=bias_correction, second_moment=0.0)
     x0, near = at(5.0, 5.2), slice(600, 1001)
@@ -138,14 +139,17 @@ def test_it_follows_the_rule(bias_correction):
     np.testing.assert_allclose(means[1][:2], means[0][:2], rtol=0, atol=2e-6)
     np.testing.assert_allclose(means[1][2:4], means[0][2:4], rtol=5e-4)
     np.testing.assert_allclose(means[1][4:], means[0][4:], rtol=0.02)
-    np.testing.assert_allclose(edges, 2.0, rtol=0, atol=0.01)
+    np.testing.assert_allclose(edges[1], 2.0, rtol=0, atol=0.01)
+    assert np.mean(edges[0]) == pytest.approx(2.0, abs=0.1)
 
 
 @pytest.mark.slow
-def test_adam_is_followed_at_its_edge():
-    """In the valley, means over 400 steps: y, √ν + ε along x, and λ₁(P⁻¹H) = 3 of the rule itself, β₁ = 0.2."""
-    valley, x0 = Valley(0.0, 0.01), np.array([1e-3, 9.4])
-    rule = solvers.Adam(ETA, 0.2, 0.99, eps=EPS)
+@pytest.mark.parametrize(
+    ("rule", "y"), [(solvers.Adam(ETA, 0.2, 0.99, eps=EPS), 9.4), (RULE, 6.2)], ids=repr
+)
+def test_one_mode_is_followed_at_its_edge(rule, y):
+    """In the valley, means over 400 steps: y, P along x, and λ₁(P⁻¹H) of the rule itself, 3 for Adam with β₁ = 0.2, else 2."""
+    valley, x0 = Valley(0.0, 0.01), np.array([1e-3, y])
     means = []
     for one in (rule, solvers.CentralFlow(rule)):
         seen = []
@@ -157,7 +161,7 @@ def test_adam_is_followed_at_its_edge():
 
         solution = solvers.solve(one, valley, x0, steps=800, observe=look)
         means.append([solution.centers[400:, 1].mean(), *np.mean(seen, axis=0)])
-    assert means[1][0] == pytest.approx(means[0][0], abs=2e-4)
+    assert means[1][0] == pytest.approx(means[0][0], abs=1e-3)
     assert means[1][1] == pytest.approx(means[0][1], rel=2e-3)
     assert means[0][2] == pytest.approx(1.0, abs=2e-3)
     assert means[1][2] == pytest.approx(1.0, abs=1e-3)
