@@ -59,7 +59,7 @@ RULES: dict[str, dict[str, dict[str, Any]]] = {
         "adam": {"learning_rate": 2e-3, "beta1": 0.5, "beta2": 0.99, "eps": 1e-7},
     },
 }
-STEPS = {"digits": 200, "image_mlp": 120}
+STEPS = {"digits": 200, "image_mlp": 80}
 HEADER = (
     "rule", "process", "largest distance", "final distance", "onset later by", "error of loss",
     "error of λ₁ over the threshold", "peak of λ₁ over the threshold",
