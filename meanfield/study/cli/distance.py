@@ -19,7 +19,7 @@ from meanfield.study.cli._shared import (
 
 SUBSAMPLED = (
     "too many particles for exact transport of all in memory: the distance of their laws by subsamples of at most 2,000, which "
-    "takes about a minute; --lazy, --memory-limit or --method sliced compare all"
+    "takes up to a minute; --lazy, --memory-limit or --method sliced compare all"
 )
 
 
