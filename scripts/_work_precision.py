@@ -171,6 +171,12 @@ def precision(options: argparse.Namespace, report: Report) -> list[dict[str, Any
                 found.append(by_every_scheme(case, name, make))
             except (ImportError, RuntimeError, ValueError) as error:
                 report.leave_out(f"{name} on {case.name}", str(error))
+    tabulate(found, report)
+    return found
+
+
+def tabulate(found: list[dict[str, Any]], report: Report) -> None:
+    """What the default scheme of each flow costs on each problem."""
     rows = []
     for one in found:
         (point,) = one["schemes"]["default"]
@@ -178,7 +184,6 @@ def precision(options: argparse.Namespace, report: Report) -> list[dict[str, Any
         rows.append([one["flow"], one["case"], f"{point['evaluations']:.3g}", f"{point['error']:.1e}", over])  # fmt: skip
     header = ["flow", "problem", "evaluations", "error", "time over descent's"]
     report.table("An iteration by the default schemes", header, rows)
-    return found
 
 
 def draw(drawn: Any, diagrams: list[dict[str, Any]]) -> None:
@@ -199,6 +204,9 @@ def draw(drawn: Any, diagrams: list[dict[str, Any]]) -> None:
         ax.set(xscale="log", yscale="log", title=f"{one['flow']}, {one['case']}")
     for ax in axes[-1]:
         ax.set(xlabel="evaluations per iteration")
+    for ax in axes.flat:
+        if not ax.has_data():
+            ax.remove()
     for ax in axes[:, 0]:
         ax.set(ylabel="error of the last center")
     drawn.legend(entries.values(), entries, loc="outside upper center", ncols=len(entries))

@@ -21,7 +21,11 @@ PAGE = Path(__file__).parent.parent / "docs" / "results" / "performance.md"
 #: The tables on the page, by the beginnings of their titles.
 SHOWN = {
     "bench_step": ("Time over ours",),
-    "bench_flows": ("An iteration on the digits, N = 400",),
+    "bench_flows": (
+        "An iteration on the digits, N = 400",
+        "An iteration by the default",
+        "Hessian products",
+    ),
     "bench_transport": ("Exact", "Sliced", "Sinkhorn"),
 }
 
