@@ -188,10 +188,13 @@ def tabulate(found: list[dict[str, Any]], report: Report) -> None:
 
 def draw(drawn: Any, diagrams: list[dict[str, Any]]) -> None:
     """Error against evaluations of each scheme, a diagram for each flow and problem."""
+    from matplotlib.ticker import NullFormatter
+
+    diagrams = [one for one in diagrams if len(one["schemes"]) > 1]
     names = list(dict.fromkeys(one["case"] for one in diagrams))
     flows = list(dict.fromkeys(one["flow"] for one in diagrams))
     axes = drawn.subplots(len(names), len(flows), squeeze=False)
-    colours = {"rk4": "C0", "rkc": "C1", "rock4": "C2", "adaptive": "C3"}
+    colours = {"rk4": "C0", "rkc": "C1", "rock4": "C2", "adaptive": "C3", "chebyshev": "C4"}
     entries = {}
     for one in diagrams:
         ax = axes[names.index(one["case"]), flows.index(one["flow"])]
@@ -202,6 +205,7 @@ def draw(drawn: Any, diagrams: list[dict[str, Any]]) -> None:
                 look |= {"marker": "*", "markersize": 10, "linestyle": "", "zorder": 3}
             (entries[scheme],) = ax.plot(work, error, label=scheme, **look)
         ax.set(xscale="log", yscale="log", title=f"{one['flow']}, {one['case']}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
     for ax in axes[-1]:
         ax.set(xlabel="evaluations per iteration")
     for ax in axes.flat:

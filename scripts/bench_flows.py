@@ -337,7 +337,7 @@ def _figure(data: dict[str, Any]) -> Any:
 
     with rc_context({**STYLE, "axes.titlesize": 10}):
         diagrams = data.get("precision", [])
-        height = 2.6 * len({one["case"] for one in diagrams})
+        height = 2.6 * len({one["case"] for one in diagrams if len(one["schemes"]) > 1})
         drawn = Figure(figsize=(11, 4.5 + height), layout="constrained")
         ratios = [4.5, height][: 2 if diagrams else 1]
         rows = drawn.subfigures(len(ratios), 1, squeeze=False, height_ratios=ratios)[:, 0]
@@ -356,6 +356,8 @@ def _figure(data: dict[str, Any]) -> Any:
         right.barh(list(shares), list(shares.values()))
         right.set(xlabel="seconds", title="meanfield run")
         right.invert_yaxis()
+        if not shares:
+            right.remove()
     return drawn
 
 
