@@ -259,6 +259,7 @@ class ContinuousFlow(Flow):
     delay: bool = False
     #: the integrator that ``solve`` uses if neither integrator nor dt is given
     default_integrator: ClassVar[Integrator] = RK4()
+    few_integrator: ClassVar[Integrator | None] = None  #: for vectors of at most 100 numbers
     #: the default of version 0.1, by which runs that it began go on
     former_integrator: ClassVar[Integrator] = RK4()
     #: the parts of the state that grow and decay by orders of magnitude, and whose logarithm is to be accurate

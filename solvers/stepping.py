@@ -17,6 +17,9 @@ from solvers.objective import Array, all_finite, is_spread, with_own_results
 from solvers.scheduled_flow import Scheduled
 from solvers.state import State
 
+# `ContinuousFlow.few_integrator` is for vectors of at most so many coordinates: there an evaluation costs less than what is done
+# about it, and accuracy next to nothing.
+FEW = 100
 _DELAY_DT = 0.25
 DELAY_ARRAYS = 10  # `Flow.step_arrays` of a flow with a delay
 _STEPS_AT_ONCE = 2**22  # some tenths of a second in two coordinates
@@ -53,6 +56,7 @@ def stepper(
     if flow.delay:
         _refuse(flow, "integrator", integrator)
         return _by_method_of_steps(flow, objective, _DELAY_DT if dt is None else dt)
+    is_default = integrator is None and dt is None
     integrator = _chosen(flow, dt, integrator)
     if integrator.default_dt is None:
         _refuse(integrator, "dt", dt)
@@ -60,7 +64,13 @@ def stepper(
     elif dt is None:
         dt = integrator.default_dt
     if isinstance(integrator, Stabilized):
-        return by_long_steps(flow, objective, integrator)
+        advance = by_long_steps(flow, objective, integrator)
+        few = flow.few_integrator if is_default else None
+        return _by_size(
+            flow,
+            advance,
+            by_long_steps(flow, objective, few) if isinstance(few, Stabilized) else None,
+        )
     return _by_integrator(flow, objective, integrator, _Clock(dt, steps))
 
 
@@ -113,6 +123,18 @@ def _chosen(
 def _refuse(what: object, name: str, value: object) -> None:
     if value is not None:
         raise refusal(name, f"None for {what!r}, which has its own steps in time", value)
+
+
+def _by_size(flow: ContinuousFlow, many: Advance, few: Advance | None) -> Advance:
+    """The step of a state of many coordinates or of few."""
+    if few is None:
+        return many
+
+    def advance(state: State) -> State:
+        x = flow.center(state.step, state.values)
+        return few(state) if x.ndim == 1 and x.size <= FEW else many(state)
+
+    return advance
 
 
 class _Clock:

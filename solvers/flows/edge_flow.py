@@ -12,7 +12,7 @@ import numpy as np
 from solvers.endpoints import endpoint_gradients
 from solvers.flow import ContinuousFlow
 from solvers.free_energy import FreeEnergy
-from solvers.integrators import Chebyshev, Integrator
+from solvers.integrators import ROCK4, Chebyshev, Integrator
 from solvers.objective import Array, inner, norm
 from solvers.spectrum.eigenpairs import top_eigenpairs
 
@@ -64,6 +64,7 @@ class EdgeFlow(ContinuousFlow):
     can_change_rate: ClassVar[bool] = True
     stiff: ClassVar[slice] = slice(2)
     default_integrator: ClassVar[Integrator] = Chebyshev(rtol=1.5e-3)
+    few_integrator: ClassVar[Integrator | None] = ROCK4(rtol=1e-5)
     colour: ClassVar[str] = "pink"
     dashes: ClassVar[str] = "--"
 

@@ -14,7 +14,7 @@ from solvers._support.arguments import refusal
 from solvers.flow import ContinuousFlow, Seed
 from solvers.flows.optimizer_flow import OptimizerFlow
 from solvers.free_energy import Closure, FreeEnergy, free_energy_gradient
-from solvers.integrators import Chebyshev, Integrator
+from solvers.integrators import ROCK4, Chebyshev, Integrator
 from solvers.noise import spread_normal
 from solvers.objective import Array, epsilon, inner, norm, peak, with_own_results
 from solvers.optimizer import of_optimizers
@@ -107,6 +107,7 @@ class FreeEnergyFlow(ContinuousFlow):
     can_change_rate: ClassVar[bool] = True
     growing: ClassVar[slice] = slice(1, None)
     default_integrator: ClassVar[Integrator] = Chebyshev(rtol=2e-3)
+    few_integrator: ClassVar[Integrator | None] = ROCK4(rtol=1e-5)
     colour: ClassVar[str] = "orange"
 
     @classmethod

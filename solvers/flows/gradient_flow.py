@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from solvers.flow import ContinuousFlow, WithoutFluctuation
-from solvers.integrators import Adaptive, Chebyshev, Integrator
+from solvers.integrators import ROCK4, Adaptive, Chebyshev, Integrator
 from solvers.objective import Array, inner
 
 
@@ -49,6 +49,7 @@ class GradientFlow(WithoutFluctuation, ContinuousFlow):
     particlewise: ClassVar[bool] = True
     can_change_rate: ClassVar[bool] = True
     default_integrator: ClassVar[Integrator] = Chebyshev(rtol=3e-4)
+    few_integrator: ClassVar[Integrator | None] = ROCK4(rtol=1e-5)
     former_integrator: ClassVar[Integrator] = Adaptive(rtol=1e-6, atol=1e-6)
     colour: ClassVar[str] = "blue"
 

@@ -94,9 +94,14 @@ class ProcessSection(Section):
                 object.__setattr__(self, key, options_of(MiniBatch)[key].default)
         return self
 
-    def _name_the_default(self, flow: type[Flow]) -> None:
+    def on_few_coordinates(self) -> None:
+        """Name the default scheme on few coordinates, where none is given."""
+        if not {"integrator", "dt"} & self.model_fields_set and not self.options.get("delay"):
+            self._name_the_default(FLOWS[self.flow], "few_integrator")
+
+    def _name_the_default(self, flow: type[Flow], which: str = "default_integrator") -> None:
         """Set the keys of the default scheme, where it has a tolerance: a stored configuration then says what its run used."""
-        scheme = getattr(flow, "default_integrator", None)
+        scheme = getattr(flow, which, None)
         if isinstance(scheme, Stabilized):
             for key, value in scheme_keys(scheme).items():
                 object.__setattr__(self, key, value)

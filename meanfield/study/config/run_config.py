@@ -47,6 +47,7 @@ from solvers._support.arguments import real, the_path
 from solvers._support.reprs import described
 from solvers.learning_rates import Schedule
 from solvers.optimizer import Optimizer
+from solvers.stepping import FEW
 
 __all__ = ["ConfigError", "Process", "RunConfig", "load", "load_text"]
 
@@ -229,6 +230,13 @@ class RunConfig(Section):
             raise ValueError(
                 f"landscape must be without {', '.join(surplus)}, got both; a run has either a landscape or a network on a task"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _landscapes_have_few_coordinates(self) -> RunConfig:
+        if self.landscape is not None and self.landscape.build().dimension <= FEW:
+            for process in self.processes.values():
+                process.on_few_coordinates()
         return self
 
     @model_validator(mode="after")
