@@ -20,7 +20,7 @@ from meanfield import initializers, landscapes, tasks
 from solvers import transport
 from solvers.measures import energies
 from tests.helpers.bad_arguments import POOL
-from tests.helpers.good_arguments import CALLS, DOCUMENTED, LONG, NOT_WALKED
+from tests.helpers.good_arguments import CALLS, DOCUMENTED, NOT_WALKED, asks_for_hours
 
 
 def _named(module, only_own):
@@ -48,9 +48,9 @@ def walk(name, changed):
     function, good = CALLS[name]
     if any(callable(changed.get(name)) for name in ("observe", "progress", "function", "value")):
         return  # what the caller's own functions raise is theirs
-    if any(len(changed.keys() & pair) == 2 for pair in LONG):
-        return
     arguments = good | changed
+    if asks_for_hours(changed, arguments):
+        return
     names = [*inspect.signature(function).parameters, *good]
     if "objective" in good or name.startswith("FreeEnergy."):
         names.append("x")  # as objectives call their argument when they refuse it

@@ -137,7 +137,10 @@ def _measure(measure: Any) -> Measure:
     if isinstance(measure, Quantiles | Grid | Particles):
         return measure
     if isinstance(measure, list | tuple | np.ndarray):
-        return Particles(measure)
+        try:
+            return Particles(measure)
+        except ValueError as error:
+            raise ValueError(f"measure: {error}") from None
     raise refusal("measure", "a Quantiles, Grid, Particles or positions (N, D)", measure)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers._support.arguments import instance, refusal
+from solvers._support.arguments import instance, methods, refusal
 from solvers.jko.grid.steps import GridJKO
 from solvers.jko.particles.plans import Plan
 from solvers.jko.particles.steps import JKO
@@ -156,6 +156,7 @@ class _OfParticles:
 def _of_particles(energy: Any) -> tuple[float, Any]:
     """Temperature and objective of an energy; a ValueError for one that particles, which have no density, do not have."""
     if not isinstance(energy, Energy):
+        methods("energy", energy, ("value", "gradient"), "evolve")
         return 0.0, energy
     temperature, others = 0.0, []
     for term in energy.terms:

@@ -3,6 +3,8 @@
 `CALLS` says for each name what is called and with what; `NOT_WALKED` why some names are not called.
 """
 
+from numbers import Real
+
 import numpy as np
 
 import meanfield
@@ -330,6 +332,17 @@ NOT_WALKED = {
 
 #: which together ask for hours of work, rightly
 LONG = [{"t", "step_size"}, {"steps", "save_every"}, {"steps", "dt"}, {"projections", "max_bytes"}]
+
+
+def asks_for_hours(changed, arguments):
+    """Whether a call with these changes of good arguments would take them, rightly."""
+    t, step_size = arguments.get("t"), arguments.get("step_size")
+    if any(pair <= changed.keys() for pair in LONG):
+        return True
+    if not isinstance(t, Real) or not isinstance(step_size, Real):
+        return False
+    return 0 < 100 * step_size < t <= 1e9 * step_size  # more steps are refused
+
 
 # by what a call may end besides a result: these are documented
 DOCUMENTED = {
