@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 _WIDTH = 100
+_MANY = 6  # objects of a tuple that are counted instead of shown
 
 
 def described(name: str, values: Iterable[tuple[str, object]]) -> str:
@@ -31,6 +32,12 @@ def _short(value: object) -> str:
         return f"{value.dtype}{list(value.shape)}"
     if isinstance(value, tuple) and any(isinstance(part, np.ndarray) for part in value):
         return f"({', '.join(map(_short, value))}{',' * (len(value) == 1)})"
+    if (
+        isinstance(value, tuple)
+        and len(value) > _MANY
+        and hasattr(value[0], "__dataclass_fields__")
+    ):
+        return f"({len(value)} × {type(value[0]).__name__})"
     if isinstance(value, np.generic):
         return repr(value.item())
     return repr(value)

@@ -86,7 +86,7 @@ TASK = meanfield.tasks.Task(LARGE, LARGE[:, 0])
         (solvers.Grid(np.arange(51.0), np.full(50, 0.02)), ["Grid(edges=(float64[51],), masses="]),
         (solvers.Quantiles(np.arange(51.0)), ["Quantiles(values=float64[51])"]),
         (solvers.top_eigenpairs(VALLEY, VALLEY.start), ["Eigenpairs(values=float64[1]"]),
-        (solvers.measures.energies.Entropy(2.0), ["Entropy(temperature=2.0)"]),
+        (solvers.energies.Entropy(2.0), ["Entropy(temperature=2.0)"]),
     ],
 )
 def test_reprs_are_short_and_say_what_it_is(thing, words):
@@ -94,3 +94,9 @@ def test_reprs_are_short_and_say_what_it_is(thing, words):
     assert all(word in text for word in words), text
     assert len(text.splitlines()) <= 4
     assert "array(" not in text and " object at 0x" not in text
+
+
+def test_many_measures_are_counted():
+    bowl = solvers.energies.Potential(lambda x: 0.5 * x[:, 0] ** 2)
+    result = solvers.evolve(bowl, solvers.Quantiles([0.0, 1.0]), 1.0, step_size=0.1)
+    assert "measures=(11 × Quantiles)" in repr(result)
