@@ -16,7 +16,13 @@ from solvers.flow import check_learning_rate
 from solvers.jko.evolution import Evolution
 from solvers.jko.movers import Moved, Mover, Scheme, mover
 from solvers.jko.proximal_result import JKOError
-from solvers.measures.representations import Grid, Measure, Particles, Quantiles
+from solvers.measures.representations import (
+    Grid,
+    Measure,
+    Particles,
+    Quantiles,
+    check_positions,
+)
 from solvers.progress import Progress, progress_bar
 
 #: The first step of an adaptive run is a fraction of the time; bounds of the change of a step, and its safety factor.
@@ -137,10 +143,7 @@ def _measure(measure: Any) -> Measure:
     if isinstance(measure, Quantiles | Grid | Particles):
         return measure
     if isinstance(measure, list | tuple | np.ndarray):
-        try:
-            return Particles(measure)
-        except ValueError as error:
-            raise ValueError(f"measure: {error}") from None
+        return Particles(check_positions("measure", measure))
     raise refusal("measure", "a Quantiles, Grid, Particles or positions (N, D)", measure)
 
 
