@@ -234,7 +234,9 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _landscapes_have_few_coordinates(self) -> RunConfig:
-        if self.landscape is not None and self.landscape.build().dimension <= FEW:
+        if self.landscape is None or self.rule is not None:  # models of optimizers have one default
+            return self
+        if self.landscape.build().dimension <= FEW:
             for process in self.processes.values():
                 process.on_few_coordinates()
         return self

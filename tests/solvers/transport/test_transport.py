@@ -144,20 +144,20 @@ def test_closed_forms_on_the_line():
     assert transport.w2(wide, halves).distance == pytest.approx(0.0, abs=1e-15)
 
 
-def test_in_the_plane_cells_are_points_and_the_error_is_stated():
+def test_in_the_plane_cells_of_unlike_grids_are_points_and_the_error_is_stated():
     """Gaussians N(m, s² I): W2² = |m − m'|² + 2 (s − s')², from which the cells' width keeps within the bound."""
 
-    def gaussian(mean, scale):
+    def gaussian(mean, scale, cells):
         return Grid.from_density(
-            (np.linspace(-6, 6, 25), np.linspace(-6, 6, 31)),
+            tuple(np.linspace(-6, 6, n + 1) for n in cells),
             lambda x: np.exp(-0.5 * np.sum((x - mean) ** 2, axis=1) / scale**2),
         )
 
-    a, b = gaussian([0.0, 0.0], 1.0), gaussian([0.7, -0.4], 1.3)
+    a, b = gaussian([0.0, 0.0], 1.0, (24, 30)), gaussian([0.7, -0.4], 1.3, (20, 30))
     result = transport.w2(a, b)
     expected = np.sqrt(0.7**2 + 0.4**2 + 2 * 0.3**2)
-    sides = 12 / 24, 12 / 30
-    assert result.discretization_error == pytest.approx(2 * np.sqrt(np.sum(np.square(sides)) / 12))
+    bound = sum(np.hypot(12 / n, 12 / 30) / np.sqrt(12) for n in (24, 20))
+    assert result.discretization_error == pytest.approx(bound)
     assert abs(result.distance - expected) < result.discretization_error
     assert transport.w2(a, a).distance == 0.0
     points = Particles(a.points, a.masses.ravel())

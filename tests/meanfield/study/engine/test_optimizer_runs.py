@@ -115,7 +115,7 @@ def test_the_configuration_in_the_file_gives_it_back(config, record):
     assert load_text(record.config) == config == pickle.loads(pickle.dumps(config))
     # the scheme is that of the model, not of gradient descent's free-energy flow
     assert config.processes["plain"].time_stepping == {"integrator": "rk4"}
-    assert load(None, ()).processes["free_energy_flow"].integrator == "rkc"
+    assert load(None, ()).processes["free_energy_flow"].integrator == "chebyshev"
     given = config.replace(**{"processes.plain.integrator": "euler"})
     assert given.processes["plain"].time_stepping == {"integrator": "euler"}
 
