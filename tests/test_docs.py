@@ -1,5 +1,6 @@
 """What README and docs show runs: Python, and every command with every option that is named."""
 
+import math
 import re
 import shlex
 import shutil
@@ -22,10 +23,16 @@ def test_the_examples_of_minimising_movements_run(capsys):
     scope = {}
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(block, scope)
-    spread, *distances = map(float, capsys.readouterr().out.split())
+    spread, evolved, *_, of_second_order = (shown := capsys.readouterr().out.splitlines())[:-2]
+    spread, of_second_order, *distances = map(float, (spread, of_second_order, *shown[-2:]))
     # The scheme's steps between normal laws, s'(1 + τ − τ/s'²) = s, from 2 at τ = 1/20; the grid's error, of second order in its
     # cells, is 2e-5.
     assert spread == pytest.approx(0.0123857, abs=5e-5)
+    # ½ E[x²] + E[log ρ] of a normal law of standard deviation s is s²/2 − log s − ½ log 2πe; the certificate is below 0.
+    energy, balance, excess = map(float, evolved.split())
+    law = 0.5 * 1.1857512**2 - math.log(1.1857512) - 0.5 * math.log(2 * math.pi * math.e)
+    assert energy == pytest.approx(law, abs=1e-3) and abs(balance) < 0.01 and excess < 0
+    assert of_second_order == pytest.approx(0.0003, abs=5e-5)
     assert max(distances) < 0.1
     assert scope["pde"].status == "complete"
 
