@@ -186,9 +186,8 @@ class Risk:
         r = self._loss.gradient(f, self._targets)
         dr = self._loss.curvature(f, self._targets, df)
         product = self._decayed(self._gradient_jet(x, [r, dr], v, memory), v)
-        _OF_PRODUCTS[self] = (
-            memory  # of a whole product: another thread meanwhile had one of its own
-        )
+        # Of a whole product: another thread meanwhile had a memory of its own.
+        _OF_PRODUCTS[self] = memory
         return product
 
     def third(self, x: ArrayLike, u: ArrayLike, weights: ArrayLike | None = None) -> Array:

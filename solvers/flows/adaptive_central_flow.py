@@ -154,8 +154,9 @@ class AdaptiveCentralFlow(OptimizerCentralFlow):
     def _squares(self, objective: Any, metric: _Metric, state: Array) -> Array:
         """The mean of the squared gradients over the oscillation, ∇E² + diag(∇²E Σ ∇²E) with ∇²E = e P on the modes."""
         rule, total = self.optimizer, self.optimizer.squares(objective, metric.gradient_there)
-        for amplitude, vector in zip(self._numbers(state), self._vectors(state), strict=False):
-            if amplitude > 0.0 and vector is not self._vectors(state)[-1]:
+        amplitudes = self._numbers(state)[:-1]  # the last vector is the one beyond the modes
+        for amplitude, vector in zip(amplitudes, self._vectors(state), strict=False):
+            if amplitude > 0.0:
                 kick = state.dtype.type(amplitude * self.edge) * metric.from_root(vector)
                 total = total + rule.squares(objective, kick)
         return total

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from solvers.measures.line import Float64
 
@@ -14,8 +15,8 @@ from solvers.measures.line import Float64
 GROUPS, LEAST = 10, 4
 #: Most points of a half: of a group, and of the whole.
 MOST = 1000
-#: Probability that the interval contains the distance, and the quantile of Student's t of GROUPS − 1 degrees of freedom.
-COVERAGE, _QUANTILE = 0.95, 2.2621571627409915
+#: Probability that the interval contains the distance.
+COVERAGE = 0.95
 
 Indices = NDArray[np.intp]
 
@@ -68,14 +69,7 @@ def distance_of_laws(
     )
     few = max(len(x), len(y)) <= 2 * MOST
     middle = estimate(of_x, of_y, groups) if few else float(found.mean())
-    spread = _quantile(groups) * float(found.std(ddof=1)) / np.sqrt(groups)
+    quantile = float(stdtrit(groups - 1, 0.5 + 0.5 * COVERAGE))  # of Student's t
+    spread = quantile * float(found.std(ddof=1)) / np.sqrt(groups)
     ends = np.sqrt(np.maximum([middle, middle - spread, middle + spread], 0.0))
     return Estimate(*ends.tolist())
-
-
-def _quantile(groups: int) -> float:
-    if groups == GROUPS:
-        return _QUANTILE
-    from scipy.stats import t
-
-    return float(t.ppf(0.5 + 0.5 * COVERAGE, groups - 1))

@@ -34,9 +34,10 @@ def by_projection(start, nu, steps, dt):
     return z
 
 
-def test_it_is_the_projected_flow():
+@pytest.mark.parametrize("max_modes", [1, 8])
+def test_it_is_the_projected_flow(max_modes):
     """Both are of first order with the same steps; from below the edge, to which the projection would put ν at once."""
-    flow = solvers.CentralFlow(RULE)
+    flow = solvers.CentralFlow(RULE, max_modes)
     x0 = np.array([1e-3, 5.9])
     first = flow.start(VALLEY, x0)
     reference = by_projection(first[0], first[-2, 0], 100, 1 / 16)

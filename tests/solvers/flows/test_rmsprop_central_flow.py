@@ -72,9 +72,10 @@ def by_penalty(objective, w, nu, steps, edge=2.0, stiffness=1.0):
     return z[:n], z[n:], np.sum(fluctuations(z)[2] ** 2)
 
 
-def test_two_modes_by_penalty():
+@pytest.mark.parametrize("max_modes", [2, 8])
+def test_two_modes_by_penalty(max_modes):
     """The penalty exceeds the edge by PΣ over the stiffness, 1e-4, and changes ν by 1e-4 of it; steps err by a tenth of that."""
-    flow = solvers.CentralFlow(RULE)
+    flow = solvers.CentralFlow(RULE, max_modes)
     first = flow.start(VALLEYS, X0)
     w, nu, trace = by_penalty(VALLEYS, first[0], first[-2], 40)
     solution = solvers.solve(flow, VALLEYS, X0, steps=40, save_every=40)
