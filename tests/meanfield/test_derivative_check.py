@@ -139,7 +139,11 @@ def test_landscapes_of_functions_pass(derivatives):
         check_objective(landscape, [1.0, 2.0, 0.3], seed)
 
 
-@pytest.mark.parametrize(("inputs", "dtype"), [(2, "float64"), (40, "float32")])
+# The kernels of single precision take seconds to compile.
+@pytest.mark.parametrize(
+    ("inputs", "dtype"),
+    [(2, "float64"), pytest.param(40, "float32", marks=[pytest.mark.slow, pytest.mark.essential])],
+)
 def test_risks_pass_in_their_own_inner_product(inputs, dtype):
     task = meanfield.tasks.teacher_student(n=20, input_dim=inputs)
     risk = meanfield.Risk(meanfield.TwoLayerNetwork(inputs), task, weight_decay=0.01, dtype=dtype)

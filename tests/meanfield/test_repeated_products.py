@@ -26,7 +26,9 @@ def fresh(point, vector, **options):
     return risk(point.dtype).hvp(point, vector, **options)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "dtype", ["float64", pytest.param("float32", marks=[pytest.mark.slow, pytest.mark.essential])]
+)
 def test_again_and_elsewhere(dtype):
     shared = risk(dtype)
     x, y, *vectors = (particles(seed, dtype) for seed in range(5))
@@ -47,19 +49,24 @@ def test_a_point_that_was_changed_in_place():
 
 
 def test_relatives_share_nothing():
-    """The risk of a batch, in another precision, a copy, one from a file: each has data of its own."""
+    """The risk of a batch, a copy, one from a file: each has data of its own."""
     shared, x, v = risk(), particles(0), particles(1)
     expected = shared.hvp(x, v)
     batch = [2, 3, 5]
     np.testing.assert_array_equal(shared.batch(batch).hvp(x, v), risk().batch(batch).hvp(x, v))
-    single = risk("float32")
-    single.hvp(x, v)
-    np.testing.assert_array_equal(single.as_float64().hvp(x, v), expected)
     for twin in (deepcopy(shared), loads(dumps(shared))):
         np.testing.assert_array_equal(twin.hvp(x, v), expected)
     other = risk()
     other.gradient(x)
     assert len(dumps(shared)) == len(dumps(other))
+
+
+@pytest.mark.slow
+@pytest.mark.essential
+def test_another_precision_has_data_of_its_own():
+    single, x, v = risk("float32"), particles(0), particles(1)
+    single.hvp(x.astype(np.float32), v.astype(np.float32))
+    np.testing.assert_array_equal(single.as_float64().hvp(x, v), risk().hvp(x, v))
 
 
 def test_threads_do_not_disturb_each_other():

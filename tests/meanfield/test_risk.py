@@ -91,10 +91,15 @@ def test_derivatives_match_autograd(activation, loss, dtype):
 
 
 @pytest.mark.parametrize(
-    ("loss", "dtype"), [("squared", "float64"), ("softmax", "float64"), ("squared", "float32")]
+    ("loss", "dtype"),
+    [
+        ("squared", "float64"),
+        ("softmax", "float64"),
+        pytest.param("squared", "float32", marks=[pytest.mark.slow, pytest.mark.essential]),
+    ],
 )
 def test_derivatives_of_many_inputs_match_autograd(loss, dtype):
-    """In single precision too: of few inputs that is slow, as it compiles kernels of its own."""
+    """In single precision too, which is slow, as it compiles kernels of its own."""
     risk, x, u = problem("tanh", loss, dtype, inputs=40)
     for actual, expected in zip(
         (risk.value(x), risk.gradient(x), risk.hvp(x, u), risk.third(x, u)),

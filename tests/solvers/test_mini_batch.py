@@ -7,9 +7,9 @@ import meanfield
 import solvers
 
 TASK = meanfield.tasks.Task(
-    np.random.default_rng(0).normal(size=(10, 3)), np.random.default_rng(1).normal(size=(10, 1))
+    np.random.default_rng(0).normal(size=(10, 2)), np.random.default_rng(1).normal(size=(10, 1))
 )
-NETWORK = meanfield.TwoLayerNetwork(input_dim=3)
+NETWORK = meanfield.TwoLayerNetwork(input_dim=2)
 RISK = meanfield.Risk(NETWORK, TASK, weight_decay=0.01)
 X0 = NETWORK.initialize(5, seed=0)
 
@@ -63,7 +63,7 @@ def test_steps_are_those_of_pytorch_on_the_same_batches(name):
     optimizer = getattr(torch.optim, name)([theta], **options)
     for k, following in enumerate(solution.iterates[1:]):
         chosen = torch.from_numpy(batched.indices(10, k).copy())
-        a, w, b = theta[:, :1], theta[:, 1:4], theta[:, 4:]
+        a, w, b = theta[:, :1], theta[:, 1:3], theta[:, 3:]
         outputs = (a.T @ torch.tanh(w @ inputs[chosen].T + b)).T / len(theta)
         loss = 0.5 * ((outputs - targets[chosen]) ** 2).sum(1).mean()
         loss = loss + 0.005 * (theta**2).sum() / len(theta)

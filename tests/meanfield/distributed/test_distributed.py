@@ -82,13 +82,16 @@ def evaluations(risk, x, v):
 CASES = [
     dict(n_particles=5),
     dict(n_particles=17, n=1),
-    dict(n_particles=17, d=40, dtype="float32"),
     dict(n_particles=40, d=40, c=3, loss="softmax"),
     dict(n_particles=40, d=1, train_output=False),
-    dict(n_particles=40, d=40, train_output=False, dtype="float32"),
+    dict(n_particles=17, d=40, train_output=False, output_bias=True),
     dict(n_particles=40, d=40, c=3, loss="softmax", output_bias=True),
-    dict(n_particles=17, d=40, train_output=False, dtype="float32", output_bias=True),
     dict(n_particles=150, d=40, c=2, n=60),
+]
+SINGLE = [  # precision, whose kernels take seconds to compile
+    dict(n_particles=17, d=40, dtype="float32"),
+    dict(n_particles=40, d=40, train_output=False, dtype="float32"),
+    dict(n_particles=17, d=40, train_output=False, dtype="float32", output_bias=True),
 ]
 MORE_CASES = [
     dict(n_particles=40, c=3, loss="softmax"),
@@ -99,6 +102,7 @@ MORE_CASES = [
     dict(n_particles=40, d=1, train_output=False, dtype="float32"),
     dict(n_particles=700, d=40, c=2, n=300),
 ]
+CASES += [pytest.param(case, marks=[pytest.mark.slow, pytest.mark.essential]) for case in SINGLE]
 CASES += [pytest.param(case, marks=pytest.mark.slow) for case in MORE_CASES]
 
 

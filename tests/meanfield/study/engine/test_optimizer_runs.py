@@ -195,7 +195,7 @@ def test_the_report_speaks_of_it(record):
 
 
 def test_the_commands_take_it(path):
-    for command in (["info", path], ["report", path], ["plot", path], ["compare", path]):
+    for command in (["info", path], ["plot", path, "--only", "distance"], ["compare", path]):
         result = meanfield_command(*command)
         assert (result.exit_code, result.stderr) == (0, ""), result.output
     told = json.loads(meanfield_command("compare", path, "--json", "--no-figure").stdout)
