@@ -61,3 +61,10 @@ def test_every_public_name_of_the_lazy_packages_is_there():
         assert set(package._HOME) <= set(package.__all__)
         for name in package.__all__:
             assert getattr(package, name) is not None
+
+
+def test_the_addresses_are_those_of_sources_of_the_table_of_models(project):
+    table = (ROOT / "README.md").read_text(encoding="utf-8")
+    for address in project["project"]["urls"].values():
+        assert re.fullmatch(r"https://arxiv\.org/abs/(\d{4}\.\d{5})", address)
+        assert "arXiv:" + address[-10:] in table
