@@ -15,8 +15,9 @@ from solvers.jko.grid.local import Bool, LocalConjugate, LocalEnergy
 from solvers.measures.line import Float64
 from solvers.measures.representations import Grid
 
-#: Fewest cells along an axis of a grid that is made coarser, and the gap on coarser grids, relative to the decrease.
-_COARSEST, _COARSE_TOLERANCE = 16, 1e-2
+#: Fewest cells along an axis of a grid that is made coarser, and the gap on coarser grids, relative to the decrease: about what
+#: the interpolation of the solution loses.
+_COARSEST, _COARSE_TOLERANCE = 16, 1e-4
 #: Rounding, relative to the sum of the sizes of an energy's terms.
 _ROUNDING = 1e-13
 #: Proximal iterations of a hard bound, each of a weight this much smaller than that before.
