@@ -37,8 +37,8 @@ class Anderson:
 
     def _forget(self) -> None:
         self._last: tuple[Float64, Float64] | None = None
-        self._residuals: list[Float64] = []
-        self._images: list[Float64] = []
+        self._known = 0
+        self._residuals = self._images = np.empty((0, 0))
 
     def following(self, x: Float64, image: Float64, weights: Float64) -> Float64:
         """The point after x, with g(x) = image; `weights` of the entries, ≥ 0."""
@@ -53,13 +53,26 @@ class Anderson:
         if self._plain > 0:
             self._plain -= 1
             return image
-        if self._last is not None:
-            self._residuals = [*self._residuals, residual - self._last[0]][-self._memory :]
-            self._images = [*self._images, image - self._last[1]][-self._memory :]
-        self._last = residual, image
-        if not self._residuals:
+        if self._last is None:
+            self._last = residual, image
             return image
-        columns = np.stack(self._residuals, axis=1) * root[:, None]
-        share = np.linalg.lstsq(columns, root * residual, rcond=_RANK)[0]
-        result: Float64 = image - np.stack(self._images, axis=1) @ share
+        if self._known == 0:
+            self._residuals, self._images = np.empty((2, self._memory, len(x)))
+        row = self._known % self._memory
+        np.subtract(residual, self._last[0], out=self._residuals[row])
+        np.subtract(image, self._last[1], out=self._images[row])
+        self._known, self._last = self._known + 1, (residual, image)
+        rows = min(self._known, self._memory)
+        result: Float64 = image - self._shares(rows, residual, root) @ self._images[:rows]
         return result
+
+    def _shares(self, rows: int, residual: Float64, root: Float64) -> Float64:
+        """γ by the normal equations, which lose digits that the cut-off leaves out."""
+        differences = self._residuals[:rows] * root
+        sizes = np.linalg.norm(differences, axis=1)
+        differences /= np.where(sizes > 0.0, sizes, 1.0)[:, None]
+        values, vectors = np.linalg.eigh(differences @ differences.T)
+        kept = values > _RANK**2 * values[-1]
+        along = vectors[:, kept].T @ (differences @ (root * residual))
+        shares: Float64 = vectors[:, kept] @ (along / values[kept])
+        return shares / np.where(sizes > 0.0, sizes, 1.0)

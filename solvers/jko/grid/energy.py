@@ -24,8 +24,10 @@ from solvers.measures.energies import (
 from solvers.measures.line import Float64
 from solvers.measures.representations import Grid
 
-#: Newton iterations for the multiplier of the mass.
-_NEWTON_STEPS, _NEWTON_TOLERANCE = 100, 1e-13
+#: Newton iterations for the multiplier of the mass, the last of an error of the square of the tolerance.
+_NEWTON_STEPS, _NEWTON_TOLERANCE = 100, 1e-7
+#: Arguments of the Wright omega function that differ by less are close, and below the other it is the exponential function.
+_NEAR, _EXPONENTIAL = 0.5, -37.0
 #: By how much, relatively, a density may exceed a bound, of the residual of a step before.
 _BEYOND = 1e-3
 
@@ -145,33 +147,42 @@ class GridEnergy:
             total += variation.reshape(masses.shape)
         return total
 
-    def log_prox(self, log_s: Float64, scale: float) -> Float64:
+    def log_prox(
+        self, log_s: Float64, scale: float, multiplier: float = 0.0
+    ) -> tuple[Float64, float]:
         """log of argmin Σ_c m log(m/s) + σ · (the local part of E without the potential) over masses of sum one; σ = scale.
 
         In u = log m, with the multiplier λ of the mass, cell by cell
 
             (1 + σT) u + σ k q/(q − 1) (e^u/|c|)^(q−1) = log s + σT log|c| + λ,
 
-        solved by the Wright omega function, ω + log ω = z, and for λ by Newton's method, on a concave function if q > 1.
+        solved by the Wright omega function, ω + log ω = z, and for λ, from a given one, by Newton's method, on a concave
+        function if q > 1. Returns u, and λ of a log s of the same mass.
         """
         strength = 1.0 + scale * self.temperature
         free = (log_s + scale * self.temperature * self._log_volumes) / strength
         free -= log_total(free)
         if self.coefficient == 0:
-            return free
+            return free, 0.0
         power = self.exponent - 1.0
         slope = math.log(scale * self.coefficient * self.exponent / strength)
-        multiplier = 0.0
+        base, shift, omega = slope - power * self._log_volumes, np.inf, free
         for _ in range(_NEWTON_STEPS):
             shifted = free + multiplier
-            omega = wrightomega(slope + power * (shifted - self._log_volumes))
-            u = shifted - omega / power
-            log_mass = log_total(u)
+            z = base + power * shifted
+            omega = wrightomega(z) if abs(power * shift) > _NEAR else _omega_near(z, omega)
+            u, response = shifted - omega / power, 1.0 / (1.0 + omega)
+            top = float(u.max())
+            parts = np.exp(u - top)
+            total = float(parts.sum())
+            log_mass = top + math.log(total)
+            shift = -log_mass * total / float(np.vdot(parts, response))
+            multiplier += shift
             if abs(log_mass) <= _NEWTON_TOLERANCE:
                 break
-            multiplier -= log_mass / float(np.sum(np.exp(u - log_mass) / (1.0 + omega)))
-        result: Float64 = u - log_mass
-        return result
+        u += shift * response
+        result: Float64 = u - log_total(u)
+        return result, multiplier
 
     def _inside(self, domain: Domain) -> NDArray[np.bool_]:
         inside = np.asarray(domain.inside(self._points))
@@ -218,6 +229,20 @@ def log_total(logs: Float64) -> float:
     """log Σ exp, without overflow."""
     top = float(logs.max())
     return top + float(np.log(np.sum(np.exp(logs - top))))
+
+
+def _omega_near(z: Float64, omega: Float64) -> Float64:
+    """The solution of ω + log ω = z near a given one, by the iteration of order four of Fritsch, Shafer & Crowley (Comm. ACM 16,
+    1973), taken twice.
+    """
+    small = z < _EXPONENTIAL
+    result, z, omega = np.exp(np.minimum(z, 0.0)), z[~small], omega[~small]
+    for _ in range(2):
+        rest, more = z - omega - np.log(omega), 1.0 + omega
+        double = 2.0 * more * (more + rest / 1.5)
+        omega = omega * (1.0 + rest / more * (double - rest) / (double - 2.0 * rest))
+    result[~small] = omega
+    return result
 
 
 def _finite(values: Float64) -> Float64:
