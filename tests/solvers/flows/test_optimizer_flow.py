@@ -53,6 +53,7 @@ def test_unit_steps_with_delay_are_the_optimizer_on_digits(rule):
     model = solvers.FreeEnergyFlow(rule, delay=True, fluctuation_floor=0)
     same = solvers.solve(model, risk, x0, steps=1000, save_every=10, dt=1.0)
     np.testing.assert_allclose(same.centers, exact.centers, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(same.fluctuations, exact.fluctuations, rtol=0, atol=1e-10)
 
 
 @pytest.mark.slow
