@@ -172,7 +172,7 @@ def save_runs(path: Path, objective: Any, runs: dict[str, Run], eta: float) -> N
     arrays: dict[str, Any] = {"eta": eta}
     for name, run in runs.items():
         run = replace(run, distance=distances(objective, run, runs[GD]))
-        arrays |= {f"{name}/{key}": getattr(run, key) for key in SAVED}
+        arrays |= {f"{name}/{key}": getattr(run, key) for key in (*SAVED, "status", "seconds")}
     np.savez_compressed(path, **arrays)
 
 
@@ -185,8 +185,8 @@ def load_runs(path: Path) -> tuple[float, dict[str, Run]]:
                 **{key: file[f"{name}/{key}"] for key in SAVED},
                 centers=np.empty(0),
                 iterates=None,
-                status="complete",
-                seconds=math.nan,
+                status=str(file[f"{name}/status"]),
+                seconds=float(file[f"{name}/seconds"]),
             )
             for name in names
         }

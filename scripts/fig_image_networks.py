@@ -15,8 +15,9 @@ And one whose oscillation has decayed to rounding when it reaches the edge, so t
 
 quiet      3072 – 64 – 64 – 4, GELU, on four one-hot classes, 240 images, every pixel standardised, η = 0.04.
 
-``--seeds 3`` takes three starts of each, and adds a table of their means. On the digits, seen as 64 – 64 – 10 and through
-windows of 2x2, with their parity as ±1, the edge is reached later: give ``--steps 240``.
+``--seeds 3`` takes three starts of each, and adds a table of their means; ``--first 1`` begins with the second, so that starts
+can be shared out, and ``--redraw`` makes figures and tables of all that the folder has. On the digits, seen as 64 – 64 – 10 and
+through windows of 2x2, with their parity as ±1, the edge is reached later: give ``--steps 240``.
 
     python scripts/fig_image_networks.py --seeds 3 --out figures
 """
@@ -40,8 +41,6 @@ from meanfield import tasks
 
 NAME = "image_networks"
 PAGES = dict.fromkeys(PROBLEMS, "image_networks.md") | {"quiet": "onsets.md"}
-# Runge–Kutta is stable here to ηS = 2.78 · 4, and cheaper than a controlled step on a flow that is stiff.
-OPTIONS = {"gradient flow": {"dt": 0.25}}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -53,40 +52,58 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--every", type=int, default=4, help="steps between measurements")
     about = "folder of the pages that get the tables of several starts"
     parser.add_argument("--pages", type=Path, help=about)
-    parser.add_argument("--redraw", action="store_true", help="draw what is in the folder again")
+    parser.add_argument("--first", type=int, default=0, help="the first start (default: 0)")
+    about = "figures and tables of what is in the folder"
+    parser.add_argument("--redraw", action="store_true", help=about)
     args = parser.parse_args(argv)
-    if args.redraw:
-        for saved in sorted(args.out.glob(f"{NAME}_*.npz")):
-            draw(saved, args.format)
-        return
     for name in [args.only] if args.only else PROBLEMS:
-        build, images = PROBLEMS[name]
-        data = load(args.data, 40 if args.quick else images)
-        c.prepare(args.out, f"{NAME}_{name}")
-        starts = []
-        for seed in range(args.seeds):
-            problem = build(*data, seed)
-            steps = 4 if args.quick else args.steps or problem.steps
-            starts.append(one_start(problem, steps, args, f"{NAME}_{name}", seed))
-        if len(starts) > 1:
-            mean = errors.cells(errors.average(starts))
-            title = f"Means over {len(starts)} starts"
-            c.save_table(args.out, f"{NAME}_{name}", title, errors.HEADER, mean, errors.LEGEND)
-            header, rows = errors.start_by_start(starts)
-            notes = f"RMS distance and, in brackets, onset delay. {errors.WITHIN}"
-            c.save_table(args.out, f"{NAME}_{name}", "Start by start", header, rows, notes)
-            if args.pages is not None:
-                about = computed(f"fig_image_networks.py --only {name} --seeds {args.seeds}")
-                table = markdown_table(*errors.summary(starts))
-                splice(args.pages / PAGES[name], name, f"{table}\n\n{about}")
+        if args.redraw:
+            for file in saved(args.out, name):
+                draw(file, args.format)
+        else:
+            run(name, args)
+        tabulate(name, args)
 
 
-def one_start(
-    problem: Problem, steps: int, args: Namespace, stem: str, seed: int
-) -> list[errors.Row]:
-    """Its errors; they are printed and drawn."""
+def run(name: str, args: Namespace) -> None:
+    """The starts of a problem."""
+    build, images = PROBLEMS[name]
+    data = load(args.data, 40 if args.quick else images)
+    c.prepare(args.out, f"{NAME}_{name}")
+    for seed in range(args.first, args.first + args.seeds):
+        problem = build(*data, seed)
+        steps = 4 if args.quick else args.steps or problem.steps
+        one_start(problem, steps, args, f"{NAME}_{name}", seed)
+
+
+def saved(folder: Path, name: str) -> list[Path]:
+    """The files of a problem's starts, in order."""
+    found = folder.glob(f"{NAME}_{name}*.npz")
+    return sorted(found, key=lambda file: (len(file.name), file.name))
+
+
+def tabulate(name: str, args: Namespace) -> None:
+    """The tables of several starts, and the page's."""
+    files = saved(args.out, name)
+    if len(files) < 2:
+        return
+    starts = [errors.errors(None, runs, eta) for eta, runs in map(c.load_runs, files)]
+    mean = errors.cells(errors.average(starts))
+    title = f"Means over {len(starts)} starts"
+    c.save_table(args.out, f"{NAME}_{name}", title, errors.HEADER, mean, errors.LEGEND)
+    header, rows = errors.start_by_start(starts)
+    notes = f"RMS distance and, in brackets, onset delay. {errors.WITHIN}"
+    c.save_table(args.out, f"{NAME}_{name}", "Start by start", header, rows, notes)
+    if args.pages is not None:
+        about = computed(f"fig_image_networks.py --only {name} --seeds {len(starts)}")
+        table = markdown_table(*errors.summary(starts))
+        splice(args.pages / PAGES[name], name, f"{table}\n\n{about}")
+
+
+def one_start(problem: Problem, steps: int, args: Namespace, stem: str, seed: int) -> None:
+    """Its errors are printed, its runs saved and drawn."""
     flows, every = c.models(problem.eta), min(args.every, steps)
-    runs = c.measure_all(flows, problem.objective, problem.x0, steps, every, OPTIONS)
+    runs = c.measure_all(flows, problem.objective, problem.x0, steps, every)
     rows = errors.errors(problem.objective, runs, problem.eta)
     title = f"{problem.title}, η = {problem.eta:.4g}, {steps} steps, start {seed}"
     first = errors.onset(runs[c.GD], runs[c.GD])
@@ -96,13 +113,12 @@ def one_start(
     name = stem if seed == 0 else f"{stem}_{seed}"
     c.save_runs(args.out / f"{name}.npz", problem.objective, runs, problem.eta)
     draw(args.out / f"{name}.npz", args.format)
-    return rows
 
 
 @c.styled
-def draw(saved: Path, suffix: str) -> None:
+def draw(file: Path, suffix: str) -> None:
     """The figure beside the file of the runs."""
-    eta, runs = c.load_runs(saved)
+    eta, runs = c.load_runs(file)
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     (a, b), (d, e) = figure.subplots(2, 2)
     c.plot_envelope(a, runs[c.GD])
@@ -116,7 +132,7 @@ def draw(saved: Path, suffix: str) -> None:
     d.set(ylim=(1e-6 * largest, 10 * largest))
     c.plot_distances(e, None, runs, yscale="log")
     e.set(ylabel="distance of the center to gradient descent's")
-    c.save_figure(figure, saved.parent, saved.stem, suffix)
+    c.save_figure(figure, file.parent, file.stem, suffix)
 
 
 def trace(run: c.Run) -> np.ndarray:
@@ -140,7 +156,7 @@ def draw_side_by_side(
 ) -> None:
     """Loss and ηS of gradient descent and three models, measured every so many steps; what they reach is printed."""
     runs = {
-        name: c.measure(flow, problem.objective, problem.x0, steps, every, **OPTIONS.get(name, {}))
+        name: c.measure(flow, problem.objective, problem.x0, steps, every)
         for name, flow in c.models(problem.eta, *ON_DIGITS).items()
     }
     top, bottom = axes
