@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from solvers.flow import ContinuousFlow, WithoutFluctuation
-from solvers.integrators import ROCK4, Adaptive, Chebyshev, Integrator
+from solvers.integrators import Adaptive, Chebyshev, Integrator
 from solvers.objective import Array, inner
 
 
@@ -17,8 +17,7 @@ class GradientFlow(WithoutFluctuation, ContinuousFlow):
 
     It has no fluctuation; its free energy is E, with dE/dt = −η |∇E|² = −|ẇ|²/η. Nothing holds its sharpness at 2/η:
     where gradient descent is at the edge of stability this flow is stiff, and a fixed explicit step suitable for the others is
-    unstable for it. Its default integrators, `Chebyshev` and on few coordinates `ROCK4`, adapt step and number of stages. At rest
-    their error, 1e-5 of the center on few coordinates, is what is left of the loss; ``Adaptive(1e-9, 1e-16)`` goes on.
+    unstable for it. Its default integrator, `Chebyshev`, adapts step and number of stages; rtol is 3e-4, on few coordinates 1e-5.
 
     Parameters
     ----------
@@ -50,7 +49,7 @@ class GradientFlow(WithoutFluctuation, ContinuousFlow):
     particlewise: ClassVar[bool] = True
     can_change_rate: ClassVar[bool] = True
     default_integrator: ClassVar[Integrator] = Chebyshev(rtol=3e-4)
-    few_integrator: ClassVar[Integrator | None] = ROCK4(rtol=1e-5)
+    few_integrator: ClassVar[Integrator | None] = Chebyshev(rtol=1e-5)
     former_integrator: ClassVar[Integrator] = Adaptive(rtol=1e-6, atol=1e-6)
     colour: ClassVar[str] = "blue"
 

@@ -99,7 +99,8 @@ def test_matrix_factorisation_keeps_to_the_edge_and_the_free_energy_flow_to_its_
     assert misses(solvers.FreeEnergyFlow(eta)) < np.log(2)
     assert misses(solvers.FreeEnergyFlow(eta, growth="exact")) < np.log(2)
     assert misses(solvers.FreeEnergyFlow(eta, delay=True)) < np.log(2)
-    # at rest the default scheme's own error, 1e-5 of the center, would be the loss
+    # at rest a scheme's own error is the loss: about 1e-17 of the default one
+    assert misses(solvers.GradientFlow(eta)) > np.log(1e12)
     exact = solvers.Adaptive(rtol=1e-9, atol=1e-16)
     assert misses(solvers.GradientFlow(eta), integrator=exact) > np.log(1e20)
 
