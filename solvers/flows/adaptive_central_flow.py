@@ -143,23 +143,25 @@ class AdaptiveCentralFlow(OptimizerCentralFlow):
         moved[-3], moved[-2] = self._relaxed(state, dt)[0], self._mean_after(state, dt)
         return moved
 
-    def _solved(self, objective: Any, moved: Array, dt: float) -> tuple[Array, dict[str, float]]:
-        metric = _Metric(objective, self._inverse_root(moved))
-        state, report = super()._solved(metric, moved, dt)
-        state[1] *= metric.scale
-        state[-3:] = moved[-3:]
-        state[-1] = self._squares(objective, metric, state)
-        return state, report
+    def _metric(self, objective: Any, state: Array) -> _Metric:
+        return _Metric(objective, self._inverse_root(state))
 
-    def _squares(self, objective: Any, metric: _Metric, state: Array) -> Array:
+    def _plain(self, metric: _Metric, z: Array) -> Array:
+        return metric.scale * z
+
+    def _scaled(self, metric: _Metric, z: Array) -> Array:
+        return metric.from_root(z)
+
+    def _remember(
+        self, objective: Any, metric: _Metric, state: Array, amplitudes: Array, vectors: Array
+    ) -> None:
         """The mean of the squared gradients over the oscillation, ∇E² + diag(∇²E Σ ∇²E) with ∇²E = e P on the modes."""
         rule, total = self.optimizer, self.optimizer.squares(objective, metric.gradient_there)
-        amplitudes = self._numbers(state)[:-1]  # the last vector is the one beyond the modes
-        for amplitude, vector in zip(amplitudes, self._vectors(state), strict=False):
+        for amplitude, vector in zip(amplitudes, vectors, strict=True):
             if amplitude > 0.0:
                 kick = state.dtype.type(amplitude * self.edge) * metric.from_root(vector)
                 total = total + rule.squares(objective, kick)
-        return total
+        state[-1] = total
 
     def _fall(self, state: Array, dt: float) -> float:
         """An eigenvalue at the edge rises by this where ν only decays."""
@@ -169,9 +171,11 @@ class AdaptiveCentralFlow(OptimizerCentralFlow):
     def _motion(
         self, objective: Any, state: Array, gradient: Array, vectors: Array, dt: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The motion of e P during the step, per unit of time."""
+        """The motion of e P during a time dt, or at this instant, per unit of time."""
         k, nu = len(vectors), state[-2]
-        rate = self._relaxed(state, dt)[1] / dt
+        rate = (
+            self._relaxed(state, dt)[1] / dt if dt > 0.0 else self._kappa / float(state[-3].flat[0])
+        )
         both = np.sqrt(nu) + np.sqrt(self._mean_after(state, dt))
         speed = nu.dtype.type(self.edge * rate / self.learning_rate)
         b = np.divide(speed, both, out=np.zeros_like(nu), where=both > 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers._support.annotations import Ge
-from solvers._support.threads import one_blas_thread
 from solvers.flow import SteppedFlow
 from solvers.integrators import SchemeError
 from solvers.objective import Array, all_finite, inner, norm, third
 from solvers.optimizer import of_optimizers
 from solvers.spectrum.complementarity import Complementarity, solve_complementarity
-from solvers.spectrum.eigenpairs import top_eigenpairs
+from solvers.spectrum.eigenpairs import Eigenpairs, top_eigenpairs
+from solvers.spectrum.modes import Modes, principal, pushed, turns_of
+from solvers.spectrum.relaxation import Relaxation, transported
 
 # Tolerance of the eigenpairs: eigenvalues are then accurate to its square over the relative gap, and Σ to about 1e-4.
 _TOLERANCE = 1e-4
@@ -39,15 +40,23 @@ class CentralFlow(SteppedFlow):
 
         X ⪰ 0,    Y = ((2/η) I − V*HV)/(η dt) + ∇³E[V, V]·∇E + ½ 𝒦X ⪰ 0,    ⟨X, Y⟩ = 0,
 
-    (𝒦X)_ij = Σ_kl ⟨∇³E[v_i, v_j], ∇³E[v_k, v_l]⟩ X_kl: Y is, over η dt, how far below 2/η the Hessian will be after the step,
-    so modes enter and leave by themselves, and a step corrects the overshoot of the last. The scheme is of order one in dt. The Σ
-    of a state, the first included, is the solution at its center with the run's dt.
+    (𝒦X)_ij = Σ_kl ⟨∇³E[v_i, v_j], ∇³E[v_k, v_l]⟩ X_kl: Y is, over η dt, how far below 2/η the Hessian would be after an Euler
+    step, so modes enter and leave by themselves, and a step corrects the overshoot of the last. The Σ of a state, the first
+    included, is the solution at its center with the run's dt.
+
+    The step itself is the exponential midpoint rule, of order two in dt. From w half a step is taken with this Σ. There the
+    problem is solved again for the whole step, with ∇E and ∇³E of the midpoint, its eigenvectors in the basis that is the
+    parallel transport of V, and 2/η I − V*HV of the step's start: Y is then, to second order, how far below 2/η the Hessian is
+    at the end.
+    Along the tracked eigenvectors the center relaxes at rates of about ηS = 2, too fast for explicit steps of dt = 1; that part
+    of the motion, −ηV(V*HV)V*w, is integrated exactly in both halves.
 
     All eigenvectors above (1 − 5%)·2/η are tracked, warm-started from those of the last step. V consists of the first, and of
     those others that could reach 2/η within the step: whose eigenvalue is below it by no more than η dt |∇E| |∇³E[v_i, v_i]|,
-    with the largest of the norms known. (ẇ/η is ∇E minus a projection of it, so an eigenvalue moves no faster.) That none is
-    missing is verified when another is found, and when by that bound an untracked one might have reached 2/η since. With k modes
-    in V a step costs k(k + 1)/2 third derivatives, a gradient and the eigenpairs.
+    with the largest of the norms known. (ẇ/η is ∇E minus a projection of it, so an eigenvalue moves no faster.) Where none could,
+    the midpoint takes a gradient only. That none is missing is verified when another is found, and when an untracked one might
+    have reached 2/η since: the eigenvalues move by no more than the length of the steps times the largest |∇³E[v_i, v_i]|. With k
+    modes in V a step costs k(k + 1) third derivatives, two gradients and the eigenpairs of two points.
 
     Parameters
     ----------
@@ -65,9 +74,10 @@ class CentralFlow(SteppedFlow):
     Notes
     -----
     The fluctuations are u_r = √x_r V q_r, (max_modes, *x), from the eigenpairs of X, zero where there are none. Third
-    derivatives are the objective's ``third``, or differences of its gradients. A state has 4 + max_modes arrays: w, ẇ, an array
-    whose first numbers are √x_r and by how much untracked eigenvalues may still rise, and the orthonormal vectors
-    V q_r, the other tracked eigenvectors and the next one below them, from all of which the next eigenproblem starts.
+    derivatives are the objective's ``third``, or differences of its gradients. A state has 4 + max_modes arrays: w, its mean
+    velocity over the next step, an array whose first numbers are √x_r and by how much untracked eigenvalues may still rise, and
+    the orthonormal vectors V q_r, the other tracked eigenvectors and the next one below them, from all of which the next
+    eigenproblem starts.
 
     References
     ----------
@@ -87,8 +97,8 @@ class CentralFlow(SteppedFlow):
     max_modes: Annotated[int, Ge(1)] = 8
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
     diagnostic_names: ClassVar[tuple[str, ...]] = ("modes", "complementarity_residual")
-    order: ClassVar[int] = 1
-    default_dt: ClassVar[float] = 0.25
+    order: ClassVar[int] = 2
+    default_dt: ClassVar[float] = 1.0
     is_signed: ClassVar[bool] = False
     can_change_rate: ClassVar[bool] = True
     colour: ClassVar[str] = "brown"
@@ -158,7 +168,9 @@ class CentralFlow(SteppedFlow):
     def _motion(
         self, objective: Any, state: Array, gradient: Array, vectors: Array, dt: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """What a moving edge adds to Y at Σ = 0 (k, k), and to ½𝒦 (k, k, k, k); None: that of gradient descent is at rest."""
+        """What an edge that moves during a time dt, or at this instant if it is zero, adds to Y at Σ = 0 (k, k), and to ½𝒦
+        (k, k, k, k); None: that of gradient descent is at rest.
+        """
         return None
 
     def _fall(self, state: Array, dt: float) -> float:
@@ -195,37 +207,101 @@ class CentralFlow(SteppedFlow):
         known = state[2].ravel()[: self.max_modes + 1]
         return np.pad(known, (0, self.max_modes + 1 - len(known)))
 
+    def _metric(self, objective: Any, state: Array) -> Any:
+        """The objective in the coordinates in which velocities are −h times gradients."""
+        return objective
+
+    def _plain(self, metric: Any, z: Array) -> Array:
+        """z in coordinates of w."""
+        return z
+
+    def _scaled(self, metric: Any, z: Array) -> Array:
+        """z in those of the metric."""
+        return z
+
+    def _remember(
+        self, objective: Any, metric: Any, state: Array, amplitudes: Array, vectors: Array
+    ) -> None:
+        """Enter into a state what its memories follow at the point where `metric` was evaluated last."""
+
     def _solved(self, objective: Any, moved: Array, dt: float) -> tuple[Array, dict[str, float]]:
         """The state at the w of a state whose other rows are of a nearby one, and the residual of its complementarity problem."""
         w, rate, edge = moved[0], self._rate(moved), self._edge(moved)
-        gradient = objective.gradient(w)
+        metric = self._metric(objective, moved)
+        gradient = metric.gradient(w)
         if not (all_finite(objective, w) and all_finite(objective, gradient)):
             return self._state(w, gradient), {}  # the run ends here
         leeway = float(self._numbers(moved)[-1])
         values, vectors, certain = self._watched(
-            objective, w, self._vectors(moved), edge, leeway <= 0.0
+            metric, w, self._vectors(moved), edge, leeway <= 0.0
         )
-        slack = edge - values
-        reach = rate * dt * norm(objective, gradient)
+        reach = rate * dt * norm(metric, gradient)
         fall = self._fall(moved, dt)
-        turns, fastest = self._turns(objective, w, vectors, slack, reach, fall)
-        k = len(turns)
-        motion = self._motion(objective, moved, gradient, vectors[:k], dt)
-        solution = self._complementarity(
-            objective, gradient, turns, slack[:k] / (rate * dt), motion
-        )
-        variances, q = np.linalg.eigh(solution.x)
-        with one_blas_thread():  # the last digits then do not depend on the number of threads
-            push = 0.5 * np.tensordot(solution.x, turns, axes=2) if k else 0.0
-            turned = np.tensordot(q.T[::-1], vectors[:k], axes=1)
-        velocity = -rate * (gradient + push)
+        modes = self._modes(metric, w, values, vectors, edge, reach, fall)
+        k = len(modes.turns)
+        motion = self._motion(metric, moved, gradient, vectors[:k], 0.0)
+        slack = modes.slack[:k] / (rate * dt)
+        solution = self._complementarity(metric, gradient, modes.turns, modes.turns, slack, motion)
+        amplitudes, turned = principal(solution.x, vectors[:k])
         numbers = np.zeros(self.max_modes + 1)
-        numbers[:k] = np.sqrt(np.maximum(variances[::-1], 0.0))
+        numbers[:k] = amplitudes
+        state = self._state(w, 0.0, numbers, np.append(turned, vectors[k:], axis=0))
+        state[len(state) - self.memories :] = moved[len(state) - self.memories :]
+        self._remember(objective, metric, state, amplitudes, turned)
+        force = gradient + pushed(solution.x, modes.turns)
+        length, fastest, residual = self._ahead(objective, metric, state, force, modes, dt)
         if k:  # otherwise nothing bounds how fast eigenvalues move
             known = _MARGIN * edge if certain else leeway
-            numbers[-1] = max(known - reach * fastest - fall, 0.0)
-        state = self._state(w, velocity, numbers, np.append(turned, vectors[k:], axis=0))
-        return state, {"complementarity_residual": solution.residual}
+            numbers[-1] = max(known - length * fastest - fall, 0.0)
+            state[2].ravel()[: len(numbers)] = numbers[: w.size]
+        return state, {"complementarity_residual": max(solution.residual, residual)}
+
+    def _ahead(
+        self, objective: Any, metric: Any, state: Array, force: Array, modes: Modes, dt: float
+    ) -> tuple[float, float, float]:
+        """Enter the mean velocity of the next step; its length, how fast eigenvalues change with it, the problem's residual.
+
+        The exponential midpoint rule: `force` is −ẇ/h at the start of the step, and the tracked modes relax exactly.
+        """
+        rate, m = self._rate(state), len(modes.slack)
+        relaxation = Relaxation(metric, modes.vectors[:m], rate * modes.values)
+        state[1] = self._plain(metric, -rate * relaxation.mean(force, 0.5 * dt))
+        half = self._moved(state, 0.5 * dt)
+        metric = self._metric(objective, half)
+        gradient = metric.gradient(half[0])
+        if not all_finite(objective, gradient):
+            state[1] = gradient
+            return 0.0, 0.0, 0.0
+        basis = modes.vectors[: modes.active]
+        if modes.active:
+            found = self._followed(metric, half[0], modes)
+            relaxation = Relaxation(metric, found.vectors, rate * found.values)
+            basis = transported(metric, found.vectors, modes.vectors[:m])[: modes.active]
+        else:
+            relaxation = Relaxation(metric, modes.vectors[:m], rate * modes.values)
+        gone = self._scaled(metric, half[0] - state[0])
+        turns = turns_of(metric, half[0], basis)
+        smooth = np.array([[relaxation.mean(turn, dt) for turn in row] for row in turns])
+        smooth = smooth.reshape(turns.shape).astype(turns.dtype)
+        motion = self._motion(metric, state, gradient, basis, dt)
+        gradient = gradient - relaxation.product(gone) / gradient.dtype.type(rate)
+        slack = modes.slack[: modes.active] / (rate * dt)
+        solution = self._complementarity(metric, gradient, turns, smooth, slack, motion)
+        mean = relaxation.mean(gradient, dt) + pushed(solution.x, smooth)
+        self._remember(objective, metric, state, *principal(solution.x, basis))
+        state[1] = self._plain(metric, -rate * mean)
+        fastest = max([modes.fastest, *(norm(metric, turns[i, i]) for i in range(len(turns)))])
+        return rate * dt * norm(metric, mean), fastest, solution.residual
+
+    def _followed(self, objective: Any, w: Array, modes: Modes) -> Eigenpairs:
+        """The tracked eigenpairs half a step later."""
+        threshold = (1.0 - _MARGIN) * (modes.slack[0] + modes.values[0])
+        pairs = top_eigenpairs(
+            objective, w, len(modes.slack), _TOLERANCE, modes.vectors, threshold, certify=False
+        )
+        if not pairs.converged:
+            raise SchemeError("the top eigenpairs of the Hessian did not converge")
+        return pairs
 
     def _watched(
         self, objective: Any, w: Array, near: Array, edge: float, certify: bool
@@ -249,16 +325,18 @@ class CentralFlow(SteppedFlow):
                 return pairs.values[:watched], pairs.vectors[: watched + 1], certify
             k, start, certify = k + 1, pairs.vectors, True
 
-    def _turns(
+    def _modes(
         self,
         objective: Any,
         w: Array,
+        values: NDArray[np.float64],
         vectors: Array,
-        slack: NDArray[np.float64],
+        edge: float,
         reach: float,
         fall: float,
-    ) -> tuple[Array, float]:
-        """∇³E[v_i, v_j] of the participating modes, (k, k, *x), and the largest norm of a diagonal entry."""
+    ) -> Modes:
+        """The tracked modes, with ∇³E[v_i, v_j] of the first and of those others that could reach the edge."""
+        slack = edge - values
         squares: list[Array] = []
         fastest = 0.0
         for gap, v in zip(slack, vectors, strict=False):
@@ -266,21 +344,24 @@ class CentralFlow(SteppedFlow):
                 break
             squares.append(third(objective, w, v))
             fastest = max(fastest, norm(objective, squares[-1]))
-        return turns_of(objective, w, vectors[: len(squares)], squares), fastest
+        turns = turns_of(objective, w, vectors[: len(squares)], squares)
+        active = len(squares) if len(squares) and slack[0] <= reach * fastest + fall else 0
+        return Modes(values, vectors, slack, turns, fastest, active)
 
     def _complementarity(
         self,
         objective: Any,
         gradient: Array,
         turns: Array,
+        smooth: Array,
         slack: NDArray[np.float64],
         motion: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
     ) -> Complementarity:
-        """X, given (2/η − λ)/(η dt) of the modes, and how the edge moves."""
+        """X, given (2/η − λ)/(η dt) of the modes, the push ½ Σ_ij X_ij smooth_ij of the step, and how the edge moves."""
         k = len(turns)
-        products = np.array([inner(objective, gradient, turn) for row in turns for turn in row])
-        flat = turns.reshape(k * k, *gradient.shape)
-        operator = np.array([inner(objective, s, t) for s in flat for t in flat])
+        flat, pushes = (z.reshape(k * k, *gradient.shape) for z in (turns, smooth))
+        products = np.array([inner(objective, gradient, push) for push in pushes])
+        operator = np.array([inner(objective, turn, push) for turn in flat for push in pushes])
         a = np.diag(slack) + products.reshape(k, k)
         strength = 0.5 * operator.reshape(k, k, k, k)
         if motion is not None:
@@ -290,18 +371,3 @@ class CentralFlow(SteppedFlow):
             return solve_complementarity(a, strength)
         except (ArithmeticError, ValueError) as error:  # no solution, or non-finite numbers
             raise SchemeError(str(error)) from None
-
-
-def turns_of(
-    objective: Any, w: Array, vectors: Array, squares: Sequence[Array] | None = None
-) -> Array:
-    """∇³E(w)[v_i, v_j], (k, k, *x), by polarisation; `squares` are the known ∇³E[v_i, v_i]."""
-    k = len(vectors)
-    turns = np.empty((k, k, *w.shape), w.dtype)
-    for i in range(k):
-        turns[i, i] = third(objective, w, vectors[i]) if squares is None else squares[i]
-    for i in range(k):
-        for j in range(i):
-            both = third(objective, w, vectors[i] + vectors[j])
-            turns[i, j] = turns[j, i] = 0.5 * (both - turns[i, i] - turns[j, j])
-    return turns

@@ -58,8 +58,8 @@ class OptimizerCentralFlow(CentralFlow):
 
     @property
     def default_dt(self) -> float:  # type: ignore[override]
-        """1/m, at most half the time in which a critical mode of the center relaxes, as for gradient descent."""
-        return 1.0 / math.ceil(2.0 * self._relaxation - 1e-9)
+        """1/m, as short as that of gradient descent relative to the time in which a critical mode of the center relaxes."""
+        return 1.0 / math.ceil(0.5 * self._relaxation - 1e-9)
 
     @property
     def edge(self) -> float:

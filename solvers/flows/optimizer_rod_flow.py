@@ -12,7 +12,7 @@ import numpy as np
 from solvers._support.arguments import refusal, settle
 from solvers.endpoints import endpoint_gradients
 from solvers.flow import Flow
-from solvers.flows.rod_flow import RodFlow
+from solvers.flows.rod_flow import Rates, RodFlow
 from solvers.objective import Array, inner
 from solvers.optimizer import Optimizer
 
@@ -24,8 +24,8 @@ class OptimizerRodFlow(RodFlow):
         ċ = V̄ − ½ DV̄ V̄,    Σ̇ = ¼(V₊V₊* + V₋V₋*) − 2Σ,    V± = V(c ± u),  V̄ = ½(V₊ + V₋),  DV̄ = ½(DV(c + u) + DV(c − u)),
 
     in iterations, from c_0 = z_0 + ½V(z_0), u_0 = −½V(z_0), Σ_0 = u_0u_0*, with u = √λ₁ v₁ of Σ. For V = −η∇E this is `RodFlow`.
-    ``RodFlow(HeavyBall(…))`` makes it. Form of Σ, scheme and cost are those of `RodFlow`. The fluctuation is the weights' part of
-    u, and tr Σ that of the weights' part of the whole Σ.
+    ``RodFlow(HeavyBall(…))`` makes it. Form of Σ and scheme are those of `RodFlow`, with dt = ½ and three stages. The fluctuation
+    is the weights' part of u, and tr Σ that of the weights' part of the whole Σ.
 
     Parameters
     ----------
@@ -62,6 +62,8 @@ class OptimizerRodFlow(RodFlow):
     optimizer: Any = None
 
     name: ClassVar[str] = "optimizer_rod_flow"
+    # with much momentum perturbations turn while they decay, at rates that a step of one iteration does not follow
+    default_dt: ClassVar[float] = 0.5
 
     def __init__(self, optimizer: Any, rank: int = 16) -> None:
         if not isinstance(optimizer, Optimizer) or not optimizer.is_linear:
@@ -121,15 +123,15 @@ class OptimizerRodFlow(RodFlow):
         state[:, 1:] *= z.dtype.type(self.learning_rate)
         return state
 
-    def _rates(self, objective: Any, state: Array) -> tuple[Array, Array]:
-        """ċ, and the factors added to Σ: V₊V₊* + V₋V₋* = 2(V̄V̄* + dd*) for mean and half difference of V±."""
-        c, u = state[0], state[1]
-        mean, difference = endpoint_gradients(objective, c[0], u[0])
-        average, turned = self._change(c, mean), self._change(u, difference)
-        ahead = objective.hvp(c[0] + u[0], average[0]) + objective.hvp(c[0] - u[0], average[0])
-        half = state.dtype.type(0.5)
-        velocity = average - half * self._change(average, half * ahead)
-        return velocity, state.dtype.type(0.5**0.5) * np.array([average, turned])
+    def _rates(self, objective: Any, w: Array, u: Array) -> Rates:
+        """V₊V₊* + V₋V₋* = 2(V̄V̄* + dd*) for mean and half difference of V±."""
+        mean, difference = endpoint_gradients(objective, w[0], u[0])
+        average, turned = self._change(w, mean), self._change(u, difference)
+        ahead = objective.hvp(w[0] + u[0], average[0]) + objective.hvp(w[0] - u[0], average[0])
+        half = w.dtype.type(0.5)
+        correction = half * self._change(average, half * ahead)
+        feeds = w.dtype.type(0.5**0.5) * np.array([average, turned])
+        return Rates.of(average, correction, feeds)
 
     def _change(self, z: Array, gradient: Array) -> Array:
         """V of z = (x, ηm) at which the gradient is this one: linear in both."""

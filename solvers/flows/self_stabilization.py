@@ -13,10 +13,10 @@ from solvers._support.annotations import Ge
 from solvers._support.arguments import finite_array, wrong_shape
 from solvers._support.options import Option
 from solvers.flow import ContinuousFlow, check_learning_rate
-from solvers.flows.central_flow import turns_of
 from solvers.integrators import ROCK4, Integrator
 from solvers.objective import Array, checked_gradient, inner, with_own_results
 from solvers.spectrum.eigenpairs import top_eigenpairs
+from solvers.spectrum.modes import turns_of
 
 
 @dataclass(frozen=True, eq=False)

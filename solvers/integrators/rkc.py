@@ -63,7 +63,7 @@ class RKC(Stabilized):
     reach: ClassVar[float] = ((_MOST_STAGES - 1) ** 2 - 1) / _STIFFNESS
 
     def stages(self, f: RightHandSide, y: Array, f0: Array, size: float, reach: float) -> Stages:
-        first, others = _coefficients(max(2, 1 + int(math.sqrt(1.0 + _STIFFNESS * reach))))
+        first, others = rkc_stages(reach)
         before, last = y, y + (size * first) * f0
         time_before, time = 0.0, first
         for c in others:
@@ -87,6 +87,12 @@ class _Stage(NamedTuple):
     nu: float
     mu_f: float
     gamma_f: float
+
+
+def rkc_stages(reach: float) -> tuple[float, tuple[_Stage, ...]]:
+    """μ̃_1, and the coefficients of the others of as many stages as are stable for this product of step size and radius."""
+    stages = 1 + int(math.sqrt(1.0 + _STIFFNESS * reach))
+    return _coefficients(max(2, min(stages, _MOST_STAGES)))
 
 
 @lru_cache(maxsize=256)

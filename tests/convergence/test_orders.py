@@ -77,10 +77,11 @@ def test_rod_flow():
     start = np.concatenate([START - U0, np.outer(U0, U0).ravel()])
     exact = dop853(lambda z: rod_velocity(z, ETA), start, STEPS)
     errors = []
-    for dt in DTS:
+    for dt in [1.0, *DTS]:
         end = solvers.solve(solvers.RodFlow(ETA), VALLEY, START, STEPS, dt=dt).state.values
         sigma = end[1:].T @ end[1:]
         errors.append(np.abs(np.append(end[0], sigma.ravel()) - exact).max())
+    assert errors.pop(0) < 5e-4  # the default step
     assert fitted_slope(DTS, errors) == pytest.approx(solvers.RodFlow.order, abs=0.2)
 
 
@@ -97,6 +98,8 @@ def test_central_flow():
     start = solvers.State(0, values, np.nan)
     measured = slope(flow, exact, start=start, part=slice(2))
     assert measured == pytest.approx(flow.order, abs=0.2)
+    by_default = solvers.solve(flow, VALLEY, start, STEPS).centers[-1]
+    assert np.abs(by_default - exact).max() < 5e-4
 
 
 @pytest.mark.parametrize("m", [0, 1], ids=["even", "odd"])

@@ -7,6 +7,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import solvers
+from tests.convergence.references import dop853
 from tests.helpers.landscapes import Quadratic, Valley
 
 VALLEY, X0 = Valley(0.0, 0.01), np.array([1e-3, 6.0])
@@ -36,7 +37,7 @@ def by_projection(start, nu, steps, dt):
 
 @pytest.mark.parametrize("max_modes", [1, 8])
 def test_it_is_the_projected_flow(max_modes):
-    """Both are of first order with the same steps; from below the edge, to which the projection would put ν at once."""
+    """The reference is of first order; from below the edge, to which the projection would put ν at once."""
     flow = solvers.CentralFlow(RULE, max_modes)
     x0 = np.array([1e-3, 5.9])
     first = flow.start(VALLEY, x0)
@@ -76,6 +77,37 @@ def test_with_a_mean_at_rest_it_is_gradient_descents():
     np.testing.assert_allclose(
         adaptive.fluctuation_trace, plain.fluctuation_trace, rtol=0, atol=1e-6
     )
+
+
+def test_it_is_of_order_two():
+    """On the moving edge, with one mode, the flow is an ordinary differential equation of (w, ν): σ² in closed form."""
+    eta, kappa, steps, dts = 0.05, (1 - 0.9) / 0.9, 8, [1, 1 / 2, 1 / 4, 1 / 8]
+
+    def velocity(z):
+        w, nu, g = z[:2], z[2], valley.gradient(z[:2])
+        values, vectors = np.linalg.eigh(np.array([valley.hvp(w, e) for e in np.eye(2)]))
+        s, turn = values[-1], valley.third(w, vectors[:, -1])
+        above = kappa * (s**2 / 4 - g @ g / eta**2) - turn @ g
+        variance = above / (0.5 * turn @ turn + kappa * s**2 / eta**2)
+        assert variance > 0
+        w_dot = -eta / math.sqrt(nu) * (g + 0.5 * variance * turn)
+        return np.array([*w_dot, kappa * (g @ g + variance * s**2 - nu)])
+
+    valley, w = Valley(1.0, 0.01), np.array([-0.01, 6.0])
+    sharpness = np.linalg.eigvalsh(np.array([valley.hvp(w, e) for e in np.eye(2)]))[-1]
+    nu = (eta * sharpness / 2) ** 2
+    exact = dop853(velocity, np.array([*w, nu]), steps)
+    flow = solvers.CentralFlow(solvers.ScalarRMSProp(eta, beta2=0.9, second_moment=nu), 1)
+    state = flow.start(valley, w)
+    state[0], state[-3:-1] = w, np.array([1.0, nu])[:, None]
+    errors = []
+    for dt in dts:
+        start = solvers.State(0, state, np.nan)
+        end = solvers.solve(flow, valley, start, steps, dt=dt).state.values
+        errors.append([np.abs(end[0] - exact[:2]).max(), np.abs(end[-2] - exact[2]).max()])
+    assert errors[0][0] < 2e-5
+    for error in np.transpose(errors):
+        assert np.polyfit(np.log(dts), np.log(error), 1)[0] == pytest.approx(2.0, abs=0.2)
 
 
 class TwoValleys:
@@ -119,7 +151,7 @@ def two_by_projection(start, nu, steps, dt):
 
 
 def test_two_modes_are_held_at_the_moving_edge():
-    """Without mixing X is diagonal; both schemes are of first order with the same steps, so that they agree to the solver's."""
+    """Without mixing X is diagonal; the reference is of first order, and its motion slow."""
     flow = solvers.CentralFlow(RULE)
     x0, dt, steps = np.array([1e-3, 1e-3, 6.0, 6.0]), 0.25, 200
     begun = 150  # both at the edge by then

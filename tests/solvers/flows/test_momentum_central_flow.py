@@ -40,7 +40,7 @@ def test_it_rides_at_the_rule_s_edge(kind):
 
 
 def test_below_the_edge_it_is_the_flow_of_momentum():
-    """On a bowl of curvature s, x(t) = x(0) e^{−ηst/(1 − β)}; of first order in dt."""
+    """On a bowl of curvature s, x(t) = x(0) e^{−ηst/(1 − β)}; of second order in dt."""
     flow = solvers.CentralFlow(solvers.HeavyBall(0.01, 0.5))
     bowl = Quadratic(np.diag([1.0]))
     errors = []
@@ -48,14 +48,14 @@ def test_below_the_edge_it_is_the_flow_of_momentum():
         solution = solvers.solve(flow, bowl, np.array([1.0]), steps=50, dt=dt)
         exact = solution.centers[0] * np.exp(-0.02 * 50)
         errors.append(abs(solution.centers[-1] - exact)[0])
-    assert errors[0] / errors[1] == pytest.approx(2.0, abs=0.1)
+    assert errors[0] / errors[1] == pytest.approx(4.0, abs=0.1)
 
 
 def test_much_momentum_is_stepped_stably():
     """At β = 0.9 the center relaxes nineteen times as fast as that of gradient descent."""
     rule = solvers.HeavyBall(0.05, momentum=0.9)
     flow = solvers.CentralFlow(rule)
-    assert flow.default_dt == 1 / 76
+    assert flow.default_dt == 1 / 19
     solution = solvers.solve(flow, VALLEY, np.array([0.0, rule.edge / 0.05]), steps=8)
     assert solution.status == "complete"
     assert solvers.effective_sharpness(flow, VALLEY, solution.state) == pytest.approx(1, abs=1e-3)
