@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy.ndimage import map_coordinates
 
@@ -34,6 +36,21 @@ class Displacement:
             moved = np.where(np.isfinite(moved), moved, 0.0)  # at cells that take no mass
             along.append(np.pad(moved, [(int(k == axis),) * 2 for k in range(phi.ndim)]))
         return cls(sides, along)
+
+    @property
+    def flat(self) -> Float64:
+        """All of it in one array, for `of_flat`."""
+        return np.concatenate([self._sides, *(part.ravel() for part in self._along)])
+
+    @classmethod
+    def of_flat(cls, shape: tuple[int, ...], flat: Float64) -> Displacement:
+        """From `flat`, on a grid of this shape."""
+        axes = range(len(shape))
+        shapes = [tuple(n + (k == axis) for k, n in enumerate(shape)) for axis in axes]
+        ends = np.cumsum([len(shape), *map(math.prod, shapes)])
+        head, *parts = np.split(flat, ends[:-1])
+        pairs = zip(parts, shapes, strict=True)
+        return cls(tuple(map(float, head)), [part.reshape(s) for part, s in pairs])
 
     @property
     def squares(self) -> Float64:

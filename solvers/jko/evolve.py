@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from solvers._support.arguments import count, flag, real, refusal
+from solvers._support.arguments import count, flag, refusal
 from solvers._support.arguments import function as checked_function
 from solvers.flow import check_learning_rate
 from solvers.jko.evolution import Evolution
-from solvers.jko.movers import Moved, Mover, Scheme, mover
+from solvers.jko.march import March, Pace, Taken
+from solvers.jko.movers import Scheme, mover
 from solvers.jko.proximal_result import JKOError
 from solvers.measures.representations import (
     Grid,
@@ -25,10 +26,8 @@ from solvers.measures.representations import (
 )
 from solvers.progress import Progress, progress_bar
 
-#: The first step of an adaptive run is a fraction of the time; bounds of the change of a step, and its safety factor.
-_FIRST, _SHRINK, _GROW, _SAFETY = 0.02, 0.1, 1.5, 0.9
-#: The shortest step, relative to the time, and the ticks of the progress bar where their number is not known.
-_SHORTEST, _TICKS = 1e-9, 1000
+#: Ticks of the progress bar where the number of steps is not known.
+_TICKS = 1000
 
 Observe = Callable[[float, Measure, Any], None]
 
@@ -105,8 +104,6 @@ def evolve(
     ('complete', True)
     """
     measure = _measure(measure)
-    t = real("t", t, above=0)
-    order = count("order", order, 1, 2)
     save_every = count("save_every", save_every)
     rate = check_learning_rate(learning_rate)
     moving = mover(energy, measure, scheme, rate)
@@ -114,29 +111,32 @@ def evolve(
         rate = scheme.learning_rate
         if step_size is None and tolerance is None:
             step_size = scheme.step_size
-    sizes = _sizes(t, step_size, tolerance)
+    pace = Pace(t, step_size, tolerance, order)
     if observe is not None:
         checked_function("observe", observe)
     if not callable(progress):
         flag("progress", progress)
-    start = moving.energy(measure)
-    if not math.isfinite(start):
-        raise ValueError(f"measure must have a finite energy, got {start}")
-    run = _Run(moving, t, order, save_every, observe, measure, start)
-    total = _TICKS if sizes is None else len(sizes)
-    with progress_bar(progress, total) as report:
-        report(0, total)
-        try:
-            if sizes is None:
-                assert tolerance is not None
-                run.adapt(tolerance, report)
-            else:
-                run.march(sizes, report)
-        except KeyboardInterrupt:
-            run.status, run.message = "interrupted", f"interrupted at t = {run.time:.6g}"
-        except (JKOError, FloatingPointError) as error:
-            run.status, run.message = "failed", f"failed at t = {run.time:.6g}: {error}"
-    return run.result(rate)
+    march = March(moving, measure, pace)
+    kept = _Kept(save_every, observe)
+    kept.begin(measure, start_energy(moving.energy(measure)))
+    with progress_bar(progress, pace.steps or _TICKS) as report:
+        kept.follow(march, report)
+    return kept.result(march, rate)
+
+
+def start_energy(energy: float) -> float:
+    """The energy of a start; a ValueError unless it is finite."""
+    if not math.isfinite(energy):
+        raise ValueError(f"measure must have a finite energy, got {energy}")
+    return energy
+
+
+def ticks(march: March) -> tuple[int, int]:
+    """How much of the way is covered, and the whole, for a progress bar."""
+    pace, here = march.pace, march.here
+    if pace.steps is not None:
+        return here.done, pace.steps
+    return min(round(_TICKS * here.time / pace.t), _TICKS), _TICKS
 
 
 def _measure(measure: Any) -> Measure:
@@ -147,118 +147,49 @@ def _measure(measure: Any) -> Measure:
     raise refusal("measure", "a Quantiles, Grid, Particles or positions (N, D)", measure)
 
 
-def _sizes(t: float, step_size: float | None, tolerance: float | None) -> list[float] | None:
-    """The sizes of all steps; None where they are chosen by a tolerance."""
-    if (step_size is None) == (tolerance is None):
-        raise ValueError(
-            f"step_size must be given, or a tolerance but not both, got step_size = {step_size} and tolerance = {tolerance}"
-        )
-    if step_size is None:
-        real("tolerance", tolerance, above=0)
-        return None
-    tau = real("step_size", step_size, above=0)
-    if t / tau > 1e9:
-        raise refusal("step_size", f"at least {t / 1e9:g}, a billionth of t", tau)
-    whole = math.floor(t / tau * (1 + 1e-12))
-    rest = t - whole * tau
-    return [tau] * whole + ([rest] if rest > 1e-9 * tau else [])
-
-
 @dataclass
-class _Run:
+class _Kept:
     """What was done so far."""
 
-    mover: Mover
-    t: float
-    order: int
     save_every: int
     observe: Observe | None
-    measure: Measure
-    start: float
-    time: float = 0.0
-    last: Moved | None = None
-    rejected: int = 0
     status: str = "complete"
     message: str = ""
     times: list[float] = field(default_factory=list)
     energies: list[float] = field(default_factory=list)
-    rows: list[tuple[float, float, float, float, int, float]] = field(default_factory=list)
+    rows: list[tuple[float, ...]] = field(default_factory=list)
     measures: list[Measure] = field(default_factory=list)
     saved: list[int] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self._begin = self.measure
-        self._keep(self.start, None)
+    def begin(self, measure: Measure, energy: float) -> None:
+        self._keep(0.0, measure, energy, None)
 
-    def march(self, sizes: list[float], report: Progress) -> None:
-        """Steps of given sizes."""
-        for done, tau in enumerate(sizes, start=1):
-            step = self.mover.move(self.measure, tau, self.last if self.order == 2 else None)
-            self._accept(step, math.nan)
-            report(done, len(sizes))
+    def follow(self, march: March, report: Progress) -> None:
+        """Keep the steps until the end, one that cannot be solved, or Ctrl-C."""
+        report(*ticks(march))
+        try:
+            for step in march.steps():
+                self.rows.append(numbers(step))
+                self._keep(step.time, step.measure, step.energy, step.result)
+                report(*ticks(march))
+        except KeyboardInterrupt:
+            self.status, self.message = "interrupted", f"interrupted at t = {self.times[-1]:.6g}"
+        except (JKOError, FloatingPointError) as error:
+            self.status, self.message = "failed", failure(self.times[-1], error)
 
-    def adapt(self, tolerance: float, report: Progress) -> None:
-        """Steps whose two orders differ by at most the tolerance."""
-        tau = _FIRST * self.t
-        while self.time < self.t * (1 - 1e-12):
-            rest = self.t - self.time
-            tau = rest if tau > 0.999 * rest else min(tau, 0.5 * rest) if tau > 0.5 * rest else tau
-            try:
-                step, error = self._both(tau)
-            except (JKOError, FloatingPointError):
-                if tau <= _SHORTEST * self.t:
-                    raise
-                self.rejected += 1
-                tau *= 0.5
-                continue
-            factor = _SAFETY * math.sqrt(tolerance / error) if error > 0 else _GROW
-            if not self.rows:  # not compared with anything
-                factor = 1.0
-            if error > tolerance:
-                self.rejected += 1
-                if len(self.rows) == 1:  # the first step was not checked
-                    self._again()
-                tau *= max(factor, _SHRINK)
-                continue
-            self._accept(step, error)
-            report(min(round(_TICKS * self.time / self.t), _TICKS), _TICKS)
-            tau *= min(max(factor, _SHRINK), _GROW)
-
-    def _both(self, tau: float) -> tuple[Moved, float]:
-        first = self.mover.move(self.measure, tau, None)
-        if self.last is None:
-            return first, 0.0
-        second = self.mover.move(self.measure, tau, self.last)
-        return (second if self.order == 2 else first), self.mover.distance(first, second)
-
-    def _again(self) -> None:
-        """From the start."""
-        self.time, self.last, self.measure = 0.0, None, self._begin
-        for kept in (self.times, self.energies, self.measures, self.saved):
-            del kept[1:]
-        self.rows.clear()
-
-    def _accept(self, step: Moved, error: float) -> None:
-        self.last, self.measure = step, step.measure
-        tau = step.step_size
-        near = abs(self.time + tau - self.t) <= 1e-12 * self.t
-        self.time = self.t if near else self.time + tau
-        residual = float(step.result.residual)
-        self.rows.append((tau, step.cost, step.excess, residual, step.iterations, error))
-        self._keep(step.energy, step.result)
-
-    def _keep(self, energy: float, result: Any) -> None:
-        self.times.append(self.time)
+    def _keep(self, time: float, measure: Measure, energy: float, result: Any) -> None:
+        self.times.append(time)
         self.energies.append(energy)
+        self._last = measure
         if len(self.rows) % self.save_every == 0:
-            self.measures.append(self.measure)
+            self.measures.append(measure)
             self.saved.append(len(self.rows))
         if self.observe is not None:
-            self.observe(self.time, self.measure, result)
+            self.observe(time, measure, result)
 
-    def result(self, learning_rate: float) -> Evolution:
+    def result(self, march: March, learning_rate: float) -> Evolution:
         if self.saved[-1] != len(self.rows):
-            self.measures.append(self.measure)
+            self.measures.append(self._last)
             self.saved.append(len(self.rows))
         columns = np.array(self.rows, dtype=np.float64).reshape(-1, 6).T.copy()
         return Evolution(
@@ -272,8 +203,18 @@ class _Run:
             residuals=columns[3],
             iterations=columns[4].astype(np.intp),
             errors=columns[5],
-            rejected=self.rejected,
+            rejected=march.here.rejected,
             learning_rate=learning_rate,
             status=self.status,
             message=self.message,
         )
+
+
+def numbers(step: Taken) -> tuple[float, ...]:
+    """τ, W2², excess, residual, iterations, and the distance of the two orders."""
+    return step[3:9]
+
+
+def failure(time: float, error: Exception) -> str:
+    """The message of an evolution that ended before its time."""
+    return f"failed at t = {time:.6g}: {error}"

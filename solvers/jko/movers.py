@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers._support.arguments import instance, methods, refusal
+from solvers.grid_transport.displacement import Displacement
+from solvers.jko.grid.result import GridStep
 from solvers.jko.grid.steps import GridJKO
 from solvers.jko.particles.plans import Plan
 from solvers.jko.particles.steps import JKO
@@ -58,6 +61,14 @@ class Mover(Protocol):
     def distance(self, a: Moved, b: Moved) -> float:
         """W2 of the ends of two steps from the same measure, to the first order in their difference."""
 
+    def pack(self, measure: Any, last: Moved | None) -> Float64:
+        """One array of what the next step needs of the measure, beside its array, and of the step that led to it."""
+
+    def unpack(
+        self, measure: Any, packed: Float64, step_size: float | None
+    ) -> tuple[Any, Moved | None]:
+        """Both again; the step, whose size is given if there was one, has what the next one needs."""
+
 
 class _OfQuantiles:
     def __init__(self, scheme: Any, energy: Any, measure: Quantiles) -> None:
@@ -78,6 +89,16 @@ class _OfQuantiles:
         apart = a.result.state.values - b.result.state.values
         left, right = apart[:-1], apart[1:]
         return math.sqrt(max(float(np.mean(left**2 + left * right + right**2)) / 3, 0.0))
+
+    def pack(self, measure: Quantiles, last: Moved | None) -> Float64:
+        return np.empty(0) if last is None else last.before.values
+
+    def unpack(
+        self, measure: Quantiles, packed: Float64, step_size: float | None
+    ) -> tuple[Quantiles, Moved | None]:
+        if step_size is None:
+            return measure, None
+        return measure, _again(measure, step_size, Quantiles(packed))
 
 
 class _OfGrid:
@@ -102,6 +123,22 @@ class _OfGrid:
                 "tolerance must be None for the method 'entropic', got a number; give a step_size"
             )
         return math.sqrt(float(np.sum(a.result.state.masses * one.less(other).squares)))
+
+    def pack(self, measure: Grid, last: Moved | None) -> Float64:
+        if last is None or last.result.displacement is None:
+            return np.empty(0)
+        packed: Float64 = last.result.displacement.flat
+        return packed
+
+    def unpack(
+        self, measure: Grid, packed: Float64, step_size: float | None
+    ) -> tuple[Grid, Moved | None]:
+        if step_size is None:
+            return measure, None
+        moved = Displacement.of_flat(measure.masses.shape, packed) if len(packed) else None
+        nan = math.nan
+        step = GridStep(nan, nan, nan, nan, nan, 0, True, measure, nan, moved)
+        return measure, replace(_again(measure, step_size, None), result=step)
 
 
 class _Nothing:
@@ -151,6 +188,26 @@ class _OfParticles:
     def distance(self, a: Moved, b: Moved) -> float:
         apart = np.sum((a.result.state - b.result.state) ** 2, axis=1)
         return math.sqrt(float(a.result.weights @ apart))
+
+    def pack(self, measure: Particles, last: Moved | None) -> Float64:
+        before = np.empty(0) if last is None else last.before.ravel()
+        return np.concatenate([measure.weights, before])
+
+    def unpack(
+        self, measure: Particles, packed: Float64, step_size: float | None
+    ) -> tuple[Particles, Moved | None]:
+        n = len(measure.weights)
+        measure = copy(measure)
+        object.__setattr__(measure, "weights", packed[:n])  # not scaled: to the last bit
+        if step_size is None:
+            return measure, None
+        before = packed[n:].reshape(measure.positions.shape)
+        return measure, _again(measure, step_size, before)
+
+
+def _again(measure: Measure, step_size: float, before: Any) -> Moved:
+    """A step that was taken before, without its numbers."""
+    return Moved(measure, None, step_size, math.nan, 0, before)
 
 
 def _of_particles(energy: Any) -> tuple[float, Any]:
