@@ -104,6 +104,21 @@ def landscapes() -> Iterator[str]:
     yield _table(("name and class", "what it is"), rows)
 
 
+def observables_of_measures() -> Iterator[str]:
+    """The variables of the process of a measure."""
+    from meanfield.study.storage.measure_layout import OBSERVABLES
+
+    rows = [(f"`{name}`", _prose(about), units) for name, (about, units) in OBSERVABLES.items()]
+    yield _table(("variable", "meaning", "units"), rows)
+
+
+def energies() -> Iterator[str]:
+    """Every term of an energy that a configuration can name."""
+    from solvers.measures.terms import TERMS
+
+    yield _named(("name", "what it is"), dict(TERMS))
+
+
 def losses() -> Iterator[str]:
     """Every loss of a risk."""
     from meanfield.losses import LOSSES
@@ -127,7 +142,10 @@ def figures() -> Iterator[str]:
 
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     made.__name__: made
-    for made in (commands, exit_codes, configuration, observables, flows, tasks, landscapes, losses, activations, figures)
+    for made in (
+        *(commands, exit_codes, configuration, observables, observables_of_measures, flows, tasks, landscapes, energies),
+        *(losses, activations, figures),
+    )
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import is_dataclass
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -168,8 +169,11 @@ _signature = functools.cache(inspect.signature)
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Of a function and of what decorates it the same, evaluated once."""
-    return _evaluated(inspect.unwrap(function))
+    """Of a function and of what decorates it the same, evaluated once; of a class those of its parameters."""
+    called: Any = inspect.unwrap(function)
+    if isinstance(called, type) and not is_dataclass(called):
+        called = inspect.unwrap(called.__init__)  # type: ignore[misc]
+    return _evaluated(called)
 
 
 @functools.cache

@@ -13,15 +13,15 @@ energies raise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from solvers._support.arguments import function as checked_function
-from solvers._support.arguments import instance, probabilities, real, refusal, wrong_shape
+from solvers._support.arguments import instance, real, refusal
 from solvers.measures.line import Float64
-from solvers.measures.representations import check_positions
+from solvers.measures.pairs import pairs_in_blocks, points_and_weights, points_like
 from solvers.measures.scalar_field import ScalarField
 
 __all__ = [
@@ -35,9 +35,6 @@ __all__ = [
     "PowerEntropy",
     "Sum",
 ]
-
-#: Pairs of particles in a block: a few MiB per array.
-_BLOCK = 2**18
 
 
 class Energy:
@@ -163,18 +160,20 @@ class Potential(_OfFunction):
     """
 
     def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
-        x, p = _measure(x, weights)
+        x, p = points_and_weights(x, weights)
         return float(p @ self.field.values(x))
 
     def gradient(
         self, x: ArrayLike, weights: ArrayLike | None = None, at: ArrayLike | None = None
     ) -> Float64:
-        x, _ = _measure(x, weights)
-        return self.field.gradients(x if at is None else _like("at", at, x))
+        x, _ = points_and_weights(x, weights)
+        return self.field.gradients(x if at is None else points_like("at", at, x))
 
     def hvp(self, x: ArrayLike, v: ArrayLike, weights: ArrayLike | None = None) -> Float64:
-        x, _ = _measure(x, weights)
-        return np.einsum("nij,nj->ni", self.field.hessians(x), _like("v", v, x, all_of_them=True))
+        x, _ = points_and_weights(x, weights)
+        return np.einsum(
+            "nij,nj->ni", self.field.hessians(x), points_like("v", v, x, all_of_them=True)
+        )
 
 
 class Interaction(_OfFunction):
@@ -202,29 +201,32 @@ class Interaction(_OfFunction):
     """
 
     def value(self, x: ArrayLike, weights: ArrayLike | None = None) -> float:
-        x, p = _measure(x, weights)
+        x, p = points_and_weights(x, weights)
         self.check_even(x[:1] - x[-1:])
         blocks = [
-            p[k] @ (self.field.values(pairs).reshape(len(k), -1) @ p) for k, pairs in _pairs(x, x)
+            p[k] @ (self.field.values(pairs).reshape(len(k), -1) @ p)
+            for k, pairs in pairs_in_blocks(x, x)
         ]
         return 0.5 * float(sum(blocks))
 
     def gradient(
         self, x: ArrayLike, weights: ArrayLike | None = None, at: ArrayLike | None = None
     ) -> Float64:
-        x, p = _measure(x, weights)
-        to = x if at is None else _like("at", at, x)
+        x, p = points_and_weights(x, weights)
+        to = x if at is None else points_like("at", at, x)
         blocks = []
-        for k, pairs in _pairs(to, x):
+        for k, pairs in pairs_in_blocks(to, x):
             forces = np.where((pairs == 0).all(axis=1)[:, None], 0.0, self.field.gradients(pairs))
             blocks.append(np.einsum("kni,n->ki", forces.reshape(len(k), *x.shape), p))
         return np.concatenate(blocks)
 
     def hvp(self, x: ArrayLike, v: ArrayLike, weights: ArrayLike | None = None) -> Float64:
-        x, p = _measure(x, weights)
-        v = _like("v", v, x, all_of_them=True)
+        x, p = points_and_weights(x, weights)
+        v = points_like("v", v, x, all_of_them=True)
         blocks = []
-        for (k, pairs), (_, relative) in zip(_pairs(x, x), _pairs(v, v), strict=True):
+        for (k, pairs), (_, relative) in zip(
+            pairs_in_blocks(x, x), pairs_in_blocks(v, v), strict=True
+        ):
             curvature = self.field.hessians(pairs)
             images = np.einsum("kij,kj->ki", curvature, relative)
             images = np.where((relative == 0).all(axis=1)[:, None], 0.0, images)
@@ -240,6 +242,11 @@ class Interaction(_OfFunction):
 
 class Entropy(Energy):
     """T ∫ ρ log ρ, of the heat flow ∂_t ρ = T Δρ.
+
+    Parameters
+    ----------
+    temperature : float
+        T > 0.
 
     Raises
     ------
@@ -263,6 +270,13 @@ class Entropy(Energy):
 
 class PowerEntropy(Energy):
     """c/(m − 1) ∫ ρ^m, of the flow ∂_t ρ = c Δρ^m: the porous medium for m > 1, fast diffusion for m < 1.
+
+    Parameters
+    ----------
+    exponent : float
+        m > 0, other than 1.
+    coefficient : float
+        c > 0.
 
     Raises
     ------
@@ -293,6 +307,11 @@ class Congestion(Energy):
         ∂_t ρ = ∇·(ρ ∇p) + …
 
     Only `GridJKO` takes it, by its method "exact".
+
+    Parameters
+    ----------
+    bound : float
+        Of the density, above 0.
 
     Raises
     ------
@@ -376,25 +395,3 @@ class Functional(Energy):
     ) -> None:
         self.of_masses = checked_function("value", value)
         self.first_variation = checked_function("first_variation", first_variation)
-
-
-def _measure(x: ArrayLike, weights: ArrayLike | None) -> tuple[Float64, Float64]:
-    x = check_positions("x", x)
-    return x, probabilities("weights", weights, (len(x),))
-
-
-def _like(name: str, value: ArrayLike, x: Float64, all_of_them: bool = False) -> Float64:
-    """Points (M, D) of the same dimension as x (N, D), or of the same shape."""
-    points = check_positions(name, value)
-    if points.shape[1] != x.shape[1] or (all_of_them and len(points) != len(x)):
-        needed = f"{x.shape}" if all_of_them else f"(M, {x.shape[1]})"
-        raise wrong_shape(name, f"{needed}, as x", points.shape)
-    return points
-
-
-def _pairs(x: Float64, y: Float64) -> Iterator[tuple[NDArray[np.intp], Float64]]:
-    """Blocks of rows k of x, with the differences x_k − y_j (len(k)·len(y), D)."""
-    rows = max(1, _BLOCK // len(y))
-    for start in range(0, len(x), rows):
-        k = np.arange(start, min(start + rows, len(x)), dtype=np.intp)
-        yield k, (x[k, None] - y).reshape(-1, x.shape[1])

@@ -98,6 +98,11 @@ def compare(run: RunRecord) -> Comparison:
     ValueError
         The run has no gradient descent, or no other process.
     """
+    if run.is_of_measure:
+        raise ValueError(
+            f"{run.path} must have a process of gradient descent to compare with, got a measure; "
+            "`meanfield distance` compares two"
+        )
     name_of_first = run.reference
     if name_of_first is None:
         raise ValueError(

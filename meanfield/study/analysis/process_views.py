@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from meanfield.study.storage.layout import Floats
 from meanfield.study.storage.reader import ProcessHeader, RunReader
+from solvers.measures.representations import Measure
 
 if TYPE_CHECKING:
     import pandas
@@ -96,15 +97,20 @@ class AllObservables(Mapping[str, Observables]):
 class Snapshot:
     """The particles at one time.
 
-    `position` (N, D) is the center, `fluctuation` (N, D) or (modes, N, D), `weight` (N,) the particles' masses.
+    `position` (N, D) is the center, `fluctuation` (N, D) or (modes, N, D), `weight` (N,) the particles' masses. Of a run of a
+    measure, `measure` is the `solvers.Grid`, `solvers.Quantiles` or `solvers.Particles`, and position and weight are those of
+    its cells.
     """
 
     time: float
     position: Floats
     fluctuation: Floats
     weight: NDArray[np.float64]
+    measure: Measure | None = None
 
     def __repr__(self) -> str:
+        if self.measure is not None:
+            return f"<snapshot at {self.time:g}: {self.measure!r}>"
         shape = " × ".join(map(str, self.fluctuation.shape))
         return f"<snapshot at {self.time:g}: fluctuation {shape}>"
 
@@ -119,7 +125,7 @@ class Snapshots(Sequence[Snapshot]):
 
     @property
     def times(self) -> NDArray[np.float64]:
-        """When they were taken (s,), in iterations of gradient descent."""
+        """When they were taken (s,), in iterations of gradient descent, or in the time of a measure's flow."""
         return self._times[list(self._rows)]
 
     def at(self, time: float) -> Snapshot:

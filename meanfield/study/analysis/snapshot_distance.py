@@ -15,6 +15,7 @@ from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.config.run_config import load_text
 from meanfield.study.config.toml import parse
 from meanfield.study.storage.layout import Floats
+from solvers.measures.representations import Measure
 from solvers.transport.wasserstein import TransportError, TransportResult
 
 __all__ = [
@@ -39,7 +40,10 @@ ERRORS = {
 FREE = {("network", "width"), ("risk", "dtype"), ("landscape", "start"), ("landscape", "dtype")}
 LESS_THAN_EXACT = "--lazy, --method sliced, --method sinkhorn and --subsample need"
 NOTICEABLE = 2.0  # seconds
-PROBLEM = ("task", "network", "risk", "landscape")
+FREE |= {
+    ("measure", key) for key in ("space", "initial", "step_size", "tolerance", "order", "duration")
+}
+PROBLEM = ("task", "network", "risk", "landscape", "measure")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Cloud:
     position: Floats
     weight: NDArray[np.float64]
     config: str
+    measure: Measure | None = None
 
     def describe(self) -> dict[str, Any]:
         """The origin of the cloud."""
@@ -81,7 +86,8 @@ def read_cloud(path: Path, process: str | None = None, time: float | None = None
             snapshot = snapshots[-1] if time is None else snapshots.at(time)
         except ValueError as error:
             raise ValueError(f"{run.path}: {name}: {error}") from None
-        return Cloud(run.path, name, snapshot.time, snapshot.position, snapshot.weight, run.config)
+        points = snapshot.position, snapshot.weight
+        return Cloud(run.path, name, snapshot.time, *points, run.config, snapshot.measure)
 
 
 def differences(a: Cloud, b: Cloud) -> list[str]:

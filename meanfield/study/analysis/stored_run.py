@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from meanfield.study.analysis.comparison import Comparison, compare
+from meanfield.study.analysis.evolution import evolution_of
 from meanfield.study.analysis.process_views import EXTRA, AllObservables, Process, look_up
 from meanfield.study.analysis.summary import summarize, summary_cell
 from meanfield.study.analysis.words import titles_for
 from meanfield.study.storage.files.lock import has_no_locks
 from meanfield.study.storage.layout import ProcessRecord, RunRecord, reference_in
+from meanfield.study.storage.measure_layout import FLOW, PROCESS
 from meanfield.study.storage.reader import RunReader
 from solvers._support.arguments import the_path
+from solvers.jko.evolution import Evolution
 from solvers.learning_rates import Schedule
 
 if TYPE_CHECKING:
@@ -30,7 +33,15 @@ COLUMNS = {
     "eta_sharpness": "η·sharpness",
     "center_distance": "center distance to GD",
 }
-NUMBERS = ("time", "train_loss", "eta_sharpness", "center_distance")
+COLUMNS_OF_MEASURE = {
+    "process": "process",
+    "flow": "flow",
+    "status": "status",
+    "time": "time",
+    "energy": "energy",
+    "balance": "balance",
+}
+NUMBERS = ("time", "train_loss", "eta_sharpness", "center_distance", "energy", "balance")
 
 
 class StoredRun(Mapping[str, Process]):
@@ -144,6 +155,21 @@ class StoredRun(Mapping[str, Process]):
 
         return self._reader.read_raw(load)
 
+    @property
+    def evolution(self) -> Evolution:
+        """A run of a measure as `solvers.evolve` returns it, with all measures in memory.
+
+        Raises
+        ------
+        ValueError
+            It is no run of a measure.
+        """
+        if PROCESS not in self or self[PROCESS].flow != FLOW:
+            raise ValueError(
+                f"{self.path} must be a run of a measure, got one of {', '.join(self)}"
+            )
+        return evolution_of(self[PROCESS], self.learning_rate)
+
     def compare(self) -> Comparison:
         """Compare every process with the optimizer, see `meanfield.study.analysis.comparison.compare`.
 
@@ -169,8 +195,9 @@ class StoredRun(Mapping[str, Process]):
     # --- display ---
 
     def __repr__(self) -> str:
-        rows = [self._columns(), *self._table()]
-        widths = {key: max(len(row[key]) for row in rows) for key in COLUMNS}
+        columns = self._columns()
+        rows = [columns, *self._table()]
+        widths = {key: max(len(row[key]) for row in rows) for key in columns}
         lines = [
             "  ".join(
                 row[key].rjust(width) if key in NUMBERS else row[key].ljust(width)
@@ -185,16 +212,18 @@ class StoredRun(Mapping[str, Process]):
             side = "right" if key in NUMBERS else "left"
             return f'<{tag} style="text-align: {side}">{escape(text)}</{tag}>'
 
-        head = "".join(cell("th", key, title) for key, title in self._columns().items())
+        columns = self._columns()
+        head = "".join(cell("th", key, title) for key, title in columns.items())
         body = "".join(
-            f"<tr>{''.join(cell('td', key, row[key]) for key in COLUMNS)}</tr>"
+            f"<tr>{''.join(cell('td', key, row[key]) for key in columns)}</tr>"
             for row in self._table()
         )
         caption = f'<caption style="text-align: left">{escape(self._title())}</caption>'
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def _columns(self) -> dict[str, str]:
-        return titles_for(self._record(), COLUMNS)
+        record = self._record()
+        return titles_for(record, COLUMNS_OF_MEASURE if record.is_of_measure else COLUMNS)
 
     def _title(self) -> str:
         about = f": {self.message}" if self.message else ""
@@ -205,7 +234,7 @@ class StoredRun(Mapping[str, Process]):
         table = []
         for row in summarize(self._record()):
             process = self[row["process"]]
-            cells = {key: summary_cell(key, row.get(key)) for key in COLUMNS}
+            cells = {key: summary_cell(key, row.get(key)) for key in self._columns()}
             started = process.message != "not started" or process._rows
             about = "" if process.status == "running" and started else process.message
             cells["status"] += f": {about}" if about else ""

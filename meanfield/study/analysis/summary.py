@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from meanfield.study.analysis import evolution
 from meanfield.study.analysis.energy_balance import balance
 from meanfield.study.analysis.words import has_own_optimizer, titles_for
 from meanfield.study.storage.layout import RunRecord
@@ -35,13 +36,20 @@ _OF_ITS_OWN = {"effective_sharpness": "sharpness over its threshold"}
 
 
 def quantities(run: RunRecord) -> dict[str, str]:
-    """`QUANTITIES`, in the words of the process that the others are compared with; with its own threshold's."""
+    """`QUANTITIES`, in the words of the process that the others are compared with, with its own threshold's; a measure's."""
+    if run.is_of_measure:
+        return evolution.QUANTITIES
     own = _OF_ITS_OWN if has_own_optimizer(run) else {}
     return titles_for(run, QUANTITIES | own)
 
 
 def summarize(run: RunRecord) -> list[dict[str, Any]]:
     """Name, status, message and the last finite value of every quantity, or None."""
+    if run.is_of_measure:
+        return [
+            {"process": name} | evolution.summary_of(process) | {"message": process.message}
+            for name, process in run.processes.items()
+        ]
     rates = run.learning_rates
     rows: list[dict[str, Any]] = []
     for name, process in run.processes.items():
@@ -58,7 +66,9 @@ def summarize(run: RunRecord) -> list[dict[str, Any]]:
 
 
 def spectrum_warnings(run: RunRecord) -> list[str]:
-    """Warnings about eigenvalues of the Hessian that did not converge, with the number of times."""
+    """Warnings about eigenvalues of the Hessian that did not converge, with the number of times; of a measure about its steps."""
+    if run.is_of_measure:
+        return list(evolution.evolution_warnings(run))
     found = []
     for name, process in run.processes.items():
         measured = np.isfinite(process.observables["grad_norm_sq"])

@@ -91,6 +91,7 @@ def _measured(
     force: bool,
 ) -> dict[str, Any]:
     """The distance of two snapshots, each given by a path, a process and a time; what is said before it is on stderr."""
+    from meanfield.study.analysis import measure_distance as of_measures
     from meanfield.study.analysis import snapshot_distance as between
     from meanfield.study.engine.memory import parse_bytes
 
@@ -106,6 +107,13 @@ def _measured(
         typer.echo(f"warning: different problems: {unlike}", err=True)
     if error not in (None, "bootstrap"):
         raise ValueError(f"--error must be bootstrap, got {error}")
+    if of_measures.are_measures(a, b):
+        if (method, subsample, error) != ("exact", None, None):
+            raise ValueError(
+                "--method, --subsample and --error must be left out for densities and quantile functions, got one of them; "
+                "their distance is exact"
+            )
+        return of_measures.distance(a, b)
     plain = method == "exact" and subsample is None and memory_limit is None and not lazy
     if plain and between.is_too_large(a, b, method):
         typer.echo(SUBSAMPLED, err=True)

@@ -46,7 +46,7 @@ def run(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Run several processes on one task or landscape from one start and compare them."""
+    """Run several processes on one task or landscape from one start and compare them; or the flow of a measure."""
     with user_errors():
         from meanfield.study.config.run_config import load
         from meanfield.study.engine.ranks import find_ranks

@@ -21,11 +21,17 @@ def validate(
     try:
         from meanfield.study.config.run_config import load
         from meanfield.study.engine.build import check
+        from meanfield.study.engine.evolution import PreparedEvolution
         from meanfield.study.engine.memory import memory_notice, parse_bytes
+        from meanfield.study.engine.prepared_run import Options
 
-        settings = load(config)
-        problem = check(settings, None if memory_limit is None else parse_bytes(memory_limit))
-        notice = memory_notice(settings, len(problem.parameter_names))
+        settings, notice = load(config), ""
+        limit = None if memory_limit is None else parse_bytes(memory_limit)
+        if settings.measure is not None:
+            PreparedEvolution.of(settings, Options(memory_limit=limit))
+        else:
+            problem = check(settings, limit)
+            notice = memory_notice(settings, len(problem.parameter_names))
     except (ValueError, MemoryError, OSError) as error:
         if not as_json:
             fail(error, WRONG_INPUT)

@@ -10,8 +10,15 @@ from typing import Any, NamedTuple
 from pydantic_core import PydanticUndefined
 
 from meanfield.study.config.derived import Section
+from meanfield.study.config.measure.section import (
+    LAW_SECTIONS,
+    SPACE_SECTIONS,
+    TERM_SECTIONS,
+    MeasureSection,
+)
 from meanfield.study.config.processes import BATCHES, PROCESS_SECTIONS, TIME_STEPPING
-from meanfield.study.config.run_config import DEFAULT_PROCESSES, DEFAULT_TASK, RunConfig
+from meanfield.study.config.reading import DEFAULT_TASK
+from meanfield.study.config.run_config import DEFAULT_PROCESSES, RunConfig
 from meanfield.study.config.sections import (
     DEFAULT_INIT,
     INIT_SECTIONS,
@@ -24,14 +31,12 @@ from meanfield.study.config.sections import (
 from meanfield.study.config.toml import format_toml
 
 _WIDTH = 100
+# keys that are tables, by the name of their table
 _TABLES = {
-    "task",
-    "network",
-    "risk",
-    "landscape",
-    "output",
-    "processes",
-}  # keys of RunConfig that are tables
+    "": ("task", "network", "risk", "landscape", "measure", "output", "processes"),
+    "network": ("init",),
+    "measure": ("space", "initial", "energy"),
+}
 _CHOOSERS = ("name", "flow")  # the keys that select a table
 
 
@@ -77,7 +82,7 @@ def documented(text: str | None) -> dict[str, tuple[str, str]]:
 
 
 def tables() -> Iterator[Table]:
-    """All tables: those of the default configuration, then the other tasks, landscapes and flows."""
+    """All tables: those of the default configuration, then the other tasks, landscapes, measures and flows."""
     yield _table("", RunConfig)
     yield _table("task", TASK_SECTIONS[DEFAULT_TASK])
     yield _table("network", NetworkSection)
@@ -89,6 +94,10 @@ def tables() -> Iterator[Table]:
     yield from _alternatives("task", TASK_SECTIONS, (DEFAULT_TASK,))
     yield from _alternatives("network.init", INIT_SECTIONS, (DEFAULT_INIT,))
     yield from _alternatives("landscape", LANDSCAPE_SECTIONS, ())
+    yield _table("measure", MeasureSection, is_alternative=True)
+    yield from _alternatives("measure.space", SPACE_SECTIONS, ())
+    yield from _alternatives("measure.initial", LAW_SECTIONS, ())
+    yield from _alternatives("measure.energy.{}", TERM_SECTIONS, ())
     yield from _alternatives("processes.{}", PROCESS_SECTIONS, DEFAULT_PROCESSES)
 
 
@@ -129,7 +138,7 @@ def _table(name: str, section: type[Section], is_alternative: bool = False) -> T
     about = _shared_keys() | documented(section.__doc__)
     found = []
     for key, field in section.model_fields.items():
-        if (not name and key in _TABLES) or (name == "network" and key == "init"):
+        if key in _TABLES.get(name, ()):
             continue
         kind, meaning = about.get(
             key, ("str", "Selects the table.") if key in _CHOOSERS else ("", "")

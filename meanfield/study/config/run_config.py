@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -16,11 +15,15 @@ from pydantic import (
 )
 
 import solvers
-from meanfield import tasks
-from meanfield.initializers import INITIALIZERS
-from meanfield.study.config.derived import Section, path_keys
+from meanfield.study.config.derived import Section
 from meanfield.study.config.errors import ConfigError, describe
 from meanfield.study.config.limits import LONGEST_NAME, MAX_CONFIG, OWN_NAMES
+from meanfield.study.config.measure.section import (
+    MeasureSection,
+    check_measure,
+    keys_of_measure,
+    named_terms,
+)
 from meanfield.study.config.optimizer import (
     check_models,
     check_optimizer,
@@ -29,6 +32,7 @@ from meanfield.study.config.optimizer import (
     rule_of,
 )
 from meanfield.study.config.processes import Process
+from meanfield.study.config.reading import DEFAULT_TASK, read_settings, table_in
 from meanfield.study.config.sections import (
     DEFAULT_INIT,
     TASK_SECTIONS,
@@ -41,8 +45,8 @@ from meanfield.study.config.sections import (
     Task,
 )
 from meanfield.study.config.settings import plain, require_shallow, set_key
-from meanfield.study.config.start import absolute_start, anchored_start
-from meanfield.study.config.toml import decoded, format_toml, parse, parse_value
+from meanfield.study.config.start import absolute_start
+from meanfield.study.config.toml import format_toml, parse, parse_value
 from solvers._support.arguments import real, the_path
 from solvers._support.reprs import described
 from solvers.learning_rates import Schedule
@@ -52,11 +56,7 @@ from solvers.stepping import FEW
 __all__ = ["ConfigError", "Process", "RunConfig", "load", "load_text"]
 
 _NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{LONGEST_NAME - 1}}}")
-MAX_BYTES = MAX_CONFIG  # of a TOML file
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_INFO = "; `meanfield info {}` shows a run or a width study, and its configuration"
 NETWORK_SECTIONS = {"task", "network", "risk"}
-DEFAULT_TASK = "digits"
 _DEFAULT_FLOWS = (solvers.GradientDescent, solvers.GradientFlow, solvers.FreeEnergyFlow)
 DEFAULT_PROCESSES = tuple(flow.name for flow in _DEFAULT_FLOWS)
 
@@ -95,7 +95,7 @@ def _learning_rate(value: object) -> float | tuple[tuple[int, float], ...]:
 
 
 class RunConfig(Section):
-    """The configuration of a run: several processes from one start, of a network on a task or on a landscape.
+    """The configuration of a run: several processes from one start, of a network on a task or on a landscape, or a measure.
 
     The keys are those of a TOML file, with tables as dictionaries.
 
@@ -124,6 +124,8 @@ class RunConfig(Section):
         What is minimized and what is kept.
     landscape : table
         A landscape in place of task, network and risk.
+    measure : table
+        A Wasserstein gradient flow in place of all of them and of the processes.
     processes : table
         The flows that are run, each under a name; a table may say ``flow = "…"``, by default its name.
 
@@ -154,10 +156,11 @@ class RunConfig(Section):
     network: NetworkSection = NetworkSection()
     risk: RiskSection = RiskSection()
     landscape: Landscape | None = None
+    measure: MeasureSection | None = None
     output: OutputSection = OutputSection()
     processes: Annotated[
         dict[Annotated[str, AfterValidator(_process_name)], Process], Field(min_length=1)
-    ]
+    ] = Field({})  # of a measure; others have some by default
 
     def __init__(self, /, **settings: Any) -> None:
         settings = _prepared(settings)
@@ -175,7 +178,7 @@ class RunConfig(Section):
         ConfigError
             The file cannot be read, or a key or value is not allowed.
         """
-        return cls(**_read(the_path("path", path)))
+        return cls(**read_settings(the_path("path", path)))
 
     @classmethod
     def default(cls) -> Self:
@@ -199,6 +202,11 @@ class RunConfig(Section):
             settings = {key: settings[key] for key in settings if key not in NETWORK_SECTIONS}
         elif problem and "landscape" not in problem:
             settings.pop("landscape", None)
+        if problem:
+            settings.pop("measure", None)
+        elif changes.get("measure") is not None:
+            kept = ("seed", "learning_rate", "steps", "output")
+            settings = {key: settings[key] for key in settings if key in kept}
         for key, value in changes.items():
             set_key(settings, key, value, "replace")
         return type(self)(**settings)
@@ -221,6 +229,12 @@ class RunConfig(Section):
         check_models(self.processes, self.rule)
         check_rates(self.learning_rates, self.processes, self.rule)
         check_warm_start(self.warm_start or 0, self.steps)
+        return self
+
+    @model_validator(mode="after")
+    def _measures_stand_alone(self) -> RunConfig:
+        if self.measure is not None:
+            check_measure(self)
         return self
 
     @model_validator(mode="after")
@@ -254,23 +268,24 @@ class RunConfig(Section):
 
         Without the problem for a run on another objective.
         """
+        if self.measure is not None:
+            included = keys_of_measure(self)
+            return format_toml(self.model_dump(exclude_none=True, include=included))
         unused = set() if self.landscape is None else NETWORK_SECTIONS
         if not with_problem:
             unused = {*NETWORK_SECTIONS, "landscape"}
         return format_toml(self.model_dump(exclude_none=True, exclude=unused))
 
     def __repr__(self) -> str:
-        problem = (
-            {"landscape": self.landscape.name}
-            if self.landscape
-            else {
-                "task": self.task.name,
-                "width": self.network.width,
-            }
-        )
-        numbers = {key: getattr(self, key) for key in ("learning_rate", "steps", "seed")}
-        shown = {**numbers, **problem, "processes": list(self.processes)}
-        return described(type(self).__name__, shown.items())
+        shown = {key: getattr(self, key) for key in ("learning_rate", "steps", "seed")}
+        if self.measure is not None:
+            shown |= {"measure": self.measure.space.name, "energy": list(self.measure.energy)}
+            return described(type(self).__name__, shown.items())
+        if self.landscape is not None:
+            shown["landscape"] = self.landscape.name
+        else:
+            shown |= {"task": self.task.name, "width": self.network.width}
+        return described(type(self).__name__, (shown | {"processes": list(self.processes)}).items())
 
     __str__ = __repr__
 
@@ -283,57 +298,7 @@ def load(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> Run
     ConfigError
         The file cannot be read, or any key or value is not allowed; every error is reported.
     """
-    return _config({} if path is None else _read(Path(path)), overrides)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The tables of a file; its paths are relative to its folder."""
-    settings = _parsed(path)
-    if "start" in settings:
-        settings["start"] = anchored_start(settings["start"], path.parent)
-    _anchor_paths(settings.get("task"), DEFAULT_TASK, tasks.TASKS, path.parent)
-    _anchor_paths(_init_of(settings), DEFAULT_INIT, INITIALIZERS, path.parent)
-    return settings
-
-
-def _anchor_paths(
-    table: Any, default: str, known: Mapping[str, Callable[..., Any]], folder: Path
-) -> None:
-    """Make the relative paths of a file's table relative to its folder; those of overrides are relative to the current one."""
-    if not isinstance(table, dict):
-        return
-    name = table.get("name", default)
-    is_known = isinstance(name, str) and name in known
-    for key in path_keys(known[name]) if is_known else ["path"]:
-        if isinstance(table.get(key), str):
-            table[key] = str(folder.absolute() / table[key])
-
-
-def _init_of(settings: dict[str, Any]) -> Any:
-    """The table ``network.init``; None without one."""
-    network = settings.get("network")
-    return network.get("init") if isinstance(network, dict) else None
-
-
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        if path.exists() and not path.is_file():  # a pipe or a device may never end
-            what = "a folder" if path.is_dir() else "no regular file"
-            raise ConfigError(f"{path} must be a TOML file, got {what}{_INFO.format(path)}")
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if content.startswith(_HDF5):
-            raise ConfigError(f"{path} must be a TOML file, got HDF5{_INFO.format(path)}")
-        if len(content) > MAX_BYTES:
-            raise ConfigError(f"{path} must have at most {MAX_BYTES} bytes, got more")
-        return parse(decoded(content))
-    except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        raise ConfigError(f"{path}: {reason}") from error
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(f"{path}: invalid TOML: {error}") from error
+    return _config({} if path is None else read_settings(Path(path)), overrides)
 
 
 def load_text(text: str) -> RunConfig:
@@ -342,7 +307,8 @@ def load_text(text: str) -> RunConfig:
 
 
 def _config(settings: dict[str, Any], overrides: tuple[str, ...]) -> RunConfig:
-    settings.setdefault("processes", _default_processes())
+    if "measure" not in settings and not any(text.startswith("measure") for text in overrides):
+        settings.setdefault("processes", _default_processes())
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
@@ -361,12 +327,14 @@ def _prepared(settings: dict[str, Any]) -> dict[str, Any]:
     """
     require_shallow(settings)
     settings = plain(settings)
-    settings.setdefault("processes", _default_processes())
+    if settings.get("measure") is None:
+        settings.setdefault("processes", _default_processes())
+    named_terms(settings.get("measure"))
     if isinstance(task := settings.get("task"), dict):
         task.setdefault("name", DEFAULT_TASK)
-    if isinstance(init := _init_of(settings), dict):
+    if isinstance(init := table_in(settings, "network", "init"), dict):
         init.setdefault("name", DEFAULT_INIT)
-    processes = settings["processes"]
+    processes = settings.get("processes")
     for name, process in processes.items() if isinstance(processes, dict) else ():
         if isinstance(process, dict):
             process.setdefault("flow", name)

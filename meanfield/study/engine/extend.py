@@ -145,6 +145,10 @@ def _finished(path: Path) -> RunRecord:
 def _prepared(record: RunRecord, steps: int, options: Options, given: Given | None) -> PreparedRun:
     """The run of more steps, of the same data and objects."""
     path, before = record.path, load_stored(record.config)
+    if before.measure is not None:
+        raise ValueError(
+            f"{path} must be a run of processes, got one of a measure; run it with a longer duration or more steps"
+        )
     if steps <= before.steps:
         raise ValueError(f"steps must be above {before.steps}, which the run has, got {steps}")
     if PROBLEM not in record.attributes:

@@ -78,7 +78,7 @@ def require_data_memory(config: RunConfig, limit: int | None = None) -> None:
     """
     *first, last = [f"task.{size}" for size in _source(config).sizes] or ["task"]
     less = f"a smaller {', '.join(first)} or {last}" if first else f"a smaller {last}"
-    _require("task", data_memory(config), less, limit)
+    require_bytes("task", data_memory(config), less, limit)
 
 
 def require_memory(config: RunConfig, parameters: int, limit: int | None = None) -> dict[str, int]:
@@ -92,11 +92,17 @@ def require_memory(config: RunConfig, parameters: int, limit: int | None = None)
     required = required_memory(config, parameters)
     name, most = max(required.items(), key=lambda item: item[1])
     less = "a smaller network.width or output.eigenvalues, or risk.dtype = 'float32',"
-    _require(f"processes.{name}", most, less, limit)
+    require_bytes(f"processes.{name}", most, less, limit)
     return required
 
 
-def _require(what: str, amount: int, less: str, limit: int | None) -> None:
+def require_bytes(what: str, amount: int, less: str, limit: int | None) -> None:
+    """Check an estimate against a limit, by default the available memory; `less` says what needs less.
+
+    Raises
+    ------
+    MemoryLimitError
+    """
     allowed = available_memory() if limit is None else limit
     if allowed is not None and amount > allowed:
         kind = "are available" if limit is None else "are allowed"

@@ -101,6 +101,16 @@ class PreparedRun:
         return about | ({"given_json": self.given_text} if self.given_text else {})
 
     @property
+    def precision(self) -> Any:
+        """The dtype of the particles."""
+        return self.problem.start.dtype
+
+    @property
+    def others(self) -> int:
+        """The number of processes that are compared with the first."""
+        return len(self.flows) - 1
+
+    @property
     def perturbed(self) -> str | None:
         """The name of the perturbed gradient descent; None if it does not run."""
         return next((name for name in self.layout.processes if name not in self.flows), None)
@@ -172,7 +182,7 @@ def settings(config: RunConfig, options: Options) -> dict[str, object]:
                 found[prefix + key] = value
 
     walk(config.model_dump(exclude_none=True), "")
-    for path in ("task.path", "network.init.path", "start"):
+    for path in ("task.path", "network.init.path", "measure.initial.path", "start"):
         found.pop(path, None)  # machines may keep the same data in different folders
     versions = {f"version of {name}": v for name, v in json.loads(current_versions()).items()}
     return found | {"checkpoints": options.schedule} | versions

@@ -41,11 +41,19 @@ class Recorder:
         finished: Callable[[str], Position] | None = None,
     ) -> None:
         self.config, self.flows = prepared.config, prepared.flows
-        self.layout = prepared.layout
+        self.layout, self.perturbed = prepared.layout, prepared.perturbed
         self.whole = self.problem = prepared.problem  # the latter in the form of the current flow
         self.writer, self.checkpointer, self.ranks = writer, checkpointer, ranks
         self.progress = progress or (lambda what, done, total: None)
         self.finished = finished
+
+    def run_all(self) -> list[Status]:
+        """Run all processes, the perturbed one too, and compare them; how each ended."""
+        statuses = [self.run(name, flow) for name, flow in self.flows.items()]
+        if (perturbed := self.perturbed) is not None:
+            self.run_perturbed(perturbed)
+        self.compare()
+        return statuses
 
     def run(self, name: str, flow: solvers.Flow) -> Status:
         """Run one process to its end, from its current state; a process that has ended is not changed."""

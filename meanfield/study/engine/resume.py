@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from meanfield.study.config.stored import load_stored
+from meanfield.study.engine.evolution import PreparedEvolution
 from meanfield.study.engine.given import Given, require_same_objects, require_same_problem
 from meanfield.study.engine.prepared_run import (
     Options,
@@ -23,7 +24,7 @@ from meanfield.study.engine.prepared_run import (
     settings,
 )
 from meanfield.study.engine.ranks import Ranks, find_ranks
-from meanfield.study.engine.run import carry_out
+from meanfield.study.engine.run import carry_out, prepare
 from meanfield.study.storage.checkpoint import Checkpoint, CheckpointError, Checkpoints, Position
 from meanfield.study.storage.files.sandbox import read_in_child
 from meanfield.study.storage.layout import COMPARISONS, FILE_NAME, RunFileError
@@ -87,8 +88,7 @@ def resume(
         if here is None:
             return folder / FILE_NAME
         with ranks.together(), one_blas_thread():
-            prepared = _work(here, folder, options, given)
-            ranks.require_shares(prepared.problem)
+            prepared = _work(here, folder, options, given, ranks)
         ranks.require_same(lambda: settings(prepared.config, options))
         notice_other_versions(folder, here, options)
         with ranks.together():
@@ -135,8 +135,8 @@ def _has_ended(folder: RunFolder, start: Checkpoint) -> bool:
 
 
 def _work(
-    here: Checkpoint, folder: Path, options: Options, given: Given | None = None
-) -> PreparedRun:
+    here: Checkpoint, folder: Path, options: Options, given: Given | None, ranks: Ranks
+) -> PreparedRun | PreparedEvolution:
     """The study of a checkpoint.
 
     Raises
@@ -147,8 +147,8 @@ def _work(
     config = load_stored(here.config)
     given = (given or Given()).checked(config)
     require_same_objects(here.given, given)
-    prepared = PreparedRun.of(config, options, given)
-    require_same_problem(here.given, prepared.given_text, prepared.problem.start.dtype)
+    prepared = prepare(config, options, given, ranks)
+    require_same_problem(here.given, prepared.given_text, prepared.precision)
     if prepared.digest() != here.problem:
         raise CheckpointError(
             f"{folder}: the data and the start must be those that the run began with, got others"
@@ -160,9 +160,8 @@ def _work(
     return prepared
 
 
-def _fits(start: Checkpoint, prepared: PreparedRun) -> bool:
-    names = list(prepared.layout.processes)
-    others = len(prepared.flows) - 1
+def _fits(start: Checkpoint, prepared: PreparedRun | PreparedEvolution) -> bool:
+    names, others = list(prepared.layout.processes), prepared.others
     left = [name for name in names if name not in start.ended]
     if start.rows and list(start.rows) != names:
         return False
@@ -176,7 +175,11 @@ def _fits(start: Checkpoint, prepared: PreparedRun) -> bool:
         return False
     if start.position is None:
         return True
-    return left[:1] == [start.process] and fits(prepared, start.process, start.position)
+    if left[:1] != [start.process]:
+        return False
+    if isinstance(prepared, PreparedEvolution):
+        return prepared.fits(start.position)
+    return fits(prepared, start.process, start.position)
 
 
 def fits(prepared: PreparedRun, process: str, position: Position) -> bool:

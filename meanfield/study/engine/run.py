@@ -11,6 +11,7 @@ from typing import Any
 
 from meanfield.study.config.run_config import RunConfig
 from meanfield.study.engine.checkpointing import Checkpointer
+from meanfield.study.engine.evolution import EvolutionRecorder, PreparedEvolution
 from meanfield.study.engine.given import Given
 from meanfield.study.engine.prepared_run import (
     Options,
@@ -87,8 +88,7 @@ def run(
         options = replace(options, progress=progress)
     ranks.require_same(lambda: settings(config, options))
     with ranks.together(), one_blas_thread():
-        prepared = PreparedRun.of(config, options, given)
-        ranks.require_shares(prepared.problem)
+        prepared = prepare(config, options, given, ranks)
     ranks.require_same(prepared.fingerprints)
     begin = Checkpoint(
         prepared.config_text,
@@ -110,8 +110,29 @@ def run(
         return carry_out(prepared, held, begin, checkpoints, options, ranks)
 
 
+def prepare(
+    config: RunConfig, options: Options, given: Given | None, ranks: Ranks
+) -> PreparedRun | PreparedEvolution:
+    """Build the run of a configuration.
+
+    Raises
+    ------
+    ValueError
+        The data, options, start or given objects do not fit together, do not fit the memory, or cannot be shared by the ranks.
+    """
+    if config.measure is not None:
+        if ranks.size > 1:
+            raise ValueError(
+                f"measure must be left out on {ranks.size} ranks, got one; run it without mpiexec"
+            )
+        return PreparedEvolution.of(config, options, given)
+    prepared = PreparedRun.of(config, options, given)
+    ranks.require_shares(prepared.problem)
+    return prepared
+
+
 def carry_out(
-    prepared: PreparedRun,
+    prepared: PreparedRun | PreparedEvolution,
     folder: RunFolder | None,
     start: Checkpoint,
     checkpoints: Checkpoints,
@@ -133,18 +154,18 @@ def carry_out(
         checkpointer = Checkpointer(
             start, writer, checkpoints, options.schedule, interruption, ranks
         )
-        finished = partial(_where_it_ended, folder, ranks) if start.extends else None
-        recorder = Recorder(prepared, writer, checkpointer, options.progress, ranks, finished)
+        recorder: Recorder | EvolutionRecorder
+        if isinstance(prepared, PreparedEvolution):
+            recorder = EvolutionRecorder(prepared, writer, checkpointer, options.progress)
+        else:
+            finished = partial(_where_it_ended, folder, ranks) if start.extends else None
+            recorder = Recorder(prepared, writer, checkpointer, options.progress, ranks, finished)
         try:
             if (
                 ranks.size == 1
             ):  # otherwise the other ranks would wait forever for one that leaves a step
                 interruption.begin()
-            statuses = [recorder.run(name, flow) for name, flow in prepared.flows.items()]
-            if prepared.perturbed is not None:
-                recorder.run_perturbed(prepared.perturbed)
-            recorder.compare()
-            writer.status = _worst(statuses)
+            writer.status = _worst(recorder.run_all())
         except Stopped:
             interruption.finish()
             recorder.stop()
@@ -167,7 +188,7 @@ def _where_it_ended(folder: RunFolder | None, ranks: Ranks, process: str) -> Pos
 
 
 def _writer(
-    prepared: PreparedRun,
+    prepared: PreparedRun | PreparedEvolution,
     folder: RunFolder | None,
     start: Checkpoint,
     attributes: Mapping[str, Any],
@@ -191,8 +212,9 @@ def _writer(
         )
     if rows is None:
         return writer or SilentWriter()
+    names = [name for name in prepared.layout.processes if name != prepared.perturbed]
     times = ranks.of_first(
-        lambda: {name: writer.snapshot_times(name) for name in prepared.flows} if writer else {}
+        lambda: {name: writer.snapshot_times(name) for name in names} if writer else {}
     )
     return writer or SilentWriter(times)
 

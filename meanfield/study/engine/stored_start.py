@@ -43,7 +43,7 @@ def _particles(wanted: StoredStart) -> Floats:
         name = _process(reader.path, processes, wanted_or_default)
         times = processes[name].snapshot_times
         row = _row(reader.path, name, times, wanted.time)
-        center, fluctuation, _ = reader.snapshot(name, row)
+        center, fluctuation, *_ = reader.snapshot(name, row)
         if fluctuation.shape != center.shape or not reader.has_iterates(name):
             return center
         sign = -1 if float(times[row]) % 2 == 1 else 1

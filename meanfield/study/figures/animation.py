@@ -18,6 +18,7 @@ from meanfield.study.figures.palette import looks
 from meanfield.study.figures.particles import MASS, Points, evenly, range_of, sample
 from meanfield.study.figures.style import Series, new_figure, styled, title, wrapped
 from meanfield.study.storage.files.atomic import written_whole
+from solvers.measures.representations import Particles
 
 ANIMATIONS = ("gif", "mp4")
 MOST_FRAMES = 100
@@ -83,6 +84,10 @@ def save_animation(
             raise ValueError(f"process must be one of {', '.join(result)}, got {process!r}")
         if not len(result[process].snapshots):
             raise ValueError(f"{path}: {process} must have snapshots to animate, got none")
+        if not isinstance(result[process].snapshots[0].measure, Particles | None):
+            raise ValueError(
+                f"process must be one of particles to animate, got {process!r}, of a density; `meanfield plot` draws it"
+            )
         scene = _scene(result[process])
         colour = looks(result)[process].colour
     with styled(), written_whole(out, out.suffix) as partial:

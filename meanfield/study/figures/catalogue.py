@@ -15,6 +15,7 @@ from meanfield.study.figures.curves import (
     draw_predicted_loss,
     draw_sharpness,
 )
+from meanfield.study.figures.evolution import SHOWS, evolution_figures
 from meanfield.study.figures.kinds_of_curves import CURVES, available
 from meanfield.study.figures.measure import (
     MOST_PROCESSES,
@@ -241,33 +242,45 @@ def comparison(run: RunRecord) -> Iterator[Drawn]:
     yield Drawn("compare", "Comparison", said(run, caption), figure)
 
 
+def _of_processes(
+    draw: Callable[[RunRecord], Iterator[Drawn]],
+) -> Callable[[RunRecord], Iterator[Drawn]]:
+    """The same for runs of processes, nothing for a run of a measure."""
+
+    def drawn(run: RunRecord) -> Iterator[Drawn]:
+        return iter(()) if run.is_of_measure else draw(run)
+
+    return drawn
+
+
 #: The figures of a run, in the order in which they are drawn: a new one is a function and its entry here.
 FIGURES = (
-    *(Entry({curves.name: curves.shows}, curves.drawn) for curves in CURVES),
+    *(Entry({curves.name: curves.shows}, _of_processes(curves.drawn)) for curves in CURVES),
     Entry(
         {"onset": "loss, sharpness and oscillation energy around the onset of the oscillation"},
-        _onset,
+        _of_processes(_onset),
     ),
     Entry(
         {
             "measure": "densities over time of the two parameters whose marginals move most",
             "measure_plane": "the density in the plane of these two, at the start and at the end",
         },
-        _measures,
+        _of_processes(_measures),
     ),
-    Entry({"phase_portrait": "center against fluctuation"}, _phase),
+    Entry({"phase_portrait": "center against fluctuation"}, _of_processes(_phase)),
     Entry(
         {
             "trajectories": "the way of the center of a landscape of several coordinates",
             "particle_clouds": "the particles at the start and at the end",
         },
-        _places,
+        _of_processes(_places),
     ),
+    Entry(SHOWS, evolution_figures),
 )
-OVERVIEW = Entry({"overview": "the most important ones side by side"}, overview)
+OVERVIEW = Entry({"overview": "the most important ones side by side"}, _of_processes(overview))
 COMPARISON = Entry(
     {"compare": "four quantities of all processes over one axis of time, by `meanfield compare`"},
-    comparison,
+    _of_processes(comparison),
 )
 
 

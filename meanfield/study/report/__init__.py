@@ -27,12 +27,13 @@ def make_report(source: str | Path) -> Report:
         There is no such file, or it cannot be read.
     """
     # the drawing modules are imported lazily
-    from meanfield.study.report import run_sections, study_sections
+    from meanfield.study.report import evolution_sections, run_sections, study_sections
 
     record = read_source(source)
     if isinstance(record, StudyRecord):
         return study_sections.report(record)
-    return run_sections.report(record)
+    of_run = evolution_sections if record.is_of_measure else run_sections
+    return of_run.report(record)
 
 
 def write_report(source: str | Path, out: str | Path | None = None) -> Path:

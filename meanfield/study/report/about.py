@@ -37,6 +37,8 @@ def problem_name(config: str, attributes: dict[str, Any]) -> str:
     if objective is not None:
         return without_folders(str(objective)).partition("(")[0]
     tables = settings(config)
+    if "measure" in tables:
+        return "a Wasserstein gradient flow"
     section = tables.get("landscape") or tables.get("task") or {}
     return str(section.get("name", "unknown problem")) if isinstance(section, dict) else "unknown"
 
@@ -50,6 +52,14 @@ def problem_facts(config: str, attributes: dict[str, Any], without: tuple[str, .
     tables = settings(config)
     if "landscape" in tables:
         yield "Landscape", _described(tables["landscape"], without)
+        return
+    if isinstance(measure := tables.get("measure"), dict):
+        energy = measure.get("energy")
+        terms = energy.values() if isinstance(energy, dict) else ()
+        yield "Energy", " + ".join(map(_value, terms)) or UNKNOWN
+        yield "Start", _described(measure.get("initial"), without)
+        yield "Space", _described(measure.get("space"), without)
+        yield "Steps in time", _described(measure, ("energy", "initial", "space"))
         return
     yield "Task", _described(tables.get("task"), without)
     yield "Network", _described(tables.get("network"), without)

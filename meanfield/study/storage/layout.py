@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.config.toml import parse
+from meanfield.study.storage import measure_layout
+from meanfield.study.storage.measure_layout import MeasureLayout
 from meanfield.study.storage.observables import EVERYWHERE, OBSERVABLES, Observable
 from solvers.flows import REFERENCE_FLOW
 from solvers.learning_rates import Schedule
@@ -60,7 +62,7 @@ class ProcessLayout:
 
     `diagnostics` are names of further observables, the diagnostics of the flow; `requested` are those of
     `meanfield.study.storage.observables` that are measured on request only. A process that `is_perturbed`
-    has only the `PERTURBED_OBSERVABLES`: no spectrum, no snapshots.
+    has only the `PERTURBED_OBSERVABLES`: no spectrum, no snapshots. That of a `measure` has its own.
     """
 
     flow: str
@@ -70,11 +72,12 @@ class ProcessLayout:
     diagnostics: Sequence[str] = ()
     is_perturbed: bool = False
     requested: Collection[str] = ()
+    measure: MeasureLayout | None = None
 
     @property
     def measured(self) -> list[Observable]:
         """The measured observables of the common list, scalars and spectrum."""
-        if self.is_perturbed:
+        if self.is_perturbed or self.measure is not None:
             return []
         return [
             one
@@ -89,6 +92,8 @@ class ProcessLayout:
         """Long name and units of every scalar observable."""
         if self.is_perturbed:
             return PERTURBED_OBSERVABLES
+        if self.measure is not None:
+            return measure_layout.OBSERVABLES
         diagnostics = {
             name: (f"{name.replace('_', ' ')}, a diagnostic of the flow", "1")
             for name in self.diagnostics
@@ -135,6 +140,8 @@ class RunLayout:
                 * 8
             )
             fields = 0 if process.is_perturbed else 1 + (process.modes or 1)
+            if process.measure is not None:
+                fields = 1
             total += rows + self.snapshots * one_field * fields
         return total
 
@@ -222,6 +229,11 @@ class RunRecord:
         """The process that the others are compared with, see `reference_of`."""
         flows = {name: process.flow for name, process in self.processes.items()}
         return reference_in(self.config, flows)
+
+    @property
+    def is_of_measure(self) -> bool:
+        """Whether it is that of a measure, with observables of its own."""
+        return any(process.flow == measure_layout.FLOW for process in self.processes.values())
 
     def is_optimizer(self, name: str) -> bool:
         """Whether a process is the one that the others are compared with, or another one of its flow."""

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.config.limits import OWN_NAMES
+from meanfield.study.storage import measure_layout
 from meanfield.study.storage.files.guarded import open_regular
 from meanfield.study.storage.files.journal import PatchedFile, journal_path, read_changes
 from meanfield.study.storage.files.lock import TICK, has_no_locks, is_locked, turn
@@ -39,6 +40,7 @@ from meanfield.study.storage.layout import (
 from meanfield.study.storage.observables import EVERYWHERE, NEWER, OF_ITERATES
 from meanfield.study.storage.text import clean
 from meanfield.study.storage.validation import require_plain
+from solvers.measures.representations import Measure
 
 PARTIAL = ".partial"
 TRIES = 20.0  # seconds of retries until the file is unchanged during a read, or not empty
@@ -46,6 +48,7 @@ BIRTH = 2.0  # seconds for the latter if it is unknown whether there is a writer
 BETWEEN_TRIES = 0.02
 
 _T = TypeVar("_T")
+StoredSnapshot = tuple[Floats, Floats, NDArray[np.float64], Measure | None]
 
 
 @dataclass(frozen=True)
@@ -111,12 +114,16 @@ class RunReader:
         """The perturbed gradient descent, see `read_perturbed`."""
         return self.read(read_perturbed)
 
-    def snapshot(self, process: str, index: int) -> tuple[Floats, Floats, NDArray[np.float64]]:
-        """Position and fluctuation of one snapshot, and the weights."""
+    def snapshot(self, process: str, index: int) -> StoredSnapshot:
+        """Position and fluctuation of one snapshot, and the weights; the measure that it is, if it is one."""
 
-        def read(file: h5py.File) -> tuple[Floats, Floats, NDArray[np.float64]]:
+        def read(file: h5py.File) -> StoredSnapshot:
             group = file[f"{process}/snapshots"]
-            return group["position"][index], group["fluctuation"][index], group["weight"][:]
+            if file[process].attrs["flow"] == measure_layout.FLOW:
+                measure = measure_layout.read_measure(group, index)
+                points, weights = measure_layout.points_of(measure)
+                return points, np.zeros_like(points), weights, measure
+            return group["position"][index], group["fluctuation"][index], group["weight"][:], None
 
         return self.read(read)
 
@@ -312,6 +319,8 @@ def attributes_of(file: h5py.File) -> dict[str, Any]:
 def read_observables(process: h5py.Group, rows: int) -> dict[str, NDArray[np.float64]]:
     """The first rows; NaN for observables that an older version did not write."""
     group = process["observables"]
+    if process.attrs["flow"] == measure_layout.FLOW:
+        return {name: group[name][:rows] for name in ("time", *measure_layout.OBSERVABLES)}
     names = [name for name in ("time", *EVERYWHERE) if name in group or name in NEWER]
     names += [name for name in group if name not in (*names, "eig")]
     values = {name: group[name][:rows] for name in names if name in group}
@@ -333,6 +342,20 @@ def read_perturbed(file: h5py.File) -> ProcessRecord | None:
     about = {key: clean(group.attrs[key]) for key in ("flow", "status", "message")}
     return ProcessRecord(
         **about, observables=observables, snapshot_times=np.empty(0), first=None, last=None
+    )
+
+
+def measure_record(group: h5py.Group) -> ProcessRecord:
+    """The process of a measure; its snapshots are read one by one."""
+    header = _process_header(group)
+    about: dict[str, Any] = {key: getattr(header, key) for key in ("flow", "status", "message")}
+    return ProcessRecord(
+        **about,
+        observables=read_observables(group, header.rows),
+        snapshot_times=header.snapshot_times,
+        first=None,
+        last=None,
+        parameter_names=header.parameter_names,
     )
 
 

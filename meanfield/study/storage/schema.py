@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +21,8 @@ from meanfield.study.storage.layout import (
     RunFileError,
     RunLayout,
 )
+from meanfield.study.storage.measure_layout import TIME as TIME_OF_MEASURE
+from meanfield.study.storage.measure_layout import MeasureLayout
 from meanfield.study.storage.observables import NEWER
 
 CHUNK_BYTES = 2**20
@@ -45,7 +48,9 @@ def create(file: h5py.File, layout: RunLayout, config: str, attributes: Mapping[
         group = file.create_group(name)
         group.attrs.update({"flow": process.flow, **NOT_STARTED})
         _create_observables(group.create_group("observables"), layout, process)
-        if not process.is_perturbed:
+        if process.measure is not None:
+            _create_measures(group.create_group("snapshots"), layout, process.measure)
+        elif not process.is_perturbed:
             _create_snapshots(group.create_group("snapshots"), layout, process)
 
 
@@ -71,7 +76,7 @@ def now() -> str:
 
 
 def _create_observables(group: h5py.Group, layout: RunLayout, process: ProcessLayout) -> None:
-    _scale(group, "time", None, TIME)
+    _scale(group, "time", None, TIME if process.measure is None else TIME_OF_MEASURE)
     for name, about in process.observables.items():
         _variable(group, name, ("time",), about, chunks=(1024,))
     if process.spectrum:
@@ -103,6 +108,30 @@ def _create_snapshots(group: h5py.Group, layout: RunLayout, process: ProcessLayo
     _variable(group, "weight", ("particle",), about, data=np.full(n, 1 / n))
 
 
+def _create_measures(group: h5py.Group, layout: RunLayout, measure: MeasureLayout) -> None:
+    _scale(group, "time", None, TIME_OF_MEASURE)
+    for name, (values, about) in measure.scales().items():
+        _scale(group, name, values, about)
+    if "parameter" not in group:
+        names = np.array(measure.parameter_names, dtype=object)
+        _scale(group, "parameter", names, ("coordinate", "1"))
+    constants = measure.constants()
+    if any("bound" in dims for _, dims, _ in constants.values()):
+        _scale(group, "bound", np.arange(2), ("lower or upper edge", "1"))
+    for name, (values, dims, about) in constants.items():
+        _variable(group, name, dims, about, data=values)
+        if name.endswith("_bounds"):
+            group[name.removesuffix("_bounds")].attrs["bounds"] = name
+    shape = measure.shape
+    row_bytes = math.prod(shape[1:]) * np.dtype(layout.dtype).itemsize
+    rows = int(np.clip(CHUNK_BYTES // row_bytes, 1, shape[0]))
+    options: dict[str, Any] = {"dtype": layout.dtype}
+    options["chunks"] = (snapshots_per_chunk(layout), rows, *shape[1:])
+    if layout.compression == "gzip":
+        options |= {"compression": "gzip", "shuffle": True}
+    _variable(group, measure.variable, ("time", *measure.scales()), measure.about, **options)
+
+
 def snapshots_per_chunk(layout: RunLayout) -> int:
     """Number of snapshots per chunk."""
     values = layout.particles * len(layout.parameter_names)
@@ -119,6 +148,8 @@ def require_layout(file: h5py.File, layout: RunLayout) -> None:
         expected |= dict.fromkeys(process.spectrum, (layout.eigenvalues,))
         expected = {f"observables/{key}": value for key, value in expected.items()}
         snapshots = {"time": (), "position": shape, "fluctuation": (*modes, *shape)}
+        if process.measure is not None:
+            snapshots = {"time": (), process.measure.variable: process.measure.shape}
         if not process.is_perturbed:
             expected |= {f"snapshots/{key}": value for key, value in snapshots.items()}
         for key, rest in expected.items():

@@ -16,6 +16,7 @@ import numpy as np
 
 from meanfield.study.config.limits import LONGEST_NAME, MAX_CONFIG, OWN_NAMES
 from meanfield.study.config.toml import parse
+from meanfield.study.storage import measure_layout
 from meanfield.study.storage.layout import (
     COMPARISONS,
     PERTURBED,
@@ -36,7 +37,7 @@ _PARAMETER = re.compile(
     _NAME.pattern + r"(?:\[\d{1,9}(?:,\d{1,9}){0,9}\])?"
 )  # W[1,2] is an entry of W
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE}
-_TABLES = ("task", "network", "risk", "landscape", "output", "processes")
+_TABLES = ("task", "network", "risk", "landscape", "measure", "output", "processes")
 
 
 def require_plain(file: h5py.File) -> None:
@@ -106,6 +107,8 @@ def _require_process(file: h5py.File, name: str) -> tuple[int, ...]:
     group = _group(file, name)
     members = _members(group, name)
     _require_attributes(group, dict.fromkeys(("flow", "status", "message"), _is_text))
+    if group.attrs["flow"] == measure_layout.FLOW:
+        return _require_measure(group, name)
     _require_observables(_group(group, "observables"), name)
     if PERTURBED in members:
         _require_perturbed(_group(group, PERTURBED), f"{name}/{PERTURBED}")
@@ -121,6 +124,28 @@ def _require_observables(group: h5py.Group, process: str) -> None:
         _require(clean(name) == name, f"{process}/observables has a member with a strange name")
         shape = _numbers(group, name, 2 if name.startswith("hessian_") else 1)
         _require(shape[0] >= rows, f"{process}/observables/{name} is too short")
+
+
+def _require_measure(group: h5py.Group, process: str) -> tuple[int, ...]:
+    """That of a measure, of the shape of its snapshots."""
+    observables, snapshots = (_group(group, name) for name in ("observables", "snapshots"))
+    _members(observables, f"{process}/observables")
+    (rows,) = _numbers(observables, "time", 1)
+    for name in measure_layout.OBSERVABLES:
+        (length,) = _numbers(observables, name, 1)
+        _require(length >= rows, f"{process}/observables/{name} is too short")
+    _members(snapshots, f"{process}/snapshots")
+    (count,) = _numbers(snapshots, "time", 1)
+    _strings(snapshots, "parameter", _PARAMETER)
+    growing, constant = measure_layout.names_of_snapshots(snapshots)
+    ((name, dimensions),) = growing.items()
+    shape = _numbers(snapshots, name, dimensions)
+    _require(shape[0] >= count and min(shape[1:]) > 0, f"{process}/snapshots: shape")
+    sizes = [_numbers(snapshots, one, number) for one, number in constant.items()]
+    lengths = [size[0] for size in sizes if len(size) == 1 or size[1] == 2]
+    fits = len(lengths) == len(sizes) and {*lengths} <= {*shape[1:]}
+    _require(fits, f"{process}/snapshots: shape")
+    return shape[1:]
 
 
 def _require_perturbed(group: h5py.Group, process: str) -> None:

@@ -7,7 +7,8 @@
     /<process>              flow, status, message
     /<process>/observables  time, those of `storage.observables`, the flow's diagnostics; over [time, eig] if of each eigenvalue
     /<process>/snapshots    time, particle, parameter, position[time, particle, parameter],
-                            fluctuation[time, (mode,) particle, parameter], weight[particle]
+                            fluctuation[time, (mode,) particle, parameter], weight[particle]; of a measure see
+                            `meanfield.study.storage.measure_layout`
     /<process>/final        state at its last step, see `meanfield.study.storage.final_state`
     /<process>/perturbed    perturbed gradient descent: flow, status, message, observables
     /comparison             process, time, COMPARISONS[process, time]
@@ -44,7 +45,14 @@ from meanfield.study.storage.layout import (
     RunRecord,
     Status,
 )
-from meanfield.study.storage.reader import RunReader, read_header, read_observables, read_perturbed
+from meanfield.study.storage.measure_layout import FLOW as FLOW_OF_MEASURE
+from meanfield.study.storage.reader import (
+    RunReader,
+    measure_record,
+    read_header,
+    read_observables,
+    read_perturbed,
+)
 from meanfield.study.storage.run_folder import RunFolder
 from meanfield.study.storage.schema import (
     append,
@@ -65,7 +73,7 @@ class _Rows:
 
     written: int = 0
     waiting: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
-    snapshots: list[tuple[float, Floats, Floats]] = field(default_factory=list)
+    snapshots: list[tuple[float, dict[str, Floats]]] = field(default_factory=list)
 
 
 class RunWriter:
@@ -162,8 +170,12 @@ class RunWriter:
 
     def snapshot(self, process: str, time: float, position: Floats, fluctuation: Floats) -> None:
         """Append the center (N, D) and the fluctuation (N, D) or (modes, N, D)."""
+        self.keep(process, time, {"position": position, "fluctuation": fluctuation})
+
+    def keep(self, process: str, time: float, arrays: Mapping[str, Floats]) -> None:
+        """Append a snapshot of these variables."""
         waiting = self._rows[process].snapshots
-        waiting.append((time, np.array(position), np.array(fluctuation)))
+        waiting.append((time, {name: np.array(values) for name, values in arrays.items()}))
         if len(waiting) >= snapshots_per_chunk(self._layout) or self._is_due():
             self._write_snapshots(process)
 
@@ -258,11 +270,10 @@ class RunWriter:
             return
         group = self._file[f"{process}/snapshots"]
         row = len(group["time"])
-        times, positions, fluctuations = map(np.array, zip(*waiting, strict=True))
         with self._commit():
-            append(group["position"], row, positions)
-            append(group["fluctuation"], row, fluctuations)
-            append(group["time"], row, times)
+            for name in waiting[0][1]:
+                append(group[name], row, np.array([arrays[name] for _, arrays in waiting]))
+            append(group["time"], row, np.array([time for time, _ in waiting]))
         waiting.clear()
 
     def _check(self) -> None:
@@ -349,6 +360,8 @@ def record_of(path: Path, file: h5py.File) -> RunRecord:
 
 
 def _process_record(group: h5py.Group) -> ProcessRecord:
+    if group.attrs["flow"] == FLOW_OF_MEASURE:
+        return measure_record(group)
     snapshots, position = group["snapshots"], group["snapshots/position"]
     rows, is_point = len(group["observables/time"]), position.shape[1] == 1
     s = len(snapshots["time"])  # snapshots with a time are complete

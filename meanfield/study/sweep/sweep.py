@@ -106,7 +106,7 @@ class _Clock:
     def __init__(self, options: Options, plan: SweepPlan) -> None:
         self._options = options
         self._steps = {
-            name: max(1, config.steps) * len(config.processes)
+            name: max(1, config.steps) * max(1, len(config.processes))
             for name, config in plan.configs.items()
         }
         self._total, self._before = sum(self._steps.values()), 0

@@ -241,6 +241,8 @@ def make_plan(
         Widths out of order or larger than the reference, no seed, an unknown start; a landscape, which has no width, or initial
         particles from a file, which has those of one width; a learning rate that changes.
     """
+    if config.measure is not None:
+        raise ConfigError("measure must be left out of a width study, got one; it has no width")
     if config.landscape is not None:
         raise ConfigError(
             "landscape must be left out of a width study, got one; it has no width, a network on a task has"

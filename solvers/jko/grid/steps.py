@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -345,8 +346,13 @@ def _blow_up(energy: GridEnergy, grid: Grid, state: Grid) -> str:
     )
 
 
+def step_bytes(shape: tuple[int, ...]) -> int:
+    """Estimated bytes of a step by the method "exact" on a grid of this shape."""
+    return math.prod(shape) * (_BYTES + len(shape) * _BYTES_PER_AXIS)
+
+
 def _check_memory(grid: Grid) -> None:
-    amount = grid.masses.size * (_BYTES + grid.dimension * _BYTES_PER_AXIS)
+    amount = step_bytes(grid.masses.shape)
     available = available_memory()
     if available is not None and amount > available:
         cells = " × ".join(map(str, grid.masses.shape))

@@ -53,7 +53,21 @@ def test_alternatives_are_configurations_once_the_marks_are_gone():
         lines = [f"[{table.name}]", *(key.line for key in table.keys)]
         if table.name == "landscape":
             lines.append("[processes.gradient_descent]")
-        load_text("\n".join(lines))
+        load_text("\n".join([*lines, *rest_of_measure(table.name)]))
+
+
+def rest_of_measure(name):
+    """What a table of a measure needs beside it."""
+    if not name.startswith("measure"):
+        return
+    if name == "measure":
+        yield "step_size = 0.1"
+    else:
+        yield "[measure]\nstep_size = 0.1"
+    if name != "measure.space":
+        yield '[measure.space]\nname = "quantiles"\ncells = 3'
+    if name != "measure.energy.entropy":
+        yield "[measure.energy.entropy]"
 
 
 def test_for_machines():

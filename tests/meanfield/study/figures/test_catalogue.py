@@ -6,6 +6,7 @@ from meanfield.study import figures
 from meanfield.study.cli.app import COMMANDS
 from meanfield.study.figures import catalogue
 from meanfield.study.figures.catalogue import COMPARISON, FIGURES, OVERVIEW, Entry
+from meanfield.study.figures.evolution import SHOWS
 from meanfield.study.figures.style import Drawn
 from tests.helpers.pages import ROOT, text_of
 
@@ -22,6 +23,7 @@ def test_every_figure_of_a_run_is_in_the_list_once(record):
         "onset",
         "trajectories",
         "effective_sharpness",
+        *SHOWS,
     }  # of no such run
 
 
