@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import fsolve
 
 import solvers
-from meanfield import Risk, TwoLayerNetwork
+from meanfield import Risk, RunConfig, TwoLayerNetwork, run
 from meanfield.tasks import digits, teacher_student
 from solvers import JKO, transport
 from tests.helpers.landscapes import Quadratic, Valley
@@ -278,6 +278,27 @@ def check_second_order(risk, eta, state, time, steps):
 @pytest.mark.slow
 def test_steps_from_two_states_are_of_second_order_at_the_edge(at_the_edge):
     check_second_order(*at_the_edge, 4.0, [16, 32, 64])
+
+
+@pytest.mark.slow
+def test_the_flow_of_order_two_as_a_process_is_of_second_order_at_the_edge(at_the_edge, tmp_path):
+    """`jko` with saddle = true and order = 2 as a process of a run, from its own start at the edge: w_0 = x_0 − u_0."""
+    risk, eta, state = at_the_edge
+    start = state[0] + state[1]
+    u = 0.5 * eta * risk.gradient(start)
+    exact = kinetic_ode(risk, np.stack([start - u, u]), eta, 4.0)
+    dts, distances = [1 / 4, 1 / 8, 1 / 16], []
+    for dt in dts:
+        options = {"flow": "jko", "saddle": True, "order": 2, "dt": dt}
+        config = RunConfig(learning_rate=eta, steps=4, processes={"movements": options})
+        with run(config, tmp_path / str(dt), objective=risk, start=start) as result:
+            last = result["movements"].snapshots[-1]
+            assert np.nanmax(result["movements"].observables["certificate_excess"]) <= 1e-12
+        end = np.stack([last.position, last.fluctuation])
+        distances.append(transport.w2(joint(end), joint(exact)).distance)
+    slope = np.polyfit(np.log(dts), np.log(distances), 1)[0]
+    print(f"W2 at τ = 1/4, 1/8, 1/16: {distances}, slope {slope:.3f}")
+    assert slope == pytest.approx(2.0, abs=0.2)
 
 
 @pytest.mark.slow

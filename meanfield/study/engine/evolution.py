@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield._digest import digest, fingerprint
-from meanfield.study.config.measure.section import MeasureSection
+from meanfield.study.config.measure.section import MeasureSection, errors_of
 from meanfield.study.config.measure.spaces import cells_in_words
 from meanfield.study.config.run_config import RunConfig
 from meanfield.study.engine.checkpointing import Checkpointer
@@ -67,11 +67,9 @@ class PreparedEvolution:
         less = f"a smaller measure.space, which has {cells_in_words(space)},"
         require_bytes("measure", space.bytes(), less, limit)
         start = section.build_start(config.seed)
-        try:
+        with errors_of("measure: "):
             moving = mover(section.build_energy(), start, None, config.learning_rate)
             start_energy(moving.energy(start))
-        except ValueError as error:
-            raise ValueError(f"measure: {error}") from None
         return cls(config, start, moving, _layout(config, start))
 
     @property

@@ -43,6 +43,60 @@ def test_minimising_movements_approach_their_flow_at_first_order(risk, x0, movem
     assert np.polyfit(np.log(dts), np.log(errors), 1)[0] == pytest.approx(1.0, abs=0.2)
 
 
+@pytest.mark.parametrize(
+    ("movements", "flow"),
+    [
+        (solvers.JKOFlow(ETA, order=2), solvers.GradientFlow(ETA)),
+        (solvers.JKOFlow(ETA, saddle=True, order=2), solvers.FreeEnergyFlow(ETA)),
+    ],
+    ids=["gradient flow", "free-energy flow"],
+)
+def test_of_order_two_they_approach_it_at_second_order(risk, x0, movements, flow):
+    exact = solve(flow, risk, x0, 1, integrator=solvers.Adaptive(1e-10, 1e-10))
+    dts, errors = [1 / 16, 1 / 32, 1 / 64], []
+    for dt in dts:
+        run = solve(movements, risk, x0, 1, dt=dt)
+        pairs = [(run.centers[-1], exact.centers[-1])]
+        pairs.append((run.fluctuations[-1], exact.fluctuations[-1]))
+        errors.append(max(np.abs(a - b).max() for a, b in pairs))
+    assert np.polyfit(np.log(dts), np.log(errors), 1)[0] == pytest.approx(2.0, abs=0.2)
+
+
+@pytest.mark.parametrize("saddle", [False, True])
+def test_of_order_two_it_takes_the_steps_of_the_scheme(risk, x0, saddle):
+    """One of first order, then from two states; to the rounding of the speeds in between."""
+    flow = solvers.JKOFlow(ETA, saddle=saddle, order=2)
+    run = solve(flow, risk, x0, 3, dt=0.5)
+    scheme = solvers.JKO(0.5, ETA, saddle=saddle)
+    earlier = flow.start(risk, x0)[:2] if saddle else x0
+    here = scheme.step(risk, earlier).state
+    for _ in range(5):
+        earlier, here = here, scheme.step(risk, here, earlier=earlier).state
+    np.testing.assert_allclose(run.centers[-1], here[0] if saddle else here, atol=1e-9)
+    half = solve(flow, risk, x0, 1, dt=0.5)
+    rest = solvers.solve(flow, risk, half.state, 2, dt=0.5)
+    np.testing.assert_array_equal(rest.state.values, run.state.values)
+    mirrored = flow.mirrored(run.state.values)
+    np.testing.assert_array_equal(flow.center(0, mirrored), run.centers[-1])
+    np.testing.assert_array_equal(flow.fluctuation(0, mirrored), -run.fluctuations[-1])
+
+
+def test_a_plan_that_is_not_the_identity_is_followed():
+    """Particles that overtake each other on the line: the speeds are those of the monotone plan, as `solvers.evolve` has them."""
+    energy = solvers.energies.Potential(lambda x: 0.5 * (x[:, 0] - np.array([4.0, 0.0, 2.0])) ** 2)
+    start = np.array([[0.0], [1.0], [2.0]])
+    seen = []
+    flow = solvers.JKOFlow(1.0, order=2)
+    run = solvers.solve(
+        flow, energy, start, 3, dt=1.0, observe=lambda o: seen.append(o.diagnostics)
+    )
+    expected = solvers.evolve(energy, start, 3.0, 1.0, 2)
+    assert [told["plan_changed"] for told in seen[1:]].count(1.0) >= 1
+    np.testing.assert_allclose(
+        run.centers, [measure.positions for measure in expected.measures], atol=1e-9
+    )
+
+
 def test_every_step_reports_its_certificate(risk, x0):
     seen = []
     solve(solvers.JKOFlow(ETA, saddle=True), risk, x0, observe=lambda o: seen.append(o.diagnostics))

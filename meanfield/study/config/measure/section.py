@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
@@ -148,10 +150,17 @@ class MeasureSection(Section):
         ValueError
             The file cannot be read, or the law has no mass there; the message names the table.
         """
-        try:
+        with errors_of("measure.initial: "):
             return self.space.build().start(self.initial.build(), seed)
-        except ValueError as error:
-            raise ValueError(f"measure.initial: {error}") from None
+
+
+@contextmanager
+def errors_of(key: str) -> Iterator[None]:
+    """Context whose errors begin with the key of a table."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(key + str(error)) from None
 
 
 def named_terms(table: Any) -> None:
@@ -187,10 +196,8 @@ def check_measure(config: Any) -> None:
         )
     if measure.duration is None and config.steps < 1:
         raise ValueError(f"steps must be at least 1 with a measure, got {config.steps}")
-    try:
+    with errors_of("measure."):
         measure.pace(config.steps)
-    except ValueError as error:
-        raise ValueError(f"measure.{error}") from None
 
 
 def keys_of_measure(config: Any) -> dict[str, Any]:
