@@ -3,7 +3,7 @@
 Neurons sin(θx) on the line learn 0.6 sin 2x. Every way starts from the same smooth law of weights and fluctuations, independent
 normal ones, and is compared after four iterations with 200,000 particles: Wasserstein-2 distance of the laws of θ, relative
 error of the predicted loss. Prints the table of docs/guides/minimising_movements.md, with times as ratios to that of 1,000
-particles in the same run.
+particles in the same run. A second table has the processor time of flows on grids by minimising movements.
 
     python scripts/bench_measures.py --out benchmarks
 
@@ -74,6 +74,43 @@ def ways(risk: Any, steps: int, quick: bool) -> Iterator[tuple[str, str, str, Ca
         yield "PDE", f"{cells}²", "by CFL", lambda cells=cells: grid(risk, cells, steps)
 
 
+def on_grids(quick: bool) -> Iterator[tuple[str, int, solvers.Grid, Any, float, float]]:
+    """Name, cells along an axis, start, energy, step size and time of flows in the plane."""
+    porous = solvers.energies.PowerEntropy(2.0)
+    attraction = solvers.energies.Interaction(lambda r: 0.5 * np.sum(r**2, axis=1))
+
+    def start(cells: int, half: float) -> solvers.Grid:
+        edges = (np.linspace(-half, half, cells + 1),) * 2
+        return solvers.Grid.from_density(edges, lambda x: np.exp(-3 * np.sum(x**2, axis=1)), 3)
+
+    large, small = (16, 12) if quick else (256, 128)
+    yield "porous medium", large, start(large, 4.0), porous, 0.05, 0.05
+    time = 0.5 if quick else 5.0
+    yield "aggregation–diffusion", small, start(small, 2.5), attraction + porous, 0.1, time
+
+
+def movements(report: Report, quick: bool) -> None:
+    """The table of flows on grids."""
+    rows, found = [], []
+    for name, cells, grid, energy, tau, time_ in on_grids(quick):
+        solvers.GridJKO(tau).step(energy, grid)  # compiles
+        for order in (1, 2):
+            say(f"{name} {cells}² order {order} …")
+            began = time.process_time()
+            run = solvers.evolve(energy, grid, time_, tau, order)
+            seconds = time.process_time() - began
+            if run.status != "complete":
+                raise RuntimeError(run.message)
+            steps, excess = len(run.step_sizes), float(run.excesses.max())
+            rows.append(
+                [name, f"{cells}²", str(order), str(steps), f"{seconds:.2g}", f"{excess:.1e}"]
+            )
+            found.append({"flow": name, "cells": cells, "order": order, "steps": steps, "seconds": seconds})  # fmt: skip
+    header = ["flow", "cells", "order", "steps", "processor seconds", "largest excess"]
+    report.table("Flows on grids by minimising movements", header, rows, "")
+    report.data["grids"] = found
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     options = parser(__doc__).parse_args(argv)
     quick, report = options.quick, Report("bench_measures", options)
@@ -101,6 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     header = ["particles or cells", "dt", "W2 of θ", "error of the loss", "time"]
     report.table("The kinetic equation three ways", header, rows, f"Time 1 is {unit:.2g} s here.")
     report.data["ways"] = found
+    movements(report, quick)
     report.write()
 
 
