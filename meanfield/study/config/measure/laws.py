@@ -206,15 +206,16 @@ class Barenblatt(Density):
         return -front, front
 
     def _constants(self, d: int) -> tuple[float, float, float]:
-        """β, k and C of t^(−dβ) (C − k |x|² t^(−2β))₊^(1/(m−1)), of mass one."""
-        from scipy.optimize import brentq
-        from scipy.special import gamma
+        """β, k and C of t^(−dβ) (C − k |x|² t^(−2β))₊^(1/(m−1)), of mass one: C^(1/(m−1) + d/2) k^(−d/2) B = 1, where B is the
+        integral of (1 − |x|²)^(1/(m−1)) over the unit ball.
+        """
+        from scipy.special import gammaln
 
         m, power = self.exponent, 1 / (self.exponent - 1)
         beta = 1 / (d * (m - 1) + 2)
         k = beta * (m - 1) / (2 * m)
-        ball = math.pi ** (d / 2) * gamma(power + 1) / gamma(power + 1 + d / 2)
-        return beta, k, brentq(lambda c: c ** (power + d / 2) * k ** (-d / 2) * ball - 1, 1e-9, 1e6)
+        log_ball = d / 2 * math.log(math.pi) + gammaln(power + 1) - gammaln(power + 1 + d / 2)
+        return beta, k, math.exp((d / 2 * math.log(k) - log_ball) / (power + d / 2))
 
 
 class Npz(Law):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
 from scipy.stats import norm
 
 import meanfield
@@ -98,6 +99,21 @@ LAWS = {
     "uniform": (Uniform((-1.0,), (2.0,)), 0.5, 9 / 12),
     "barenblatt": (Barenblatt(2.0, 1.0), 0.0, (9 / 4) ** (2 / 3) * 4 / 5),
 }
+
+
+@pytest.mark.parametrize("exponent", [1.001, 1.5, 50.0])
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_the_mass_of_barenblatts_solution_is_one(dimension, exponent):
+    """By an adaptive quadrature over the radius, to its tolerance; of nearly linear and of very slow diffusion, too."""
+    law = Barenblatt(exponent, 0.7)
+    front = law.box(dimension)[1][0]
+    sphere = {1: 2.0, 2: 2 * np.pi, 3: 4 * np.pi}[dimension]
+
+    def shell(r):
+        return sphere * r ** (dimension - 1) * law.density(r * np.eye(1, dimension))[0]
+
+    factor = 0.7 ** (-dimension / (dimension * (exponent - 1) + 2))  # t^(−dβ), which is left out
+    assert abs(factor * quad(shell, 0.0, front, limit=200)[0] - 1) < 1e-8
 
 
 @pytest.mark.parametrize("name", LAWS)
