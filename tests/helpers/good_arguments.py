@@ -72,7 +72,7 @@ CALLS = {
                 {"flow": SGD, "objective": RISK, "state": SGD_STATE, "batches": 2},
             ),
             ("SharpnessFlow", RATE | {"law": "normalized"}),
-            ("JKOFlow", RATE | {"temperature": 0.0, "saddle": False}),
+            ("JKOFlow", RATE | {"temperature": 0.0, "saddle": False, "order": 2}),
             ("PhaseSpaceFlow", RATE | {"temperature": 0.0, "cells": (4, 4), "max_cells": 64}),
             (
                 "PhaseSpacePDE",

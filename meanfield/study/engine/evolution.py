@@ -130,6 +130,12 @@ class PreparedEvolution:
         here = Standing.unpacked(self.mover, self.start, state.step, packed)
         return March(self.mover, self.start, pace, here)
 
+    def recorder(
+        self, writer: RunWriter, checkpointer: Checkpointer, progress: Progress | None
+    ) -> EvolutionRecorder:
+        """What carries it out."""
+        return EvolutionRecorder(self, writer, checkpointer, progress)
+
     def fits(self, position: Position) -> bool:
         """Whether the run can go on from there."""
         try:

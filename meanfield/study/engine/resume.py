@@ -10,12 +10,11 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from meanfield.study.config.stored import load_stored
-from meanfield.study.engine.evolution import PreparedEvolution
 from meanfield.study.engine.given import Given, require_same_objects, require_same_problem
 from meanfield.study.engine.prepared_run import (
     Options,
@@ -31,6 +30,9 @@ from meanfield.study.storage.layout import COMPARISONS, FILE_NAME, RunFileError
 from meanfield.study.storage.run_folder import RunFolder
 from meanfield.study.storage.writer import read_run
 from solvers._support.threads import one_blas_thread
+
+if TYPE_CHECKING:
+    from meanfield.study.engine.evolution import PreparedEvolution
 
 DYING_SECONDS = 3.0  # child processes of a killed process may live a little longer
 RECOVERY_SECONDS = 120.0  # to open a file and remove its last rows; a damaged file may take forever
@@ -177,9 +179,9 @@ def _fits(start: Checkpoint, prepared: PreparedRun | PreparedEvolution) -> bool:
         return True
     if left[:1] != [start.process]:
         return False
-    if isinstance(prepared, PreparedEvolution):
-        return prepared.fits(start.position)
-    return fits(prepared, start.process, start.position)
+    if isinstance(prepared, PreparedRun):
+        return fits(prepared, start.process, start.position)
+    return prepared.fits(start.position)
 
 
 def fits(prepared: PreparedRun, process: str, position: Position) -> bool:

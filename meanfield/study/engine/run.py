@@ -7,11 +7,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meanfield.study.config.run_config import RunConfig
 from meanfield.study.engine.checkpointing import Checkpointer
-from meanfield.study.engine.evolution import EvolutionRecorder, PreparedEvolution
 from meanfield.study.engine.given import Given
 from meanfield.study.engine.prepared_run import (
     Options,
@@ -30,6 +29,9 @@ from meanfield.study.storage.run_folder import RunFolder
 from meanfield.study.storage.schema import now
 from meanfield.study.storage.writer import RunWriter, read_final_state
 from solvers._support.threads import one_blas_thread
+
+if TYPE_CHECKING:
+    from meanfield.study.engine.evolution import EvolutionRecorder, PreparedEvolution
 
 # files left by a process that died before it began
 LEFT_OVER = (".partial.journal", ".new", ".new.journal")
@@ -125,6 +127,8 @@ def prepare(
             raise ValueError(
                 f"measure must be left out on {ranks.size} ranks, got one; run it without mpiexec"
             )
+        from meanfield.study.engine.evolution import PreparedEvolution  # with schemes and kernels
+
         return PreparedEvolution.of(config, options, given)
     prepared = PreparedRun.of(config, options, given)
     ranks.require_shares(prepared.problem)
@@ -155,11 +159,11 @@ def carry_out(
             start, writer, checkpoints, options.schedule, interruption, ranks
         )
         recorder: Recorder | EvolutionRecorder
-        if isinstance(prepared, PreparedEvolution):
-            recorder = EvolutionRecorder(prepared, writer, checkpointer, options.progress)
-        else:
+        if isinstance(prepared, PreparedRun):
             finished = partial(_where_it_ended, folder, ranks) if start.extends else None
             recorder = Recorder(prepared, writer, checkpointer, options.progress, ranks, finished)
+        else:
+            recorder = prepared.recorder(writer, checkpointer, options.progress)
         try:
             if (
                 ranks.size == 1
