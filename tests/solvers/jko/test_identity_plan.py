@@ -6,6 +6,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from solvers import transport
+from solvers._kernels import weighted_nearest as kernels
+from solvers.jko.particles import identity_plan
 from solvers.jko.particles.identity_plan import identity_is_optimal
 from solvers.jko.particles.plans import Plan, optimal_plan
 
@@ -44,6 +46,57 @@ def test_gradients_of_convex_functions_are_recognised(size):
     y = np.random.default_rng(0).standard_normal((400, 2))
     assert identity_is_optimal(y + size * np.tanh(y), y)
     assert identity_is_optimal(y / (1 + size), y)
+
+
+@pytest.mark.parametrize("gradient", [0.0, 0.1])
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_the_tree_finds_the_nearest_with_weights(dimension, gradient):
+    """Whatever the gradient said to it; against all pairs."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 300, dimension))
+    x[:20], w = x[20:40], rng.standard_normal(300)
+    nodes = 127
+    low, high, beta = np.empty((3, nodes, dimension))
+    starts, ends = np.empty((2, nodes), np.int64)
+    tree = np.arange(300), starts, ends, low, high, beta, np.empty(nodes)
+    source, least = np.empty(300, np.intp), np.empty(300)
+    kernels.build(x, w, gradient * rng.standard_normal(x.shape), *tree)
+    looked = kernels.nearest(x, w, y, *tree, source, least)
+    every = cdist(y, x, "sqeuclidean") + w
+    np.testing.assert_allclose(least, every.min(axis=1), rtol=1e-13)
+    np.testing.assert_allclose(every[np.arange(300), source], least, rtol=1e-13)
+    assert looked < 300 * 300 / 2
+
+
+def test_many_particles_need_few_pairs(monkeypatch):
+    """x = ∇ψ(y), past many neighbours: no more pairs per particle of ten times as many. All pairs are never looked at."""
+    counts, nearest = [], kernels.nearest
+
+    def counted(x, *rest):
+        counts.append(nearest(x, *rest) / len(x))
+        return counts[-1]
+
+    monkeypatch.setattr(kernels, "nearest", counted)
+    monkeypatch.setattr(identity_plan, "_shortest", None)
+    for n in (1000, 10000):
+        y = np.random.default_rng(0).standard_normal((n, 2))
+        assert identity_is_optimal(y + 0.3 * np.tanh(y), y)
+    assert max(counts) < 40
+
+
+def test_of_many_particles_it_is_never_said_in_vain():
+    """Moved at random, from less than the distance of neighbours to more; and two far from each other that change places."""
+    said = []
+    for size in (1e-3, 3e-3, 1e-2, 3e-2, 1e-1):
+        rng = np.random.default_rng(0)
+        y = rng.standard_normal((1000, 2))
+        x = y + 0.3 * np.tanh(y) + size * rng.standard_normal(y.shape)
+        said.append(identity_is_optimal(x, y))
+        assert not said[-1] or excess(x, y) <= 64 * EPS * np.sum(x**2 + y**2)
+    assert said[0] and not said[-1]
+    x = y + 0.3 * np.tanh(y)
+    x[[3, 4]] = x[[4, 3]]
+    assert not identity_is_optimal(x, y)
 
 
 def test_a_rotation_is_not_one():
