@@ -105,6 +105,17 @@ def test_who_is_not_installed_is_named(run, load, monkeypatch):
 
 
 @pytest.mark.slow
+def test_measures(load, tmp_path):
+    load("bench_measures").main(["--quick", "--out", str(tmp_path)])
+    data = json.loads((tmp_path / "bench_measures.json").read_text(encoding="utf-8"))
+    assert {found["way"] for found in data["ways"]} == {"particles", "JKO", "PDE"}
+    grids = [(found["flow"], found["order"], found["steps"]) for found in data["grids"]]
+    names = ("porous medium", 1), ("aggregation–diffusion", 5)
+    assert grids == [(name, order, steps) for name, steps in names for order in (1, 2)]
+    assert all(found["seconds"] > 0 for found in data["grids"])
+
+
+@pytest.mark.slow
 def test_flows_eigenpairs_landscape_and_profile(run):
     data, _, _ = run("bench_flows")
     (result,) = data["flows"]
