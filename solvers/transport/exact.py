@@ -36,6 +36,8 @@ GROWTH = 2.0**12
 BLOCK = 2**16
 #: Up to so many, differences are taken by NumPy: SciPy's module of distances takes longer to import.
 FEW_DIFFERENCES = 2**17
+#: So many particles tell whether all may be nearest to their own.
+FIRST = 8
 #: Masses are multiples of it, so that their sums have no rounding.
 UNIT = 2.0**-52
 EPS, TINY = float(np.finfo(np.float64).eps), float(np.finfo(np.float64).tiny)
@@ -241,6 +243,16 @@ class ExactTransport:
         flow = SimplexSolution(each, each, self.supplies, own, None)
         return self._certify(flow, costs.__getitem__, own)
 
+    def _first_stay(self) -> bool:
+        """Whether the first few particles are nearest to their own, as all are in `_unmoved`: most often all are or none."""
+        x, y = self.x[:FIRST], self.y[:FIRST]
+        own = np.sum((x - y) ** 2, axis=1)
+        of_rows = np.sum((x[:, None] - self.y) ** 2, axis=2)
+        if np.all(of_rows.min(axis=1) >= own):
+            return True
+        of_columns = np.sum((self.x[:, None] - y) ** 2, axis=2)
+        return bool(np.all(of_columns.min(axis=0) >= own))
+
     def lazily(self, simplex: LazySimplex) -> tuple[SimplexSolution, OptimalityBound]:
         """Solve by a simplex that stores no costs."""
         flow = simplex(self.x, self.y, self.supplies, self.demands)
@@ -253,12 +265,13 @@ class ExactTransport:
             each = np.arange(len(self.a))
             flow = SimplexSolution(each, each, self.supplies, np.zeros(len(each)), None)
             return self._certify(flow, self.costs, flow.u)
-        if cap < np.inf and self.x.size * len(self.y) <= FEW_DIFFERENCES:
+        may_stay = cap < np.inf and self._first_stay()
+        if may_stay and self.x.size * len(self.y) <= FEW_DIFFERENCES:
             stay = self._unmoved(np.sum((self.x[:, None] - self.y) ** 2, axis=2))
             if stay is not None:
                 return stay
         costs, scale = self.costs(), 1.0
-        if cap < np.inf and (stay := self._unmoved(costs)) is not None:
+        if may_stay and (stay := self._unmoved(costs)) is not None:
             return stay
         if cap < np.max(costs):
             scale = _scale(cap)
