@@ -24,7 +24,7 @@ class OptimizerRodFlow(RodFlow):
         ċ = V̄ − ½ DV̄ V̄,    Σ̇ = ¼(V₊V₊* + V₋V₋*) − 2Σ,    V± = V(c ± u),  V̄ = ½(V₊ + V₋),  DV̄ = ½(DV(c + u) + DV(c − u)),
 
     in iterations, from c_0 = z_0 + ½V(z_0), u_0 = −½V(z_0), Σ_0 = u_0u_0*, with u = √λ₁ v₁ of Σ. For V = −η∇E this is `RodFlow`.
-    ``RodFlow(HeavyBall(…))`` makes it. Form of Σ and scheme are those of `RodFlow`, with dt = ½ and three stages. The fluctuation
+    ``RodFlow(HeavyBall(…))`` makes it. Form of Σ and scheme are those of `RodFlow`, with dt = ½ and four stages. The fluctuation
     is the weights' part of u, and tr Σ that of the weights' part of the whole Σ.
 
     Parameters

@@ -85,6 +85,18 @@ def test_rod_flow():
     assert fitted_slope(DTS, errors) == pytest.approx(solvers.RodFlow.order, abs=0.2)
 
 
+def test_the_rod_flow_is_stable_far_past_the_edge():
+    """At ηS = 4 the center relaxes at the rate 12, and Σ grows by e⁶ per iteration."""
+    begun = np.array([0.01 / 13.3, 13.3])
+    u0 = 0.5 * ETA * VALLEY.gradient(begun)
+    exact = dop853(
+        lambda z: rod_velocity(z, ETA), np.concatenate([begun - u0, np.outer(u0, u0).ravel()]), 4
+    )
+    end = solvers.solve(solvers.RodFlow(ETA), VALLEY, begun, 4).state.values
+    np.testing.assert_allclose(end[0], exact[:2], rtol=0, atol=1e-4)
+    assert np.sum(end[1:] ** 2) == pytest.approx(exact[2] + exact[5], rel=0.1)
+
+
 def test_central_flow():
     """From a point on S = 2/η with ⟨∇S, ∇E⟩ < 0, where the closed form of one mode applies."""
     x = -0.01
