@@ -32,7 +32,7 @@ def four_classes(path: Path | None, n: int, pool: int = 1) -> tuple[np.ndarray, 
     return flat.reshape(pixels.shape), np.eye(CLASSES)[kind[chosen]]
 
 
-def mlp(images: np.ndarray, targets: np.ndarray, seed: int) -> Any:
+def mlp(images: np.ndarray, targets: np.ndarray, seed: int, width: int = WIDTH) -> Any:
     """The objective of a three-layer MLP, squared loss, in float64; its weights start as PyTorch draws them."""
     import torch
     from torch import nn
@@ -40,11 +40,11 @@ def mlp(images: np.ndarray, targets: np.ndarray, seed: int) -> Any:
     torch.manual_seed(seed)
     inputs = images.reshape(len(images), -1)
     module = nn.Sequential(
-        nn.Linear(inputs.shape[1], WIDTH),
+        nn.Linear(inputs.shape[1], width),
         nn.GELU(),
-        nn.Linear(WIDTH, WIDTH),
+        nn.Linear(width, width),
         nn.GELU(),
-        nn.Linear(WIDTH, CLASSES),
+        nn.Linear(width, CLASSES),
     ).double()
     return meanfield.TorchObjective(module, "squared", inputs, targets)
 
