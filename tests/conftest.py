@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 
+import hypothesis
 import numba
 import pytest
 import scipy.linalg.cython_blas  # noqa: F401  (SciPy brings a BLAS of its own)
@@ -21,6 +22,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # Modules, tests and their parameters are millions of objects that stay: the garbage collector need not look through them.
 gc.disable()
+
+
+def pytest_configure(config):
+    """The fast tests draw the same examples on every machine; with `-m slow` they are others every time."""
+    if config.option.markexpr.startswith("not slow"):
+        hypothesis.settings.register_profile("the same", derandomize=True)
+        hypothesis.settings.load_profile("the same")
 
 
 def pytest_collection_finish():

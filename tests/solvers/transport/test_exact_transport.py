@@ -173,6 +173,14 @@ def test_squares_that_underflow_beside_far_ones_are_no_silent_zero():
     x = np.array([[0.0], [1.0], [1e200]])
     with pytest.raises(transport.TransportError, match="rounding of weights and of squares"):
         transport.w2(x, x + np.array([[0.5], [0.5], [0.0]]))
+    y = np.zeros((9, 1))
+    y[0] = 1.0
+    x = np.roll(y, 1, axis=0)
+    x[0] = 1e-193
+    with pytest.raises(transport.TransportError, match="rounding of weights and of squares"):
+        transport.w2(x, y)
+    found = transport.w2(x, y, require_convergence=False)
+    assert found.distance <= 1e-193 / 3 <= found.distance + found.gap and not found.converged
 
 
 def test_the_smallest_numbers_are_distances_too():

@@ -121,8 +121,12 @@ def test_on_the_line_it_is_the_distance_of_quantile_functions(a, b):
     assert result.plan is None and result.converged
 
 
+# Squares of smaller numbers underflow, which is refused: see test_exact_transport.py.
+RESOLVED = st.floats(-5, 5).map(lambda x: x if abs(x) > 1e-150 else 0.0)
+
+
 @settings(deadline=None, max_examples=30)
-@given(arrays(float, (2, 9), elements=st.floats(-5, 5)))
+@given(arrays(float, (2, 9), elements=RESOLVED))
 def test_of_equally_many_particles_it_is_the_assignment(pair):
     """Rounding of squares of size 100 shows as its root, 1e-7, where the distance is zero."""
     x, y = pair
