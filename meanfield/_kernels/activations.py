@@ -22,11 +22,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
 from .coefficients import EXPONENT_LIMIT, HALF_DIGITS, HALF_PI, LN2, POLYNOMIALS, Real
-from .jit import COMPILED, call_address, callback, carray, inlined, named, part, wide_vectors
+from .jit import array_at, callback, inlined, named, part, wide_vectors
 
 Function = Callable[..., Any]
 FORMULAS: dict[str, Callable[[Real], Function]] = {}  # of all `meanfield.activations.ACTIVATIONS`
@@ -43,7 +42,8 @@ def sine_limit(real: Real) -> float:
     return 1.6e6 if real is np.float64 else 1.2e4
 
 
-def jet(name: str, real: Real, far: bool = False) -> Function:
+@functools.cache
+def jet(name: str, real: Any, far: bool = False) -> Function:
     """An inlined function z → (σ, σ', σ'', σ‴). `far` asks for the sine that is accurate beyond ``sine_limit``, and slow."""
     if name == "sin" and far:
         return _library_sine(real)
@@ -52,7 +52,10 @@ def jet(name: str, real: Real, far: bool = False) -> Function:
 
 @functools.cache
 def jets(name: str, real: Any, count: int) -> Any:
-    """Argument of ``fill_jets`` for writing σ and its derivatives up to the (count − 1)-th to the rows of a tile."""
+    """What ``call_at`` takes, with (data, stride, size), for σ and its derivatives up to the (count − 1)-th.
+
+    The data are rows of length `stride`; of z in the first `size` entries of the first, the j-th gets σ^(j).
+    """
     which = f"{name}_{real.__name__}_{count}"
     near = _loop(jet(name, real), count, f"near_{which}")
     far = _loop(jet(name, real, far=True), count, f"far_{which}") if name == "sin" else near
@@ -71,14 +74,9 @@ def jets(name: str, real: Any, count: int) -> Any:
         else:
             far(rows, size)
 
-    if not COMPILED:
-        return fill
-    integer = numba.types.intp
-    number: Any = numba.types.CPointer(numba.from_dtype(np.dtype(real)))
-
-    @callback(f"jets_{which}", numba.types.void(number, integer, integer))
+    @callback(f"jets_{which}", 3)
     def fill_at(data, stride, size):
-        fill(carray(data, (count, stride)), size)
+        fill(array_at(data, (count, stride), real), size)
 
     return fill_at
 
@@ -101,19 +99,8 @@ def _loop(sigma: Function, count: int, name: str) -> Function:
     return loop
 
 
-def _fill_compiled(jets, tile, size):
-    call_address(jets, tile.ctypes.data, tile.shape[1] * tile.shape[2], size)
-
-
-def _fill_plainly(jets, tile, size):
-    jets(tile.reshape(len(tile), -1), size)
-
-
-#: (jets, tile, size): z in the first `size` entries of tile[0], for a contiguous tile of three axes; σ^(j) into tile[j].
-fill_jets = part(_fill_compiled if COMPILED else _fill_plainly)
-
-
-def _polynomial(name: str, real: Real) -> Function:
+@functools.cache
+def _polynomial(name: str, real: Any) -> Function:
     """A polynomial as nested multiply-adds, written out: a loop over coefficients would not vectorise."""
     coefficients: Sequence[float] = POLYNOMIALS[name][real]
     constants = {f"c{i}": real(c) for i, c in enumerate(coefficients)}
@@ -124,7 +111,8 @@ def _polynomial(name: str, real: Real) -> Function:
     return inlined(named(f"polynomial_{name}_{real.__name__}")(polynomial))
 
 
-def _bits(real: Real) -> tuple[Function, Function, Function, Any]:
+@functools.cache
+def _bits(real: Any) -> tuple[Function, Function, Function, Any]:
     """(bits of a number, number of bits, t → 2^k, M) for t = x + M, whose last bits hold k = round(x)."""
     integer: Any = np.int64 if real is np.float64 else np.int32
     digits = 52 if real is np.float64 else 23
@@ -146,7 +134,8 @@ def _bits(real: Real) -> tuple[Function, Function, Function, Any]:
     return to_bits, from_bits, two_to, real(1.5 * 2.0**digits)
 
 
-def _exponential_ratio(real: Real, wide: bool) -> Function:
+@functools.cache
+def _exponential_ratio(real: Any, wide: bool) -> Function:
     """y → (n, g), e^{2y} = 1 + n/g, g > 0, for 0 ≤ y ≤ 20; with `wide`, e^{2y} = n/g for 0 ≥ y ≥ −EXPONENT_LIMIT / 2."""
     numerator, denominator = (
         _polynomial("tanh_numerator", real),
@@ -194,7 +183,8 @@ def _tanh(real: Real) -> Function:
     return tanh
 
 
-def _decay(real: Real) -> Function:
+@functools.cache
+def _decay(real: Any) -> Function:
     """x → (n, g), e^{−|x|} = n/g."""
     ratio = _exponential_ratio(real, wide=True)
     limit, half, zero = real(EXPONENT_LIMIT[real]), real(0.5), real(0)
@@ -258,7 +248,8 @@ def _relu(real: Real) -> Function:
     return relu
 
 
-def _gauss(real: Real, half: bool) -> Function:
+@functools.cache
+def _gauss(real: Any, half: bool) -> Function:
     """x → (e^{−y²}, e^{y²} erfc(y)), y = x or, if half, x / √2; for x ≥ 0. e^{−y²} feels y² errors, hence x in two parts."""
     exp, scaled_erfc = _polynomial("exp", real), _polynomial("erfc", real)
     to_bits, from_bits, two_to, magic = _bits(real)

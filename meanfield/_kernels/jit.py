@@ -8,10 +8,13 @@ Code for one precision or one activation is compiled when it is first needed and
 
 from __future__ import annotations
 
+import ctypes
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy as np
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
@@ -19,7 +22,7 @@ from solvers._kernels.cache import Cache
 
 Function = Callable[..., Any]
 
-carray: Any = getattr(numba, "carray")  # noqa: B009  (not among the names numba says it exports)
+_carray: Any = getattr(numba, "carray")  # noqa: B009  (not among the names numba says it exports)
 
 COMPILED = not getattr(numba.config, "DISABLE_JIT")  # noqa: B009  (its attributes are made at run time)
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
@@ -47,14 +50,19 @@ def driver(name: str) -> Callable[[Function], Any]:
     return decorate
 
 
-def callback(name: str, signature: Any) -> Callable[[Function], int]:
-    """Decorator that returns the address of the compiled function, for ``call_address``; cached on disk under this name."""
+def callback(name: str, count: int) -> Callable[[Function], int]:
+    """Decorator for a function of `count` integers, which is cached on disk under this name; it returns what ``call_at`` takes.
+
+    What many callers share is compiled once this way, whereas each function that calls a `part` compiles it again with itself.
+    """
 
     def decorate(function: Function) -> int:
+        if not COMPILED:
+            _ALIVE.append(function)
+            return len(_ALIVE) - 1
         options = {"nopython": True, **_OPTIONS}
-        compiled: Any = CFunc(
-            named(name)(function), (signature.args, signature.return_type), {}, options
-        )
+        arguments = (numba.types.intp,) * count
+        compiled: Any = CFunc(named(name)(function), (arguments, numba.types.void), {}, options)
         compiled._cache = Cache(function, name)
         compiled.compile()
         _ALIVE.append(compiled)
@@ -63,7 +71,7 @@ def callback(name: str, signature: Any) -> Callable[[Function], int]:
     return decorate
 
 
-_ALIVE: list[Any] = []  # keeps references, as the code of a callback is freed with its object
+_ALIVE: list[Any] = []  # the code of a callback is freed with its object
 
 
 def named(name: str) -> Callable[[Function], Function]:
@@ -106,20 +114,52 @@ wide_vectors: Any = _wide_vectors if COMPILED else _nothing
 
 
 @intrinsic
-def _call_address(typing_context, address, data, stride, size):
-    """Call the function void(void *data, intp stride, intp size) at an address; all arguments are integers."""
-
-    def generate(context, builder, signature, arguments):
+def _call_compiled(typing_context, address, arguments):
+    def generate(context, builder, signature, values):
         from llvmlite import ir  # type: ignore[import-untyped]
+        from numba.core import cgutils
 
-        integer, pointer = ir.IntType(64), ir.IntType(8).as_pointer()
-        function = ir.FunctionType(ir.VoidType(), [pointer, integer, integer]).as_pointer()
-        callee = builder.inttoptr(arguments[0], function)
-        builder.call(callee, [builder.inttoptr(arguments[1], pointer), *arguments[2:]])
+        integers = cgutils.unpack_tuple(builder, values[1])
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * len(integers)).as_pointer()
+        builder.call(builder.inttoptr(values[0], kind), integers)
         return context.get_dummy_value()
 
-    integer = numba.types.intp
-    return numba.types.none(integer, integer, integer, integer), generate
+    return numba.types.none(address, arguments), generate
 
 
-call_address: Any = _call_address
+def _call_plainly(which: int, arguments: tuple[int, ...]) -> None:
+    _ALIVE[which](*arguments)
+
+
+#: (callback, a tuple of integers): call it.
+call_at: Any = _call_compiled if COMPILED else _call_plainly
+
+
+@intrinsic
+def _pointer_at(typing_context, address):
+    def generate(context, builder, signature, values):
+        from llvmlite import ir
+
+        return builder.inttoptr(values[0], ir.IntType(8).as_pointer())
+
+    return numba.types.voidptr(address), generate
+
+
+_pointer: Any = _pointer_at
+
+
+@inlined
+def _array_compiled(address, shape, kind):
+    return _carray(_pointer(address), shape, kind)
+
+
+def _array_plainly(address: int, shape: tuple[int, ...], kind: Any) -> Any:
+    count = math.prod(shape)
+    if count == 0:
+        return np.empty(shape, kind)
+    memory = (ctypes.c_char * (count * np.dtype(kind).itemsize)).from_address(address)
+    return np.frombuffer(memory, kind).reshape(shape)
+
+
+#: (address, shape, type of the entries) → the array with contiguous rows that is there.
+array_at: Any = _array_compiled if COMPILED else _array_plainly

@@ -13,11 +13,11 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 
 from .activations import jet
-from .jit import COMPILED, call_address, callback, carray, inlined, named, part, wide_vectors
+from .jit import array_at, call_at, callback, inlined, named, part, wide_vectors
+from .job import read_job
 
 _FIRST_CACHE = 24_576  # bytes of it for the rows that vectors run along
 _LINE = 64  # bytes; rows are an odd number of cache lines, to avoid conflicts in the cache
@@ -34,6 +34,22 @@ def forward_rows(p: int, order: int) -> int:
 def backward_rows(p: int, order: int) -> int:
     """Rows that vectors run along: w, a, and ẇ, ȧ if there is a direction, then the gradient with respect to w, a."""
     return (p + 1) * (2 if order == 0 else 3)
+
+
+def entries(order: int, n_particles: int, n: int, p: int, c: int) -> int:
+    """Entries, of any precision, of the memory that a block works with."""
+    rows = max(forward_rows(p, order), backward_rows(p, order))
+    return int((rows + _AT_ONCE) * (_FIRST_CACHE + _LINE) // 4)
+
+
+def chain(real: Any, order: int, backward: bool) -> Any:
+    """The sums include it."""
+    return 0
+
+
+def product(real: Any) -> Any:
+    """The sums include it."""
+    return 0
 
 
 @functools.cache
@@ -80,7 +96,7 @@ def forward_sums(name: str, real: Any, p: int, order: int) -> Any:
                 if order > 1:
                     t[p + 2, k] += f0[2] + f1[2] + f2[2] + f3[2]
 
-    return _compiled(add, f"forward_{which}", real)
+    return _compiled(add, f"forward_{which}")
 
 
 @functools.cache
@@ -132,7 +148,7 @@ def backward_sums(name: str, real: Any, p: int, order: int) -> Any:
                 add_four(t, sums, k, u0, q0[0], u1, q1[0], u2, q2[0], u3, q3[0])
                 t[sums + p, k] += v0 + v1 + v2 + v3
 
-    return _compiled(add, f"backward_{which}", real)
+    return _compiled(add, f"backward_{which}")
 
 
 # What follows is written out for p inputs: a loop over them would keep the compiler from making vectors along a row.
@@ -182,58 +198,35 @@ def _row_length(rows: int, itemsize: int) -> int:
 
 
 def _fixed_tile(rows: int, real: Any) -> Function:
-    """Address → tile; without the compiler, tile → tile. It fixes the distance of rows at compile time."""
+    """Address → tile. It fixes the distance of rows at compile time."""
     shape = (rows + _AT_ONCE, _row_length(rows, np.dtype(real).itemsize))
 
     @named(f"tile_{real.__name__}_{shape}")
     def tile(data):
-        return carray(data, shape) if COMPILED else data
+        return array_at(data, shape, real)
 
     return inlined(tile)
 
 
-def _compiled(add: Any, name: str, real: Any) -> Any:
-    """The address of a function of tiles, width and count; without the compiler, the function."""
-    if not COMPILED:
-        return add
-    integer = numba.types.intp
-    number: Any = numba.types.CPointer(numba.from_dtype(np.dtype(real)))
+def _compiled(add: Any, name: str) -> Any:
+    """What ``call_at`` takes, with (tile, width, count)."""
 
-    @callback(name, numba.types.void(number, integer, integer))
+    @callback(name, 3)
     def add_at(data, width, count):
         add(data, width, count)
 
     return add_at
 
 
-def _add_compiled(sums, tile, width, count):
-    call_address(sums, tile.ctypes.data, width, count)
-
-
-def _add_plainly(sums, tile, width, count):
-    sums(tile, width, count)
-
-
-add_sums = part(_add_compiled if COMPILED else _add_plainly)
 _forward_rows, _backward_rows = part(forward_rows), part(backward_rows)
 _length = part(_row_length)
 
 
 @part
-def new_tile(rows, like):
-    """(rows and those of particles or data, row length), beginning at a cache line."""
-    length = _length(rows, like.itemsize)
-    size = (rows + _AT_ONCE) * length
-    flat = np.empty(size + _LINE // like.itemsize, like.dtype)
-    skip = (-flat.ctypes.data % _LINE) // like.itemsize
-    return flat[skip : skip + size].reshape((rows + _AT_ONCE, length))
-
-
-@part
-def row_width(n, tile):
+def row_width(n, length, size):
     """Entries of a row, of which n fill equal rows with little left over, in whole vectors."""
-    unit = _LINE // tile.itemsize
-    shares = -(-n // (tile.shape[1] - unit))
+    unit = _LINE // size
+    shares = -(-n // (length - unit))
     return -(-n // (shares * unit)) * unit
 
 
@@ -264,57 +257,84 @@ def load_columns(source, i, c, count, tile, start, columns):
 
 
 @part
-def network_block(calls, particles, direction, c, inputs, kept, total):
-    """Σ_i a_i σ(w_i·x) over some particles, and its derivatives along the direction, into total (order + 1, n, 1)."""
-    sums = calls[0]
-    order, n, p = total.shape[0] - 1, inputs.shape[0], inputs.shape[1]
-    first = _forward_rows(p, order)
-    t = new_tile(first, total)
-    width = row_width(n, t)
-    for k in range(0, n, width):
-        data = min(width, n - k)
-        load_columns(inputs, k, 0, data, t, 0, width)
-        for m in range(order + 1):
-            for q in range(width):
-                t[p + m, q] = 0
-        for i in range(0, particles.shape[0], _AT_ONCE):
-            count = min(_AT_ONCE, particles.shape[0] - i)
-            fours = -(-count // 4) * 4
-            load_rows(particles, i, 1, count, t, first, 0, fours)
-            if order > 0:
-                load_rows(direction, i, 1, count, t, first, p + 1, fours)
-            add_sums(sums, t, width, fours)
-        for m in range(order + 1):
-            for q in range(data):
-                total[m, k + q, 0] = t[p + m, q]
+def clear(tile, first, last, width):
+    """Zeros in some rows of a tile."""
+    for j in range(first, last):
+        for q in range(width):
+            tile[j, q] = 0
 
 
-@part
-def gradient_block(calls, particles, direction, c, inputs, r, kept, gradient):
-    """The m-th derivative of Σ_k r_k ∇_θ[a σ(w·x_k)] for some particles, m + 1 = len(r), into gradient (particles, 1 + p)."""
-    sums = calls[0]
-    order, n, p = r.shape[0] - 1, inputs.shape[0], inputs.shape[1]
-    first = _backward_rows(p, order)
-    start = first - p - 1
-    t = new_tile(first, gradient)
-    width = row_width(particles.shape[0], t)
-    for i in range(0, particles.shape[0], width):
-        present = min(width, particles.shape[0] - i)
-        load_columns(particles, i, 1, present, t, 0, width)
-        if order > 0:
-            load_columns(direction, i, 1, present, t, p + 1, width)
-        for j in range(start, first):
-            for q in range(width):
-                t[j, q] = 0
-        for k in range(0, n, _AT_ONCE):
-            count = min(_AT_ONCE, n - k)
-            fours = -(-count // 4) * 4
-            load_rows(inputs, k, 0, count, t, first, 0, fours)
+@functools.cache
+def network_block(real: Any) -> Any:
+    """Σ_i a_i σ(w_i·x) over the particles of a block, and its derivatives along the direction, into the b-th of out."""
+    size = np.dtype(real).itemsize
+
+    @callback(f"network_{real.__name__}_neurons", 5)
+    def block(address, b, begin, end, work):
+        job = read_job(address)
+        order, n, p = job.order, job.data, job.inputs_count
+        first, none, one = _forward_rows(p, order), np.intp(0), np.intp(1)
+        length = _length(first, size)
+        t = array_at(work, (first + _AT_ONCE, length), real)
+        particles = array_at(job.particles, (end, 1 + p), real)
+        direction = array_at(job.direction, (end, 1 + p), real)
+        inputs = array_at(job.inputs, (n, p), real)
+        total = array_at(job.out + b * (order + 1) * n * size, (order + 1, n), real)
+        width = row_width(n, length, size)
+        for k in range(0, n, width):
+            data = min(width, n - k)
+            load_columns(inputs, k, none, data, t, none, width)
+            clear(t, p, p + order + 1, width)
+            for i in range(begin, end, _AT_ONCE):
+                count = min(_AT_ONCE, end - i)
+                fours = -(-count // 4) * 4
+                load_rows(particles, i, one, count, t, first, none, fours)
+                if order > 0:
+                    load_rows(direction, i, one, count, t, first, p + 1, fours)
+                call_at(job.loop, (work, width, fours))
             for m in range(order + 1):
-                for q in range(fours):
-                    t[first + q, p + m] = r[m, k + q, 0] if q < count else 0
-            add_sums(sums, t, width, fours)
-        for j in range(p + 1):
-            entry = 1 + j if j < p else 0
-            for q in range(present):
-                gradient[i + q, entry] = t[start + j, q]
+                for q in range(data):
+                    total[m, k + q] = t[p + m, q]
+
+    return block
+
+
+@functools.cache
+def gradient_block(real: Any) -> Any:
+    """The m-th derivative of Σ_k r_k ∇_θ[a σ(w·x_k)] for the particles of a block, m = order, into their rows of out."""
+    size = np.dtype(real).itemsize
+
+    @callback(f"gradient_{real.__name__}_neurons", 5)
+    def block(address, b, begin, end, work):
+        job = read_job(address)
+        order, n, p = job.order, job.data, job.inputs_count
+        first, none, one = _backward_rows(p, order), np.intp(0), np.intp(1)
+        start = first - p - 1
+        length = _length(first, size)
+        t = array_at(work, (first + _AT_ONCE, length), real)
+        particles = array_at(job.particles, (end, 1 + p), real)
+        direction = array_at(job.direction, (end, 1 + p), real)
+        gradient = array_at(job.out, (end, 1 + p), real)
+        inputs = array_at(job.inputs, (n, p), real)
+        r = array_at(job.residuals, (order + 1, n), real)
+        width = row_width(end - begin, length, size)
+        for i in range(begin, end, width):
+            present = min(width, end - i)
+            load_columns(particles, i, one, present, t, none, width)
+            if order > 0:
+                load_columns(direction, i, one, present, t, p + 1, width)
+            clear(t, start, first, width)
+            for k in range(0, n, _AT_ONCE):
+                count = min(_AT_ONCE, n - k)
+                fours = -(-count // 4) * 4
+                load_rows(inputs, k, none, count, t, first, none, fours)
+                for m in range(order + 1):
+                    for q in range(fours):
+                        t[first + q, p + m] = r[m, k + q] if q < count else 0
+                call_at(job.loop, (work, width, fours))
+            for j in range(p + 1):
+                entry = 1 + j if j < p else 0
+                for q in range(present):
+                    gradient[i + q, entry] = t[start + j, q]
+
+    return block

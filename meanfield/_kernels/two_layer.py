@@ -15,10 +15,10 @@ blocks, not on the number of threads. No array of N × n numbers is stored: of t
 ``KEPT_INPUTS`` inputs on, where recomputing them takes a fifth of the time of a gradient or more (a third at 3000); for 20
 inputs, writing to memory took longer. Those that do not fit are recomputed.
 
-Drivers are compiled when first needed, one for each precision and kind of tile: ``neurons`` for one output and up to
+Blocks are compiled when first needed, for each kind of tile and precision: ``neurons`` for one output and up to
 ``FUSED_INPUTS`` inputs, the bias counted, ``tiles`` for more outputs and up to ``FEW_INPUTS``, ``wide`` with BLAS for more. They
-call the loop over an activation by its address, which is compiled for each activation, precision, order and, fused, number of
-inputs.
+call by address what is compiled on its own: the loop over an activation, for each activation, precision, order and, fused,
+number of inputs; products and the chain rule.
 
 The thresholds were measured with 4000 particles and 600 data on one thread with AVX-512. Gradients (Hessian products) of
 ``wide`` took, over those of ``neurons``, 1.6 (2.2) at 8 inputs, 1.3 (1.8) at 13, 1.1 (1.1) at 20, 0.9 (0.9) at 24, in both
@@ -27,7 +27,6 @@ precisions; value, gradient and Hessian products of ``tiles`` 1.0 to 1.9 up to 1
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -35,9 +34,10 @@ from numpy.typing import NDArray
 
 from meanfield.activations import ACTIVATIONS
 
-from . import activations, neurons, products, tiles, wide
+from . import activations, neurons, tiles, wide
 from .atomic import take
-from .jit import driver
+from .jit import call_at, driver
+from .job import written
 from .threads import Counter, run_blocks
 
 __all__ = ["ACTIVATIONS", "gradient_jet", "network_jet", "room"]
@@ -46,7 +46,9 @@ FUSED_INPUTS, FEW_INPUTS = 20, 16
 KEPT_BYTES = 1 << 25  # as of 2000 particles at 2000 data; a small part of the memory of a process
 KEPT_INPUTS = 64
 CHECKED = ("sin",)  # activations that check all arguments first, which ``neurons`` does not support
-_MODULES = {"neurons": neurons, "tiles": tiles, "wide": wide}
+_MODULES: dict[str, Any] = {"neurons": neurons, "tiles": tiles, "wide": wide}
+_LINE = 64  # bytes: a vector that lies across two cache lines costs two loads
+_CONSTANTS = {real: np.array([0, 1], real) for real in (np.float64, np.float32)}
 
 Array = NDArray[np.floating[Any]]
 Bounds = NDArray[np.int64]
@@ -71,26 +73,15 @@ def network_jet(
     partials (blocks, order + 1, n, c), overwritten. For order 0 the direction may be anything of its shape. kept: see `room`;
     the inputs stand for its data from the first_datum on, and `known` says that it was left by a call with these particles.
     """
-    real = _precision(particles)
+    real, p = _precision(particles), inputs.shape[1]
     name, kind = ACTIVATIONS[code], _kind(code, n_outputs, inputs)
-    if kind == "neurons":
-        loop = neurons.forward_sums(name, real, inputs.shape[1], order)
-    else:
-        loop = activations.jets(name, real, order + 1)
-    blas = products.product(real) if kind == "wide" else 0
-    if kept is None:
-        kept = np.empty((order + 1, 0, 0), real)
-    compiled = _network_driver(real, kind)
-    if kind == "tiles":
-        inputs = _padded(inputs)
-
-    def compute(counter: Counter) -> None:
-        compiled(
-            (loop, blas, int(known)), particles, direction, n_outputs, inputs,
-            bounds, counter, kept, first_datum, partials,
-        )  # fmt: skip
-
-    run_blocks(compute, len(bounds) - 1, _work(order, particles, inputs), kind == "wide")
+    partials[...] = 0  # nothing is computed for blocks without particles, and ``wide`` adds
+    functions = _functions(kind, name, real, p, order, backward=False)
+    block = _MODULES[kind].network_block(real)
+    _run(
+        kind, block, functions, order, particles, direction, n_outputs, inputs, bounds, partials,
+        kept=kept, first_datum=first_datum, known=known,
+    )  # fmt: skip
 
 
 def gradient_jet(
@@ -111,29 +102,87 @@ def gradient_jet(
     bounds as in `network_jet`: the last digits of a particle's gradient depend on the block that it is in; kept as `network_jet`
     left it for the same particles, direction and data.
     """
-    real = _precision(particles)
+    real, p = _precision(particles), inputs.shape[1]
     name, kind = ACTIVATIONS[code], _kind(code, n_outputs, inputs)
-    if kind == "neurons":
-        loop = neurons.backward_sums(name, real, inputs.shape[1], order)
-    else:
-        loop = activations.jets(name, real, order + 2)
-    blas = products.product(real) if kind == "wide" else 0
-    if kept is None:
-        kept = np.empty((order + 1, 0, 0), real)
-    compiled = _gradient_driver(real, kind)
     if kind == "tiles":
-        inputs = _padded(inputs)
-        r = np.concatenate(
-            [r, np.zeros((len(r), len(inputs) - r.shape[1], r.shape[2]), real)], axis=1
-        )
+        missing = -len(inputs) % 4
+        r = np.concatenate([r, np.zeros((len(r), missing, r.shape[2]), real)], axis=1)
+    functions = _functions(kind, name, real, p, order, backward=True)
+    block = _MODULES[kind].gradient_block(real)
+    _run(
+        kind, block, functions, order, particles, direction, n_outputs, inputs, bounds, gradient,
+        residuals=np.ascontiguousarray(r, real), kept=kept,
+    )  # fmt: skip
+
+
+def _functions(
+    kind: str, name: str, real: Any, p: int, order: int, backward: bool
+) -> dict[str, Any]:
+    """What the blocks call."""
+    module = _MODULES[kind]
+    functions = {"chain": module.chain(real, order, backward), "product": module.product(real)}
+    if kind == "neurons":
+        sums = neurons.backward_sums if backward else neurons.forward_sums
+        return functions | {"loop": sums(name, real, p, order)}
+    return functions | {"loop": activations.jets(name, real, order + 1 + backward)}
+
+
+def _run(
+    kind: str,
+    block: Any,
+    functions: dict[str, Any],
+    order: int,
+    particles: Array,
+    direction: Array,
+    n_outputs: int,
+    inputs: Array,
+    bounds: Bounds,
+    out: Array,
+    residuals: Array | None = None,
+    kept: Array | None = None,
+    first_datum: int = 0,
+    known: bool = False,
+) -> None:
+    """Call a block for the particles of every block, on several threads."""
+    real, module, blas = _precision(particles), _MODULES[kind], kind == "wide"
+    n, p = inputs.shape
+    size, work = particles.itemsize, _work(order, particles, inputs)
+    # Blocks have addresses only: all must have contiguous rows of one precision, and be kept alive.
+    particles = np.ascontiguousarray(particles)
+    direction = np.ascontiguousarray(direction, real)
+    inputs = np.ascontiguousarray(_padded(inputs) if kind == "tiles" else inputs, real)
+    assert out.flags.c_contiguous and out.dtype == real, "the results go to their address"
+    kept = np.empty((0, 0, 0), real) if kept is None else kept
+    job = written(
+        itemsize=size, known=int(known), order=order, outputs=n_outputs, data=n, inputs_count=p,
+        particles=_address(particles), direction=_address(direction), inputs=_address(inputs),
+        residuals=0 if residuals is None else _address(residuals), out=_address(out),
+        kept=_address(kept) + first_datum * size, kept_rows=kept.shape[1],
+        kept_length=kept.shape[2], constants=_address(_CONSTANTS[real]),
+        **functions,
+    )  # fmt: skip
+    room = module.entries(order, len(particles), n, p, n_outputs) * size + _LINE
 
     def compute(counter: Counter) -> None:
-        compiled(
-            (loop, blas), particles, direction, n_outputs, inputs, r,
-            bounds, counter, kept, gradient,
-        )  # fmt: skip
+        memory = np.empty(room, np.uint8)
+        start = -(-_address(memory) // _LINE) * _LINE
+        _all_blocks(block, _address(job), bounds, counter, start)
 
-    run_blocks(compute, len(bounds) - 1, _work(order, particles, inputs), kind == "wide")
+    run_blocks(compute, len(bounds) - 1, work, blas)
+
+
+def _address(array: NDArray[Any]) -> int:
+    """Of the first entry; by ``ctypes`` it takes twice as long."""
+    return int(array.__array_interface__["data"][0])
+
+
+@driver("blocks")
+def _all_blocks(block, job, bounds, counter, memory):
+    b = take(counter)
+    while b < len(bounds) - 1:
+        if bounds[b] < bounds[b + 1]:
+            call_at(block, (job, b, bounds[b], bounds[b + 1], memory))
+        b = take(counter)
 
 
 def block_size(inputs: Array) -> int:
@@ -173,39 +222,3 @@ def _padded(inputs: Array) -> Array:
     padded = np.zeros((rows, columns), inputs.dtype)
     padded[: len(inputs), : inputs.shape[1]] = inputs
     return padded
-
-
-@functools.cache
-def _network_driver(real: Any, kind: str) -> Any:
-    block = _MODULES[kind].network_block
-
-    @driver(f"network_{real.__name__}_{kind}")
-    def network(calls, particles, direction, c, inputs, bounds, counter, kept, k, partials):
-        own = kept[:, :, k : k + len(inputs)]
-        b = take(counter)
-        while b < len(bounds) - 1:
-            i, j = bounds[b], bounds[b + 1]
-            if i == j:
-                partials[b] = 0
-            else:
-                block(calls, particles[i:j], direction[i:j], c, inputs, own[:, i:j], partials[b])
-            b = take(counter)
-
-    return network
-
-
-@functools.cache
-def _gradient_driver(real: Any, kind: str) -> Any:
-    block = _MODULES[kind].gradient_block
-
-    @driver(f"gradient_{real.__name__}_{kind}")
-    def gradient(calls, particles, direction, c, inputs, r, bounds, counter, kept, out):
-        b = take(counter)
-        while b < len(bounds) - 1:
-            i, j = bounds[b], bounds[b + 1]
-            if i < j:
-                x, v = particles[i:j], direction[i:j]
-                block(calls, x, v, c, inputs, r, kept[:, i:j], out[i:j])
-            b = take(counter)
-
-    return gradient

@@ -8,23 +8,42 @@ With many inputs and enough memory, z and ż of the forward pass are kept for th
 of the products: `kept` (order + 1, rows, n) has a row for each particle of the block, or none, and then they are recomputed
 by the same products on the same tiles. Hessian products at one point share z: with `known`, kept[0] has it already. The numbers
 are the same.
+
+Blocks only compute addresses and call others, so that one of each serves both precisions.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import ctypes
+import functools
+from typing import Any
 
-from .activations import fill_jets
+import numba
+import numpy as np
+from numba.extending import intrinsic
+
 from .chain import chain_backward, chain_forward
-from .jit import part
-from .products import multiply
+from .jit import COMPILED, call_at, callback, part
+from .job import read_job
+from .products import multiply, product
+
+__all__ = [
+    "MANY_INPUTS",
+    "MOST_ROWS",
+    "ROWS",
+    "chain",
+    "entries",
+    "gradient_block",
+    "network_block",
+    "product",
+]
 
 MANY_INPUTS = 256
 ROWS, _COLUMNS = 128, 256
 MOST_ROWS, _MOST_COLUMNS = 256, 512
+_TILES = 4  # of a block backward, beside two for each derivative: σ, σ', ż, s
 
 
-@part
 def tile_size(n_particles, n, p):
     """Particles and data of a tile; it must not depend on which share of the data this is."""
     if p < MANY_INPUTS:
@@ -32,98 +51,177 @@ def tile_size(n_particles, n, p):
     return min(MOST_ROWS, n_particles), min(_MOST_COLUMNS, n)
 
 
-@part
-def cut_tile(work, tiles, rows, columns):
-    """The beginning of work as (tiles, rows, columns)."""
-    return work[: tiles * rows * columns].reshape((tiles, rows, columns))
+_tile_size = part(tile_size)
+
+
+def entries(order: int, n_particles: int, n: int, p: int, c: int) -> int:
+    """Entries of the memory that blocks of at most so many particles work with."""
+    rows, columns = tile_size(n_particles, n, p)
+    return int((2 * order + _TILES) * rows * columns)
+
+
+def chain(real: Any, order: int, backward: bool) -> Any:
+    """The rule of a pass; none is needed forward without derivatives."""
+    if backward:
+        return chain_backward(real, order)
+    return chain_forward(real, order) if order else 0
+
+
+@intrinsic
+def _copy_compiled(typing_context, source, out, count):
+    """Copy bytes; all arguments are integers."""
+
+    def generate(context, builder, signature, arguments):
+        from llvmlite import ir  # type: ignore[import-untyped]
+        from numba.core import cgutils
+
+        pointer = ir.IntType(8).as_pointer()
+        source, out = (builder.inttoptr(address, pointer) for address in arguments[:2])
+        cgutils.raw_memcpy(builder, out, source, arguments[2], 1)
+        return context.get_dummy_value()
+
+    return numba.types.none(source, out, count), generate
+
+
+def _copy_plainly(source: int, out: int, count: int) -> None:
+    ctypes.memmove(out, source, count)
+
+
+_copy: Any = _copy_compiled if COMPILED else _copy_plainly
 
 
 @part
-def copy(source, out):
-    """Copy by loops, as array expressions take numba seconds each to compile."""
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = source[i, j]
+def load_weighted(job, which, known, weights, x, i, k, rows, columns, out):
+    """out = weights @ inputs.T for particles i, … and data k, …, or its known values; else it is kept where there is room."""
+    p, size, one = job.inputs_count, job.itemsize, np.intp(1)  # of 1 itself numba would make a type
+    length = job.kept_length
+    kept = job.kept + ((which * job.kept_rows + i) * length + k) * size
+    is_kept = i + rows <= job.kept_rows
+    if known == 0 or not is_kept:
+        into, distance = (kept, length) if is_kept else (out, columns)
+        multiply(
+            job.product, (rows, p, columns), (weights, job.outputs + p, one), (x, one, p),
+            (into, distance), job.constants, job.constants + size,
+        )  # fmt: skip
+    if is_kept:
+        for q in range(rows):
+            _copy(kept + q * length * size, out + q * columns * size, columns * size)
 
 
 @part
-def load_weighted(gemm, particles, inputs, kept, fresh, out):
-    """out = particles @ inputs.T, or its kept values; if fresh, it is kept where there is room."""
-    nothing = out.dtype.type(0)
-    if kept.shape[0] == 0:
-        multiply(gemm, particles, inputs.T, out, nothing)
-        return
-    if fresh:
-        multiply(gemm, particles, inputs.T, kept, nothing)
-    copy(kept, out)
+def add_outputs(job, tile, weights, rows, columns, out):
+    """out += tile.T @ weights, for the output weights of the particles of a tile, or their derivatives."""
+    c, one, beta = job.outputs, np.intp(1), job.constants + job.itemsize
+    multiply(
+        job.product, (columns, rows, c), (tile, one, columns), (weights, c + job.inputs_count, one),
+        (out, c), beta, beta,
+    )  # fmt: skip
 
 
 @part
-def network_block(calls, particles, direction, c, inputs, kept, total):
-    """Σ_i a_i σ(w_i·x) over some particles, and its derivatives along the direction, into total (order + 1, n, c)."""
-    jets, gemm, known = calls
-    order, n = total.shape[0] - 1, inputs.shape[0]
-    rows, columns = tile_size(particles.shape[0], n, inputs.shape[1])
-    one = total.dtype.type(1)
-    work = np.empty((order + 1) * rows * columns, total.dtype)
-    dz_work = np.empty(rows * columns, total.dtype)
-    total[:] = 0
-    for i in range(0, particles.shape[0], rows):
-        j = min(i + rows, particles.shape[0])
-        a, da = particles[i:j, :c], direction[i:j, :c]
-        for k in range(0, n, columns):
-            m = min(k + columns, n)
-            tile = cut_tile(work, order + 1, j - i, m - k)
-            dz = cut_tile(dz_work, 1, j - i, m - k)[0]
-            x = inputs[k:m]
-            load_weighted(gemm, particles[i:j, c:], x, kept[0, i:j, k:m], known == 0, tile[0])
-            if order > 0:
-                load_weighted(gemm, direction[i:j, c:], x, kept[1, i:j, k:m], True, dz)
-            fill_jets(jets, tile, dz.size)
-            chain_forward(tile, dz)
-            multiply(gemm, tile[0].T, a, total[0, k:m], one)
-            if order > 0:
-                multiply(gemm, tile[0].T, da, total[1, k:m], one)
-                multiply(gemm, tile[1].T, a, total[1, k:m], one)
-            if order > 1:
-                multiply(gemm, tile[1].T, da, total[2, k:m], one)
-                multiply(gemm, tile[1].T, da, total[2, k:m], one)
-                multiply(gemm, tile[2].T, a, total[2, k:m], one)
+def add_slopes(job, weights, r, rows, columns, out, beta):
+    """out = weights @ r.T + beta · out, likewise."""
+    c, one = job.outputs, np.intp(1)
+    multiply(
+        job.product, (rows, c, columns), (weights, c + job.inputs_count, one), (r, one, c),
+        (out, columns), beta, job.constants + job.itemsize,
+    )  # fmt: skip
 
 
 @part
-def gradient_block(calls, particles, direction, c, inputs, r, kept, gradient):
-    """The m-th derivative of Σ_k r_k·∇_θ[a σ(w·x_k)] for some particles, m + 1 = len(r), into gradient (particles, c + p)."""
-    jets, gemm = calls
-    order, n = r.shape[0] - 1, inputs.shape[0]
-    rows, columns = tile_size(particles.shape[0], n, inputs.shape[1])
-    nothing, one = gradient.dtype.type(0), gradient.dtype.type(1)
-    work = np.empty((order + 2) * rows * columns, gradient.dtype)
-    dz_work = np.empty(rows * columns, gradient.dtype)
-    s_work = np.empty((order + 1) * rows * columns, gradient.dtype)
-    for i in range(0, particles.shape[0], rows):
-        j = min(i + rows, particles.shape[0])
-        a, da = particles[i:j, :c], direction[i:j, :c]
-        for k in range(0, n, columns):
-            m = min(k + columns, n)
-            tile = cut_tile(work, order + 2, j - i, m - k)
-            s = cut_tile(s_work, order + 1, j - i, m - k)
-            dz = cut_tile(dz_work, 1, j - i, m - k)[0]
-            x = inputs[k:m]
-            load_weighted(gemm, particles[i:j, c:], x, kept[0, i:j, k:m], False, tile[0])
-            multiply(gemm, a, r[0, k:m].T, s[0], nothing)
-            if order > 0:
-                load_weighted(gemm, direction[i:j, c:], x, kept[1, i:j, k:m], False, dz)
-                multiply(gemm, a, r[1, k:m].T, s[1], nothing)
-                multiply(gemm, da, r[0, k:m].T, s[1], one)
-            if order > 1:
-                multiply(gemm, a, r[2, k:m].T, s[2], nothing)
-                multiply(gemm, da, r[1, k:m].T, s[2], one)
-                multiply(gemm, da, r[1, k:m].T, s[2], one)
-            fill_jets(jets, tile, dz.size)
-            chain_backward(tile, dz, s, j - i)
-            sofar = one if k > 0 else nothing
-            multiply(gemm, tile[0], r[order, k:m], gradient[i:j, :c], sofar)
-            for q in range(1, order + 1):
-                multiply(gemm, tile[q], r[order - q, k:m], gradient[i:j, :c], one)
-            multiply(gemm, s[0], x, gradient[i:j, c:], sofar)
+def add_gradient(job, factors, terms, count, rows, columns, out, beta):
+    """out = factors @ terms + beta · out, for the data of a tile, in `count` coordinates of its particles."""
+    one = np.intp(1)
+    multiply(
+        job.product, (rows, columns, count), (factors, columns, one), (terms, count, one),
+        (out, job.outputs + job.inputs_count), beta, job.constants + job.itemsize,
+    )  # fmt: skip
+
+
+@functools.cache
+def network_block(real: Any = None) -> Any:
+    """Σ_i a_i σ(w_i·x) over the particles of a block, and its derivatives along the direction, added to the b-th of out."""
+    if real is not None:
+        return network_block()  # of both precisions
+
+    @callback("network_wide", 5)
+    def block(address, b, begin, end, work):
+        job = read_job(address)
+        size, order, c, n, p = job.itemsize, job.order, job.outputs, job.data, job.inputs_count
+        most, wide = _tile_size(end - begin, n, p)
+        z, dotted, fresh = np.intp(0), np.intp(1), np.intp(0)
+        derivative = n * c * size
+        for i in range(begin, end, most):
+            rows = min(most, end - i)
+            a, da = job.particles + i * (c + p) * size, job.direction + i * (c + p) * size
+            for k in range(0, n, wide):
+                columns = min(wide, n - k)
+                tile = rows * columns * size
+                first, second, dz = work, work + tile, work + (order + 1) * tile
+                x = job.inputs + k * p * size
+                f = job.out + b * (order + 1) * derivative + k * c * size
+                load_weighted(job, z, job.known, a + c * size, x, i, k, rows, columns, first)
+                if order > 0:
+                    load_weighted(job, dotted, fresh, da + c * size, x, i, k, rows, columns, dz)
+                call_at(job.loop, (work, rows * columns, rows * columns))
+                if order > 0:
+                    call_at(job.chain, (work, dz, rows * columns, rows * columns))
+                add_outputs(job, first, a, rows, columns, f)
+                if order > 0:
+                    add_outputs(job, first, da, rows, columns, f + derivative)
+                    add_outputs(job, second, a, rows, columns, f + derivative)
+                if order > 1:
+                    f += 2 * derivative
+                    add_outputs(job, second, da, rows, columns, f)
+                    add_outputs(job, second, da, rows, columns, f)
+                    add_outputs(job, second + tile, a, rows, columns, f)
+
+    return block
+
+
+@functools.cache
+def gradient_block(real: Any = None) -> Any:
+    """The m-th derivative of Σ_k r_k·∇_θ[a σ(w·x_k)] for the particles of a block, m = order, into their rows of out."""
+    if real is not None:
+        return gradient_block()
+
+    @callback("gradient_wide", 5)
+    def block(address, b, begin, end, work):
+        job = read_job(address)
+        size, order, c, n, p = job.itemsize, job.order, job.outputs, job.data, job.inputs_count
+        most, wide = _tile_size(end - begin, n, p)
+        nothing, one = job.constants, job.constants + size
+        z, dotted, known = np.intp(0), np.intp(1), np.intp(1)
+        derivative = n * c * size
+        for i in range(begin, end, most):
+            rows = min(most, end - i)
+            offset = i * (c + p) * size
+            a, da, gradient = job.particles + offset, job.direction + offset, job.out + offset
+            for k in range(0, n, wide):
+                columns = min(wide, n - k)
+                tile = rows * columns * size
+                dz = work + (order + 2) * tile
+                s = dz + tile
+                x, r = job.inputs + k * p * size, job.residuals + k * c * size
+                load_weighted(job, z, known, a + c * size, x, i, k, rows, columns, work)
+                add_slopes(job, a, r, rows, columns, s, nothing)
+                if order > 0:
+                    load_weighted(job, dotted, known, da + c * size, x, i, k, rows, columns, dz)
+                    add_slopes(job, a, r + derivative, rows, columns, s + tile, nothing)
+                    add_slopes(job, da, r, rows, columns, s + tile, one)
+                if order > 1:
+                    last = s + 2 * tile
+                    add_slopes(job, a, r + 2 * derivative, rows, columns, last, nothing)
+                    add_slopes(job, da, r + derivative, rows, columns, last, one)
+                    add_slopes(job, da, r + derivative, rows, columns, last, one)
+                call_at(job.loop, (work, rows * columns, rows * columns))
+                call_at(job.chain, (work, dz, s, rows * columns, rows * columns))
+                beta = one if k > 0 else nothing
+                for q in range(order + 1):
+                    factors, terms = work + q * tile, r + (order - q) * derivative
+                    add_gradient(job, factors, terms, c, rows, columns, gradient, beta)
+                    beta = one
+                beta = one if k > 0 else nothing
+                add_gradient(job, s, x, p, rows, columns, gradient + c * size, beta)
+
+    return block

@@ -1,0 +1,53 @@
+"""What a kernel is asked for: addresses and sizes, read by the blocks of particles.
+
+Integers only: a block for one kind of tile and precision then has one signature, whatever arrays there are, and is compiled once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .jit import array_at, part
+
+
+class Job(NamedTuple):
+    """Arguments of all blocks; arrays by the addresses of their first entries, with contiguous rows."""
+
+    itemsize: int
+    loop: int  # what `call_at` takes: the activation, or the sums of ``neurons``
+    product: int
+    chain: int
+    known: int  # of `kept`
+    order: int
+    outputs: int
+    data: int
+    inputs_count: int
+    particles: int  # (N, outputs + inputs_count)
+    direction: int  # the same
+    inputs: int  # (data, inputs_count)
+    residuals: int  # (order + 1, data, outputs)
+    kept: int  # (order + 1, rows, `kept_length`), of which the data are the first entries
+    kept_rows: int
+    kept_length: int
+    constants: int  # 0 and 1
+    out: int  # (blocks, order + 1, data, outputs) or (N, outputs + inputs_count)
+
+
+_FIELDS = len(Job._fields)
+
+
+@part
+def read_job(address):
+    """The job at an address."""
+    a = array_at(address, (_FIELDS,), np.int64)
+    return Job(
+        a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14],
+        a[15], a[16], a[17],
+    )  # fmt: skip
+
+
+def written(**fields: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """A job as an array, 0 for what is not given."""
+    return np.array([fields.get(name, 0) for name in Job._fields], np.int64)
