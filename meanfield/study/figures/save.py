@@ -18,6 +18,8 @@ from meanfield.study.storage.study_record import StudyRecord
 FORMATS = ("png", "svg", "pdf")
 # no dates: the same data give the same bytes
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+# the same pixels in a third of the time, in files a little larger
+_PIXELS: dict[str, Any] = {"pil_kwargs": {"compress_level": 2}}
 
 
 def save_figures(
@@ -130,6 +132,7 @@ def _write(figure: Figure, path: Path, suffix: str) -> None:
         figure.dpi = dpi
         figure.set_layout_engine(None)
     try:
-        figure.savefig(path, metadata=METADATA.get(suffix))
+        pixels = _PIXELS if suffix == "png" else {}
+        figure.savefig(path, metadata=METADATA.get(suffix), **pixels)
     finally:
         figure.set_layout_engine(engine)

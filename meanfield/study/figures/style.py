@@ -40,6 +40,7 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.titlesize": 9,
+    "axes.titley": 1.0,  # no axis is at the top, which every title otherwise measures all ticks for
     "grid.alpha": 0.25,
     "lines.linewidth": 1.3,
     "legend.frameon": False,

@@ -11,10 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import Formatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from meanfield.study.figures.style import is_for_print
+
 FEW, MOST = 3, 6  # labels of an axis
 ROUND = (1.0, 2.0, 5.0)  # multiples of powers of ten, where there are too few of the latter
 NEEDED = 0.9  # of a label, in matplotlib's own estimate of how many there is space for
 PLAIN = (1e-3, 1e5)  # numbers in between are written out
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class FewLogTicks(LogLocator):
@@ -45,9 +48,12 @@ class PlainNumbers(Formatter):
         return [self(value) for value in values]
 
     def __call__(self, x: float, pos: int | None = None) -> str:
-        """A number as a power of ten."""
+        """A number as a power of ten: a formula in print; otherwise raised digits, which remain text and are laid out faster."""
         exponent = math.floor(math.log10(x) + 1e-9)
         digits = f"{x / 10.0**exponent:.3g}"
+        if not is_for_print():
+            power = f"10{str(exponent).translate(RAISED)}"
+            return power if digits == "1" else f"{digits}×{power}"
         return rf"$10^{{{exponent}}}$" if digits == "1" else rf"${digits}\times10^{{{exponent}}}$"
 
 

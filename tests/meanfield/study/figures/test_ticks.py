@@ -29,12 +29,19 @@ def labels(low, high, height=2.0):
         (0.01, 1, ["0.01", "0.1", "1"]),
         (0.03, 0.3, ["0.05", "0.1", "0.2"]),
         (1.3, 2.1, ["1.5", "2"]),
-        (1e-6, 1e-3, ["$10^{-6}$", "$10^{-5}$", "$10^{-4}$", "$10^{-3}$"]),
-        (2e-7, 9e-7, [r"$2\times10^{-7}$", r"$4\times10^{-7}$", r"$6\times10^{-7}$", r"$8\times10^{-7}$"]),
+        (1e-6, 1e-3, ["10⁻⁶", "10⁻⁵", "10⁻⁴", "10⁻³"]),
+        (1e9, 1e12, ["10⁹", "10¹⁰", "10¹¹", "10¹²"]),
+        (2e-7, 9e-7, ["2×10⁻⁷", "4×10⁻⁷", "6×10⁻⁷", "8×10⁻⁷"]),
     ],
 )  # fmt: skip
 def test_labels_are_few_and_plain(low, high, expected):
     assert labels(low, high)[0] == expected
+
+
+def test_powers_are_formulas_in_print():
+    with at_width(3.4):
+        assert labels(1e-6, 1e-3)[0] == ["$10^{-6}$", "$10^{-5}$", "$10^{-4}$", "$10^{-3}$"]
+        assert labels(2e-7, 5e-7)[0][0] == r"$2\times10^{-7}$"
 
 
 @pytest.mark.parametrize(
