@@ -37,7 +37,7 @@ def formula(build: Callable[[Real], Function]) -> Callable[[Real], Function]:
     return build
 
 
-def sine_limit(real: Real) -> float:
+def sine_limit(real: Any) -> float:
     """The largest |z| for which this sine is accurate: k ≤ 2^20 or 2^13 quarter turns."""
     return 1.6e6 if real is np.float64 else 1.2e4
 
@@ -167,7 +167,7 @@ def _exponential_ratio(real: Any, wide: bool) -> Function:
 
 
 @formula
-def _tanh(real: Real) -> Function:
+def _tanh(real: Any) -> Function:
     ratio = _exponential_ratio(real, wide=False)
     limit = real(20 if real is np.float64 else 10)  # beyond, tanh is 1 to the last digit
     one, two, six = real(1), real(2), real(6)
@@ -199,7 +199,7 @@ def _decay(real: Any) -> Function:
 
 
 @formula
-def _sigmoid(real: Real) -> Function:
+def _sigmoid(real: Any) -> Function:
     decay = _decay(real)
     zero, one, two, six = real(0), real(1), real(2), real(6)
 
@@ -215,7 +215,7 @@ def _sigmoid(real: Real) -> Function:
 
 
 @formula
-def _softplus(real: Real) -> Function:
+def _softplus(real: Any) -> Function:
     decay, artanh = _decay(real), _polynomial("artanh", real)
     zero, one, two = real(0), real(1), real(2)
 
@@ -237,7 +237,7 @@ def _softplus(real: Real) -> Function:
 
 
 @formula
-def _relu(real: Real) -> Function:
+def _relu(real: Any) -> Function:
     zero, one = real(0), real(1)
 
     @inlined
@@ -279,7 +279,7 @@ def _gauss(real: Any, half: bool) -> Function:
 
 
 @formula
-def _erf(real: Real) -> Function:
+def _erf(real: Any) -> Function:
     gauss, near_zero = _gauss(real, half=False), _polynomial("erf", real)
     half, one, two, four = real(0.5), real(1), real(2), real(4)
     factor, cap = real(2 / math.sqrt(math.pi)), real(30)
@@ -299,7 +299,7 @@ def _erf(real: Real) -> Function:
 
 
 @formula
-def _gelu(real: Real) -> Function:
+def _gelu(real: Any) -> Function:
     gauss, near_zero = _gauss(real, half=True), _polynomial("erf", real)
     zero, half, one, two, four = real(0), real(0.5), real(1), real(2), real(4)
     inverse_root_two, factor, cap = real(math.sqrt(0.5)), real(1 / math.sqrt(2 * math.pi)), real(40)
@@ -325,7 +325,7 @@ def _gelu(real: Real) -> Function:
 
 
 @formula
-def _sin(real: Real) -> Function:
+def _sin(real: Any) -> Function:
     sine, cosine = _polynomial("sin", real), _polynomial("cos", real)
     to_bits, from_bits, _, magic = _bits(real)
     per_unit = real(2 / math.pi)
@@ -351,7 +351,7 @@ def _sin(real: Real) -> Function:
     return sin
 
 
-def _library_sine(real: Real) -> Function:
+def _library_sine(real: Any) -> Function:
     @inlined
     @named("library_sin")
     def sin(z):
@@ -362,7 +362,7 @@ def _library_sine(real: Real) -> Function:
 
 
 @formula
-def _quadratic(real: Real) -> Function:
+def _quadratic(real: Any) -> Function:
     zero, two = real(0), real(2)
 
     @inlined

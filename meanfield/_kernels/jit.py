@@ -157,7 +157,7 @@ def _array_plainly(address: int, shape: tuple[int, ...], kind: Any) -> Any:
     count = math.prod(shape)
     if count == 0:
         return np.empty(shape, kind)
-    memory = (ctypes.c_char * (count * np.dtype(kind).itemsize)).from_address(address)
+    memory = (ctypes.c_char * (count * np.dtype(kind).itemsize)).from_address(int(address))
     return np.frombuffer(memory, kind).reshape(shape)
 
 

@@ -84,7 +84,7 @@ def _copy_compiled(typing_context, source, out, count):
 
 
 def _copy_plainly(source: int, out: int, count: int) -> None:
-    ctypes.memmove(out, source, count)
+    ctypes.memmove(int(out), int(source), int(count))
 
 
 _copy: Any = _copy_compiled if COMPILED else _copy_plainly
