@@ -24,6 +24,8 @@ _NEIGHBOURS, _ROUNDS, _SWEEPS = 16, 10, 500
 # From so many particles on, in at most so many dimensions, a tree finds violated pairs in O(N log N), with up to so many in a
 # leaf; else all N² pairs are looked at, by products of matrices: ten rounds take a fifth of the time of exact transport.
 _MANY, _FEW_AXES, _LEAF = 1000, 6, 8
+# Rounds by a tree, which are cheap: violations move on from neighbour to neighbour.
+_ROUNDS_BY_TREE = 50
 # Of the conjugate gradients for a potential to begin with.
 _START_TOLERANCE, _START_ITERATIONS = 1e-7, 1000
 _BLOCK = 2**20
@@ -84,7 +86,7 @@ def _has_potential(x: Float64, y: Float64) -> bool:
         if np.all(reached >= v - rounding):
             return True
         sources = np.column_stack([sources, source])
-    for _ in range(_ROUNDS):
+    for _ in range(_ROUNDS_BY_TREE if by_tree else _ROUNDS):
         lengths = np.sum((x[sources] - y[:, None]) ** 2, axis=2) - own[sources]
         for _ in range(_SWEEPS):
             change = kernels.shorten(v, sources, lengths, order)
