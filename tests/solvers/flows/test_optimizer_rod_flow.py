@@ -99,7 +99,8 @@ def test_it_follows_the_heavy_ball_in_the_valley():
     assert rod.argmax() == exact.argmax() == 62
     assert rod.max() == pytest.approx(exact.max(), abs=2e-3)
     errors = [np.sqrt(np.mean((one - exact) ** 2)) for one in (rod, plain)]
-    assert errors[0] == pytest.approx(0.032, abs=1e-3)
+    # the limit dt → 0, also of an exponential midpoint rule: 0.0319, 0.0425, 0.0456 with dt = 1/4, 1/8, 1/16
+    assert errors[0] == pytest.approx(0.0467, abs=1e-3)
     assert errors[1] == pytest.approx(0.050, abs=1e-3)
 
 
