@@ -48,6 +48,6 @@ def read_job(address):
     )  # fmt: skip
 
 
-def written(**fields: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """A job as an array, 0 for what is not given."""
-    return np.array([fields.get(name, 0) for name in Job._fields], np.int64)
+def written(**fields: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """A job as an array."""
+    return np.array(tuple(Job(**fields)), np.int64)  # of a plain tuple it takes a third of the time

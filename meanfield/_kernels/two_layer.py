@@ -49,6 +49,7 @@ CHECKED = ("sin",)  # activations that check all arguments first, which ``neuron
 _MODULES: dict[str, Any] = {"neurons": neurons, "tiles": tiles, "wide": wide}
 _LINE = 64  # bytes: a vector that lies across two cache lines costs two loads
 _CONSTANTS = {real: np.array([0, 1], real) for real in (np.float64, np.float32)}
+_CONSTANTS_AT = {real: constants.ctypes.data for real, constants in _CONSTANTS.items()}
 
 Array = NDArray[np.floating[Any]]
 Bounds = NDArray[np.int64]
@@ -152,21 +153,21 @@ def _run(
     direction = np.ascontiguousarray(direction, real)
     inputs = np.ascontiguousarray(_padded(inputs) if kind == "tiles" else inputs, real)
     assert out.flags.c_contiguous and out.dtype == real, "the results go to their address"
-    kept = np.empty((0, 0, 0), real) if kept is None else kept
+    at = _address(particles)
     job = written(
         itemsize=size, known=int(known), order=order, outputs=n_outputs, data=n, inputs_count=p,
-        particles=_address(particles), direction=_address(direction), inputs=_address(inputs),
-        residuals=0 if residuals is None else _address(residuals), out=_address(out),
-        kept=_address(kept) + first_datum * size, kept_rows=kept.shape[1],
-        kept_length=kept.shape[2], constants=_address(_CONSTANTS[real]),
+        particles=at, direction=at if direction is particles else _address(direction),
+        inputs=_address(inputs), residuals=0 if residuals is None else _address(residuals),
+        out=_address(out), constants=_CONSTANTS_AT[real],
+        kept=0 if kept is None else _address(kept) + first_datum * size,
+        kept_rows=0 if kept is None else kept.shape[1],
+        kept_length=0 if kept is None else kept.shape[2],
         **functions,
     )  # fmt: skip
     room = module.entries(order, len(particles), n, p, n_outputs) * size + _LINE
 
     def compute(counter: Counter) -> None:
-        memory = np.empty(room, np.uint8)
-        start = -(-_address(memory) // _LINE) * _LINE
-        _all_blocks(block, _address(job), bounds, counter, start)
+        _all_blocks(block, job, bounds, counter, np.empty(room, np.uint8))
 
     run_blocks(compute, len(bounds) - 1, work, blas)
 
@@ -178,10 +179,12 @@ def _address(array: NDArray[Any]) -> int:
 
 @driver("blocks")
 def _all_blocks(block, job, bounds, counter, memory):
+    """`memory` is room for what a thread computes, from its first whole cache line on."""
+    start = -(-memory.ctypes.data // _LINE) * _LINE
     b = take(counter)
     while b < len(bounds) - 1:
         if bounds[b] < bounds[b + 1]:
-            call_at(block, (job, b, bounds[b], bounds[b + 1], memory))
+            call_at(block, (job.ctypes.data, b, bounds[b], bounds[b + 1], start))
         b = take(counter)
 
 
