@@ -138,7 +138,7 @@ def test_a_run_whose_terminal_is_closed_can_go_on(small, tmp_path, hangups_count
     """Nothing can be printed any more, which must not cost the checkpoint or the exit code."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [*COMMAND, "run", "--out", tmp_path, *settings(small, "steps=10000000"), "--no-figures"],
+        [*COMMAND, "run", "--out", tmp_path, *settings(small, "steps=1000000"), "--no-figures"],
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )  # fmt: skip

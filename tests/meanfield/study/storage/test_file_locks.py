@@ -164,7 +164,7 @@ def test_a_run_whose_file_is_kept_all_the_time_ends_as_any_other(
 def test_a_notebook_that_has_the_file_open_does_not_hold_up_the_command(tmp_path, small, how):
     """How long it waits is counted above, by a clock that no busy machine moves."""
     with meanfield_process(
-        "run", tmp_path, small, "steps=10000000", "output.sharpness_every=1000"
+        "run", tmp_path, small, "steps=1000000", "output.sharpness_every=1000"
     ) as process:
         path = tmp_path / "run.h5.partial"
         wait_until(lambda: rows_of(path) > 3, process)
