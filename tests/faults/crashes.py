@@ -165,7 +165,8 @@ def check_what_is_left(folder, expected):
             assert key in CLOCK or values.tobytes() == theirs[key].tobytes(), (folder, name, key)
         for i in range(len(process.snapshot_times)):
             ours, right = reader.snapshot(name, i), expected.snapshot(name, i)
-            assert [a.tobytes() for a in ours] == [a.tobytes() for a in right], (folder, name, i)
+            for own, other in zip(ours[:3], right[:3], strict=True):  # the fourth is for measures
+                assert own.tobytes() == other.tobytes(), (folder, name, i)
     reader.close()
     return total
 
