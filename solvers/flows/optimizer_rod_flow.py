@@ -63,6 +63,7 @@ class OptimizerRodFlow(RodFlow):
 
     name: ClassVar[str] = "optimizer_rod_flow"
     # with much momentum perturbations turn while they decay, at rates that a step of one iteration does not follow
+    least_reach: ClassVar[float] = 8.0
     default_dt: ClassVar[float] = 0.5
 
     def __init__(self, optimizer: Any, rank: int = 16) -> None:
