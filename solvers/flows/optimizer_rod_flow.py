@@ -124,6 +124,10 @@ class OptimizerRodFlow(RodFlow):
         state[:, 1:] *= z.dtype.type(self.learning_rate)
         return state
 
+    def _relaxation(self, objective: Any, w: Array, velocity: Array, dt: float) -> float:
+        """Not measured: with momentum it is no function of the sharpness alone."""
+        return 0.0
+
     def _rates(self, objective: Any, w: Array, u: Array) -> Rates:
         """V₊V₊* + V₋V₋* = 2(V̄V̄* + dd*) for mean and half difference of V±."""
         mean, difference = endpoint_gradients(objective, w[0], u[0])

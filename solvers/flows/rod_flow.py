@@ -16,11 +16,12 @@ from solvers.endpoints import endpoint_gradients
 from solvers.flow import SteppedFlow
 from solvers.free_energy import FreeEnergy
 from solvers.integrators.rkc import rkc_stages
-from solvers.objective import Array, inner
+from solvers.objective import Array, all_finite, inner
 from solvers.optimizer import of_optimizers
+from solvers.spectrum.eigenpairs import top_eigenpairs
 
-# By how much the rate that an evaluation shows is enlarged.
-_MARGIN = 1.2
+# By how much a measured rate is enlarged, as it may grow within a step, and the tolerance of the sharpness for it.
+_MARGIN, _LOOSE = 1.2, 0.1
 
 
 @of_optimizers(lambda rule, *arguments, **options: rule.rod_flow(*arguments, **options))
@@ -37,8 +38,8 @@ class RodFlow(SteppedFlow):
     Runge–Kutta–Chebyshev one of order two, as of `RKC`, with steps of equal size. Each of its stages adds the two vectors g₊ + g₋
     and g₊ − g₋, and every Σ of a step is a combination of their squares and those of the first factors; at its end all but the
     largest `rank` are dropped. Two gradients and two Hessian-vector products per evaluation, and as many evaluations as stages:
-    eight for dt = 1, which is stable up to ηS = 7.5. Where the products show that ηS is above there are more, but that may be too
-    late: an instability of the center feeds Σ and looks like an oscillation. Then take a smaller dt.
+    six, and more where the sharpness of the center needs them, which takes a few products more in every step: along a mode of
+    sharpness S the center relaxes at the rate ηS + (ηS)²/2.
 
     Parameters
     ----------
@@ -73,9 +74,8 @@ class RodFlow(SteppedFlow):
     needs: ClassVar[tuple[str, ...]] = ("value", "gradient", "hvp")
     order: ClassVar[int] = 2
     default_dt: ClassVar[float] = 1.0
-    #: Rate times dt for which a step is always stable. Along a mode of sharpness S the center relaxes at the rate ηS + (ηS)²/2,
-    #: 36 for ηS = 7.5. What an evaluation shows is late: an instability of the center feeds Σ and looks like an oscillation.
-    least_reach: ClassVar[float] = 36.0
+    #: Rate times dt for which a step is always stable.
+    least_reach: ClassVar[float] = 16.0
     is_signed: ClassVar[bool] = False
     can_change_rate: ClassVar[bool] = True
     colour: ClassVar[str] = "green"
@@ -94,7 +94,8 @@ class RodFlow(SteppedFlow):
 
     def advance(self, objective: Any, state: Array, dt: float) -> Array:
         rates = self._rates(objective, state[0], state[1])
-        others = rkc_stages(max(self.least_reach, dt * _MARGIN * rates.fastest))
+        fastest = max(rates.fastest, self._relaxation(objective, state[0], rates.velocity, dt))
+        others = rkc_stages(max(self.least_reach, dt * _MARGIN * fastest))
         span = _Span(state[1:], 2 * (1 + len(others[1])))
         f0 = rates.velocity, span.fed(rates.feeds) - 2.0 * span.first
         y0 = state[0], span.first
@@ -106,6 +107,20 @@ class RodFlow(SteppedFlow):
             terms = (1.0 - c.mu - c.nu, y0), (c.mu, last), (c.nu, before)
             before, last = last, _sum(*terms, (dt * c.mu_f, f), (dt * c.gamma_f, f0))
         return np.concatenate([last[0][None], span.factors(last[1], len(state) - 1)])
+
+    def _relaxation(self, objective: Any, w: Array, velocity: Array, dt: float) -> float:
+        """The largest rate ηS + (ηS)²/2 at which the center relaxes along a mode; 0 if every step is stable for it.
+
+        An evaluation shows it too late: an instability of the center feeds Σ, and looks like an oscillation.
+        """
+        if not (all_finite(objective, w) and all_finite(objective, velocity)):
+            return 0.0  # the run ends here
+        stable = math.sqrt(1.0 + 2.0 * self.least_reach / (_MARGIN * dt)) - 1.0
+        above = stable / self.learning_rate
+        z = self.learning_rate * float(
+            top_eigenpairs(objective, w, 1, _LOOSE, above=above).values[0]
+        )
+        return z + 0.5 * z**2 if z > stable else 0.0
 
     def center(self, step: int, state: Array) -> Array:
         return state[0]

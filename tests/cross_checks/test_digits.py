@@ -163,14 +163,16 @@ def test_loss_is_predicted_at_the_larger_learning_rate_and_sharpness_hovers_at_t
     assert solvers.top_eigenpairs(risk, descent.final).values[0] == pytest.approx(2.0, rel=0.02)
 
 
-def test_the_rod_flow_has_no_oscillation_of_its_scheme():
-    """At η = 1 its sharpness goes on to 6/η without an oscillation; eight times as short steps are stable up to ηS = 13 and more.
+@pytest.mark.parametrize(("eta", "sharpness"), [(1.0, 5.9), (1.4, 8.8)])
+def test_the_rod_flow_has_no_oscillation_of_its_scheme(eta, sharpness):
+    """Its ηS goes on without an oscillation, against steps an eighth as long, stable for eight times as fast a relaxation.
 
     An instability of the center raises tr Σ a hundredfold.
     """
     risk = Risk(TwoLayerNetwork(64), digits(n=300))
     x0 = risk.network.initialize(n_particles=400, seed=0)
-    ours, fine = (solvers.solve(solvers.RodFlow(1.0), risk, x0, 48, dt=dt) for dt in (1.0, 0.125))
+    ours, fine = (solvers.solve(solvers.RodFlow(eta), risk, x0, 48, dt=dt) for dt in (1.0, 0.125))
     np.testing.assert_allclose(ours.fluctuation_trace[8:], fine.fluctuation_trace[8:], rtol=0.02)
     gap = np.sqrt(np.mean(np.sum((ours.centers[-1] - fine.centers[-1]) ** 2, axis=1)))
-    assert gap < 0.01 and solvers.top_eigenpairs(risk, ours.centers[-1]).values[0] > 5.9
+    assert gap < 0.02
+    assert eta * solvers.top_eigenpairs(risk, ours.centers[-1]).values[0] > sharpness

@@ -286,7 +286,7 @@ class Counted:
         (solvers.GradientDescent(ETA), 1, 0, 0),
         (solvers.GradientFlow(ETA, delay=True), 4, 0, 0),
         (solvers.FreeEnergyFlow(ETA, delay=True), 8, 0, 0),
-        (solvers.RodFlow(ETA), 16, 16, 0),
+        (solvers.RodFlow(ETA), 12, 14, 0),
         (solvers.CentralFlow(ETA), 2, None, 2),
     ],
     ids=repr,

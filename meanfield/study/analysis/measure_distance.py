@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import solvers
@@ -24,9 +23,7 @@ def distance(a: Cloud, b: Cloud) -> dict[str, Any]:
         For measures of other dimensions, or points that do not fit the memory.
     """
     result = solvers.transport.w2(*(_measure(cloud) for cloud in (a, b)))
-    error = result.gap
-    if math.isfinite(result.discretization_error):
-        error += result.discretization_error
+    error = result.gap + result.discretization_error
     report: dict[str, Any] = {"a": a.describe(), "b": b.describe(), "method": "exact"}
     report |= {"distance": result.distance, "error": error, "coupled_distance": None}
     return report | {"sampling_floor": {"a": None, "b": None}, "warnings": []}
