@@ -18,8 +18,8 @@ def descent_loop(gradient):
 
     @numba.njit(error_model="numpy")
     def loop(iterate, following, learning_rate, steps):
-        slope = np.empty_like(iterate)
-        after = np.empty_like(iterate)
+        slope = np.empty(iterate.size)
+        after = np.empty(iterate.size)
         for step in range(steps):
             gradient(following, slope)
             finite = True
@@ -28,8 +28,8 @@ def descent_loop(gradient):
                 finite = finite and np.isfinite(after[i])
             if not finite:
                 return step
-            iterate[:] = following
-            following[:] = after
+            for i in range(after.size):
+                iterate[i], following[i] = following[i], after[i]
         return steps
 
     return loop

@@ -22,7 +22,9 @@ def build(x, w, gradient, order, starts, ends, low, high, beta, alpha):
     starts[0], ends[0] = 0, len(x)
     for k in range(nodes):
         start, end = starts[k], ends[k]
-        low[k], high[k], beta[k], alpha[k] = np.inf, -np.inf, 0.0, np.inf
+        alpha[k] = np.inf
+        for a in range(dimension):
+            low[k, a], high[k, a], beta[k, a] = np.inf, -np.inf, 0.0
         for s in range(start, end):
             for a in range(dimension):
                 value = x[order[s], a]
@@ -34,12 +36,17 @@ def build(x, w, gradient, order, starts, ends, low, high, beta, alpha):
                 rest -= beta[k, a] * (x[order[s], a] - 0.5 * (low[k, a] + high[k, a]))
             alpha[k] = min(alpha[k], rest)
         if 2 * k + 2 < nodes:
-            axis = np.argmax(high[k] - low[k])
-            part = order[start:end].copy()
-            along = np.empty(end - start)
+            axis = 0
+            for a in range(1, dimension):
+                if high[k, a] - low[k, a] > high[k, axis] - low[k, axis]:
+                    axis = a
+            part, along = np.empty(end - start, order.dtype), np.empty(end - start)
             for s in range(end - start):
+                part[s] = order[start + s]
                 along[s] = x[part[s], axis]
-            order[start:end] = part[np.argsort(along)]
+            sorting = np.argsort(along)
+            for s in range(end - start):
+                order[start + s] = part[sorting[s]]
             middle = (start + end) // 2
             starts[2 * k + 1], ends[2 * k + 1] = start, middle
             starts[2 * k + 2], ends[2 * k + 2] = middle, end

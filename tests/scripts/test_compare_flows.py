@@ -48,6 +48,8 @@ def test_means_and_starts(flows):
     assert "| a | 0.3 (–) | 0.1 † (–) |" in text
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_it_runs(flows, tmp_path, capsys):
     page = tmp_path / "page.md"
     page.write_text("before <!-- matrix_factorization -->old<!-- /matrix_factorization --> after")

@@ -24,6 +24,8 @@ def test_a_run_has_every_model_of_its_rule(optimizers):
     assert optimizers.config_of("digits", "nesterov", 3).warm_start is None
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_it_runs(optimizers, tmp_path, capsys):
     page = tmp_path / "page.md"
     page.write_text("before <!-- digits -->old<!-- /digits --> after")

@@ -31,8 +31,8 @@ def size(solution):
     [
         pytest.param(solvers.GradientDescent(0.1), marks=pytest.mark.slow),
         pytest.param(solvers.FreeEnergyFlow(0.1), marks=pytest.mark.slow),
-        solvers.RodFlow(0.1, rank=2),
-        pytest.param(solvers.GradientFlow(0.1), marks=pytest.mark.slow),
+        pytest.param(solvers.RodFlow(0.1, rank=2), marks=pytest.mark.slow),
+        solvers.GradientFlow(0.1),
     ],
 )
 def test_the_peak_is_the_result(flow):

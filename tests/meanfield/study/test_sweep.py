@@ -157,7 +157,7 @@ def test_without_a_folder_it_is_there_as_long_as_the_sweep():
         ({"learning_rate": [0.1, -1.0]}, "^learning_rate"),
         ({"learning_rat": [0.1]}, "learning_rat is not a known key.*did you mean 'learning_rate'"),
         ({"landscape.zta": [0.1]}, "landscape.zta is not a known key"),
-        ({"seed": range(10**6)}, "at most 100000 combinations, got 1000000"),
+        ({"seed": range(100_001)}, "at most 100000 combinations, got 100001"),
     ],
 )
 def test_wrong_values_are_refused_before_anything_runs(tmp_path, over, message):

@@ -35,7 +35,7 @@ def by_projection(start, nu, steps, dt):
     return z
 
 
-@pytest.mark.parametrize("max_modes", [1, 8])
+@pytest.mark.parametrize("max_modes", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_it_is_the_projected_flow(max_modes):
     """The reference is of first order; from below the edge, to which the projection would put ν at once."""
     flow = solvers.CentralFlow(RULE, max_modes)
@@ -150,6 +150,8 @@ def two_by_projection(start, nu, steps, dt):
     return w, nu, variances
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_two_modes_are_held_at_the_moving_edge():
     """Without mixing X is diagonal; the reference is of first order, and its motion slow."""
     flow = solvers.CentralFlow(RULE)

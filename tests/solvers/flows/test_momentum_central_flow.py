@@ -9,6 +9,8 @@ from tests.helpers.landscapes import Quadratic, Valley
 VALLEY = Valley(1.0, 0.01)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_at_rest_in_the_valley():
     """The two-cycle of the heavy ball at η = 0.3, β = 0.2, with sixty digits: center (−0.0024969, 8.0074899), u² = 0.0199938.
 

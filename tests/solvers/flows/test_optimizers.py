@@ -65,10 +65,13 @@ PEERS = [
 ]
 
 
+@pytest.mark.parametrize(
+    "steps", [50, pytest.param(STEPS, marks=[pytest.mark.slow, pytest.mark.essential])]
+)
 @pytest.mark.parametrize(("flow", "peer"), PEERS, ids=lambda one: getattr(one, "name", ""))
-def test_every_step_is_that_of_pytorch(flow, peer):
+def test_every_step_is_that_of_pytorch(flow, peer, steps):
     """PyTorch's optimizer is put at our iterate before every step, so that rounding does not accumulate in x."""
-    solution = solvers.solve(flow, SmoothNetwork(), START, steps=STEPS)
+    solution = solvers.solve(flow, SmoothNetwork(), START, steps=steps)
     w = torch.nn.Parameter(torch.from_numpy(START.copy()))
     optimizer = peer([w])
     for iterate, following in zip(solution.iterates, solution.iterates[1:], strict=False):

@@ -85,6 +85,8 @@ def test_two_modes_by_penalty(max_modes):
     assert solution.fluctuation_trace[-1] == pytest.approx(trace, rel=2e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_adam_by_penalty():
     """β₁ = ½: the same equations with e = 6."""
     rule = solvers.Adam(ETA, 0.5, 0.99, eps=EPS, bias_correction=False)

@@ -56,6 +56,8 @@ def test_it_prints_distances_slopes_and_floors(tiny_study, at_home):
     assert "warning: At the end these are within 2 times their sampling floor" in result.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_json_has_the_same_numbers(tiny_study, at_home):
     result = without_figures("--out", tiny_study, "--json")
     found = json.loads(result.stdout)
