@@ -6,10 +6,11 @@ import signal
 import sys
 
 import hypothesis
-import numba
 import pytest
 import scipy.linalg.cython_blas  # noqa: F401  (SciPy brings a BLAS of its own)
 from threadpoolctl import threadpool_limits
+
+from meanfield._kernels.threads import most_threads, use_threads
 
 pytest_plugins = ("tests.helpers.slow_checks",)
 
@@ -58,6 +59,6 @@ def _plain_terminal(monkeypatch):
 @pytest.fixture(autouse=True)
 def _threads_as_before():
     """``--threads`` holds for the rest of a process."""
-    before = numba.get_num_threads()
+    before = most_threads()
     yield
-    numba.set_num_threads(before)
+    use_threads(before)

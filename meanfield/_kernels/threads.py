@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import atexit
 import functools
+import importlib
 import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -125,7 +126,7 @@ def _answer(
 def use_cores(count: int) -> None:
     """Limit kernels to `count` threads from now on, unless NUMBA_NUM_THREADS was set, which then is the limit."""
     if "NUMBA_NUM_THREADS" not in os.environ:
-        numba.set_num_threads(max(1, min(count, most_threads())))
+        _limit(max(1, min(count, most_threads())))
 
 
 def use_threads(count: int) -> None:
@@ -136,22 +137,47 @@ def use_threads(count: int) -> None:
     ValueError
         For a number outside 1 to NUMBA_NUM_THREADS, by default the cores that this process may use.
     """
-    there_are = int(getattr(numba.config, "NUMBA_NUM_THREADS"))  # noqa: B009  (its attributes are made at run time)
+    there_are = _there_are()
     if not 1 <= count <= there_are:
         raise ValueError(f"threads must be an integer from 1 to {there_are}, got {count}")
-    numba.set_num_threads(count)
+    _limit(count)
 
 
 def most_threads() -> int:
-    """The largest number of threads of a kernel: numba's setting for this thread.
+    """The largest number of threads of a kernel: numba's setting for this thread, all that there are until it is set.
 
-    `numba.get_num_threads` takes a lock each time, to start numba's own threads if necessary. A Ctrl-C between taking
-    and recording it leaves it taken, and kernels on all other threads would wait forever: it is called only until they are
-    started.
+    `numba.get_num_threads` would start numba's own threads, which nothing here uses: that changes the number of OpenMP's
+    threads for the whole process, PyTorch's among them. It also takes a lock each time: a Ctrl-C between taking and recording it
+    leaves it taken, and kernels on all other threads would wait forever.
     """
-    started = getattr(parallel, "_get_num_threads", None)
-    count = int(started()) if started is not None else 0
-    return count if count > 0 else int(numba.get_num_threads())
+    started = _started()
+    return int(started()) if started is not None else _there_are()
+
+
+def _limit(count: int) -> None:
+    """`numba.set_num_threads`, with OpenMP's number as it was."""
+    libraries = [] if _started() is not None else _openmp_libraries()
+    before = [library.num_threads for library in libraries]
+    if _started() is not None or count != _there_are():
+        numba.set_num_threads(count)
+    for library, threads in zip(libraries, before, strict=True):
+        library.set_num_threads(threads)
+
+
+def _there_are() -> int:
+    return int(getattr(numba.config, "NUMBA_NUM_THREADS"))  # noqa: B009  (its attributes are made at run time)
+
+
+def _started() -> Callable[[], int] | None:
+    """What reads numba's setting for this thread, once its own threads are started."""
+    return getattr(parallel, "_get_num_threads", None)
+
+
+def _openmp_libraries() -> list[Any]:
+    """Those of this process, with the one that numba would load."""
+    with suppress(ImportError):
+        importlib.import_module("numba.np.ufunc.omppool")
+    return list(ThreadpoolController().select(user_api="openmp").lib_controllers)
 
 
 @functools.cache

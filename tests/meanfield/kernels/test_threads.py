@@ -1,5 +1,6 @@
 """How many threads compute: ours and those of BLAS together."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -161,3 +162,32 @@ def test_no_kernel_waits_for_a_lock_that_ctrl_c_has_left_taken():
     finally:
         lock.release()
     np.testing.assert_array_equal(found, [expected])
+
+
+ONE_OF_OPENMP = """
+import sys
+import numpy as np
+{first}
+import meanfield
+from meanfield._kernels.threads import most_threads, use_threads
+from meanfield.study.engine.machine import machine
+risk = meanfield.Risk(meanfield.TwoLayerNetwork(2), meanfield.tasks.teacher_student(n=20, input_dim=2))
+risk.gradient(risk.network.initialize(30, seed=0))
+assert machine()["threads"] == most_threads() == {threads}
+use_threads({told})
+assert most_threads() == {told}
+import torch
+assert torch.get_num_threads() == 1, torch.get_num_threads()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.essential
+@pytest.mark.parametrize("first", ["", "import torch"], ids=["before torch", "after torch"])
+@pytest.mark.parametrize(("threads", "told"), [(2, 1), (2, 2), (3, 2)])
+def test_the_threads_of_pytorch_stay_as_many_as_the_environment_says(first, threads, told):
+    """Starting numba's threads would tell OpenMP, whose number PyTorch takes, to use as many."""
+    pytest.importorskip("torch")
+    code = ONE_OF_OPENMP.format(first=first, threads=threads, told=told)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": str(threads)}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=HANGS, env=environment)
