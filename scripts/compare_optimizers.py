@@ -9,10 +9,10 @@ problems (``--only`` one of them; some minutes on one core) and writes ``optimiz
 digits     the two-layer network on 60 digits, 50 neurons.
 image_mlp  3 · 8² – 24 – 24 – 4, GELU, squared loss, 60 images of four classes of CIFAR-10 whose pixels are averaged over
            squares of 4x4; without ``--data``, and without the files in the usual caches, the 8x8 digits.
-pixels     the same on all 3,072 pixels, with ``--only pixels`` alone, for ``--page docs/results/optimizers_on_pixels.md``; of the
-           models the free-energy flow with and without the delay.
+pixels     the same on all 3,072 pixels, with ``--only pixels`` alone, for ``--page docs/results/optimizers_on_pixels.md``.
 
-Learning rates are such that the rule begins below its edge and reaches it within the run.
+Learning rates are such that the rule begins below its edge and reaches it within the run. ``--resume`` goes on with the runs that
+the folder has: those that have ended are only read.
 """
 
 from __future__ import annotations
@@ -29,9 +29,12 @@ from _pages import computed, splice
 from meanfield.study.analysis.comparison import compare, is_within
 from meanfield.study.analysis.words import AWAY
 from meanfield.study.config.run_config import ConfigError, RunConfig
+from meanfield.study.config.stored import load_stored
 from meanfield.study.engine.given import Given
+from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
 from meanfield.study.figures import save_comparison
+from meanfield.study.storage.checkpoint import Checkpoints
 from meanfield.study.storage.layout import FILE_NAME, RunRecord
 from meanfield.study.storage.writer import read_run
 
@@ -70,8 +73,7 @@ RULES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 STEPS = {"digits": 200, "image_mlp": 80, "pixels": 120}
-#: Of the largest problem only these, as a central flow takes far longer there; its table has a page of its own.
-FEW = ("free_energy_flow", "half_step_delay")
+RESUME = "go on with the runs in the folder, where they are of the same configuration"
 HEADER = (
     "rule", "process", "largest distance", "final distance", "onset later by", "error of loss",
     "error of λ₁ over the threshold", "peak of λ₁ over the threshold",
@@ -91,10 +93,7 @@ def config_of(problem: str, rule: str, steps: int) -> RunConfig:
         settings["warm_start"] = min(WARM, steps)
     if problem == "digits":
         settings |= {"task": {"n": 60}, "network": {"width": 50}}
-    models = models_of(rule, options)
-    if problem == "pixels":
-        models = {name: models[name] for name in FEW}
-    return RunConfig(**settings, processes={rule: options, **models})
+    return RunConfig(**settings, processes={rule: options, **models_of(rule, options)})
 
 
 def models_of(rule: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -108,6 +107,22 @@ def _exists(rule: str, options: Mapping[str, Any], table: Mapping[str, Any], nam
     except ConfigError:
         return False
     return True
+
+
+def carry_out(config: RunConfig, folder: Path, given: Given, go_on: bool) -> None:
+    """Run a configuration in a folder, or go on with the run of it that the folder has."""
+    if go_on and has_run_of(config, folder):
+        resume(folder, given=given)
+    else:
+        run(config, folder, force=True, given=given)
+
+
+def has_run_of(config: RunConfig, folder: Path) -> bool:
+    """Whether the folder has a run of this configuration, with an end or a checkpoint."""
+    if (checkpoint := Checkpoints(folder).load()) is not None:
+        return load_stored(checkpoint.config) == config
+    file = folder / FILE_NAME
+    return file.is_file() and load_stored(read_run(file).config) == config
 
 
 def rows(record: RunRecord) -> Iterator[list[str]]:
@@ -168,6 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rule", action="append", help="one of the rules; may be repeated")
     parser.add_argument("--steps", type=int, help="fewer of them, to see that it runs")
     parser.add_argument("--read", action="store_true", help="only read the runs in the folder")
+    parser.add_argument("--resume", action="store_true", help=RESUME)
     parser.add_argument("--page", type=Path, help="a page that gets the tables")
     options = parser.parse_args(arguments)
     sections = []
@@ -181,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config = config_of(problem, rule, options.steps or STEPS[problem])
             folder = options.out / f"{problem}-{rule}"
             if not options.read:
-                run(config, folder, force=True, given=Given(objective=objective))
+                carry_out(config, folder, Given(objective=objective), options.resume)
             record = read_run(folder / FILE_NAME)
             save_comparison(record, folder / "figures")
             of_rule = list(rows(record))

@@ -9,7 +9,8 @@ cnn   two convolutions of 3x3 with 8 and 16 channels, GELU, averages over 2x2 pi
 
 The images are CIFAR-10's where its official files are found (``--data``, else the usual caches), otherwise the 8x8 digits, which
 need a larger rate: ``--rate 2e-4``. So does the CNN, which is far below its edge at 2e-5: ``--rate 3e-4 --steps 120``. ``--page``
-puts the table of each network into a page, between ``<!-- rmsprop_mlp -->`` and ``<!-- /rmsprop_mlp -->`` and so on.
+puts the table of each network into a page, between ``<!-- rmsprop_mlp -->`` and ``<!-- /rmsprop_mlp -->`` and so on; ``--resume``
+goes on with the run that the folder has.
 
     python scripts/compare_rmsprop.py --data PATH --only mlp --out figures --page docs/results/optimizers_on_pixels.md
 """
@@ -28,6 +29,7 @@ from _four_classes import cnn, four_classes, mlp
 from _pages import computed, splice
 
 import meanfield
+from meanfield.study.engine.given import Given
 from meanfield.study.storage.layout import FILE_NAME
 from meanfield.study.storage.writer import read_run
 
@@ -72,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=620, help="of RMSProp (default: 620)")
     parser.add_argument("--rate", type=float, default=RATE, help="η (default: 2e-5)")
     parser.add_argument("--models", nargs="+", choices=tuple(MODELS), default=tuple(MODELS))
+    parser.add_argument("--resume", action="store_true", help=optimizers.RESUME)
     parser.add_argument("--page", type=Path, help="a page that gets the tables")
     args = parser.parse_args(argv)
     images = four_classes(args.data, args.images)
@@ -80,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         objective = NETWORKS[name](*images, 0, **sizes)
         config = config_of(args.steps, args.rate, args.models)
         folder = args.out / f"image_rmsprop_{name}"
-        with meanfield.run(config, folder, objective=objective, force=True) as result:
+        optimizers.carry_out(config, folder, Given(objective=objective), args.resume)
+        with meanfield.Result.open(folder / FILE_NAME) as result:
             present = [figure for figure in FIGURES if figure in result.figures]
             result.draw(present).save(folder / "figures")
         body = list(optimizers.rows(read_run(folder / FILE_NAME)))

@@ -18,8 +18,9 @@ def test_a_run_has_every_model_of_its_rule(optimizers):
         for rule in rules:
             config = optimizers.config_of(problem, rule, 10)
             assert config.optimizer == rule
-            assert {"free_energy_flow", "half_step_delay"} < set(config.processes)
-    assert "central_flow" in optimizers.config_of("digits", "heavy_ball", 10).processes
+            assert {"free_energy_flow", "half_step_delay", "central_flow"} < set(config.processes)
+            is_linear = rule in ("gradient_descent", "heavy_ball", "nesterov")
+            assert ("rod_flow" in config.processes) == is_linear
     assert optimizers.config_of("digits", "adam", 3).warm_start == 3
     assert optimizers.config_of("digits", "nesterov", 3).warm_start is None
 
@@ -39,6 +40,18 @@ def test_it_runs(optimizers, tmp_path, capsys):
     assert len({line.count("|") for line in lines}) == 1
     assert "half step delay" in capsys.readouterr().out
     assert list(tmp_path.rglob("compare.png"))
+
+
+def test_a_run_that_has_ended_is_only_read(optimizers, tmp_path):
+    """``--resume`` takes what the folder has, unless it is of another configuration."""
+    short = ["--only", "digits", "--rule", "nesterov", "--out", str(tmp_path), "--resume"]
+    optimizers.main([*short, "--steps", "2"])
+    (file,) = tmp_path.rglob("run.h5")
+    before = file.read_bytes()
+    optimizers.main([*short, "--steps", "2"])
+    assert file.read_bytes() == before
+    optimizers.main([*short, "--steps", "3"])
+    assert meanfield.Result.open(file).config.steps == 3
 
 
 def test_the_networks_on_four_classes(load):
