@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import _common as c
 import numpy as np
 from _four_classes import four_classes, mlp
 from _pages import computed, splice
@@ -111,10 +112,10 @@ def _exists(rule: str, options: Mapping[str, Any], table: Mapping[str, Any], nam
 
 def carry_out(config: RunConfig, folder: Path, given: Given, go_on: bool) -> None:
     """Run a configuration in a folder, or go on with the run of it that the folder has."""
-    if go_on and has_run_of(config, folder):
-        resume(folder, given=given)
-    else:
-        run(config, folder, force=True, given=given)
+    begun = go_on and has_run_of(config, folder)
+    file = resume(folder, given=given) if begun else run(config, folder, force=True, given=given)
+    if read_run(file).attributes["status"] == "interrupted":
+        raise KeyboardInterrupt
 
 
 def has_run_of(config: RunConfig, folder: Path) -> bool:
@@ -212,4 +213,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    c.run_script(main)

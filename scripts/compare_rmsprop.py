@@ -91,6 +91,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         body[0][0] = optimizers.described("rmsprop", {"learning_rate": args.rate} | RULE)
         given = {"images": args.images, "steps": args.steps, "rate": args.rate} | sizes
         shown = " ".join(f"--{key} {value}" for key, value in given.items())
+        if list(args.models) != list(MODELS):
+            shown += f" --models {' '.join(args.models)}"
         about = computed(f"compare_rmsprop.py --only {name} {shown}")
         text = f"{optimizers.table(body)}\n\n{about}\n"
         print(f"{name}, {objective.dimension} parameters, {len(images[0])} images\n{text}")

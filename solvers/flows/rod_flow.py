@@ -21,7 +21,7 @@ from solvers.optimizer import of_optimizers
 from solvers.spectrum.eigenpairs import top_eigenpairs
 
 # By how much a measured rate is enlarged, as it may grow within a step, and the tolerance of the sharpness for it.
-_MARGIN, _LOOSE = 1.2, 0.1
+_MARGIN, LOOSE = 1.2, 0.1
 
 
 @of_optimizers(lambda rule, *arguments, **options: rule.rod_flow(*arguments, **options))
@@ -118,7 +118,7 @@ class RodFlow(SteppedFlow):
         stable = math.sqrt(1.0 + 2.0 * self.least_reach / (_MARGIN * dt)) - 1.0
         above = stable / self.learning_rate
         z = self.learning_rate * float(
-            top_eigenpairs(objective, w, 1, _LOOSE, above=above).values[0]
+            top_eigenpairs(objective, w, 1, LOOSE, above=above).values[0]
         )
         return z + 0.5 * z**2 if z > stable else 0.0
 

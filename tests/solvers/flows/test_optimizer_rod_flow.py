@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from scipy.linalg import expm
 
 import solvers
 from solvers.flows import FLOWS
@@ -87,6 +88,20 @@ def test_at_the_edge_of_a_quadratic_it_keeps_its_length_and_above_it_grows(rule)
         np.testing.assert_allclose(traces / traces[0], expected, rtol=2e-3)
         # the center at an eigenvalue −2 of V goes as e^{−4t}, by ċ = Vc − ½V²c
         assert abs(solution.centers[-1, 0]) < 1e-6
+
+
+@pytest.mark.parametrize("ratio", [1.5, 3.0, 6.0])
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_its_steps_are_stable_far_beyond_the_edge(rule, ratio):
+    """ċ = (A − ½A²)c on a bowl: a mode beyond the edge, a billionth of the one that moves, decays. Σ is along the latter."""
+    curvatures = np.array([ratio * rule.edge / 0.3, 0.1])
+    x0, steps = np.array([1e-9, 1.0]), 30
+    solution = solvers.solve(solvers.RodFlow(rule), Quadratic(np.diag(curvatures)), x0, steps)
+    assert np.abs(solution.centers[5:, 0]).max() < 1e-9
+    a = quadratic(rule, curvatures[1])
+    start = np.array([1.0, 0.0]) + 0.5 * a @ [1.0, 0.0]
+    exact = expm(steps * (a - 0.5 * a @ a)) @ start
+    assert solution.centers[-1, 1] == pytest.approx(exact[0], rel=1e-3)
 
 
 @pytest.mark.slow
