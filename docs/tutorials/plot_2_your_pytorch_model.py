@@ -5,7 +5,7 @@ Your own PyTorch model against all models of gradient descent
 A module of your own becomes an objective; gradient descent on it is compared with six continuous-time models, in
 accuracy and in cost.
 
-You need the extra ``torch``. The page runs in about a minute and a half on one core.
+You need the extra ``torch``. The page runs in about a minute on one core.
 """
 
 # %%
@@ -81,7 +81,7 @@ config = meanfield.RunConfig(
     output={"snapshot_every": 5, "sharpness_every": 5, "eigenvalues": 2},
     processes={
         "gradient_descent": {},
-        "gradient_flow": {"dt": 0.25},
+        "gradient_flow": {},
         "free_energy_flow": {},
         "delayed": {"flow": "free_energy_flow", "delay": True},
         "rod_flow": {},
