@@ -159,15 +159,16 @@ def extend(
 ) -> Result:
     """Let a finished run go on to more steps: its file is then that of a run of so many, bit for bit.
 
-    Every process goes on from where it ended; one that diverged or failed stays as it is. Until all is done the finished run
-    stays as it was, and what is written is beside it: of an extension that was stopped or killed, `resume` does the rest.
+    Every process goes on from where it ended, a measure from before its last step; one that diverged or failed stays as it is.
+    Until all is done the finished run stays as it was, and what is written is beside it: of an extension that was stopped or
+    killed, `resume` does the rest.
 
     Parameters
     ----------
     folder : path
         That of the run.
     steps : int
-        Of gradient descent in all, more than the run has.
+        Of gradient descent or of a measure in all, more than the run has.
     progress : bool or callable
         As of `run`.
     flows, objective, start
@@ -180,8 +181,8 @@ def extend(
     Raises
     ------
     ValueError
-        There is no finished run in the folder, it has as many steps, its data or objects are not those that it began with, or
-        version 0.1 wrote it, which did not keep where processes ended.
+        There is no finished run in the folder, it has as many steps or by a tolerance, its data or objects are not those
+        that it began with, or version 0.1 wrote it, which did not keep where processes ended.
     OutputError
         The file cannot be written.
 

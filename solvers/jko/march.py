@@ -92,7 +92,9 @@ class Taken(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """Where the flow stands after `done` steps; `last` is the step that led there, `next_size` the size tried next."""
+    """Where the flow stands after `done` steps; `last` is the step that led there, `next_size` the size tried next, 0
+    where sizes are given.
+    """
 
     measure: Measure
     time: float = 0.0
@@ -140,7 +142,8 @@ class March:
             self.here = self._begin()
 
     def _begin(self) -> Standing:
-        return Standing(self.start, next_size=_FIRST * self.pace.t)
+        chosen = self.pace.tolerance is not None
+        return Standing(self.start, next_size=_FIRST * self.pace.t if chosen else 0.0)
 
     def steps(self) -> Iterator[Taken]:
         """Take steps until the time is covered.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -29,6 +29,8 @@ from solvers.jko.movers import Mover, mover
 from solvers.jko.proximal_result import JKOError
 from solvers.measures.representations import Measure, Particles
 from solvers.state import State
+
+Finished = Callable[[str], Position]
 
 _UNKNOWN_STEPS = 1000  # of a run whose steps a tolerance chooses, for the size of its file
 _START_ENERGY = "start_energy"  # a number of the state in a checkpoint
@@ -131,10 +133,14 @@ class PreparedEvolution:
         return March(self.mover, self.start, pace, here)
 
     def recorder(
-        self, writer: RunWriter, checkpointer: Checkpointer, progress: Progress | None
+        self,
+        writer: RunWriter,
+        checkpointer: Checkpointer,
+        progress: Progress | None,
+        finished: Finished | None,
     ) -> EvolutionRecorder:
         """What carries it out."""
-        return EvolutionRecorder(self, writer, checkpointer, progress)
+        return EvolutionRecorder(self, writer, checkpointer, progress, finished)
 
     def fits(self, position: Position) -> bool:
         """Whether the run can go on from there."""
@@ -166,7 +172,10 @@ def _layout(config: RunConfig, start: Measure) -> RunLayout:
 
 
 class EvolutionRecorder:
-    """Takes the steps of a measure and writes them; the counterpart of `Recorder`."""
+    """Takes the steps of a measure and writes them; the counterpart of `Recorder`.
+
+    For the extension of a finished run, `finished` gives the position before its last step, from which it continues.
+    """
 
     def __init__(
         self,
@@ -174,9 +183,11 @@ class EvolutionRecorder:
         writer: RunWriter,
         checkpointer: Checkpointer,
         progress: Progress | None,
+        finished: Finished | None = None,
     ) -> None:
         self._prepared, self._writer, self._checkpointer = prepared, writer, checkpointer
         self._progress = progress or (lambda what, done, total: None)
+        self._finished = finished
         (about,) = prepared.layout.processes.values()
         assert about.measure is not None
         self._layout = about.measure
@@ -187,20 +198,19 @@ class EvolutionRecorder:
         now = self._checkpointer.now
         if PROCESS in now.ended:
             return [now.ended[PROCESS][0]]
-        self._checkpointer.objective = None
-        march = self._prepared.march(None if now.position is None else now.position.state)
+        self._checkpointer.objective, position = None, now.position
+        if position is None and self._finished is not None:
+            position = self._finished(PROCESS)
+            self._checkpointer.update(process=PROCESS, position=position)
+        march = self._prepared.march(None if position is None else position.state)
         self._started = time.perf_counter()
-        if now.position is None:
+        if position is None:
             self._begin(march)
         else:
-            state = now.position.state
+            state = position.state
             self._spent, self._energy = state.dissipated, state.scheme[_START_ENERGY]
-            self._started -= now.position.wall_time
-        status, message = self._follow(march)
-        with self._checkpointer.interruption.shielded():
-            self._finish(march, status, message)
-            ended = {PROCESS: (status, message)}
-            self._checkpointer.update(ended=ended, process="", position=None)
+            self._started -= position.wall_time
+        status = self._follow(march)
         self._checkpointer.pause()
         return [status]
 
@@ -210,27 +220,40 @@ class EvolutionRecorder:
         row = {"energy": self._energy, "balance": 0.0, "rejected": 0.0}
         self._record(march, row | {"wall_time": self._wall_time()})
 
-    def _follow(self, march: March) -> tuple[Status, str]:
+    def _follow(self, march: March) -> Status:
+        """Take the steps, the last of them together with the end, so that the position before it is known there."""
+        total = march.pace.steps
         self._progress(PROCESS, *ticks(march))
         try:
             for step in march.steps():
-                self._take(march, step)
                 with self._checkpointer.interruption.shielded():
+                    before = self._checkpointer.now.position
+                    self._take(march, step)
                     self._progress(PROCESS, *ticks(march))
+                    if march.here.done == total:
+                        return self._end(march, "complete", "", before)
                 self._checkpointer.pause(march.here.done)
         except (JKOError, FloatingPointError) as error:
-            return "failed", failure(march.here.time, error)
-        return "complete", ""
+            return self._end(march, "failed", failure(march.here.time, error))
+        return self._end(march, "complete")
+
+    def _end(
+        self, march: March, status: Status, message: str = "", final: Position | None = None
+    ) -> Status:
+        with self._checkpointer.interruption.shielded():
+            self._finish(march, status, message, final)
+            ended = {PROCESS: (status, message)}
+            self._checkpointer.update(ended=ended, process="", position=None)
+        return status
 
     def _take(self, march: March, step: Taken) -> None:
         rate = self._prepared.config.learning_rate
-        with self._checkpointer.interruption.shielded():
-            self._spent += step.transport_cost / (rate * step.step_size)
-            names = ("step_size", "transport_cost", "excess", "residual", "iterations", "error")
-            row = {name: float(getattr(step, name)) for name in names}
-            row |= {"energy": step.energy, "balance": self._energy - step.energy - self._spent}
-            row |= {"rejected": float(march.here.rejected), "wall_time": self._wall_time()}
-            self._record(march, row)
+        self._spent += step.transport_cost / (rate * step.step_size)
+        names = ("step_size", "transport_cost", "excess", "residual", "iterations", "error")
+        row = {name: float(getattr(step, name)) for name in names}
+        row |= {"energy": step.energy, "balance": self._energy - step.energy - self._spent}
+        row |= {"rejected": float(march.here.rejected), "wall_time": self._wall_time()}
+        self._record(march, row)
 
     def _record(self, march: March, row: Mapping[str, float]) -> None:
         """A row, a snapshot if it is due, and the position from which a resumed run goes on."""
@@ -257,11 +280,13 @@ class EvolutionRecorder:
             march = self._prepared.march(position.state)
             self._finish(march, "interrupted", f"interrupted at t = {march.here.time:.6g}")
 
-    def _finish(self, march: March, status: Status, message: str) -> None:
+    def _finish(
+        self, march: March, status: Status, message: str, final: Position | None = None
+    ) -> None:
         times = self._writer.snapshot_times(PROCESS)
         if len(times) and times[-1] < march.here.time:
             self._keep(march.here)
-        self._writer.finish(PROCESS, status, message)
+        self._writer.finish(PROCESS, status, message, final)
 
     def _wall_time(self) -> float:
         return time.perf_counter() - self._started

@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from meanfield.study.config.run_config import RunConfig
 from meanfield.study.config.stored import load_stored
 from meanfield.study.engine.given import Given, require_same_objects, require_same_problem
 from meanfield.study.engine.prepared_run import PROBLEM, Options, PreparedRun, settings
@@ -20,7 +22,7 @@ from meanfield.study.engine.resume import (
     take_back_in_child,
     where_it_stands,
 )
-from meanfield.study.engine.run import carry_out
+from meanfield.study.engine.run import carry_out, prepare
 from meanfield.study.storage.checkpoint import Checkpoint, Checkpoints
 from meanfield.study.storage.files.journal import journal_path
 from meanfield.study.storage.files.sandbox import read_in_child
@@ -38,6 +40,9 @@ from meanfield.study.storage.writer import extendable_processes, read_final_stat
 from solvers._support.arguments import count
 from solvers._support.threads import one_blas_thread
 
+if TYPE_CHECKING:
+    from meanfield.study.engine.evolution import PreparedEvolution
+
 COPY_NAME = f"{FILE_NAME}.new"
 
 
@@ -51,15 +56,16 @@ def extend(
 ) -> Path:
     """Carry a finished run on to more steps; its file is then that of a run of so many, bit for bit, but for the clock.
 
-    Every process goes on from where it ended; one that diverged or failed stays as it is. Until all of it is done the finished
-    run stays as it was, and the file that is being written is beside it: stopped or killed, `resume` goes on with it.
+    Every process goes on from where it ended, a measure from before its last step; one that diverged or failed stays as it is.
+    Until all of it is done the finished run stays as it was, and the file that is being written is beside it: stopped or killed,
+    `resume` goes on with it.
 
     Parameters
     ----------
     folder : path
         With the finished run, ``run.h5``.
     steps : int
-        Of gradient descent in all, more than the run has.
+        Of gradient descent or of a measure in all, more than the run has.
     options, ranks, given
         As of `meanfield.study.engine.resume.resume`.
 
@@ -71,8 +77,8 @@ def extend(
     Raises
     ------
     ValueError
-        There is no finished run in the folder, it has as many steps, its data or objects are not those that it began with, or
-        the file does not hold its final states, as those of version 0.1 do not.
+        There is no finished run in the folder, it has as many steps or by a tolerance, its data or objects are not those
+        that it began with, or the file does not hold its final states, as those of version 0.1 do not.
     OutputError
         The file cannot be written.
     """
@@ -87,8 +93,8 @@ def extend(
         under_way = ranks.of_first(lambda: where_it_stands(held, checkpoints))
         if under_way is None:
             return _extend(folder, steps, options, ranks, given, held, checkpoints)
-    if not under_way.extends or load_stored(under_way.config).steps != steps:
-        at = load_stored(under_way.config).steps
+    at = _steps(load_stored(under_way.config), folder)
+    if not under_way.extends or at != steps:
         raise ValueError(
             f"{folder}: the run must have ended, got one that is not finished, of {at} steps; `meanfield resume {folder}` "
             "goes on with it"
@@ -108,11 +114,10 @@ def _extend(
     path = folder / FILE_NAME
     record = ranks.of_first(lambda: _finished(path))
     with ranks.together(), one_blas_thread():
-        prepared = _prepared(record, steps, options, given)
-        ranks.require_shares(prepared.problem)
+        prepared = _prepared(record, steps, options, given, ranks)
     ranks.require_same(lambda: settings(prepared.config, options))
     ranks.require_same(prepared.fingerprints)
-    begin = ranks.of_first(lambda: _begin(record, prepared))
+    begin = ranks.of_first(lambda: _begin(record, prepared, steps))
     notice_other_versions(folder, begin, options)
     with ranks.together():
         if held is not None:
@@ -142,35 +147,57 @@ def _finished(path: Path) -> RunRecord:
     return record
 
 
-def _prepared(record: RunRecord, steps: int, options: Options, given: Given | None) -> PreparedRun:
+def _steps(config: RunConfig, path: Path) -> int:
+    """The number of steps of a run."""
+    if config.measure is None:
+        return config.steps
+    steps = config.measure.pace(config.steps).steps
+    if steps is None:
+        raise ValueError(
+            f"{path}: measure.tolerance must be left out of a run that is extended, got {config.measure.tolerance:g}: "
+            "its last steps depend on where it ends; run it with a longer measure.duration"
+        )
+    return steps
+
+
+def _of_steps(config: RunConfig, steps: int) -> RunConfig:
+    """The configuration of more steps."""
+    measure = config.measure
+    if measure is None or measure.duration is None:
+        return config.replace(steps=steps)
+    assert measure.step_size is not None
+    return config.replace(**{"measure.duration": steps * measure.step_size})
+
+
+def _prepared(
+    record: RunRecord, steps: int, options: Options, given: Given | None, ranks: Ranks
+) -> PreparedRun | PreparedEvolution:
     """The run of more steps, of the same data and objects."""
     path, before = record.path, load_stored(record.config)
-    if before.measure is not None:
-        raise ValueError(
-            f"{path} must be a run of processes, got one of a measure; run it with a longer duration or more steps"
-        )
-    if steps <= before.steps:
-        raise ValueError(f"steps must be above {before.steps}, which the run has, got {steps}")
+    done = _steps(before, path)
+    if steps <= done:
+        raise ValueError(f"steps must be above {done}, which the run has, got {steps}")
     if PROBLEM not in record.attributes:
         raise _without_states(path, "any process", steps)
-    config = before.replace(steps=steps)
+    config = _of_steps(before, steps)
     given = (given or Given()).checked(config)
     about = str(record.attributes.get("given_json", ""))
     require_same_objects(about, given)
-    prepared = PreparedRun.of(config, options, given)
-    require_same_problem(about, prepared.given_text, prepared.problem.start.dtype)
+    prepared = prepare(config, options, given, ranks)
+    require_same_problem(about, prepared.given_text, prepared.precision)
     if prepared.digest() != record.attributes[PROBLEM]:
         raise ValueError(f"{path}: the data or the start of the run must be those it began with")
     if prepared.perturbed is not None and record.perturbed is None:
         prepared = prepared.without_perturbed()
-    if list(prepared.flows) != list(record.processes):
+    others = [name for name in prepared.layout.processes if name != prepared.perturbed]
+    if others != list(record.processes):
         raise RunFileError(f"{path}: its processes are not those of its configuration")
     return prepared
 
 
-def _begin(record: RunRecord, prepared: PreparedRun) -> Checkpoint:
+def _begin(record: RunRecord, prepared: PreparedRun | PreparedEvolution, steps: int) -> Checkpoint:
     """Where the run of more steps stands before its first one."""
-    steps = load_stored(record.config).steps
+    before = _steps(load_stored(record.config), record.path)
     names = list(prepared.layout.processes)
     going_on = extendable_processes(record.path, names)
     for name in going_on:
@@ -188,7 +215,7 @@ def _begin(record: RunRecord, prepared: PreparedRun) -> Checkpoint:
         )
         if name not in going_on:
             if process.status == "complete":
-                raise _without_states(record.path, name, prepared.config.steps)
+                raise _without_states(record.path, name, steps)
             ended[name] = process.status, process.message
     attributes = record.attributes
     return Checkpoint(
@@ -199,7 +226,7 @@ def _begin(record: RunRecord, prepared: PreparedRun) -> Checkpoint:
         rows,
         ended,
         given=prepared.given_text,
-        extends=steps,
+        extends=before,
     )
 
 

@@ -179,13 +179,13 @@ def _fits(start: Checkpoint, prepared: PreparedRun | PreparedEvolution) -> bool:
         return True
     if left[:1] != [start.process]:
         return False
-    if isinstance(prepared, PreparedRun):
-        return fits(prepared, start.process, start.position)
-    return prepared.fits(start.position)
+    return fits(prepared, start.process, start.position)
 
 
-def fits(prepared: PreparedRun, process: str, position: Position) -> bool:
+def fits(prepared: PreparedRun | PreparedEvolution, process: str, position: Position) -> bool:
     """Whether a process can go on from there."""
+    if not isinstance(prepared, PreparedRun):
+        return prepared.fits(position)
     state = position.state
     if not 0 <= state.step <= prepared.config.steps:
         return False

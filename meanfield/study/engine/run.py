@@ -159,11 +159,11 @@ def carry_out(
             start, writer, checkpoints, options.schedule, interruption, ranks
         )
         recorder: Recorder | EvolutionRecorder
+        finished = partial(_where_it_ended, folder, ranks) if start.extends else None
         if isinstance(prepared, PreparedRun):
-            finished = partial(_where_it_ended, folder, ranks) if start.extends else None
             recorder = Recorder(prepared, writer, checkpointer, options.progress, ranks, finished)
         else:
-            recorder = prepared.recorder(writer, checkpointer, options.progress)
+            recorder = prepared.recorder(writer, checkpointer, options.progress, finished)
         try:
             if (
                 ranks.size == 1

@@ -241,8 +241,8 @@ def test_commands(files, tmp_path):
     assert compared.exit_code == 2 and "`meanfield distance` compares two" in " ".join(
         compared.stderr.split()
     )
-    extended = meanfield_command("extend", path.parent, "--steps", "20")
-    assert extended.exit_code == 2 and "got one of a measure" in extended.stderr
+    extended = meanfield_command("extend", other.parent, "--steps", "200")
+    assert extended.exit_code == 2 and "measure.tolerance must be left out" in extended.stderr
     unlike = meanfield_command("distance", path, other)
     assert unlike.exit_code == 2 and "must be of one problem" in " ".join(unlike.stderr.split())
 
