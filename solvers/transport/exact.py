@@ -12,6 +12,7 @@ as the largest cost times the number of points. One distant particle thus hides 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -152,8 +153,8 @@ def whole_units(a: Float64, b: Float64) -> tuple[Float64, Float64]:
     unit by unit, to the weights that were rounded down most.
     """
     n, m = len(a), len(b)
-    if np.all(a == a[0]) and np.all(b == b[0]):
-        common = np.gcd(n, m)
+    if (a == a[0]).all() and (b == b[0]).all():
+        common = math.gcd(n, m)
         return np.full(n, float(m // common)), np.full(m, float(n // common))
     both = np.concatenate([a, b])
     order = np.argsort(both, kind="stable")
@@ -245,13 +246,16 @@ class ExactTransport:
 
     def _first_stay(self) -> bool:
         """Whether the first few particles are nearest to their own, as all are in `_unmoved`: most often all are or none."""
-        x, y = self.x[:FIRST], self.y[:FIRST]
-        own = np.sum((x - y) ** 2, axis=1)
-        of_rows = np.sum((x[:, None] - self.y) ** 2, axis=2)
-        if np.all(of_rows.min(axis=1) >= own):
-            return True
-        of_columns = np.sum((self.x[:, None] - y) ** 2, axis=2)
-        return bool(np.all(of_columns.min(axis=0) >= own))
+        for few in (1, FIRST):  # the very first is nearly always enough to tell that they do not
+            x, y = self.x[:few], self.y[:few]
+            own = np.sum((x - y) ** 2, axis=1)
+            of_rows = np.sum((x[:, None] - self.y) ** 2, axis=2)
+            if not (of_rows.min(axis=1) < own).any():
+                continue
+            of_columns = np.sum((self.x[:, None] - y) ** 2, axis=2)
+            if (of_columns.min(axis=0) < own).any():
+                return False
+        return True
 
     def lazily(self, simplex: LazySimplex) -> tuple[SimplexSolution, OptimalityBound]:
         """Solve by a simplex that stores no costs."""
@@ -333,7 +337,7 @@ class ExactTransport:
 
     def _bound(self) -> float:
         """Bound of costs in an optimal plan between equally many particles of weight 1/n: n times the cost of any plan."""
-        if np.any(self.supplies != 1.0) or np.any(self.demands != 1.0):
+        if (self.supplies != 1.0).any() or (self.demands != 1.0).any():
             return np.inf
         return float(np.sum((self.x - self.y) ** 2))
 
@@ -380,7 +384,7 @@ def _own_potential(costs: Float64) -> Float64 | None:
 
 def _scale(cap: float) -> float:
     """The power of two that scales the largest cost to about 2²⁰."""
-    return float(np.ldexp(LARGEST_COST, min(-int(np.frexp(cap)[1]), 1000)))
+    return float(np.ldexp(LARGEST_COST, min(-math.frexp(cap)[1], 1000)))
 
 
 def _exponent(x: Float64, y: Float64) -> int:
@@ -391,5 +395,5 @@ def _exponent(x: Float64, y: Float64) -> int:
     half = float(np.max(0.5 * largest - 0.5 * least))
     if half == 0:
         extent = float(np.max(largest - least))
-        return 0 if extent == 0 else 11 - int(np.frexp(extent)[1])
-    return 10 - int(np.frexp(half)[1])
+        return 0 if extent == 0 else 11 - math.frexp(extent)[1]
+    return 10 - math.frexp(half)[1]
