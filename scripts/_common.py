@@ -151,6 +151,7 @@ def measure_all(
     steps: int,
     every: int = 1,
     options: dict[str, dict[str, Any]] | None = None,
+    measure: Callable[..., Run] = measure,
 ) -> dict[str, Run]:
     """Every flow from the same start, and gradient descent again from one rounding away; options by name."""
     runs = {}

@@ -16,8 +16,9 @@ And one whose oscillation has decayed to rounding when it reaches the edge, so t
 quiet      3072 – 64 – 64 – 4, GELU, on four one-hot classes, 240 images, every pixel standardised, η = 0.04.
 
 ``--seeds 3`` takes three starts of each, and adds a table of their means; ``--first 1`` begins with the second, so that starts
-can be shared out, and ``--redraw`` makes figures and tables of all that the folder has. On the digits, seen as 64 – 64 – 10 and
-through windows of 2x2, with their parity as ±1, the edge is reached later: give ``--steps 240``.
+can be shared out; ``--resume`` goes on after an interruption, and ``--redraw`` makes figures and tables of all that the folder
+has. On the digits, seen as 64 – 64 – 10 and through windows of 2x2, with their parity as ±1, the edge is reached later: give
+``--steps 240``.
 
     python scripts/fig_image_networks.py --seeds 3 --out figures
 """
@@ -33,6 +34,7 @@ import _errors as errors
 import numpy as np
 from _bench_report import markdown_table
 from _image_problems import PROBLEMS, Problem, load
+from _kept import Kept
 from _pages import computed, splice
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -53,6 +55,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     about = "folder of the pages that get the tables of several starts"
     parser.add_argument("--pages", type=Path, help=about)
     parser.add_argument("--first", type=int, default=0, help="the first start (default: 0)")
+    about = (
+        "go on where an interrupted call ended; the starts that the folder has are not run again"
+    )
+    parser.add_argument("--resume", action="store_true", help=about)
     about = "figures and tables of what is in the folder"
     parser.add_argument("--redraw", action="store_true", help=about)
     args = parser.parse_args(argv)
@@ -101,18 +107,22 @@ def tabulate(name: str, args: Namespace) -> None:
 
 
 def one_start(problem: Problem, steps: int, args: Namespace, stem: str, seed: int) -> None:
-    """Its errors are printed, its runs saved and drawn."""
-    flows, every = c.models(problem.eta), min(args.every, steps)
-    runs = c.measure_all(flows, problem.objective, problem.x0, steps, every)
-    rows = errors.errors(problem.objective, runs, problem.eta)
-    title = f"{problem.title}, η = {problem.eta:.4g}, {steps} steps, start {seed}"
+    """Its runs are saved and drawn, its errors printed."""
+    file = args.out / f"{stem if seed == 0 else f'{stem}_{seed}'}.npz"
+    if not (args.resume and file.exists()):
+        kept, every = Kept(file.with_suffix(".kept"), args.resume), min(args.every, steps)
+        flows, start = c.models(problem.eta), problem.x0
+        runs = c.measure_all(flows, problem.objective, start, steps, every, measure=kept.measure)
+        c.save_runs(file, problem.objective, runs, problem.eta)
+        kept.remove()
+    eta, runs = c.load_runs(file)
+    title = f"{problem.title}, η = {eta:.4g}, {steps} steps, start {seed}"
     first = errors.onset(runs[c.GD], runs[c.GD])
     when = "does not set in" if np.isnan(first) else f"sets in at step {first:.0f}"
     notes = f"Gradient descent's oscillation {when}. {errors.LEGEND}"
-    c.save_table(args.out, stem, title, errors.HEADER, errors.cells(rows), notes)
-    name = stem if seed == 0 else f"{stem}_{seed}"
-    c.save_runs(args.out / f"{name}.npz", problem.objective, runs, problem.eta)
-    draw(args.out / f"{name}.npz", args.format)
+    rows = errors.cells(errors.errors(None, runs, eta))
+    c.save_table(args.out, stem, title, errors.HEADER, rows, notes)
+    draw(file, args.format)
 
 
 @c.styled

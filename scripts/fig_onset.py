@@ -10,7 +10,7 @@ mlp      64 – 32 – 32 – 4, GELU, 240 images of four classes, |x|² = 300 o
     python scripts/fig_onset.py --out figures
 
 ``--models`` runs all models, which takes about an hour on two cores; without it the free-energy flow with delay, with and without
-rounding noise, is compared with gradient descent alone.
+rounding noise, is compared with gradient descent alone. ``--resume`` goes on after an interruption.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import _common as c
 import _errors as errors
 import numpy as np
+from _kept import Kept
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -85,17 +86,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=tuple(PROBLEMS), help="one of the networks")
     parser.add_argument("--starts", type=int, default=STARTS, help=f"default: {STARTS}")
     parser.add_argument("--models", action="store_true", help="all models, not the delay alone")
+    about = "go on where an interrupted call ended"
+    parser.add_argument("--resume", action="store_true", help=about)
     args = parser.parse_args(argv)
     c.prepare(args.out, NAME)
     chosen = [args.only] if args.only else list(PROBLEMS)
-    found = {}
+    found, kept = {}, Kept(args.out / f"{NAME}.kept", args.resume)
     for name in chosen:
         starts = range(1 if args.quick else args.starts)
-        studies = [one_start(PROBLEMS[name](seed), args, seed) for seed in starts]
+        studies = [one_start(PROBLEMS[name](seed), args, seed, kept) for seed in starts]
         table = [line for study in studies for line in study.rows]
         c.save_table(args.out, NAME, name, HEADER, table, LEGEND)
         found[name] = studies
     draw_all(found, args)
+    kept.remove()
 
 
 @dataclass(frozen=True)
@@ -106,11 +110,12 @@ class OneStart:
     onsets: dict[str, float]
 
 
-def one_start(problem: Problem, args: Any, seed: int) -> OneStart:
+def one_start(problem: Problem, args: Any, seed: int, kept: Kept) -> OneStart:
     steps = 20 if args.quick else args.steps or problem.steps
 
     def run(flow: solvers.Flow, x0: np.ndarray = problem.x0) -> c.Run:
-        return late(c.measure(flow, problem.objective, x0, steps, sharpness=False), steps // 10)
+        measured = kept.measure(flow, problem.objective, x0, steps, sharpness=False)
+        return late(measured, steps // 10)
 
     flows = c.models(problem.eta, *(() if args.models else (c.GD, DELAY)))
     flows[SILENT] = solvers.FreeEnergyFlow(problem.eta, delay=True, fluctuation_floor=0.0)

@@ -126,6 +126,26 @@ def test_a_measured_run_is_the_solver_s(c):
         assert predicted == pytest.approx(np.mean(values[t : t + 2]), rel=1e-13)
 
 
+def test_runs_of_an_interrupted_script_are_kept(c, load, tmp_path, monkeypatch):
+    """The same flow from the same start is measured once; another flow, start or length is not taken for it."""
+    kept, landscape, x = load("_kept").Kept(tmp_path / "kept", False), Quartic(), np.array([0.3])
+    flow, other = (c.models(eta, c.GD)[c.GD] for eta in (0.21, 0.22))
+    first = kept.measure(flow, landscape, x, 6)
+    kept.measure(other, landscape, x, 6), kept.measure(flow, landscape, 2 * x, 6)
+    assert kept.measure(flow, landscape, x, 5).times[-1] == 5
+    monkeypatch.setattr(c, "measure", None)
+    again = load("_kept").Kept(tmp_path / "kept", True)
+    for start in (x, 2 * x):
+        found = again.measure(flow, landscape, start, 6)
+        np.testing.assert_array_equal(found.centers[0] - first.centers[0] == 0, start == x)
+    found = again.measure(flow, landscape, x, 6)
+    for name in ("centers", "trace", "ends", "iterates", "status", "seconds"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(first, name))
+    assert found.distance is None
+    again.remove()
+    assert not list(tmp_path.iterdir())
+
+
 def test_of_several_fluctuations_the_largest_gives_the_ends(c):
     """Central flow in a valley: Σ = σ²vvᵀ with the top eigenvector v, among eight fluctuations."""
     valley, eta, start = Valley(), 0.3, np.array([0.0, 6.66])
