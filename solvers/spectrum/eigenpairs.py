@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from solvers._support.arguments import array, count, flag, methods, real, wrong_shape
 from solvers._support.reprs import compact_repr
 from solvers._support.threads import one_blas_thread
-from solvers.objective import Array, is_spread, norm
-from solvers.spectrum.lanczos import RitzPairs, lanczos
+from solvers.objective import Array, check_like, is_spread, norm
+from solvers.spectrum.lanczos import ASYMMETRY, NOT_SYMMETRIC, RitzPairs, lanczos
 
 # Up to this size the full matrix is cheaper than a Krylov space.
 _DENSE_SIZE = 24
@@ -40,7 +40,7 @@ class Eigenpairs:
     residuals : (k,)
         |Hv − λv|.
     converged : bool
-        Whether all pairs did.
+        Whether all pairs did. Not where products are not finite, or turn out not to be symmetric.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def top_eigenpairs(
         From 1 to x.size.
     tol : float
         Relative: |Hv − λv| ≤ tol |λ|, and no missing eigenvalue exceeds λ_k by more than tol |λ_k|. Eigenvalues are then
-        accurate to about tol² |λ| over the relative gap.
+        accurate to about tol² |λ| over the relative gap; all to the rounding of the largest.
     start : array (s, *x) or (*x), optional
         Warm start, e.g. the eigenvectors at a nearby x. An eigenvalue may then be missed that exceeds λ_k by less than about
         tol |λ_k| √x.size/2.
@@ -230,7 +230,8 @@ def _normal(rows: int, size: int) -> NDArray[np.float64]:
 
 def _product(objective: Any, x: Array, v: Array) -> NDArray[np.float64]:
     """Hv as a flat float64 vector; FloatingPointError where it is not finite."""
-    product = objective.hvp(x, v.reshape(x.shape).astype(x.dtype)).ravel().astype(np.float64)
+    image = check_like("hvp", objective.hvp(x, v.reshape(x.shape).astype(x.dtype)), x)
+    product = image.ravel().astype(np.float64)
     if not np.all(np.isfinite(product)):
         raise FloatingPointError("the Hessian is not finite")
     flat: NDArray[np.float64] = product
@@ -241,6 +242,8 @@ def _dense(objective: Any, x: Array, k: int) -> RitzPairs:
     columns = [_product(objective, x, e) for e in np.eye(x.size)]
     matrix = np.array(columns, dtype=np.float64)
     values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
+    if np.abs(matrix - matrix.T).max() > ASYMMETRY * np.abs(values).max():
+        raise FloatingPointError(NOT_SYMMETRIC)
     top, rows = values[::-1][:k], vectors.T[::-1][:k]
     residuals = np.linalg.norm(rows @ matrix.T - top[:, None] * rows, axis=1)
     return RitzPairs(top, rows, residuals, k, True)

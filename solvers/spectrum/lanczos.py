@@ -18,6 +18,8 @@ _NEW = 0.5
 # An eigenvector whose overlap with the random part of the starts is below this may be missed. The probability of that is at
 # most 0.8 times as much for one start, 2.35 times for several (Sankar, Spielman, Teng, SIAM J. Matrix Anal. Appl. 28, 2006).
 _LEAST_SHARE = 1e-3
+# Of the operator's norm: products that are less symmetric than this are no Hessian's. Differences at a kink are not.
+ASYMMETRY, NOT_SYMMETRIC = 1e-2, "the operator is not symmetric"
 # A remainder this far below what it is the remainder of is rounding.
 _NOTHING = 100 * float(np.finfo(np.float64).eps)
 
@@ -148,15 +150,19 @@ class _Space:
         """Move the first row of R to V, with its product."""
         m = self.m
         self.basis[m], self.used[:, m] = self.rest[0], self.unused[:, 0]
+        known = self.coupling[0, :m].copy()  # ⟨Hv_i, v_m⟩, where the product has ⟨v_i, Hv_m⟩
         self.rest, self.coupling = self.rest[1:], self.coupling[1:]
         self.unused = self.unused[:, 1:]
         self.m = m + 1
         overlaps, remainder, length = self._remainder(product(self.basis[m]))
+        asymmetry = np.abs(overlaps[:m] - known).max(initial=0.0)
         self.projected[: m + 1, m] = overlaps[: m + 1]
         self.coupling[:, m] = overlaps[m + 1 :]
         self._add_to_rest(remainder, length)
         self.coupling[len(overlaps) - m - 1 :, m] = length
         self._diagonalise()
+        if asymmetry > ASYMMETRY * np.abs(self.values).max():
+            raise FloatingPointError(NOT_SYMMETRIC)
 
     def with_new(self, guesses: list[Vector], direction: Vector) -> Vector:
         """The direction of R towards the first guess that is not in the space, which is added; the given one if all are."""
@@ -294,7 +300,9 @@ class _Question:
             self.residuals[others] > space.rounding, space.residuals[:, others], 0.0
         )
         for level, count in self._tests(found):
-            weights = space.overlaps_with_starts(count, others) / (level - space.values[others])
+            overlaps = space.overlaps_with_starts(count, others)
+            with np.errstate(over="raise"):  # of an operator near the underflow
+                weights = overlaps / (level - space.values[others])
             g = space.unused[:count] + weights @ residuals.T
             _, sizes, directions = np.linalg.svd(g, full_matrices=False)
             if sizes[0] > _LEAST_SHARE / np.sqrt(count):
