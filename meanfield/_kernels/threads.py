@@ -14,9 +14,9 @@ import functools
 import importlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -25,6 +25,8 @@ import numpy as np
 from numba.np.ufunc import parallel
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
+
+from solvers._support.threads import one_blas_thread
 
 from .atomic import wait_for_change
 from .jit import COMPILED
@@ -44,7 +46,7 @@ def run_blocks(compute: Callable[[Counter], None], n_blocks: int, work: int, bla
     """
     threads = max(1, min(most_threads(), n_blocks, work // _WORK_PER_THREAD))
     counter = np.zeros(1, np.int64)
-    with _one_blas_thread() if blas else nullcontext():
+    with one_blas_thread() if blas else nullcontext():
         if threads == 1 or not COMPILED:
             compute(counter)
             return
@@ -178,24 +180,3 @@ def _openmp_libraries() -> list[Any]:
     with suppress(ImportError):
         importlib.import_module("numba.np.ufunc.omppool")
     return list(ThreadpoolController().select(user_api="openmp").lib_controllers)
-
-
-@functools.cache
-def _blas_libraries() -> list[Any]:
-    import scipy.linalg.cython_blas  # noqa: F401  (the library numba calls; it must be loaded to be found)
-
-    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Like threadpoolctl's limit, whose overhead exceeds the time of a small kernel."""
-    limited = [(library, library.num_threads) for library in _blas_libraries()]
-    limited = [(library, threads) for library, threads in limited if threads != 1]
-    for library, _ in limited:
-        library.set_num_threads(1)
-    try:
-        yield
-    finally:
-        for library, threads in limited:
-            library.set_num_threads(threads)

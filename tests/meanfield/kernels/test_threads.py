@@ -15,6 +15,7 @@ from meanfield._kernels import atomic, threads
 from meanfield.study.engine.signals import Interruption
 from meanfield.study.width import study as width_study
 from meanfield.study.width.study import Execution
+from solvers._support.threads import blas_libraries
 from tests.helpers.clocks import HANGS
 
 MUCH = 10**9  # multiply-adds
@@ -41,7 +42,7 @@ def at_work(n_blocks, prepared, comers=1, blas=False):
             all_there.wait(timeout=HANGS)
         while (block := atomic.take(counter)) < n_blocks:
             blocks.append(block)
-        of_blas.update(library.num_threads for library in threads._blas_libraries())
+        of_blas.update(library.num_threads for library in blas_libraries())
 
     threads.run_blocks(compute, n_blocks, prepared, blas)
     return names, sorted(blocks), of_blas
@@ -56,10 +57,10 @@ def test_as_many_threads_as_are_told_do_all_blocks_once(of_four, count):
 
 
 def test_blas_has_one_thread_in_each_of_ours_and_its_own_again_after(of_four):
-    before = [library.num_threads for library in threads._blas_libraries()]
+    before = [library.num_threads for library in blas_libraries()]
     _, _, of_blas = at_work(8, MUCH, comers=4, blas=True)
     assert of_blas == {1}
-    assert [library.num_threads for library in threads._blas_libraries()] == before
+    assert [library.num_threads for library in blas_libraries()] == before
 
 
 @pytest.mark.parametrize("failing", range(8))
