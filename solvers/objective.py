@@ -115,10 +115,10 @@ def _check_pair(objective: Any, x: Array, value: float, gradient: Array) -> None
         )
 
 
-def _check_unchanged(x: Array, kept: Array) -> None:
-    if not np.array_equal(x, kept):
+def _check_unchanged(x: Array, kept: Array, what: str = "x") -> None:
+    if not np.array_equal(x, kept, equal_nan=True):
         raise ValueError(
-            "objective must leave the arrays it is given as they are, got one that writes to x"
+            f"objective must leave the arrays it is given as they are, got one that writes to {what}"
         )
 
 
@@ -183,22 +183,37 @@ class OwnResults:
         for name in ("gradient", "hvp", "third"):
             method = getattr(objective, name, None)
             if callable(method):
-                setattr(self, name, method if fresh else _copying(method))
+                setattr(self, name, method if fresh else _copying(name, method))
         both = getattr(objective, "value_and_gradient", None)
         if callable(both):
             self.value_and_gradient = both if fresh else _copying_second(both)
 
     def value(self, x: Array, **measure: Any) -> float:
-        return float(self.original.value(x, **measure))
+        value = self.original.value(x, **measure)
+        return float(value) if isinstance(value, float) else check_number("value", value)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.original, name)
 
 
-def _copying(method: Callable[..., Any]) -> Callable[..., Array]:
+def _copying(name: str, method: Callable[..., Any]) -> Callable[..., Array]:
+    """The method with a new array as its result, like its first argument, unless that is taken at particles given by keyword.
+
+    The first call shows whether the method writes to its arguments.
+    """
+    is_first = True
+
     @wraps(method)
     def copied(*arguments: Any, **keywords: Any) -> Array:
-        return np.array(method(*arguments, **keywords))
+        nonlocal is_first
+        kept = [np.array(a) for a in arguments] if is_first else []
+        found = np.array(method(*arguments, **keywords))
+        for given, copy in zip(arguments, kept, strict=False):
+            _check_unchanged(given, copy, "x" if given is arguments[0] else "a direction")
+        is_first = False
+        if not keywords and (found.shape != np.shape(arguments[0]) or found.dtype.kind not in "fiu"):
+            check_like(name, found, np.asarray(arguments[0]))
+        return found
 
     return copied
 

@@ -17,6 +17,8 @@ _EPS = float(np.finfo(np.float64).eps)
 #: The complex step involves no difference, so nothing cancels, but two limits remain: its error is h² times the third
 #: derivative, and h times a slope must not underflow. At h = 1e-100 neither affects slopes above 1e-200.
 _TINY = 1e-100
+#: Slopes above this may be the quotient of a value that is not real and the step.
+_SUSPICIOUS = 1e50
 #: Slopes below this, with a margin for large derivatives and partial products, are recomputed in extended range.
 _RESOLVED = 1e-170
 #: Where the exponent of a long double has more bits than that of a float64 (on most machines with Linux), h² vanishes beside the
@@ -160,11 +162,20 @@ class Landscape(FiniteDimensional):
     def _complex_slope(self, x: Array, e: Array, limit: float = _RESOLVED) -> float:
         h = _TINY * (1 + float(np.abs(x @ e)))
         slope = self._imaginary(x, h * e) / h
+        # Where the function is not defined, such as a logarithm below zero, the complex one has values off the real axis.
+        if abs(slope) > _SUSPICIOUS and np.isnan(self._value(x)):
+            return float("nan")
         return slope if not abs(slope) < limit else self._small_slope(x, e, slope)
 
     def _imaginary(self, x: Array, step: Array) -> float:
         """Im E(x + i step)."""
-        value = self._call(x + 1j * step)
+        try:
+            value = self._call(x + 1j * step)
+        except TypeError as error:
+            raise _NotAnalyticError(
+                f"function must be analytic, got one that does not take complex numbers ({error}); "
+                'use derivatives="differences"'
+            ) from error
         if not np.iscomplexobj(value):
             raise _NotAnalyticError(
                 f"function must be analytic, got the real {value!r} for a complex array; "

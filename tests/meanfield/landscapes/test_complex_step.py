@@ -208,3 +208,32 @@ def test_compiled_slopes_stop_where_they_are_not_resolved():
     np.testing.assert_allclose(out, [4e-150, 1, 0], rtol=1e-14)
     gradient(np.array([1e-250, 2.0, 0.0]), out)
     assert np.isnan(out[0]) and out[2] == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "outside", "inside"),
+    [
+        (lambda x: np.log(x[0]), -1.5, 1 / 1.5),
+        (lambda x: np.sqrt(x[0]), -1.5, 0.5 / 1.5**0.5),
+        (lambda x: x[0] ** 1.5, -1.5, 1.5**1.5),
+        (lambda x: x[0] - np.log(2.0 + x[0]), -3.5, 1 - 1 / 3.5),
+        (lambda x: np.arcsin(x[0] / 2), 2.5, 0.5 / (1 - 0.75**2) ** 0.5),
+    ],
+    ids=["log", "sqrt", "power", "shifted log", "arcsin"],
+)
+def test_where_a_function_is_not_defined_its_gradient_is_nan(function, outside, inside):
+    """The complex logarithm is, with an imaginary part of π, which is no slope times a step of 1e-100."""
+    landscape = Landscape(function)
+    with np.errstate(invalid="ignore"):
+        assert landscape.gradient(np.array([1.5])) == pytest.approx(inside, rel=1e-14)
+        assert np.isnan(landscape.gradient(np.array([outside]))).all()
+
+
+def test_a_function_without_complex_numbers_says_what_to_do():
+    landscape = Landscape(lambda x: np.hypot(x[0], x[1]))
+    with pytest.raises(ValueError, match='complex numbers .*use derivatives="differences"'):
+        landscape.gradient(np.array([3.0, 4.0]))
+    by_differences = Landscape(landscape.function, derivatives="differences")
+    np.testing.assert_allclose(
+        by_differences.gradient(np.array([3.0, 4.0])), [0.6, 0.8], rtol=1e-9
+    )
