@@ -211,7 +211,9 @@ def _copying(name: str, method: Callable[..., Any]) -> Callable[..., Array]:
         for given, copy in zip(arguments, kept, strict=False):
             _check_unchanged(given, copy, "x" if given is arguments[0] else "a direction")
         is_first = False
-        if not keywords and (found.shape != np.shape(arguments[0]) or found.dtype.kind not in "fiu"):
+        if not keywords and (
+            found.shape != np.shape(arguments[0]) or found.dtype.kind not in "fiu"
+        ):
             check_like(name, found, np.asarray(arguments[0]))
         return found
 

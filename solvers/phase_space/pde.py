@@ -379,7 +379,7 @@ def _check_on_measures(objective: Any, x: float) -> None:
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             "objective must have value(x, weights) and gradient(x, weights, at) for particles of one dimension, "
-            f"got a {type(getattr(objective, "original", objective)).__name__} that raises: {error}"
+            f"got a {type(getattr(objective, 'original', objective)).__name__} that raises: {error}"
         ) from error
     if gradient.shape != (1, 1):
         raise wrong_shape("objective.gradient of x (1, 1)", (1, 1), gradient.shape)

@@ -234,6 +234,4 @@ def test_a_function_without_complex_numbers_says_what_to_do():
     with pytest.raises(ValueError, match='complex numbers .*use derivatives="differences"'):
         landscape.gradient(np.array([3.0, 4.0]))
     by_differences = Landscape(landscape.function, derivatives="differences")
-    np.testing.assert_allclose(
-        by_differences.gradient(np.array([3.0, 4.0])), [0.6, 0.8], rtol=1e-9
-    )
+    np.testing.assert_allclose(by_differences.gradient(np.array([3.0, 4.0])), [0.6, 0.8], rtol=1e-9)
