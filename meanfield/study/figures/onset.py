@@ -74,6 +74,16 @@ def window(run: RunRecord, time: float) -> tuple[float, float]:
     return max(time - reach, times[0]), min(time + reach, times[-1])
 
 
+def is_whole_run(run: RunRecord) -> bool:
+    """Whether the zoom around the onset shows the whole run; False without an onset."""
+    time = onset_time(run)
+    if time is None:
+        return False
+    start, end = window(run, time)
+    times = [process.observables["time"] for process in run.processes.values()]
+    return all(np.all((values >= start) & (values <= end)) for values in times)
+
+
 def _crop(process: ProcessRecord, start: float, end: float) -> ProcessRecord:
     times = process.observables["time"]
     rows = (times >= start) & (times <= end)

@@ -10,7 +10,7 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 
 from meanfield.study.figures.catalogue import COMPARISON
-from meanfield.study.figures.selection import chosen_figures, length
+from meanfield.study.figures.selection import chosen_figures, length, shown_by_others
 from meanfield.study.figures.style import Drawn, at_width, styled
 from meanfield.study.storage.layout import OutputError, RunRecord
 from meanfield.study.storage.study_record import StudyRecord
@@ -30,7 +30,9 @@ def save_figures(
     processes: str | Iterable[str] | None = None,
     width: str | float | None = None,
 ) -> list[Path]:
-    """Draw the figures of a run or a width study, all but the comparison by default, in every format.
+    """Draw the figures of a run or a width study in every format.
+
+    By default all but the comparison and those of `shown_by_others`.
 
     Parameters
     ----------
@@ -63,7 +65,9 @@ def save_figures(
     'loss.svg'
     """
     _require_formats(formats)
-    without = tuple(COMPARISON.shows) if isinstance(record, RunRecord) else ()
+    without: Sequence[str] = ()
+    if isinstance(record, RunRecord):
+        without = (*COMPARISON.shows, *shown_by_others(record))
     drawn = chosen_figures(record, only, processes, width, without)
     return save_drawn(drawn, folder, formats, width)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from meanfield.study.figures.catalogue import entries
+from meanfield.study.figures.onset import is_whole_run
 from meanfield.study.figures.style import Drawn, at_width
 from meanfield.study.figures.widths import STUDY_FIGURES, study_figures
 from meanfield.study.storage.layout import RunRecord
@@ -17,6 +18,7 @@ from solvers._support.arguments import choice, refusal
 
 INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4}
 NARROWEST, WIDEST = 1.5, 20.0  # inches
+FEWEST = 30  # particles whose density says more than their places
 _LENGTH = re.compile(rf"\s*(\d+\.?\d*|\.\d+)\s*({'|'.join(INCHES)})\s*")
 
 
@@ -95,6 +97,18 @@ def chosen_figures(
         what = "run" if is_run else "study"
         raise refusal("only", f"a figure that the {what} has data for", missing[0])
     return drawn
+
+
+def shown_by_others(run: RunRecord) -> list[str]:
+    """The figures that show no more than others do, of a run of few steps or particles.
+
+    A zoom around the onset that is of the whole run, and densities of fewer than `FEWEST` particles: clouds show each of these.
+    """
+    particles = [
+        len(process.first) for process in run.processes.values() if process.first is not None
+    ]
+    densities = ["measure", "measure_plane"] if 0 < max(particles, default=0) < FEWEST else []
+    return [*(["onset"] if is_whole_run(run) else []), *densities]
 
 
 def _of_processes(

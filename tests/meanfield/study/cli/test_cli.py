@@ -233,13 +233,15 @@ def test_plot_draws_what_is_asked_for(small_run, tmp_path):
         "oscillation",
         "distance",
         "free_energy",
-        "measure",
-        "measure_plane",
         "phase_portrait",
         "particle_clouds",
         "overview",
-    }
+    }  # not the densities of eight particles
     assert {path.suffix for path in tmp_path.iterdir()} == {".svg", ".pdf"}
+    few = tmp_path / "few"
+    result = meanfield_command("plot", small_run, "--out", few, "--only", "measure,measure_plane")
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in few.iterdir()} == {"measure.png", "measure_plane.png"}
     assert (tmp_path / "loss.svg").read_text().lstrip().startswith("<?xml")
     assert_refused(
         meanfield_command("plot", small_run, "--format", "gif"),

@@ -13,6 +13,7 @@ from meanfield.study.analysis.comparison import compare
 from meanfield.study.figures import curves, style
 from meanfield.study.figures.catalogue import comparison, overview
 from meanfield.study.figures.palette import COLOURS, GREY, look_of, looks
+from meanfield.study.figures.selection import shown_by_others
 from meanfield.study.storage.layout import OutputError, ProcessRecord, RunRecord
 from solvers.flows import FLOWS
 
@@ -154,6 +155,32 @@ def test_without_gradient_descent_there_is_no_onset():
     flow = oscillating().processes[ENERGY]
     names = {d.name for d in figures.run_figures(run_of(free_energy_flow=flow))}
     assert "oscillation" in names and "onset" not in names
+
+
+def few_steps(count, last):
+    """A run with an onset: the fluctuation grows a thousandfold in its last steps."""
+    times = np.arange(float(last + 1))
+    run = oscillating()
+    grown = {"sigma_trace": np.where(times < last - 3, 1e-6, 1e-3)}
+    shown = {}
+    for name, process in run.processes.items():
+        data = {key: values[: last + 1] for key, values in process.observables.items()}
+        data |= grown | {"time": times}
+        shown[name] = replace(process, observables=data, first=np.zeros((count, 2)))
+    return replace(run, processes=shown)
+
+
+@pytest.mark.parametrize(
+    ("count", "steps", "left_out"),
+    [
+        (29, 80, ["measure", "measure_plane"]),
+        (30, 80, []),
+        (30, 20, ["onset"]),
+        (8, 20, ["onset", "measure", "measure_plane"]),
+    ],
+)
+def test_what_shows_no_more_than_other_figures(count, steps, left_out):
+    assert shown_by_others(few_steps(count, steps)) == left_out
 
 
 # --- looks ---------------------------------------------------------------------------------------
