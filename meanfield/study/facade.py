@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,15 @@ from meanfield.study.engine.progress import shown, warn
 from meanfield.study.result import Result
 from meanfield.study.storage.kind import folder_of, kind_of
 from meanfield.study.storage.study_record import StudyRecord
-from meanfield.study.storage.temporary_folder import held, holding, output_folder
+from meanfield.study.storage.temporary_folder import TemporaryFolder, held, holding, output_folder
 from solvers._support.arguments import count, flag, instance, refusal, the_path
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     import solvers
+    from meanfield.study.sweep.objects import SweepObjects
+    from meanfield.study.sweep.plan import SweepPlan
     from meanfield.study.sweep.table import SweepResult
 
 Progress = bool | Callable[[str, int, int], None]
@@ -336,14 +339,17 @@ def sweep(
     plan = make_plan(config, over)
     folder, kept = output_folder(out)
     objects = SweepObjects(flows or {}, objective, start)
-
-    def opened(path: str | Path) -> Result:
-        return Result.of(path, objects.of(plan.configs[Path(path).name]), kept)
-
+    opened = partial(_run_of_sweep, plan, objects, kept)
     with shown(progress) as report:
         options = Options(progress=report, say=warn)
         made = run_sweep(plan, folder, options, opened, objects)
     return holding(made, kept)
+
+
+def _run_of_sweep(
+    plan: SweepPlan, objects: SweepObjects, folder: TemporaryFolder | None, path: str | Path
+) -> Result:
+    return Result.of(path, objects.of(plan.configs[Path(path).name]), folder)
 
 
 def load(path: str | Path) -> Result | StudyRecord | SweepResult:

@@ -53,6 +53,10 @@ class Result(StoredRun):
         result._given, result._folder = given, folder
         return result
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, in another process too, opens the file anew."""
+        return type(self).of, (self.path.resolve(), self._given, self._folder)
+
     @cached_property
     def figures(self) -> Figures:
         """The figures that the run has data for, by name; they are drawn on first access."""

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import weakref
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from solvers._support.arguments import the_path
 
@@ -19,6 +19,11 @@ class TemporaryFolder:
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="meanfield-"))
         weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"what is pickled must be in a folder that stays, got {self.path}, a temporary one; give it a folder: out=..."
+        )
 
 
 #: those that are there, by their paths: a run in one may go on
