@@ -152,10 +152,8 @@ def array(name: str, value: object) -> NDArray[np.floating[Any]]:
         raise refusal(name, "an array of real numbers", value) from None
     if found.dtype.kind not in "biuf":
         raise ValueError(f"{name} must be an array of real numbers, got dtype {found.dtype}")
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise ValueError(
-            f"{name} must be an array of real numbers, got {np.ma.count_masked(value)} masked entries"
-        )
+    if isinstance(value, np.ma.MaskedArray) and (masked := np.count_nonzero(value.mask)):
+        raise ValueError(f"{name} must be an array of real numbers, got {masked} masked entries")
     if found.dtype in (np.float64, np.float32):
         return found
     with np.errstate(
