@@ -9,7 +9,7 @@ from pathlib import Path
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-def fitting(name: str, value: int, *shape: int) -> None:
+def fitting(name: str, value: object, *shape: int) -> None:
     """Check that there is memory for a few float64 arrays of a shape.
 
     Raises

@@ -43,7 +43,7 @@ class Anderson:
     def following(self, x: Float64, image: Float64, weights: Float64) -> Float64:
         """The point after x, with g(x) = image; `weights` of the entries, ≥ 0."""
         residual, root = image - x, np.sqrt(weights)
-        size = float(np.linalg.norm(root * residual))
+        size = float(np.sqrt(weights @ residual**2))
         if size < self._least or len(self._best) == 0:
             self._least, self._best = size, image
         elif not size <= _RISE * self._least and self._last is not None:
@@ -69,10 +69,11 @@ class Anderson:
     def _shares(self, rows: int, residual: Float64, root: Float64) -> Float64:
         """γ by the normal equations, which lose digits that the cut-off leaves out."""
         differences = self._residuals[:rows] * root
-        sizes = np.linalg.norm(differences, axis=1)
-        differences /= np.where(sizes > 0.0, sizes, 1.0)[:, None]
-        values, vectors = np.linalg.eigh(differences @ differences.T)
+        products = differences @ differences.T
+        sizes = np.sqrt(products.diagonal())
+        sizes[sizes == 0.0] = 1.0
+        values, vectors = np.linalg.eigh(products / np.multiply.outer(sizes, sizes))
         kept = values > _RANK**2 * values[-1]
-        along = vectors[:, kept].T @ (differences @ (root * residual))
-        shares: Float64 = vectors[:, kept] @ (along / values[kept])
-        return shares / np.where(sizes > 0.0, sizes, 1.0)
+        along = vectors.T @ (differences @ (root * residual) / sizes)
+        shares: Float64 = vectors[:, kept] @ (along[kept] / values[kept])
+        return shares / sizes

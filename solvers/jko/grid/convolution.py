@@ -9,6 +9,7 @@ import numpy as np
 from scipy.fft import irfftn, next_fast_len, rfftn
 from scipy.special import roots_jacobi
 
+from solvers._support.memory import fitting
 from solvers.measures.energies import Interaction
 from solvers.measures.line import Float64
 from solvers.measures.representations import Grid
@@ -26,13 +27,15 @@ class Convolution:
     Raises
     ------
     ValueError
-        For a W that is not even or not finite; in two dimensions or more, for cells of different sizes.
+        For a W that is not even or not finite; in two dimensions or more, for cells of different sizes; for a matrix that does
+        not fit the memory.
     """
 
     def __init__(self, term: Interaction, grid: Grid) -> None:
         self._is_line = grid.dimension == 1
         if self._is_line:
             x = grid.centers[0]
+            fitting("grid", f"{len(x)} cells on a line with an Interaction", len(x), len(x))
             differences, widths = (
                 np.subtract.outer(x, x)[..., None],
                 np.diff(grid.edges[0])[:, None],

@@ -355,5 +355,17 @@ def test_bad_input(make, message):
 
 def test_a_grid_too_large_for_memory_is_refused_with_the_amount(monkeypatch):
     monkeypatch.setattr(steps, "available_memory", lambda: 10_000)
-    with pytest.raises(ValueError, match=r"got 20 × 20 cells: a step takes 0.000\d+ GB, 1e-05 GB"):
-        GridJKO(0.1).step(Entropy(), gaussian(2, 20))
+    for method in ("exact", "entropic"):
+        with pytest.raises(ValueError, match=r"got 20 × 20 cells: a step takes 0.000\d+ GB, 1e-05"):
+            GridJKO(0.1, method=method).step(Entropy(), gaussian(2, 20))
+
+
+def test_matrices_too_large_for_memory_are_refused_with_the_amount(monkeypatch):
+    """Of all pairs of 50,000 cells on a line: 2e9 times four numbers."""
+    monkeypatch.setattr("solvers._support.memory.available_memory", lambda: 10**10)
+    line = gaussian(1, 50_000)
+    with pytest.raises(ValueError, match=r"got 50000 cells along an axis: its arrays take 80 GB"):
+        GridJKO(0.1, method="entropic").step(Entropy(), line)
+    attraction = Interaction(lambda r: 0.5 * np.sum(r**2, axis=1))
+    with pytest.raises(ValueError, match=r"on a line with an Interaction: its arrays take 80 GB"):
+        GridJKO(0.1).step(attraction, line)
