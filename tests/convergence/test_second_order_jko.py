@@ -159,66 +159,17 @@ def on_grid(step_size, energy, grid, time):
     return step.state
 
 
-def check_barenblatt(dimension, cells, exponent, step_sizes, half=4.0, nodes=8):
-    """From t = 1 to 2: L1 errors fall like τ², and the front is within a cell of its place at the smallest.
-
-    For m = 3, whose density is steep at the front, the cells of a plane err by more, and those in space: there it is the
-    distances of successive τ that fall.
-    """
-    edges = (np.linspace(-half, half, cells + 1),) * dimension
-    law = Barenblatt(dimension, exponent)
-    start, exact = (law.grid(edges, t, nodes) for t in (1.0, 2.0))
-    ends = [on_grid(tau, PowerEntropy(exponent), start, 1.0) for tau in step_sizes]
-    radius = np.sqrt(np.sum(start.points**2, axis=1)).reshape(start.masses.shape)
-    widest, h = radius[ends[-1].density > 1e-3].max(), 2 * half / cells
-    assert abs(widest - law.front(2.0)) < 1.5 * h  # half a cell between its center and its edge
-    errors = [np.abs(grid.masses - exact.masses).sum() for grid in ends]
-    halved = [np.abs(b.masses - a.masses).sum() for a, b in pairwise(ends)]
-    falling = errors if dimension == 1 or (dimension == 2 and exponent == 2.0) else halved
-    found = slope(step_sizes[: len(falling)], falling)
-    print(f"d = {dimension}, {cells} cells, m = {exponent}: {errors}, {halved}, slope {found:.3f}")
-    assert found == pytest.approx(2.0, abs=0.2)
-
-
 def test_the_porous_medium_on_a_grid():
-    check_barenblatt(1, 161, 2.0, [0.2, 0.1, 0.05])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("dimension", "cells", "exponent", "step_sizes"),
-    [
-        (1, 1001, 2.0, [0.2, 0.1, 0.05, 0.025]),
-        (1, 1001, 3.0, [0.2, 0.1, 0.05, 0.025]),
-        (2, 256, 2.0, [0.2, 0.1, 0.05]),
-        (2, 256, 3.0, [0.2, 0.1, 0.05]),
-        (2, 512, 2.0, [0.2, 0.1, 0.05]),
-        (2, 512, 3.0, [0.2, 0.1, 0.05]),
-    ],
-)
-def test_the_porous_medium_on_large_grids(dimension, cells, exponent, step_sizes):
-    check_barenblatt(dimension, cells, exponent, step_sizes)
-
-
-@pytest.mark.slow
-def test_the_porous_medium_in_space():
-    """64³ cells: 50 CPU seconds."""
-    check_barenblatt(3, 64, 2.0, [0.2, 0.1, 0.05], half=3.0, nodes=4)
-
-
-@pytest.mark.slow
-def test_a_steep_front_in_space():
-    """m = 3 on 64³ cells, 50 CPU seconds: in L1 the cells err by 5e-3 whatever τ is; the second moment errs like τ²."""
-    edges, law = (np.linspace(-3, 3, 65),) * 3, Barenblatt(3, 3.0)
-    start, exact = (law.grid(edges, t, 4) for t in (1.0, 2.0))
-    ends = [on_grid(tau, PowerEntropy(3.0), start, 1.0) for tau in (0.25, 0.125, 0.0625)]
-    errors = [np.trace(end.covariance() - exact.covariance()) for end in ends]
-    halved = np.abs(np.diff(errors))
-    assert slope([0.25, 0.125], halved) == pytest.approx(2.0, abs=0.2)
-    assert abs(errors[-1]) < 1e-3 * np.trace(exact.covariance())
-    assert np.abs(ends[-1].masses - exact.masses).sum() < 6e-3
-    radius = np.sqrt(np.sum(start.points**2, axis=1)).reshape(start.masses.shape)
-    assert abs(radius[ends[-1].density > 1e-3].max() - law.front(2.0)) < 1.5 * 6 / 64
+    """To Barenblatt's solution in L1, from t = 1 to 2; `test_barenblatt` has finer grids."""
+    edges, law, step_sizes = (np.linspace(-4, 4, 162),), Barenblatt(1, 2.0), [0.2, 0.1, 0.05]
+    start, exact = (law.grid(edges, t, 8) for t in (1.0, 2.0))
+    ends = [on_grid(tau, PowerEntropy(2.0), start, 1.0) for tau in step_sizes]
+    errors = [np.abs(end.masses - exact.masses).sum() for end in ends]
+    assert slope(step_sizes, errors) == pytest.approx(2.0, abs=0.2)
+    front = np.abs(start.centers[0][ends[-1].density > 1e-3]).max()
+    assert (
+        abs(front - law.front(2.0)) < 1.5 * 8 / 161
+    )  # half a cell between its center and its edge
 
 
 def test_a_double_well_on_a_grid():

@@ -47,7 +47,8 @@ class Convolution:
             )
         shape = differences.shape[:-1]
         values = term.field.values(differences.reshape(-1, grid.dimension)).reshape(shape)
-        if not np.allclose(values, values.T if self._is_line else np.flip(values), atol=1e-12):
+        mirrored = values.T if self._is_line else np.flip(values)
+        if not np.allclose(values, mirrored, atol=1e-12, equal_nan=True):
             raise ValueError("function must be even, W(x − y) = W(y − x), got one that is not")
         at_zero = np.nonzero((differences == 0).all(axis=-1))
         if not np.all(np.isfinite(values[at_zero])):

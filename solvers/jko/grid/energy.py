@@ -136,7 +136,7 @@ class GridEnergy:
         return total
 
     def nonlocal_variation(self, masses: Float64) -> Float64:
-        """W*μ and the functionals' first variations, shaped like masses."""
+        """W*μ and the functionals' first variations, shaped like masses; a FloatingPointError where these are not finite."""
         total = np.zeros_like(masses)
         for interaction in self._interactions:
             total += interaction(masses)
@@ -144,6 +144,10 @@ class GridEnergy:
             variation = np.asarray(functional.first_variation(self._points, masses.ravel()))
             if variation.shape != (masses.size,):
                 raise wrong_shape("first_variation's value", (masses.size,), variation.shape)
+            if bad := np.count_nonzero(~np.isfinite(variation)):
+                raise FloatingPointError(
+                    f"first_variation must be finite, got {bad} non-finite values of {masses.size}"
+                )
             total += variation.reshape(masses.shape)
         return total
 

@@ -151,7 +151,7 @@ class GridJKO:
     def __post_init__(self) -> None:
         for name in ("step_size", "learning_rate", "tolerance", "regularization"):
             value = getattr(self, name)
-            if value is not None:
+            if value is not None or name in ("step_size", "learning_rate"):
                 settle(self, **{name: real(name, value, above=0)})
         if self.max_iterations is not None:
             settle(self, max_iterations=count("max_iterations", self.max_iterations))
@@ -192,6 +192,8 @@ class GridJKO:
         JKOError
             When the minimiser is not reached within max_iterations; where mass concentrates in a cell in spite of diffusion, as
             in a blow-up.
+        FloatingPointError
+            Where the first variation of a `Functional` is not finite.
         """
         instance("energy", energy, Energy, "for instance Potential(function)")
         method = self._method(instance("grid", grid, Grid))

@@ -179,6 +179,19 @@ def test_a_blow_up_ends_the_run_with_what_was_done():
     assert len(result.measures) == len(result.times) > 1
 
 
+def test_what_is_not_finite_ends_the_run_with_what_was_done():
+    """A linear functional, whose first variation fails once the mean has passed ½."""
+
+    def first_variation(x, masses):
+        return -x[:, 0] if masses @ x[:, 0] < 0.5 else np.nan * x[:, 0]
+
+    drift = Functional(lambda x, masses: -float(masses @ x[:, 0]), first_variation)
+    result = evolve(drift + Entropy(0.1), gaussian(80), 2.0, step_size=0.2)
+    assert result.status == "failed" and result.times[-1] == pytest.approx(0.4)
+    assert "first_variation must be finite, got 80 non-finite values of 80" in result.message
+    assert len(result.measures) == len(result.times) == 3
+
+
 def test_an_interrupted_run_returns_what_was_done():
     def observe(time, measure, step):
         if time > 0.15:

@@ -314,6 +314,12 @@ def test_a_blow_up_is_reported():
     ("make", "message"),
     [
         (lambda g: GridJKO(0.0), "step_size must be .*got 0.0"),
+        (lambda g: GridJKO(None), "step_size must be a finite number above 0, got None"),
+        (lambda g: GridJKO(0.1, learning_rate=None), "learning_rate must be .*got None"),
+        (
+            lambda g: GridJKO(0.1).step(Interaction(lambda r: r[:, 0] * np.nan), g),
+            "function must be finite at the differences of cell centers",
+        ),
         (lambda g: GridJKO(0.1, method="best"), "method must be one of 'exact', 'entropic'"),
         (lambda g: GridJKO(0.1, 1.0, method="exact"), "regularization must be None"),
         (lambda g: Grid(g.edges, -g.masses), "masses must be at least 0"),
