@@ -109,7 +109,8 @@ def w2(
         The points are samples, of equal weights and at least 8, and the distance wanted is that of their laws ("exact" and
         "sliced"): the result has an ``interval`` of 95%, by subsamples with the same indices in both where there are equally
         many points, the sampling floor subtracted, and no plan. In many dimensions, where the floor differs from law to law,
-        the estimate keeps a part of it. At most 2,000 points at a time: 20,000 in 10 dimensions take 8 s.
+        the estimate may be low, but the interval allows for it. At most 2,000 points at a time: 20,000 in 10 dimensions
+        take 8 s.
 
     Raises
     ------

@@ -42,6 +42,16 @@ def test_intervals_contain_the_distance_of_normal_laws(draw, exact):
     assert hits(draw, exact, 12) >= 9
 
 
+@pytest.mark.parametrize("spread", [0.5, 2 / 3, 1.0, 1.5])
+@pytest.mark.parametrize("is_coupled", [False, True])
+def test_the_interval_contains_it_in_many_dimensions(spread, is_coupled):
+    """N(0, 1) and N(0, s²) in 10 dimensions: W2² = 10 (1 − s)². Samples of 500 are 2 apart though they be of one law."""
+    x, z = np.random.default_rng(6).standard_normal((2, 1000, 10))
+    low, high = interval(x, spread * (x if is_coupled else z))
+    exact = np.sqrt(10) * abs(1 - spread)
+    assert low <= exact + 1e-9 and exact <= high + 1e-9
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("draw", "exact"), CASES)
 def test_the_rate_is_the_stated_one(draw, exact):
