@@ -78,7 +78,10 @@ class _Timed:
         self.counts = dict.fromkeys(_COUNTS, 0)
 
     def advance(self, steps: int) -> None:
-        """So many iterations and one; the last, at whose end the solution is recorded, is not counted."""
+        """So many iterations and two, which are not counted.
+
+        The solution is recorded before the first, together with the gradient that it goes on with, and at the end of the last.
+        """
         import solvers
 
         marks: list[tuple[float, dict[str, float]]] = []
@@ -88,12 +91,12 @@ class _Timed:
                 marks.append((time.process_time(), {k: readings[k] for k in _COUNTS}))
 
         solution = solvers.solve(
-            self.flow, self.meter, self.state, steps + 1, save_every=steps + 1, progress=mark
+            self.flow, self.meter, self.state, steps + 2, save_every=steps + 2, progress=mark
         )
         if solution.status != "complete":
             raise RuntimeError(f"{self.flow}: {solution.message}")
         self.state = solution.state
-        (began, before), (ended, after) = marks[0], marks[-2]
+        (began, before), (ended, after) = marks[1], marks[-2]
         self.samples.append((ended - began) / steps)
         for key in _COUNTS:
             self.counts[key] += after[key] - before[key]

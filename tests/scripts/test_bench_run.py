@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+import solvers
 from tests.scripts.conftest import SCRIPTS
 
 TIMING = {"median", "lower", "upper", "samples", "repeats", "cpu"}
@@ -270,3 +271,26 @@ def test_a_page_without_a_place_for_a_part_is_refused(load, tmp_path):
     page.write_text("<!-- a -->")
     with pytest.raises(ValueError, match="page.md must have <!-- a --> and <!-- /a -->, got"):
         load("_pages").splice(page, "a", "")
+
+
+def test_an_iteration_of_a_flow_is_timed_with_all_its_evaluations(load, monkeypatch):
+    """The clock counts evaluations: of gradient descent one per iteration, also of that evaluated ahead with the first record."""
+    script, evaluated = load("bench_flows"), [0]
+
+    class Bowl:
+        def value(self, x):
+            return 0.5 * float(x @ x)
+
+        def gradient(self, x):
+            evaluated[0] += 1
+            return x.copy()
+
+        def value_and_gradient(self, x):
+            return self.value(x), self.gradient(x)
+
+    monkeypatch.setattr(script.time, "process_time", lambda: float(evaluated[0]))
+    timed = script._Timed(solvers.GradientDescent(0.1), Bowl(), np.ones(3))
+    for steps in (1, 4):
+        timed.advance(steps)
+    assert timed.samples == [1.0, 1.0]
+    assert timed.counts == {"gradients": 5, "hvps": 0, "thirds": 0}
