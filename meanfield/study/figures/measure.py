@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
@@ -136,6 +136,7 @@ def measure_in_the_plane(marginals: Marginals) -> Figure | None:
 
 def _shade(ax: Axes, x: Series, y: Series, values: NDArray[np.float64], colour: str) -> None:
     """The square root of a density as the opacity of a colour, legible on light and dark pages."""
-    opacity = LinearSegmentedColormap.from_list(colour, [(colour, 0.0), (colour, 1.0)])
+    ends = [to_rgba(colour, alpha) for alpha in (0.0, 1.0)]
+    opacity = LinearSegmentedColormap.from_list(colour, ends)
     ax.pcolormesh(x, y, np.sqrt(values), cmap=opacity, rasterized=True)
     ax.grid(False)
