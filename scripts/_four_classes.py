@@ -32,21 +32,28 @@ def four_classes(path: Path | None, n: int, pool: int = 1) -> tuple[np.ndarray, 
     return flat.reshape(pixels.shape), np.eye(CLASSES)[kind[chosen]]
 
 
-def mlp(images: np.ndarray, targets: np.ndarray, seed: int, width: int = WIDTH) -> Any:
-    """The objective of a three-layer MLP, squared loss, in float64; its weights start as PyTorch draws them."""
+def mlp(
+    images: np.ndarray, targets: np.ndarray, seed: int, width: int = WIDTH, in_span: bool = False
+) -> Any:
+    """The objective of a three-layer MLP, squared loss, in float64; its weights start as PyTorch draws them.
+
+    In the span of the images, in an orthonormal basis of it, the network has fewer weights: those of the first layer that are
+    orthogonal to all images never move. To rules that see nothing but inner products of gradients it is the same.
+    """
     import torch
     from torch import nn
 
     torch.manual_seed(seed)
     inputs = images.reshape(len(images), -1)
-    module = nn.Sequential(
-        nn.Linear(inputs.shape[1], width),
-        nn.GELU(),
-        nn.Linear(width, width),
-        nn.GELU(),
-        nn.Linear(width, CLASSES),
-    ).double()
-    return meanfield.TorchObjective(module, "squared", inputs, targets)
+    first = nn.Linear(inputs.shape[1], width).double()
+    later = nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, CLASSES)
+    if in_span:
+        u, s, basis = np.linalg.svd(inputs, full_matrices=False)
+        inputs = u * s
+        first.weight = nn.Parameter(first.weight.detach() @ torch.from_numpy(basis.T.copy()))
+    return meanfield.TorchObjective(
+        nn.Sequential(first, *later).double(), "squared", inputs, targets
+    )
 
 
 def cnn(images: np.ndarray, targets: np.ndarray, seed: int) -> Any:

@@ -9,10 +9,11 @@ problems (``--only`` one of them; some minutes on one core) and writes ``optimiz
 digits     the two-layer network on 60 digits, 50 neurons.
 image_mlp  3 · 8² – 24 – 24 – 4, GELU, squared loss, 60 images of four classes of CIFAR-10 whose pixels are averaged over
            squares of 4x4; without ``--data``, and without the files in the usual caches, the 8x8 digits.
-pixels     the same on all 3,072 pixels, with ``--only pixels`` alone, for ``--page docs/results/optimizers_on_pixels.md``.
+pixels     the same on all 3,072 pixels, with ``--only pixels`` alone, for docs/results/optimizers_on_pixels.md. Rules that do not
+           act entry by entry see the images in an orthonormal basis of their span, which changes only the cost.
 
-Learning rates are such that the rule begins below its edge and reaches it within the run. ``--resume`` goes on with the runs that
-the folder has: those that have ended are only read.
+Learning rates are such that the rule begins below its edge, but for RMSProp on pixels, and reaches it within the run.
+``--resume`` goes on with the runs that the folder has: those that have ended are only read.
 """
 
 from __future__ import annotations
@@ -74,6 +75,8 @@ RULES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 STEPS = {"digits": 200, "image_mlp": 80, "pixels": 120}
+POOL = {"image_mlp": 4, "pixels": 1}
+ENTRYWISE = ("rmsprop", "adam")
 RESUME = "go on with the runs in the folder, where they are of the same configuration"
 HEADER = (
     "rule", "process", "largest distance", "final distance", "onset later by", "error of loss",
@@ -95,6 +98,13 @@ def config_of(problem: str, rule: str, steps: int) -> RunConfig:
     if problem == "digits":
         settings |= {"task": {"n": 60}, "network": {"width": 50}}
     return RunConfig(**settings, processes={rule: options, **models_of(rule, options)})
+
+
+def objective_of(problem: str, rule: str, images: Sequence[np.ndarray]) -> Any:
+    """The network on the images; None on the digits, which a configuration names."""
+    if problem == "digits":
+        return None
+    return mlp(*images, seed=0, in_span=problem == "pixels" and rule not in ENTRYWISE)
 
 
 def models_of(rule: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -189,16 +199,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     sections = []
     for problem in [options.only] if options.only else [name for name in RULES if name != "pixels"]:
-        objective = None
+        images: Sequence[np.ndarray] = ()
         if problem != "digits" and not options.read:
-            pool = 4 if problem == "image_mlp" else 1
-            objective = mlp(*four_classes(options.data, options.images, pool), seed=0)
+            images = four_classes(options.data, options.images, POOL[problem])
         body = []
         for rule in options.rule or RULES[problem]:
             config = config_of(problem, rule, options.steps or STEPS[problem])
             folder = options.out / f"{problem}-{rule}"
             if not options.read:
-                carry_out(config, folder, Given(objective=objective), options.resume)
+                given = Given(objective=objective_of(problem, rule, images))
+                carry_out(config, folder, given, options.resume)
             record = read_run(folder / FILE_NAME)
             save_comparison(record, folder / "figures")
             of_rule = list(rows(record))

@@ -68,6 +68,25 @@ def test_the_networks_on_four_classes(load):
         assert solution.status == "complete" and solution.losses[-1] < solution.losses[0]
 
 
+@pytest.mark.parametrize("rule", ["heavy_ball", "scalar_rmsprop"])
+def test_the_network_in_the_span_of_its_images_is_the_same(optimizers, load, rule):
+    """To rules that see inner products only: losses, and how far the weights have gone. RMSProp is not one of them."""
+    pytest.importorskip("torch")
+    images = load("_four_classes").four_classes(None, 8)
+    whole = load("_four_classes").mlp(*images, seed=0)
+    part = optimizers.objective_of("pixels", rule, images)
+    assert part.dimension < whole.dimension
+    assert optimizers.objective_of("pixels", "adam", images).dimension == whole.dimension
+    flow = solvers.HeavyBall(0.05, 0.3) if rule == "heavy_ball" else solvers.ScalarRMSProp(0.05)
+    found = []
+    for objective in (whole, part):
+        solution = solvers.solve(flow, objective, objective.initial(), 12)
+        gone = np.linalg.norm(solution.centers - solution.centers[0], axis=1)
+        found.append([solution.losses, gone])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-10)
+    assert found[0][1][-1] > 0.01
+
+
 def test_rmsprop_on_images_is_set_as_in_the_quick_start(load):
     script = load("compare_rmsprop")
     config = script.config_of(20)
