@@ -127,6 +127,18 @@ def test_the_order_with_equal_steps(scheme, problem, name):
     assert fitted_slope(sizes, errors) == pytest.approx(scheme.order, abs=0.2)
 
 
+@pytest.mark.parametrize("kind", STABILIZED)
+def test_errors_are_in_proportion_where_nothing_is_stiff(kind):
+    """A rotation. Steps are accepted below rtol^(p/q), p the order of the estimate, q that of the scheme: they are ~ rtol^(1/q)."""
+    exact, errors, rtols = np.array([np.cos(10.0), np.sin(10.0)]), [], np.logspace(-2, -5, 4)
+    for rtol in rtols:
+        scheme = kind(rtol=float(rtol), max_steps=10**4)
+        y = scheme.advance(lambda t, y: np.array([-y[1], y[0]]), 0.0, np.array([1.0, 0.0]), 10.0)
+        errors.append(np.abs(y - exact).max())
+    assert np.all(errors <= 5 * rtols)
+    assert fitted_slope(rtols, errors) == pytest.approx(1.0, abs=0.1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("problem", "name"), CASES)
 @pytest.mark.parametrize("kind", STABILIZED)

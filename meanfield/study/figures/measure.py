@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from meanfield.study.analysis.process_views import Process
 from meanfield.study.figures.notation import parameter
@@ -82,6 +81,10 @@ def density(
     values: Points, weights: Series, ranges: list[tuple[float, float]]
 ) -> NDArray[np.float64]:
     """A smoothed density of the finite values (m, k), on a grid of `CELLS` per axis."""
+    from scipy.ndimage import (
+        gaussian_filter,
+    )  # imported for a tenth of a second, which runs of few particles do not need
+
     finite = np.all(np.isfinite(values), axis=1)
     mass = np.histogramdd(values[finite], CELLS, ranges, weights=weights[finite])[0]
     cell = np.prod([(high - low) / CELLS for low, high in ranges])
