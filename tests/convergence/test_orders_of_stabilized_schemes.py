@@ -129,7 +129,7 @@ def test_the_order_with_equal_steps(scheme, problem, name):
 
 @pytest.mark.parametrize("kind", STABILIZED)
 def test_errors_are_in_proportion_where_nothing_is_stiff(kind):
-    """A rotation. Steps are accepted below rtol^(p/q), p the order of the estimate, q that of the scheme: they are ~ rtol^(1/q)."""
+    """A rotation. Steps are accepted below rtol^(p/q), p the order of the estimate, q the scheme's: they are ~ rtol^(1/q)."""
     exact, errors, rtols = np.array([np.cos(10.0), np.sin(10.0)]), [], np.logspace(-2, -5, 4)
     for rtol in rtols:
         scheme = kind(rtol=float(rtol), max_steps=10**4)

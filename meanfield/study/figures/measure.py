@@ -83,7 +83,7 @@ def density(
     """A smoothed density of the finite values (m, k), on a grid of `CELLS` per axis."""
     from scipy.ndimage import (
         gaussian_filter,
-    )  # imported for a tenth of a second, which runs of few particles do not need
+    )  # takes a tenth of a second, which runs of few particles need not spend
 
     finite = np.all(np.isfinite(values), axis=1)
     mass = np.histogramdd(values[finite], CELLS, ranges, weights=weights[finite])[0]
