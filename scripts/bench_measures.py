@@ -120,7 +120,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     risk = meanfield.Risk(network, meanfield.tasks.Task(x, 0.6 * np.sin(2 * x), "sine"))
 
     exact = particles(solvers.FreeEnergyFlow(ETA), risk, 1000 if quick else 200_000, steps, 1 / 8)
-    grid(risk, 8, 1)  # compiles
+    grid(risk, 8, 1)  # these compile
+    particles(solvers.JKOFlow(ETA, saddle=True), risk, 30, 1, 1)
     found: list[dict[str, Any]] = []
     for name, size, dt, call in ways(risk, steps, quick):
         say(f"{name} {size} {dt} …")
