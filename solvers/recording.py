@@ -26,7 +26,8 @@ class Recorder:
 
     def __init__(self, every: int, first: int, last: int, stride: int) -> None:
         self.every, self._stop, self._stride = every, last, stride
-        self._most = 2 + min(last // every - first // every, (last - first) // stride)
+        after_first = min(last // every - first // every, math.ceil((last - first) / stride))
+        self._most = 1 + after_first + (last % every > 0)
         self.rows = 0
         self._saved_step: int | None = None
         self._scalars = np.empty(0)
@@ -58,7 +59,7 @@ class Recorder:
     def results(self) -> tuple[dict[str, Array], dict[str, NDArray[np.float64]]]:
         """Arrays (rows, …) by name, and scalars (rows,) by name."""
         for array in (self._scalars, *self._arrays.values()):
-            if len(array) > self.rows:  # in place, without a copy
+            if len(array) > self.rows:  # in place; from NumPy 2.5 on with a copy
                 array.resize((self.rows, *array.shape[1:]), refcheck=False)
         scalars = self._scalars.T.copy()
         return self._arrays, dict(zip(_SCALARS, scalars, strict=True))
