@@ -50,8 +50,9 @@ class ProgressBars:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with suppress(OSError):  # the terminal may be gone
-            self._progress.stop()
+        if not self._progress.disable:  # Rich before 14.3 would end the line
+            with suppress(OSError):  # the terminal may be gone
+                self._progress.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show that `done` of `total` are done."""
