@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     Task,
     TaskID,
@@ -20,7 +18,7 @@ from rich.progress import (
 from rich.text import Text
 
 from solvers._support.arguments import flag
-from solvers.progress import shows_bars
+from solvers._support.bars import Bars
 
 
 class _RateColumn(ProgressColumn):
@@ -33,15 +31,13 @@ class ProgressBars:
     """Callable as ``bars(what, done, total)`` within its context; does nothing without a terminal."""
 
     def __init__(self, quiet: bool = False) -> None:
-        console = Console(stderr=True)
-        self._progress = Progress(
+        self._progress = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             _RateColumn(),
             TimeRemainingColumn(),
-            console=console,
-            disable=quiet or not shows_bars(console),
+            quiet=quiet,
         )
         self._bars: dict[str, TaskID] = {}
 
@@ -50,9 +46,7 @@ class ProgressBars:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if not self._progress.disable:  # Rich before 14.3 would end the line
-            with suppress(OSError):  # the terminal may be gone
-                self._progress.stop()
+        self._progress.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show that `done` of `total` are done."""

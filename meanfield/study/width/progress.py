@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     TaskID,
@@ -10,24 +9,22 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.progress import Progress as Bars
 
 from meanfield.study.width.study import Progress
+from solvers._support.bars import Bars
 
 
 class StudyBars:
     """Callable with a `Progress` within its context; does nothing without a terminal."""
 
     def __init__(self, quiet: bool = False) -> None:
-        console = Console(stderr=True)
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[done]} of {task.fields[jobs]}, left"),
             TimeRemainingColumn(),
-            console=console,
-            disable=quiet or not console.is_terminal,
+            quiet=quiet,
         )
         self._tasks: dict[str, TaskID] = {}
 
