@@ -61,7 +61,7 @@ def test_the_bars_of_a_run_are_widgets(shown):
 
 def test_without_widgets_there_is_no_bar_and_no_warning(monkeypatch, capsys):
     monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
-    monkeypatch.setattr("solvers.progress.find_spec", lambda name: None)
+    monkeypatch.setattr("solvers._support.bars.find_spec", lambda name: None)
     with progress_bar(True, 3) as report:
         report(1, 3)
     assert capsys.readouterr() == ("", "")
