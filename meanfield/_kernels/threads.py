@@ -158,10 +158,11 @@ def most_threads() -> int:
 
 def _limit(count: int) -> None:
     """`numba.set_num_threads`, with OpenMP's number as it was."""
+    if count == most_threads():
+        return
     libraries = [] if _started() is not None else _openmp_libraries()
     before = [library.num_threads for library in libraries]
-    if _started() is not None or count != _there_are():
-        numba.set_num_threads(count)
+    numba.set_num_threads(count)
     for library, threads in zip(libraries, before, strict=True):
         library.set_num_threads(threads)
 

@@ -42,6 +42,8 @@ def test_it_runs(optimizers, tmp_path, capsys):
     assert list(tmp_path.rglob("compare.png"))
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_run_that_has_ended_is_only_read(optimizers, tmp_path):
     """``--resume`` takes what the folder has, unless it is of another configuration."""
     short = ["--only", "digits", "--rule", "nesterov", "--out", str(tmp_path), "--resume"]

@@ -113,12 +113,12 @@ def test_a_fork_in_the_midst_of_it_hangs_nothing():
 def test_no_bit_of_a_run_depends_on_the_python_thread():
     """900 inputs, whose products are BLAS's: three runs at once, each in a thread of its own, and none of them here before."""
     rng = np.random.default_rng(0)
-    task = meanfield.tasks.Task(rng.standard_normal((300, 900)), rng.standard_normal((300, 1)))
+    task = meanfield.tasks.Task(rng.standard_normal((100, 900)), rng.standard_normal((100, 1)))
     risk = meanfield.Risk(meanfield.TwoLayerNetwork(900), task)
-    x0 = [risk.network.initialize(150, seed=seed) for seed in range(3)]
+    x0 = [risk.network.initialize(60, seed=seed) for seed in range(3)]
 
     def end(x):
-        return solvers.solve(solvers.FreeEnergyFlow(0.1), risk, x, steps=3).centers[-1]
+        return solvers.solve(solvers.GradientDescent(0.1), risk, x, steps=5).centers[-1]
 
     here = [end(x) for x in x0]
     with ThreadPoolExecutor(3) as pool:

@@ -40,6 +40,8 @@ def measured(monkeypatch):
     return found
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_the_figures_of_a_run_are_laid_out_as_matplotlib_does(record, measured):
     """All figures, of one to six panels, with legends, titles, formulas and logarithmic axes."""
     panels, ours, theirs = 0, 0, 0
