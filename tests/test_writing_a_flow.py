@@ -100,6 +100,8 @@ def test_its_run_is_drawn_and_reported(record, monkeypatch):
     assert "mine (modified flow)" in run_sections.report(record).text
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_an_object_goes_into_a_run(page):
     scope = dict(page)
     exec(RUN, scope)

@@ -81,6 +81,8 @@ def test_a_divergence_is_not_blamed_on_the_precision(dtype):
     assert "the state is not finite" in ended.message
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_risk_of_float32_is_looked_at_in_double_precision():
     task = meanfield.tasks.digits(n=10)
     risk = meanfield.Risk(meanfield.TwoLayerNetwork(input_dim=64), task, dtype="float32")

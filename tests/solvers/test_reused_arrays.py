@@ -376,6 +376,8 @@ def test_an_objective_is_never_given_arrays_that_are_read_only():
             )
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_risk_takes_what_an_observer_is_shown():
     risk = sine_risk(20)
     x = risk.network.initialize(8, seed=1)

@@ -261,6 +261,8 @@ def test_what_are_no_objects_is_refused_before_anything_runs(tmp_path, objects, 
 VALLEY = ["--set", "landscape.name=valley", "--set", "steps=3", "--set", "learning_rate=0.1"]
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_the_command_does_the_same(tmp_path):
     over = ["--over", "learning_rate=0.1,0.2", "--seeds", 2]
     result = command(*VALLEY, *over, "--out", tmp_path)

@@ -35,7 +35,9 @@ def by_projection(start, nu, steps, dt):
     return z
 
 
-@pytest.mark.parametrize("max_modes", [1, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.essential
+@pytest.mark.parametrize("max_modes", [1, 8])
 def test_it_is_the_projected_flow(max_modes):
     """The reference is of first order; from below the edge, to which the projection would put ν at once."""
     flow = solvers.CentralFlow(RULE, max_modes)

@@ -181,6 +181,8 @@ def test_tables_against_xarray(small_run):
         assert everything.loc[ENERGY].iterate_loss.isna().all()
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_the_tree_is_that_of_the_file(small_run):
     xarray = pytest.importorskip("xarray")
     with (

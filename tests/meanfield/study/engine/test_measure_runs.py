@@ -53,6 +53,8 @@ def test_quantiles_of_the_pde_are_no_neurons(path):
     assert np.all(np.isfinite(comparison["jko"]["center_distance"]))
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_certificates_are_in_the_file(path):
     with xarray.open_datatree(path, engine="h5netcdf") as tree:
         jko = tree["jko/observables"]

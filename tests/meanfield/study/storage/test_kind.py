@@ -98,6 +98,8 @@ def test_a_stopped_run_is_read_by_all(stopped, named, tmp_path, command):
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 @pytest.mark.parametrize("command", ALL)
 def test_a_study_is_read_or_the_command_that_does_is_named(tiny_study, named, tmp_path, command):
     path = named(tiny_study, "study.h5")

@@ -143,6 +143,8 @@ def test_what_a_crash_leaves_is_read_and_not_disturbed_by_the_next_run(tmp_path,
         assert new[GD].snapshots[0].time == 7
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 @pytest.mark.parametrize(
     "rows",
     [

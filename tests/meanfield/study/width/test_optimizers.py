@@ -17,6 +17,8 @@ SETTINGS = (
 MODELS = {"rule": lambda rule: rule, "delay": lambda rule: solvers.FreeEnergyFlow(rule, delay=True)}
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_the_rule_and_its_model_at_several_widths(tiny, tmp_path, at_home):
     plan = tiny(*SETTINGS)
     study = read_study(run_width_study(plan, tmp_path / "study").path)
