@@ -72,6 +72,8 @@ def test_edge_flow(integrator):
     assert measured == pytest.approx(integrator.order, abs=0.2)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_rod_flow():
     """Compared in (w, Σ): the factors themselves are free to rotate."""
     start = np.concatenate([START - U0, np.outer(U0, U0).ravel()])

@@ -163,6 +163,8 @@ def test_a_folder_in_which_nothing_can_be_written_is_one_clear_error(tmp_path):
         tmp_path.chmod(stat.S_IRWXU)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_the_clock_may_jump(tmp_path, small_run, monkeypatch):
     """Only the file's `created` is a time of day; everything else is measured by clocks that do not jump."""
     hours = iter(range(10**6))

@@ -14,6 +14,8 @@ from tests.faults.hostile_targets import command
 from tests.helpers.clocks import stopwatch
 from tests.helpers.same_runs import assert_same
 
+pytestmark = [pytest.mark.slow, pytest.mark.essential]
+
 
 @pytest.fixture
 def out(tmp_path):

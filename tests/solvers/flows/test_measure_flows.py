@@ -43,6 +43,8 @@ def test_minimising_movements_approach_their_flow_at_first_order(risk, x0, movem
     assert np.polyfit(np.log(dts), np.log(errors), 1)[0] == pytest.approx(1.0, abs=0.2)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 @pytest.mark.parametrize(
     ("movements", "flow"),
     [

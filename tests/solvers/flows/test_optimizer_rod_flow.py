@@ -30,6 +30,8 @@ def maps(rule):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_full_matrices_by_scipy(rule):
     change, derivative = maps(rule)
@@ -71,6 +73,8 @@ def quadratic(rule, curvature):
     return np.array([-moved, memory - [0, 1]])
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_at_the_edge_of_a_quadratic_it_keeps_its_length_and_above_it_grows(rule):
     """Started on the eigenvector −1 of the rule, from a state of it; e^{(a²/2 − 2)t}, a = μ − 1, is tr Σ beyond the edge."""

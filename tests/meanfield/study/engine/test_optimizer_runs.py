@@ -22,6 +22,8 @@ from tests.helpers.same_runs import assert_same
 from tests.meanfield.study.cli.test_cli import meanfield_command
 from tests.meanfield.study.engine.test_resume import stop_at
 
+pytestmark = [pytest.mark.slow, pytest.mark.essential]
+
 WARM, STEPS = 5, 30
 TEXT = """
 learning_rate = RATE

@@ -133,6 +133,8 @@ def steps_of_checkpoints(folder, small, schedule, signum=None):
     return found
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_checkpoints_come_when_they_are_due(tmp_path, small):
     """Seen before the one that is due after the same step."""
     never = Schedule(seconds=1e9)

@@ -41,6 +41,8 @@ def network(particles, inputs):
 CASES = [(i, w, s, t) for i in (0, 3) for w, s, t in ((0, 1, 0), (1, 0, 1), (1, 1, 2))]
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 @pytest.mark.parametrize(("pair", "width", "seed", "time"), CASES)
 def test_against_plain_formulas(tiny, tiny_study, record, pair, width, seed, time):
     plan = tiny()
