@@ -81,9 +81,8 @@ def density(
     values: Points, weights: Series, ranges: list[tuple[float, float]]
 ) -> NDArray[np.float64]:
     """A smoothed density of the finite values (m, k), on a grid of `CELLS` per axis."""
-    from scipy.ndimage import (
-        gaussian_filter,
-    )  # takes a tenth of a second, which runs of few particles need not spend
+    # a tenth of a second, which runs of few particles need not spend
+    from scipy.ndimage import gaussian_filter
 
     finite = np.all(np.isfinite(values), axis=1)
     mass = np.histogramdd(values[finite], CELLS, ranges, weights=weights[finite])[0]

@@ -16,16 +16,12 @@ from solvers.measures.representations import Grid
 
 #: A sum below this fraction of its largest possible term has lost terms to underflow, and is computed again in the log domain.
 _WEAK = 1e-250
-#: Iterations for a measure's own potential: the mass times the error of its logarithm at the end, where they begin, and, as a
-#: share of the residual and at most, where only the potential's mean is of use; below the last number they are those of a
-#: linear equation.
-_SELF_TOLERANCE, _START_TOLERANCE, _MEAN_SHARE, _MEAN_TOLERANCE, _CLOSE = (
-    1e-14,
-    1e-3,
-    1e-3,
-    1e-8,
-    0.1,
-)
+#: Iterations for a measure's own potential: the mass times the error of its logarithm at the end, and where they begin; where
+#: only the potential's mean is of use, a share of the residual, and at most.
+_SELF_TOLERANCE, _START_TOLERANCE = 1e-14, 1e-3
+_MEAN_SHARE, _MEAN_TOLERANCE = 1e-3, 1e-8
+#: Below this error they are those of a linear equation.
+_CLOSE = 0.1
 _SELF_ITERATIONS = 100
 #: A residual below which it is asked what is tolerated.
 _COARSE_RESIDUAL = 1e-4

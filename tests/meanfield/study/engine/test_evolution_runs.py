@@ -95,6 +95,22 @@ center = [1.5, 0]
 snapshot_every = 1
 compression = "gzip"
 """
+#: attraction of twice the critical strength in the plane
+BLOW_UP = """
+steps = 40
+[measure]
+step_size = 0.05
+[measure.space]
+name = "grid"
+cells = [24, 24]
+low = [-2, -2]
+high = [2, 2]
+[measure.initial]
+deviation = 0.5
+[measure.energy.entropy]
+[measure.energy.log_interaction]
+strength = 8
+"""
 TEXTS = {"grid": GRID, "quantiles": QUANTILES, "particles": PARTICLES, "plane": PLANE}
 
 
@@ -271,22 +287,7 @@ def test_the_report(files, tmp_path):
 
 def test_a_blow_up_keeps_what_was_done(tmp_path):
     """Attraction of twice the critical strength in the plane."""
-    text = """
-    steps = 40
-    [measure]
-    step_size = 0.05
-    [measure.space]
-    name = "grid"
-    cells = [24, 24]
-    low = [-2, -2]
-    high = [2, 2]
-    [measure.initial]
-    deviation = 0.5
-    [measure.energy.entropy]
-    [measure.energy.log_interaction]
-    strength = 8
-    """
-    path = run(load_text(text), tmp_path)
+    path = run(load_text(BLOW_UP), tmp_path)
     record = read_run(path)
     process = record.processes["evolution"]
     assert (record.attributes["status"], process.status) == ("failed", "failed")

@@ -14,7 +14,7 @@ from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
 from meanfield.study.storage.writer import read_run
 from tests.helpers.same_runs import assert_same
-from tests.meanfield.study.engine.test_evolution_runs import QUANTILES, TEXTS
+from tests.meanfield.study.engine.test_evolution_runs import BLOW_UP, QUANTILES, TEXTS
 
 BY_STEPS = {name: text for name, text in TEXTS.items() if name != "quantiles"}
 #: Equal steps over a time that is no multiple of them: the last is a short one.
@@ -99,23 +99,8 @@ def test_steps_by_a_tolerance_are_refused_with_the_remedy(tmp_path):
 
 
 def test_one_that_failed_stays_as_it_is(tmp_path):
-    text = """
-    steps = 40
-    [measure]
-    step_size = 0.05
-    [measure.space]
-    name = "grid"
-    cells = [24, 24]
-    low = [-2, -2]
-    high = [2, 2]
-    [measure.initial]
-    deviation = 0.5
-    [measure.energy.entropy]
-    [measure.energy.log_interaction]
-    strength = 8
-    """
-    expected = run(load_text(text).replace(steps=50), tmp_path / "whole")
-    run(load_text(text), tmp_path / "run")
+    expected = run(load_text(BLOW_UP).replace(steps=50), tmp_path / "whole")
+    run(load_text(BLOW_UP), tmp_path / "run")
     path = extend(tmp_path / "run", 50)
     assert read_run(path).attributes["status"] == "failed"
     assert_same(path, expected)
