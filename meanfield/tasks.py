@@ -23,7 +23,7 @@ from meanfield.task_sources import (
     teacher_student_bytes,
 )
 from solvers._support.annotations import Ge, Interval, checked
-from solvers._support.arguments import instance
+from solvers._support.arguments import instance, refusal
 from solvers._support.memory import fitting
 from solvers._support.registry import Registry
 
@@ -301,7 +301,10 @@ def teacher_student(
     inputs = rng.standard_normal((n, input_dim)) / np.sqrt(input_dim)
     # The network averages over its neurons: √M turns the mean into a sum over √M.
     targets = np.sqrt(teacher_width) * teacher.forward(weights, inputs)
-    targets = targets + noise * rng.standard_normal((n, 1))
+    with np.errstate(over="ignore"):
+        targets = targets + noise * rng.standard_normal((n, 1))
+    if not np.isfinite(targets).all():
+        raise refusal("noise", "so small that the targets are finite", noise)
     return Task(inputs, targets, name=f"teacher and student (d={input_dim}, M={teacher_width})")
 
 

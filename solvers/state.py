@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from solvers._support.arguments import array, count, refusal
+from solvers._support.arguments import array, count, methods, refusal
 from solvers._support.reprs import compact_repr
 from solvers.flow import Flow, WithoutFluctuation, as_iterate
 from solvers.objective import (
@@ -134,6 +134,7 @@ def resume(flow: Flow, objective: Any, state: State) -> tuple[State, str]:
     ValueError
         For a state that does not fit the objective, or from which this flow cannot continue.
     """
+    methods("objective", objective, flow.needs, type(flow).__name__)
     if state.flow is not None and not _same(flow, state.flow):
         part, before = flow.at(state.step), state.flow.at(state.step)
         x = _iterate(part, state, before)

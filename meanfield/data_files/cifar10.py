@@ -87,7 +87,7 @@ def class_indices(classes: Sequence[str | int] | None) -> list[int]:
         elif type(entry) is not bool and entry in range(len(CLASSES)):
             indices.append(int(entry))
         else:
-            raise refusal("every class", f"0 to 9 or one of {', '.join(CLASSES)}", entry)
+            raise refusal("classes", f"each 0 to 9 or one of {', '.join(CLASSES)}", entry)
     if len(indices) < 2 or len(set(indices)) < len(indices):
         raise refusal("classes", "at least two different classes", classes)
     return indices

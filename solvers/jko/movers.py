@@ -154,6 +154,14 @@ class _Nothing:
         return np.zeros_like(v)
 
 
+def _check_fit(objective: Any, measure: Particles) -> None:
+    """Ask an objective of the caller's for its value at the particles; a ValueError that names the argument if it refuses."""
+    try:
+        objective.value(measure.positions)
+    except ValueError as error:
+        raise ValueError(f"measure must fit the energy: {error}") from error
+
+
 class _OfParticles:
     def __init__(self, scheme: Any, energy: Any, measure: Particles) -> None:
         temperature, self._objective = _of_particles(energy)
@@ -164,6 +172,8 @@ class _OfParticles:
         if temperature > 0 and entropy is None:  # one functional for all steps
             entropy = estimator(measure.positions, weights=measure.weights)
         self._scheme = replace(scheme, temperature=temperature, entropy=entropy)
+        if self._objective is energy:
+            _check_fit(energy, measure)
         equal = bool(np.all(measure.weights == measure.weights[0]))
         self._weights = {} if equal else {"weights": measure.weights}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from solvers._support.arguments import count, flag, real, settle
+from solvers._support.arguments import count, flag, real, refusal, settle
 from solvers._support.reprs import compact_repr
 
 
@@ -42,10 +42,23 @@ class ProximalResult:
     __repr__ = compact_repr
 
 
+#: of ητ; further out 1/ητ, or that of a step halved a few times, may not be a number
+PACES = (1e-290, 1e290)
+
+
+def check_pace(scheme: Any) -> None:
+    """Refuse a product of learning rate and step size that is lost to underflow or overflow."""
+    least, most = PACES
+    pace = scheme.learning_rate * scheme.step_size
+    if not least <= pace <= most:
+        raise refusal("learning_rate * step_size", f"between {least:g} and {most:g}", pace)
+
+
 def settle_settings(scheme: Any) -> None:
     """Check the settings common to all proximal schemes."""
     for name in ("step_size", "learning_rate", "tolerance"):
         settle(scheme, **{name: real(name, getattr(scheme, name), above=0)})
+    check_pace(scheme)
     settle(
         scheme,
         max_iterations=count("max_iterations", scheme.max_iterations),

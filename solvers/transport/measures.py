@@ -9,25 +9,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from solvers._support.arguments import refusal
+from solvers._support.arguments import probabilities, refusal
 from solvers.measures.line import Float64, squared_distance
-from solvers.measures.representations import Grid, Measure, Particles, Quantiles
+from solvers.measures.representations import Grid, Measure, Particles, Quantiles, check_positions
 from solvers.transport.result import TransportError, TransportResult
 
 # Edges that differ by less, relative to the width of the cells, are equal.
 _SAME_EDGES = 1e-9
 
 
-def as_measure(name: str, value: ArrayLike | Measure, weights: ArrayLike | None) -> Measure:
+def as_measure(
+    name: str, value: ArrayLike | Measure, weights_name: str, weights: ArrayLike | None
+) -> Measure:
     """A measure as it is, positions as particles."""
     if not isinstance(value, Measure):
-        return Particles(value, weights)
+        x = check_positions(name, value)
+        return Particles(x, probabilities(weights_name, weights, (len(x),)))
     if weights is not None:
-        raise refusal(
-            f"the weights of {name}",
-            f"None for a {type(value).__name__}, which has its own",
-            weights,
-        )
+        its_own = f"None where {name} is a {type(value).__name__}, which has its own"
+        raise refusal(weights_name, its_own, weights)
     return value
 
 

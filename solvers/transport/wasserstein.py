@@ -150,9 +150,9 @@ def w2(
         error,
     )
     if options.error is not None:
-        return _of_laws(as_measure("x", x, a), as_measure("y", y, b), options)
+        return _of_laws(as_measure("x", x, "a", a), as_measure("y", y, "b", b), options)
     if isinstance(x, Measure) or isinstance(y, Measure):
-        return between_measures(as_measure("x", x, a), as_measure("y", y, b), options, w2)
+        return between_measures(as_measure("x", x, "a", a), as_measure("y", y, "b", b), options, w2)
     x, y = check_positions("x", x), check_positions("y", y)
     if x.shape[1] != y.shape[1]:
         raise wrong_dimension(x.shape[1], y.shape[1])

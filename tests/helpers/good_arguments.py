@@ -341,6 +341,8 @@ def asks_for_hours(changed, arguments):
         return True
     if not isinstance(t, Real) or not isinstance(step_size, Real):
         return False
+    if isinstance(step_size, np.integer):
+        step_size = int(step_size)  # without overflow
     return 0 < 100 * step_size < t <= 1e9 * step_size  # more steps are refused
 
 

@@ -185,7 +185,8 @@ def test_teacher_student_noise_and_scale():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"n": 0}, {"input_dim": 0}, {"teacher_width": -1}, {"noise": -0.1}]
+    "arguments",
+    [{"n": 0}, {"input_dim": 0}, {"teacher_width": -1}, {"noise": -0.1}, {"noise": 1.7e308}],
 )
 def test_teacher_student_refuses(arguments):
     with pytest.raises(ValueError, match=f"^{next(iter(arguments))} must be"):

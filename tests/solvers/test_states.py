@@ -200,6 +200,8 @@ def test_a_state_of_another_objective_must_have_its_shape(flow):
     objective, _ = risk()
     with pytest.raises(ValueError, match="x0 must be a state of this objective"):
         solvers.solve(flow, objective, state, 1)
+    with pytest.raises(ValueError, match="objective must be an object with a method"):
+        solvers.solve(flow, 3.0, state, 1)
     more = solvers.solve(flow, landscapes.Quartic(11.0), state, 1)  # the same shape: as asked for
     assert more.status == "complete"
 

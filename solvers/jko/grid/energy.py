@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import wrightomega, xlogy
 
-from solvers._support.arguments import refusal, wrong_shape
+from solvers._support.arguments import instance, refusal, wrong_shape
 from solvers.jko.grid.convolution import Convolution
 from solvers.jko.grid.local import LocalEnergy
 from solvers.measures.energies import (
@@ -45,6 +45,7 @@ class GridEnergy:
     """
 
     def __init__(self, energy: Energy, grid: Grid) -> None:
+        instance("energy", energy, Energy, "for instance Potential(function)")
         self.potential = np.zeros(grid.masses.shape)
         self.temperature = 0.0
         self.exponent, self.coefficient = 1.0, 0.0

@@ -23,7 +23,7 @@ from solvers.jko.grid.dual_step import DualStep, Movement
 from solvers.jko.grid.energy import GridEnergy
 from solvers.jko.grid.result import GridStep, grid_step
 from solvers.jko.grid.scaling import ProximalScaling
-from solvers.jko.proximal_result import JKOError
+from solvers.jko.proximal_result import JKOError, check_pace
 from solvers.jko.two_steps import TwoSteps
 from solvers.measures.energies import Energy
 from solvers.measures.line import Float64
@@ -153,6 +153,7 @@ class GridJKO:
             value = getattr(self, name)
             if value is not None or name in ("step_size", "learning_rate"):
                 settle(self, **{name: real(name, value, above=0)})
+        check_pace(self)
         if self.max_iterations is not None:
             settle(self, max_iterations=count("max_iterations", self.max_iterations))
         if self.method is not None:
@@ -195,7 +196,6 @@ class GridJKO:
         FloatingPointError
             Where the first variation of a `Functional` is not finite.
         """
-        instance("energy", energy, Energy, "for instance Potential(function)")
         method = self._method(instance("grid", grid, Grid))
         two = self._two(grid, earlier, earlier_step_size, method)
         _check_memory(grid)

@@ -27,7 +27,7 @@ from solvers.jko.particles.energy import ParticleEnergy
 from solvers.jko.particles.report import JKOStep, report, report_of_two
 from solvers.jko.particles.state import ParticleState
 from solvers.jko.particles.substeps import Walk
-from solvers.jko.proximal_result import JKOError
+from solvers.jko.proximal_result import JKOError, check_pace
 from solvers.jko.two_steps import TwoSteps
 from solvers.measures.entropy import estimator
 
@@ -150,6 +150,7 @@ class JKO:
             max_halvings=count("max_halvings", self.max_halvings, 0),
             require_convergence=flag("require_convergence", self.require_convergence),
         )
+        check_pace(self)
         for name in ("max_iterations", "max_plans", "max_plan_iterations"):
             settle(self, **{name: count(name, getattr(self, name))})
         if self.saddle and self.temperature > 0:

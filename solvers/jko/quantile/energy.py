@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import roots_jacobi
 
-from solvers._support.arguments import refusal
+from solvers._support.arguments import instance, refusal
 from solvers.measures.energies import Energy, Entropy, Interaction, Potential, PowerEntropy
 from solvers.measures.line import Float64
 from solvers.measures.representations import unit_gauss
@@ -71,6 +71,7 @@ class QuantileEnergy:
     """
 
     def __init__(self, energy: Energy) -> None:
+        instance("energy", energy, Energy, "for instance Potential(function)")
         self._terms: list[Callable[[Float64], Cells]] = []
         self._interactions: list[_Interactions] = []
         self.keeps_order = False

@@ -154,7 +154,6 @@ class QuantileJKO:
         JKOError
             When the residual is above the tolerance after max_iterations.
         """
-        instance("energy", energy, Energy, "for instance Potential(function)")
         instance("quantiles", quantiles, Quantiles)
         transport = self._transport(quantiles, earlier, earlier_step_size)
         of_quantiles, old = QuantileEnergy(energy), quantiles.values

@@ -165,9 +165,9 @@ def test_draws_are_nested_and_depend_on_the_seed_and_the_split(folder):
         ({"seed": -1}, "seed must be .*got -1"),
         ({"target": "signs"}, "target must be one of .*, got 'signs'; did you mean 'sign'"),
         ({"target": "sign"}, "classes must be exactly two where target='sign', got 10 classes"),
-        ({"classes": ("cat", "cow")}, "every class must be .*got 'cow'"),
-        ({"classes": ("cat", 10)}, "every class must be .*got 10"),
-        ({"classes": (True, False)}, "every class must be .*got True"),
+        ({"classes": ("cat", "cow")}, "classes must be each 0 to 9 or .*got 'cow'"),
+        ({"classes": ("cat", 10)}, "classes must be each 0 to 9 or .*got 10"),
+        ({"classes": (True, False)}, "classes must be each 0 to 9 or .*got True"),
         (
             {"classes": ("cat", 3)},
             r"classes must be at least two different classes, got \('cat', 3",

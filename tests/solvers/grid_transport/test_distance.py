@@ -145,7 +145,7 @@ def test_what_needs_too_much_is_refused_with_the_amount():
     x, y = (normal(axes(20), (m, 0.0), (1.0, 2.0)) for m in (0.0, 1.0))
     with pytest.raises(ValueError, match=r"max_bytes must be at least .* on 20 × 20 cells"):
         transport.w2(x, y, max_bytes=1000)
-    with pytest.raises(ValueError, match="the weights of x must be None for a Grid"):
+    with pytest.raises(ValueError, match="a must be None where x is a Grid, which has its own"):
         transport.w2(x, y, a=np.ones(400) / 400)
     with pytest.raises(ValueError, match="y must have dimension 2, as x, got 3"):
         transport.w2(x, normal(axes(4, 3), (0,) * 3, (1,) * 3))

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import norm
 
 import solvers
+from meanfield import landscapes
 from solvers import JKO, Grid, GridJKO, Particles, QuantileJKO, Quantiles, evolve
 from solvers.measures.energies import (
     Congestion,
@@ -241,6 +242,9 @@ BAD = [
     ),
     (dict(energy=Congestion(1.0), measure=Quantiles([0.0, 1.0])), "known to QuantileJKO"),
     (dict(energy=Entropy(), measure=[[1.0], [1.0]]), "finite energy, got inf"),
+    (dict(energy=landscapes.Valley()), r"measure must fit the energy: .*got \(2, 1\)"),
+    (dict(energy=False, measure=Grid([0.0, 1.0], [1.0])), "energy must be an Energy, got False"),
+    (dict(energy=False, measure=Quantiles([0.0, 1.0])), "energy must be an Energy, got False"),
     (dict(observe=3), "observe must be a function"),
     (dict(progress=3), "progress must be True or False"),
 ]

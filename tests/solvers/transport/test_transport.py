@@ -183,9 +183,10 @@ def test_measures_and_arrays_mix():
         ((Grid([0.0, 1.0], [1.0]), np.ones((3, 2))), "y must have dimension 1, as x, got 2"),
         (
             (Quantiles([0.0, 1.0]), [0.0], [1.0]),
-            "the weights of x must be None for a Quantiles, which has its own",
+            "a must be None where x is a Quantiles, which has its own",
         ),
-        (([[np.nan]], Quantiles([0.0, 1.0])), "positions must be finite"),
+        (([[np.nan]], Quantiles([0.0, 1.0])), "x must be finite"),
+        (([0.0], Quantiles([0.0, 1.0]), [np.inf]), "a must be finite"),
     ],
 )
 def test_bad_pairs_of_measures(arguments, message):
