@@ -1,13 +1,17 @@
-"""Normal random numbers determined by a seed and a counter."""
+"""Normal random numbers determined by a seed and a counter, and the rounding errors that they imitate."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from solvers.objective import Array, is_spread
+
+#: A fluctuation this many times the rounding of w is not changed by it.
+VISIBLE = 1e4
 
 
 def standard_normal(seed: int, counter: int, like: Array) -> Array:
@@ -47,3 +51,24 @@ def spread_normal(objective: Any, seed: int, counter: int, like: Array) -> Array
         return standard_normal(seed, counter, like)
     own: Array = objective.own(standard_normal(seed, counter, objective.gather(like)))
     return own
+
+
+def step_rounding(x: Array, draw: Array, difference: Callable[[Array], Array]) -> Array:
+    """The rounding errors of one iteration x + V(x), as it is computed: that of the sum, and an instance of that of V.
+
+    Parameters
+    ----------
+    x : array
+    draw : array, shaped like x
+        Standard normal. The error of the sum is it times the standard deviation of a rounding, ulp(x_i)/√12.
+    difference : function
+        Of a change r of x: V(x + r) − V(x) as computed, minus DV(x) r.
+
+    Notes
+    -----
+    With r_i = ±ulp(x_i), by the signs of the draw, x + r is exact, and what the difference leaves are the rounding errors of V
+    at two points, which are independent for all practical purposes: their variance is twice that of one.
+    """
+    ulp = np.spacing(np.abs(x))
+    left = difference(np.copysign(ulp, draw)) * x.dtype.type(0.5**0.5)
+    return x.dtype.type(12**-0.5) * ulp * draw + left

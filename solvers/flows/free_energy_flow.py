@@ -15,13 +15,21 @@ from solvers.flow import ContinuousFlow, Seed
 from solvers.flows.optimizer_flow import OptimizerFlow
 from solvers.free_energy import Closure, FreeEnergy, free_energy_gradient
 from solvers.integrators import ROCK4, Chebyshev, Integrator
-from solvers.noise import spread_normal
-from solvers.objective import Array, epsilon, inner, norm, peak, with_own_results
+from solvers.noise import VISIBLE, spread_normal, step_rounding
+from solvers.objective import (
+    Array,
+    epsilon,
+    hessian_product,
+    inner,
+    norm,
+    peak,
+    with_own_results,
+)
 from solvers.optimizer import of_optimizers
 from solvers.spectrum.eigenpairs import top_eigenpairs
 
-# A fluctuation this many times the rounding of w is not changed by it; within so many times the floor it may soon be there.
-_VISIBLE, _NEAR = 1e4, 1e5
+#: Within so many times a floor that is a number, a fluctuation may soon be there.
+_NEAR = 1e5
 
 
 @of_optimizers(OptimizerFlow)
@@ -54,11 +62,12 @@ class FreeEnergyFlow(ContinuousFlow):
         Number of fluctuations. Above 1 the first fluctuation is split at t = 0 along the rank − 1 top eigenvectors of ∇²E, the
         remainder last: tr Σ is unchanged, the coherence between the modes is dropped.
     fluctuation_floor : "rounding" or float
-        "rounding" (default): after every iteration u receives the rounding error of gradient descent's step as noise: normal,
-        of variance ulp(w_i)²/12, on the coordinates where u is not zero; several fluctuations share it, and with exact growth
-        only the part along u is added. It is omitted while the largest |u_i| is above √ε times the largest |w_i|, where it cannot
-        be seen. A number above 0: after every time step, each u_r with 0 < |u_r| < floor is scaled up to it. 0: neither, u
-        decays to underflow.
+        "rounding" (default): after every iteration u receives the rounding errors of gradient descent's step as noise: that of
+        its difference, normal, of variance ulp(w_i)²/12, on the coordinates where u is not zero, and that of its gradient, which
+        is measured, by two gradients and a product. Several fluctuations share it, and with exact growth only the part along u
+        is added. It is omitted while the largest |u_i| is above 10⁴ε (or √ε) times the largest |w_i|, where it cannot be seen.
+        A number above 0: after every time step, each u_r with 0 < |u_r| < floor is scaled up to it. 0: neither, u decays to
+        underflow.
     delay : bool
         Whether the velocity is taken half an iteration before, ż(t) = V(z(t − ½)) for z = (w, u): second-order accurate in
         time where the flow without delay is first-order, at no extra gradient. Has its own scheme in time, for dt = 1/m
@@ -76,8 +85,9 @@ class FreeEnergyFlow(ContinuousFlow):
     Start: w_0 = x_0 − (η/2)∇E(x_0), u_0 = (η/2)∇E(x_0). Below the edge of stability u decays; that of gradient
     descent decays to the rounding of its iterates, from which it grows again once the edge is crossed. So rounding sets the
     onset wherever the decay gets that far: it differs between float32 and float64, and between two runs of gradient descent one
-    rounding apart. The noise has the size and the directions of that rounding, and other seeds give other onsets, distributed as
-    gradient descent's are over such runs. For d = ½(∇E(w + u) − ∇E(w − u)) at any |u| see `endpoint_gradients`.
+    rounding apart. The noise has the size and the directions of that rounding, in its step and in its gradient, and other seeds
+    give other onsets, distributed as gradient descent's are over such runs. For d = ½(∇E(w + u) − ∇E(w − u)) at any |u| see
+    `endpoint_gradients`.
 
     References
     ----------
@@ -158,10 +168,7 @@ class FreeEnergyFlow(ContinuousFlow):
     def horizon(self, objective: Any, state: Array) -> float:
         """One iteration where rounding or the floor determine u."""
         if self.fluctuation_floor == "rounding":
-            least = min(_VISIBLE * epsilon(state), epsilon(state) ** 0.5) * peak(
-                objective, state[0]
-            )
-            reached = all(peak(objective, u) <= least for u in state[1:])
+            reached = self._is_rounded(objective, state)
         else:
             least = _NEAR * self.fluctuation_floor
             reached = any(0.0 < norm(objective, u) < least for u in state[1:])
@@ -171,18 +178,25 @@ class FreeEnergyFlow(ContinuousFlow):
         """The state with the rounding errors that these iterations of gradient descent would leave in u."""
         if self.fluctuation_floor != "rounding" or not self._is_rounded(objective, state):
             return state
-        share = state.dtype.type((iterations / (12 * self.rank)) ** 0.5)
         # A coordinate that does not move, as of a dead neuron, is not rounded.
-        scale = share * np.spacing(np.abs(state[0])) * state[1:].any(axis=0)
+        share = state.dtype.type((iterations / self.rank) ** 0.5) * state[1:].any(axis=0)
+        own, w = with_own_results(objective), state[0]
+        eta, gradient = state.dtype.type(self.learning_rate), own.gradient(w)
+
+        def difference(r: Array) -> Array:
+            lost: Array = own.gradient(w + r) - gradient - hessian_product(own, w, r)
+            return -eta * lost
+
         disturbed = state.copy()
         for r, u in enumerate(disturbed[1:]):
-            noise = scale * spread_normal(objective, self.seed, self.rank * step + r, u)
+            draw = spread_normal(objective, self.seed, self.rank * step + r, u)
+            noise = share * step_rounding(w, draw, difference)
             u += _along(objective, noise, u) if self.growth == "exact" else noise
         return disturbed
 
     def _is_rounded(self, objective: Any, state: Array) -> bool:
-        """Whether a fluctuation is so small relative to w that the rounding of w matters."""
-        share = epsilon(state) ** 0.5
+        """Whether the fluctuations are so small relative to w that the rounding of w matters."""
+        share = min(VISIBLE * epsilon(state), epsilon(state) ** 0.5)
         bound = share * peak(objective, state[0])
         return all(peak(objective, u) <= bound for u in state[1:])
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from solvers._support.arguments import instance, refusal, settle
 from solvers.flow import ContinuousFlow, Flow, Seed
-from solvers.noise import spread_normal
+from solvers.noise import VISIBLE, spread_normal, step_rounding
 from solvers.objective import Array, epsilon, peak
 from solvers.optimizer import Optimizer
 
@@ -32,7 +32,7 @@ class OptimizerFlow(ContinuousFlow):
     delay : bool
         Whether the velocity is taken half an iteration before, ż(t) = V(z(t − ½)): second order in time. dt = 1 is the optimizer.
     fluctuation_floor : {"rounding", 0}
-        "rounding": u receives the rounding error of the optimizer's step in x as noise, where u is so small that it matters;
+        "rounding": u receives the rounding error of the optimizer's step as noise, where u is so small that it matters;
         see `FreeEnergyFlow`.
     seed : int
         Seed of this noise.
@@ -129,14 +129,28 @@ class OptimizerFlow(ContinuousFlow):
 
     def disturb(self, objective: Any, step: int, state: Array, iterations: int) -> Array:
         """The state with the rounding errors that these iterations of the optimizer would leave in u."""
-        x, u = state[0, 0], state[1, 0]
-        small = peak(objective, u) <= epsilon(state) ** 0.5 * peak(objective, x)
+        z, u = state
+        visible = min(VISIBLE * epsilon(state), epsilon(state) ** 0.5)
+        small = peak(objective, u[0]) <= visible * peak(objective, z[0])
         if self.fluctuation_floor != "rounding" or not small:
             return state
-        scale = state.dtype.type((iterations / 12) ** 0.5) * np.spacing(np.abs(x)) * (u != 0)
-        disturbed = state.copy()
-        disturbed[1, 0] += scale * spread_normal(objective, self.seed, step, u)
-        return disturbed
+        changed = self._change(objective, z)
+
+        def difference(r: Array) -> Array:
+            if self._has_clock:
+                r[-1] = 0
+            moved = z + r
+            expected = self._ends(objective, z, r)[1]
+            lost: Array = self._change(objective, moved) - changed - expected
+            return lost
+
+        draws = [
+            spread_normal(objective, self.seed, len(u) * step + row, part)
+            for row, part in enumerate(u)
+        ]
+        noise = step_rounding(z, np.stack(draws), difference)
+        share = state.dtype.type(iterations**0.5) * (u != 0)
+        return np.stack([z, u + share * noise])
 
     def center(self, step: int, state: Array) -> Array:
         return state[0, 0]

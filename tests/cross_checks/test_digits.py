@@ -176,3 +176,30 @@ def test_the_rod_flow_has_no_oscillation_of_its_scheme(eta, sharpness):
     gap = np.sqrt(np.mean(np.sum((ours.centers[-1] - fine.centers[-1]) ** 2, axis=1)))
     assert gap < 0.02
     assert eta * solvers.top_eigenpairs(risk, ours.centers[-1]).values[0] > sharpness
+
+
+@pytest.mark.slow
+def test_the_rounding_noise_brings_the_onset_where_gradient_descent_has_it():
+    """Where most of a step's rounding is that of its gradient, at the median over seeds and over starts one rounding apart.
+
+    The onsets of either are spread over some fifteen steps, so that a median of six or nine is known to about four. With noise
+    for the rounding of the difference only, the flow's are 24 steps later.
+    """
+    task, network = digits(n=100), TwoLayerNetwork(64)
+    risk, start = Risk(network, task), network.initialize(100, seed=2)
+
+    def onset(flow, x0):
+        """The first step past 300 where the iterates' alternating part, their second difference, is above 1e-3."""
+        run = solvers.solve(flow, risk, x0, steps=600)
+        signs = (-1.0) ** run.times[:, None, None]
+        bends = np.diff(run.centers + signs * run.fluctuations, n=2, axis=0)[300:]
+        sizes = np.abs(bends).max(axis=(1, 2)) / 4
+        assert sizes.min() < 1e-5 and sizes.max() > 1e-2
+        return np.argmax(sizes > 1e-3)
+
+    starts = [start * (1 + k * 2.0**-52) for k in range(9)]
+    descents = [onset(solvers.GradientDescent(0.3629), x0) for x0 in starts]
+    flows = [
+        onset(solvers.FreeEnergyFlow(0.3629, delay=True, seed=seed), start) for seed in range(6)
+    ]
+    assert abs(np.median(flows) - np.median(descents)) <= 12
