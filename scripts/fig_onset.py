@@ -2,7 +2,8 @@
 
 Two networks on the digits of the package, five starts each, with η so small that ηS stays well below 2 for hundreds of
 steps: the oscillation of gradient descent decays to the rounding of its iterates, and grows from there once ηS has passed 2. The
-onset then is as random as rounding: it is given for gradient descent from the start and from eight others one rounding away.
+onset then is as random as rounding: it is given for gradient descent from the start and from eight others one rounding away, and
+for the delay with eight seeds of its rounding noise.
 
 network  100 neurons, tanh, 100 images, parity; η = 1.84/S, with S the sharpness after 110 steps of gradient descent with η = 0.3.
 mlp      64 – 32 – 32 – 4, GELU, 240 images of four classes, |x|² = 300 on average; η = 1.55/S, S after 40 steps with η = 0.15.
@@ -16,7 +17,7 @@ rounding noise, is compared with gradient descent alone. ``--resume`` goes on af
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import _common as c
@@ -31,14 +32,15 @@ import solvers
 from meanfield.study.engine.perturbed import one_rounding_away
 
 NAME = "onset"
-STARTS, DRAWS = 5, 8
+STARTS, DRAWS = 5, 8  # of a network; one rounding away, and seeds of the noise
 SILENT = "free-energy flow, delay, no noise"
 DELAY = "free-energy flow, delay"
+SEEDS = f"{DELAY}, other seeds"
 HEADER = ("process", "RMS distance", "onset", "start", "status")
 LEGEND = (
     "Onset: by the definition of `meanfield compare`, without the first tenth of the run, where the start's oscillation decays. "
-    "RMS distance: of the center to gradient descent's, over time. Gradient descent, one rounding away: of eight runs the "
-    "largest distance, the first and the last onset."
+    "RMS distance: of the center to gradient descent's, over time. Gradient descent, one rounding away, and the delay with other "
+    "seeds: of eight runs the largest distance, and the first, the median and the last onset."
 )
 
 
@@ -108,6 +110,7 @@ class OneStart:
     others: list[c.Run]  #: gradient descent from one rounding away
     rows: list[list[str]]
     onsets: dict[str, float]
+    ranges: dict[str, tuple[float, float]]  #: first and last onset of runs that differ by rounding
 
 
 def one_start(problem: Problem, args: Any, seed: int, kept: Kept) -> OneStart:
@@ -121,20 +124,23 @@ def one_start(problem: Problem, args: Any, seed: int, kept: Kept) -> OneStart:
     flows[SILENT] = solvers.FreeEnergyFlow(problem.eta, delay=True, fluctuation_floor=0.0)
     runs = {name: run(flow) for name, flow in flows.items()}
     reference = runs[c.GD]
-    starts = [one_rounding_away(problem.x0, draw) for draw in range(1 if args.quick else DRAWS)]
-    others = [run(flows[c.GD], x0) for x0 in starts]
+    draws = range(1 if args.quick else DRAWS)
+    others = [run(flows[c.GD], one_rounding_away(problem.x0, draw)) for draw in draws]
+    seeds = [run(replace(flows[DELAY], seed=1 + draw)) for draw in draws]
     onsets = {name: errors.onset(each, reference) for name, each in runs.items()}
-    found = [errors.onset(each, reference) for each in others]
-    gaps = {name: distance(problem.objective, each, reference) for name, each in runs.items()}
-    spread = [distance(problem.objective, each, reference) for each in others]
     start = f"{seed}, η = {problem.eta:.4g}"
-    rows = [
-        [name, small(gaps[name]), number(onsets[name]), start, each.status]
-        for name, each in runs.items()
-    ]
-    between = f"{number(min(found))} to {number(max(found))}"
-    rows.insert(1, [c.PERTURBED, small(max(spread)), between, start, "complete"])
-    return OneStart(runs, others, rows, onsets | {"least": min(found), "most": max(found)})
+
+    def row(name: str, found: list[float], several: list[c.Run]) -> list[str]:
+        gap = max(distance(problem.objective, each, reference) for each in several)
+        return [name, small(gap), spread(found), start, several[0].status]
+
+    rows = [row(name, [onsets[name]], [each]) for name, each in runs.items()]
+    ranges = {}
+    for name, of, several in ((c.PERTURBED, c.GD, others), (SEEDS, DELAY, seeds)):
+        found = [or_never(errors.onset(each, reference)) for each in several]
+        ranges[of] = min(found), max(found)
+        rows.insert(1 + list(runs).index(of) + len(ranges) - 1, row(name, found, several))
+    return OneStart(runs, others, rows, onsets, ranges)
 
 
 def late(run: c.Run, first: int) -> c.Run:
@@ -147,8 +153,20 @@ def distance(objective: Any, run: c.Run, reference: c.Run) -> float:
     return float(np.sqrt(np.mean(c.distances(objective, run, reference) ** 2)))
 
 
+def spread(onsets: list[float]) -> str:
+    """One onset; the first, the median and the last of several."""
+    if len(onsets) == 1:
+        return number(onsets[0])
+    return f"{number(min(onsets))} to {number(max(onsets))}, {number(float(np.median(onsets)))}"
+
+
 def number(step: float) -> str:
-    return "never" if np.isnan(step) else f"{step:.0f}"
+    return f"{step:.0f}" if np.isfinite(step) else "never"
+
+
+def or_never(step: float) -> float:
+    """An onset that can be compared: infinite if there is none."""
+    return float("inf") if np.isnan(step) else step
 
 
 def small(value: float) -> str:
@@ -175,7 +193,9 @@ def draw(name: str, studies: list[OneStart], left: Axes, right: Axes) -> None:
     left.set(title=f"{name}, start 0", xlabel=c.STEPS, ylabel="tr Σ", yscale="log")
     left.set_ylim(1e-3 * float(np.min(first.runs[c.GD].trace)), 10 * top)
     for i, study in enumerate(studies):
-        right.plot([study.onsets["least"], study.onsets["most"]], [i, i], color=c.PALE, linewidth=8)
+        for process, ends in study.ranges.items():
+            colour, up = (c.PALE, 0.0) if process == c.GD else (looks[process]["color"], 0.2)
+            right.plot(ends, [i + up, i + up], color=colour, linewidth=6, solid_capstyle="butt")
         for process in study.runs:
             look = looks[process]
             right.plot(study.onsets[process], i, "o", color=look["color"], label=process,
