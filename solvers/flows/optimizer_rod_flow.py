@@ -47,7 +47,9 @@ class OptimizerRodFlow(RodFlow):
 
     References
     ----------
-    That of gradient descent: Regis, Chewi, arXiv:2602.01480; with momentum it is this package's.
+    That of gradient descent: Regis, Chewi, arXiv:2602.01480; with momentum this is the package's own. Rod flows of momentum
+    methods, RMSProp and Adam in the space of weights and momenta are published in arXiv:2605.06821, with the mean of squares as a
+    variable beside the rod; they may differ from this one.
 
     Examples
     --------
