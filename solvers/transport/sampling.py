@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from solvers.measures.line import Float64
 
@@ -87,6 +86,8 @@ def distance_of_laws(
 
 def _half_width(values: Float64) -> float:
     """Of Student's interval of a mean."""
+    from scipy.special import stdtrit  # on first use, as it takes long
+
     n = len(values)
     quantile = float(stdtrit(n - 1, 0.5 + 0.5 * COVERAGE))
     return quantile * float(values.std(ddof=1)) / np.sqrt(n)

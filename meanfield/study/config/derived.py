@@ -20,7 +20,8 @@ from solvers._support.annotations import is_path, parameters, split
 class Section(BaseModel):
     """A table of the TOML: unknown keys raise, and values are not converted."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    # validators are built on first use: that of the whole includes those of its tables, which nothing asks for by themselves
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class NamedSection(Section):

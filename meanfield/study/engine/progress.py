@@ -5,56 +5,67 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from solvers._support.arguments import flag
-from solvers._support.bars import Bars
 
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
-class _RateColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.4g}/s")
+    from solvers._support.bars import Bars
 
 
 class ProgressBars:
     """Callable as ``bars(what, done, total)`` within its context; does nothing without a terminal."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._progress = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _RateColumn(),
-            TimeRemainingColumn(),
-            quiet=quiet,
-        )
+        self._progress = None if quiet else _bars()
         self._bars: dict[str, TaskID] = {}
 
     def __enter__(self) -> ProgressBars:
-        self._progress.start()
+        if self._progress is not None:
+            self._progress.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
+        if self._progress is not None:
+            self._progress.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show that `done` of `total` are done."""
-        if self._progress.disable:
+        if self._progress is None or self._progress.disable:
             return
         if what not in self._bars:
             self._bars[what] = self._progress.add_task(what.replace("_", " "), total=total)
         self._progress.update(self._bars[what], completed=done)
+
+
+def _bars() -> Bars:
+    """Rich is imported where bars may be shown: it takes longer than a short run."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    from solvers._support.bars import Bars
+
+    class RateColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:.4g}/s")
+
+    return Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeRemainingColumn(),
+    )
 
 
 @contextmanager

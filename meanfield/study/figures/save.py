@@ -10,6 +10,7 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 
 from meanfield.study.figures.catalogue import COMPARISON
+from meanfield.study.figures.layout import only_places_change
 from meanfield.study.figures.selection import chosen_figures, length, shown_by_others
 from meanfield.study.figures.style import Drawn, at_width, styled
 from meanfield.study.storage.layout import OutputError, RunRecord
@@ -129,14 +130,15 @@ def save_drawn(
 
 def _write(figure: Figure, path: Path, suffix: str) -> None:
     """Write a file; pixels are drawn once, where `savefig` first draws all of it to let the layout place the axes."""
-    engine, dpi = figure.get_layout_engine(), figure.dpi
-    if suffix == "png" and engine is not None and figure.axes:
-        figure.dpi = rcParams["savefig.dpi"]
-        engine.execute(figure)
-        figure.dpi = dpi
-        figure.set_layout_engine(None)
-    try:
-        pixels = _PIXELS if suffix == "png" else {}
-        figure.savefig(path, metadata=METADATA.get(suffix), **pixels)
-    finally:
-        figure.set_layout_engine(engine)
+    with only_places_change(figure):
+        engine, dpi = figure.get_layout_engine(), figure.dpi
+        if suffix == "png" and engine is not None and figure.axes:
+            figure.dpi = rcParams["savefig.dpi"]
+            engine.execute(figure)
+            figure.dpi = dpi
+            figure.set_layout_engine(None)
+        try:
+            pixels = _PIXELS if suffix == "png" else {}
+            figure.savefig(path, metadata=METADATA.get(suffix), **pixels)
+        finally:
+            figure.set_layout_engine(engine)

@@ -5,11 +5,12 @@ from functools import partialmethod
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LinearLocator, NullFormatter
 
 from meanfield.study import figures
 from meanfield.study.figures.layout import Panel
-from meanfield.study.figures.style import new_figure, styled
+from meanfield.study.figures.style import Drawn, new_figure, styled
 
 PIXEL = 1.0
 
@@ -98,3 +99,51 @@ def test_outside_of_a_layout_axes_are_measured_each_time(measured):
     before = ax.get_tightbbox(for_layout_only=True)
     ax.set_ylabel("higher\nthan\nbefore")
     assert ax.get_tightbbox(for_layout_only=True).x0 < before.x0 - 10
+
+
+def written(figure, path, panels_as_matplotlib=False):
+    """The pixels of a figure's file."""
+    if panels_as_matplotlib:
+        for ax in figure.axes:
+            ax.begin_layout = ax.end_layout = lambda: None
+    return figures.save_drawn([Drawn("figure", "", "", figure)], path, ["png"])[0].read_bytes()
+
+
+def with_two_scales():
+    """Panels with shared linear and own logarithmic axes, minor ticks among them."""
+    figure = new_figure(3.0)
+    above, below = figure.subplots(2, 1, sharex=True)
+    above.semilogy([1, 2, 5], [1e-3, 1.0, 40.0])
+    below.plot([1, 2, 5], [3, 1, 2])
+    below.minorticks_on()
+    below.label_outer()
+    return figure
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """The axes whose ticks were found, in turn."""
+    listed, find = [], Axis._update_ticks
+
+    def counted(self):
+        listed.append(self)
+        return find(self)
+
+    monkeypatch.setattr(Axis, "_update_ticks", counted)
+    return listed
+
+
+def test_ticks_found_once_at_a_place_are_those_of_matplotlib(found, tmp_path):
+    expected = written(with_two_scales(), tmp_path / "theirs", panels_as_matplotlib=True)
+    theirs = len(found)
+    found.clear()
+    assert written(with_two_scales(), tmp_path / "ours") == expected
+    assert len(found) < 0.7 * theirs
+
+
+def test_between_two_files_a_figure_may_change(tmp_path):
+    figure, other = with_two_scales(), with_two_scales()
+    written(figure, tmp_path / "first")
+    for one in (figure, other):
+        one.axes[1].set_yticks([1.5, 2.5], ["low", "high"])
+    assert written(figure, tmp_path / "again") == written(other, tmp_path / "other")
