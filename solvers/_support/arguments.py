@@ -150,6 +150,8 @@ def array(name: str, value: object) -> NDArray[np.floating[Any]]:
         found = np.asarray(value)
     except _NO_ARRAY:
         raise refusal(name, "an array of real numbers", value) from None
+    if found.dtype == object and found.ndim == 0:  # one object, no numbers
+        raise refusal(name, "an array of real numbers", value)
     if found.dtype.kind not in "biuf":
         raise ValueError(f"{name} must be an array of real numbers, got dtype {found.dtype}")
     if isinstance(value, np.ma.MaskedArray) and (masked := np.count_nonzero(value.mask)):
@@ -190,7 +192,8 @@ def probabilities(
         rounding = max(rounding, 8.0 * float(np.finfo(dtype).eps))
     if weights.shape != shape:
         raise wrong_shape(name, shape, weights.shape)
-    least, total = float(weights.min()), float(weights.sum())
+    with np.errstate(over="ignore"):
+        least, total = float(weights.min()), float(weights.sum())
     if least < 0 or not abs(total - 1.0) <= rounding:
         raise ValueError(
             f"{name} must be at least 0 and sum to 1, got a minimum of {least!r} and a sum of {total!r}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from solvers._support.arguments import count, flag, refusal
 from solvers._support.arguments import function as checked_function
 from solvers.flow import check_learning_rate
 from solvers.jko.evolution import Evolution
-from solvers.jko.march import March, Pace, Taken
+from solvers.jko.march import March, Pace, Taken, array_of, with_array
 from solvers.jko.movers import Scheme, mover
 from solvers.jko.proximal_result import JKOError
 from solvers.measures.representations import (
@@ -72,7 +72,8 @@ def evolve(
     progress : bool or callable
         True: a bar with rate and remaining time, on stderr in a terminal; a callable receives (done, total).
     observe : callable, optional
-        Called as ``observe(time, measure, step)`` at the start, with None for the step, and after every step with its result.
+        Called as ``observe(time, measure, step)`` at the start, with None for the step, and after every step with its result;
+        the measure is a copy.
 
     Returns
     -------
@@ -112,6 +113,7 @@ def evolve(
         if step_size is None and tolerance is None:
             step_size = scheme.step_size
     pace = Pace(t, step_size, tolerance, order)
+    moving.check(pace.order, pace.tolerance)
     if observe is not None:
         checked_function("observe", observe)
     if not callable(progress):
@@ -185,7 +187,8 @@ class _Kept:
             self.measures.append(measure)
             self.saved.append(len(self.rows))
         if self.observe is not None:
-            self.observe(time, measure, result)
+            given = with_array(measure, array_of(measure).copy())
+            self.observe(time, given, None if result is None else _ending_in(result, given))
 
     def result(self, march: March, learning_rate: float) -> Evolution:
         if self.saved[-1] != len(self.rows):
@@ -208,6 +211,12 @@ class _Kept:
             status=self.status,
             message=self.message,
         )
+
+
+def _ending_in(result: Any, measure: Measure) -> Any:
+    """The result of a step whose state is another copy of the measure."""
+    is_measure = isinstance(result.state, Grid | Quantiles)
+    return replace(result, state=measure if is_measure else array_of(measure))
 
 
 def numbers(step: Taken) -> tuple[float, ...]:

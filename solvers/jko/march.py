@@ -72,7 +72,7 @@ class Pace:
     def _split(self, tau: float) -> tuple[int, float]:
         whole = math.floor(self.t / tau * (1 + 1e-12))
         rest = self.t - whole * tau
-        return whole, rest if rest > 1e-9 * tau else 0.0
+        return whole, rest if rest > 1e-9 * tau or whole == 0 else 0.0
 
 
 class Taken(NamedTuple):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from solvers._support.arguments import instance, methods, refusal
 from solvers.grid_transport.displacement import Displacement
 from solvers.jko.grid.result import GridStep
-from solvers.jko.grid.steps import GridJKO
+from solvers.jko.grid.steps import GridJKO, check_memory
 from solvers.jko.particles.plans import Plan
 from solvers.jko.particles.steps import JKO
 from solvers.jko.quantile.steps import QuantileJKO
@@ -52,6 +52,9 @@ class Moved:
 class Mover(Protocol):
     """How measures of a kind move."""
 
+    def check(self, order: int, tolerance: float | None) -> None:
+        """A ValueError for steps that the scheme does not take."""
+
     def energy(self, measure: Any) -> float:
         """E."""
 
@@ -73,6 +76,9 @@ class Mover(Protocol):
 class _OfQuantiles:
     def __init__(self, scheme: Any, energy: Any, measure: Quantiles) -> None:
         self._scheme, self._energy = scheme, energy
+
+    def check(self, order: int, tolerance: float | None) -> None:
+        pass
 
     def energy(self, measure: Quantiles) -> float:
         from solvers.jko.quantile.energy import QuantileEnergy
@@ -103,12 +109,26 @@ class _OfQuantiles:
 
 class _OfGrid:
     def __init__(self, scheme: Any, energy: Any, measure: Grid) -> None:
+        check_memory(measure)
         self._scheme, self._energy = scheme, energy
+        self._method = scheme.method_on(measure)
+
+    def check(self, order: int, tolerance: float | None) -> None:
+        if self._method == "exact" or (order == 1 and tolerance is None):
+            return
+        name, value = ("order", order) if tolerance is None else ("tolerance", tolerance)
+        condition = "1" if tolerance is None else "None, and step_size be given,"
+        raise refusal(
+            name, f"{condition} for the method 'entropic'", value, "cells of one size take 'exact'"
+        )
 
     def energy(self, measure: Grid) -> float:
         from solvers.jko.grid.energy import GridEnergy
 
-        return GridEnergy(self._energy, measure).value(measure.masses)
+        try:
+            return GridEnergy(self._energy, measure).value(measure.masses)
+        except FloatingPointError:
+            return math.nan
 
     def move(self, measure: Grid, step_size: float, last: Moved | None) -> Moved:
         scheme = replace(self._scheme, step_size=step_size)
@@ -118,10 +138,6 @@ class _OfGrid:
 
     def distance(self, a: Moved, b: Moved) -> float:
         one, other = a.result.displacement, b.result.displacement
-        if one is None:
-            raise ValueError(
-                "tolerance must be None for the method 'entropic', got a number; give a step_size"
-            )
         return math.sqrt(float(np.sum(a.result.state.masses * one.less(other).squares)))
 
     def pack(self, measure: Grid, last: Moved | None) -> Float64:
@@ -176,6 +192,9 @@ class _OfParticles:
             _check_fit(energy, measure)
         equal = bool(np.all(measure.weights == measure.weights[0]))
         self._weights = {} if equal else {"weights": measure.weights}
+
+    def check(self, order: int, tolerance: float | None) -> None:
+        pass
 
     def energy(self, measure: Particles) -> float:
         value = float(self._objective.value(measure.positions, **self._weights))

@@ -25,6 +25,9 @@ from solvers.measures.line import Float64, Pieces, integral, quantile
 #: Widths that differ by no more, relatively, are considered equal.
 _EQUAL_WIDTHS = 1e-9
 _MOST_NODES = 1000  # of a quadrature: computing more takes minutes
+#: Sides of cells, whose volumes, densities and their squares are numbers, and the largest quantile, whose square is one.
+_SIDES, _FARTHEST = (1e-50, 1e50), 1e100
+_UNITS = "give lengths in other units"
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -254,6 +257,8 @@ class Quantiles:
         q = finite_array("values", values).astype(np.float64)
         if q.ndim != 1 or len(q) < 2:
             raise wrong_shape("values", "(n + 1,) with n ≥ 1", q.shape)
+        if (largest := float(np.abs(q).max())) > _FARTHEST:
+            raise ValueError(f"values must be within ±{_FARTHEST:g}, got {largest:g}; {_UNITS}")
         if np.any(np.diff(q) < 0):
             i = int(np.argmin(np.diff(q)))
             raise ValueError(f"values must not decrease, got {q[i]:.6g} followed by {q[i + 1]:.6g}")
@@ -342,6 +347,12 @@ def _check_edges(edges: ArrayLike | tuple[ArrayLike, ...]) -> tuple[Float64, ...
             raise wrong_shape(f"axis {k} of edges", "(n + 1,) with n ≥ 1", axis.shape)
         if not (np.all(np.isfinite(axis)) and np.all(np.diff(axis) > 0)):
             raise refusal(f"axis {k} of edges", "finite and increasing", axis.tolist())
+        least, most = _SIDES
+        for side in (float(np.diff(axis).min()), float(np.diff(axis).max())):
+            if not least <= side <= most:
+                raise ValueError(
+                    f"axis {k} of edges must have cells of {least:g} to {most:g}, got one of {side:g}; {_UNITS}"
+                )
     if len(axes) > 3:
         cells = float(np.prod([len(axis) - 1.0 for axis in axes]))
         raise ValueError(

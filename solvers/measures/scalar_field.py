@@ -50,26 +50,42 @@ class ScalarField:
 
     def gradients(self, points: Float64) -> Float64:
         """∇V (M, D) at points (M, D)."""
+        return self._gradients(points, "")
+
+    def _gradients(self, points: Float64, missing: str) -> Float64:
         if self._gradient is None:
-            return _differences(self.values, points)
-        return _evaluated("gradient", self._gradient, points, points.shape)
+            function = self._function
+            return _differences(
+                lambda x: _evaluated("function", function, x, (len(x),), "gradient"), points
+            )
+        return _evaluated("gradient", self._gradient, points, points.shape, missing)
 
     def hessians(self, points: Float64) -> Float64:
         """∇²V (M, D, D) at points (M, D)."""
         if self._hessian is None:
-            rough = _differences(self.gradients, points)
+            rough = _differences(lambda x: self._gradients(x, "hessian"), points)
             return 0.5 * (rough + np.swapaxes(rough, -1, -2))
         return _evaluated("hessian", self._hessian, points, (*points.shape, points.shape[1]))
 
 
 def _evaluated(
-    name: str, function: Callable[[Float64], ArrayLike], points: Float64, shape: tuple[int, ...]
+    name: str,
+    function: Callable[[Float64], ArrayLike],
+    points: Float64,
+    shape: tuple[int, ...],
+    missing: str = "",
 ) -> Float64:
+    """The values at a copy of the points, which a function may work in; `missing` is the derivative that is their difference."""
     with np.errstate(divide="ignore", invalid="ignore"):  # a kernel may be singular at 0
-        result = array(name, function(points)).astype(np.float64, copy=False)
+        result = array(name, function(points.copy()))
     if result.shape != shape:
         raise wrong_shape(f"{name}'s value", shape, result.shape)
-    return result
+    if missing and result.dtype != np.float64:
+        raise ValueError(
+            f"{missing} must be given for a {name} in {result.dtype}, whose differences are rounding, got None; "
+            "or return float64"
+        )
+    return result.astype(np.float64, copy=False)
 
 
 def _differences(function: Callable[[Float64], Float64], points: Float64) -> Float64:

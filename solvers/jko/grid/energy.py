@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import wrightomega, xlogy
 
-from solvers._support.arguments import instance, refusal, wrong_shape
+from solvers._support.arguments import array, instance, refusal, wrong_shape
 from solvers.jko.grid.convolution import Convolution
 from solvers.jko.grid.local import LocalEnergy
 from solvers.measures.energies import (
@@ -105,11 +105,11 @@ class GridEnergy:
         for interaction in self._interactions:
             total += 0.5 * float(np.sum(masses * np.abs(interaction(masses))))
         for functional in self._functionals:
-            total += abs(float(functional.of_masses(self._points, masses.ravel())))
+            total += abs(self._of(functional, masses))
         return total
 
     def value(self, masses: Float64) -> float:
-        """E."""
+        """E; a FloatingPointError where it is not finite."""
         total = float(np.sum(masses * self.potential))
         if self.temperature > 0:
             logs = xlogy(masses, masses) - masses * self._log_volumes
@@ -120,8 +120,17 @@ class GridEnergy:
         for interaction in self._interactions:
             total += 0.5 * float(np.sum(masses * interaction(masses)))
         for functional in self._functionals:
-            total += float(functional.of_masses(self._points, masses.ravel()))
+            total += self._of(functional, masses)
+        if not math.isfinite(total):
+            raise FloatingPointError(f"the energy must be finite, got {total}")
         return total
+
+    def _of(self, functional: Functional, masses: Float64) -> float:
+        """The value of a functional, which may work in what it is given."""
+        value = np.asarray(functional.of_masses(self._points.copy(), masses.flatten()))
+        if value.shape != () or value.dtype.kind not in "biuf":
+            raise refusal("value", "a function to a number", value[()])
+        return float(value)
 
     def variation(self, masses: Float64) -> Float64:
         """E'[m] up to a constant, shaped like masses; −∞ where m = 0 and T > 0."""
@@ -142,7 +151,9 @@ class GridEnergy:
         for interaction in self._interactions:
             total += interaction(masses)
         for functional in self._functionals:
-            variation = np.asarray(functional.first_variation(self._points, masses.ravel()))
+            variation = array(
+                "first_variation", functional.first_variation(self._points.copy(), masses.flatten())
+            )
             if variation.shape != (masses.size,):
                 raise wrong_shape("first_variation's value", (masses.size,), variation.shape)
             if bad := np.count_nonzero(~np.isfinite(variation)):
@@ -190,7 +201,7 @@ class GridEnergy:
         return result, multiplier
 
     def _inside(self, domain: Domain) -> NDArray[np.bool_]:
-        inside = np.asarray(domain.inside(self._points))
+        inside = np.asarray(domain.inside(self._points.copy()))
         if inside.shape != (len(self._points),) or inside.dtype != bool:
             raise refusal(
                 "inside", f"a function to {len(self._points)} booleans, one per point", inside

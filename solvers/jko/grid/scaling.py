@@ -152,13 +152,13 @@ class ProximalScaling:
             # A step of Anderson acceleration may be far too long.
             with np.errstate(over="ignore", invalid="ignore"):
                 image, residual, weights, mu = self._iterate(x)
-            if residual < least:
-                least, best = residual, x
-            if callable(tolerance) and residual <= _COARSE_RESIDUAL:
-                asked = tolerance(mu)
-            if residual <= asked:
-                break
-            x = accelerate.following(x, image, weights)
+                if residual < least:
+                    least, best = residual, x
+                if callable(tolerance) and residual <= _COARSE_RESIDUAL:
+                    asked = tolerance(mu)
+                if residual <= asked:
+                    break
+                x = accelerate.following(x, image, weights)
         return self._end(best, least, iteration, asked)
 
     def _own_potential(self, log_masses: Float64, start: Float64, residual: float) -> Float64:

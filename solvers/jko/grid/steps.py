@@ -38,6 +38,8 @@ _SHARE, _LEAST_RESIDUAL = 1e-3, 1e-9
 _ITERATIONS = {"exact": 200, "entropic": 2000}
 #: Of the energy inequality, relative to the sizes of the energy's terms.
 _ROUNDING = 1e-10
+#: Of the transport cost, relative to the square of a cell's side.
+_ROUNDING_OF_COST = 1e-14
 #: Cells per axis, 1/Σ m² of them in all, on which the mass of a flow with diffusion is not resolved any more.
 _CONCENTRATED = 1.25
 #: Bytes per cell: of the segments of an axis, and of the other arrays.
@@ -194,11 +196,11 @@ class GridJKO:
             When the minimiser is not reached within max_iterations; where mass concentrates in a cell in spite of diffusion, as
             in a blow-up.
         FloatingPointError
-            Where the first variation of a `Functional` is not finite.
+            Where the energy or the first variation of a `Functional` is not finite.
         """
-        method = self._method(instance("grid", grid, Grid))
+        method = self.method_on(instance("grid", grid, Grid))
         two = self._two(grid, earlier, earlier_step_size, method)
-        _check_memory(grid)
+        check_memory(grid)
         on_grid = GridEnergy(energy, grid)
         if method == "exact":
             found, failure = self._exact(on_grid, grid, earlier, two)
@@ -224,9 +226,24 @@ class GridJKO:
             )
         if earlier.state.masses.shape != grid.masses.shape:
             raise wrong_shape("earlier.state", grid.masses.shape, earlier.state.masses.shape)
-        return TwoSteps.of(self.step_size, earlier_step_size)
+        two = TwoSteps.of(self.step_size, earlier_step_size)
+        apart = float(np.abs(earlier.state.masses - grid.masses).sum())
+        moved = any(map(np.not_equal, *map(np.concatenate, (earlier.state.edges, grid.edges))))
+        if moved or not apart <= _ROUNDING:
+            raise ValueError(
+                "earlier must be the step that led to the grid, got one to other "
+                f"{'edges' if moved else 'masses'}; its state is the grid of the next step"
+            )
+        return two
 
-    def _method(self, grid: Grid) -> str:
+    def method_on(self, grid: Grid) -> str:
+        """The method of steps on a grid like this one.
+
+        Raises
+        ------
+        ValueError
+            For one that the method asked for does not take.
+        """
         if self.method == "exact" and not grid.is_regular:
             raise ValueError(
                 "cells must be of one size for the method 'exact', got different widths; use method='entropic'"
@@ -254,16 +271,18 @@ class GridJKO:
             allowance = two.beyond**2 * float(np.sum(grid.masses * gone.squares)) / (2.0 * pace)
         tolerance = _TOLERANCE if self.tolerance is None else self.tolerance
         limit = self.max_iterations or _ITERATIONS["exact"]
+        before = energy.value(source.masses)
         end = DualStep(energy, source, pace, tolerance, limit).solve()
         state = Grid(grid.edges, end.masses)
-        before, after = energy.value(source.masses), energy.value(state.masses)
+        after = energy.value(state.masses)
         excess = after + end.cost / (2.0 * pace) - before
         slack = _ROUNDING * energy.size(source.masses) + tolerance * max(before - after, 0.0)
         failure = _blow_up(energy, grid, state) or end.failure
         if not failure and not excess <= slack:
-            failure = (
-                f"the energy inequality fails by {excess:.1e}: a stationary point, but no minimiser; "
-                f"give a smaller step_size than {self.step_size:g}"
+            failure = f"the energy inequality fails by {excess:.1e}: " + (
+                f"rounding of the transport cost; give a larger step_size than {self.step_size:g}"
+                if excess <= _ROUNDING_OF_COST * max(_sides(grid)) ** 2 / pace
+                else f"a stationary point, but no minimiser; give a smaller step_size than {self.step_size:g}"
             )
         assert end.phi is not None
         displacement = Displacement.of_potential(_sides(grid), end.phi, pace)
@@ -351,7 +370,8 @@ def step_bytes(shape: tuple[int, ...]) -> int:
     return math.prod(shape) * (_BYTES + len(shape) * _BYTES_PER_AXIS)
 
 
-def _check_memory(grid: Grid) -> None:
+def check_memory(grid: Grid) -> None:
+    """Raise a ValueError, with the amount, for a grid on which a step does not fit the memory."""
     amount = step_bytes(grid.masses.shape)
     available = available_memory()
     if available is not None and amount > available:

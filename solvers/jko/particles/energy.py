@@ -78,7 +78,9 @@ class ParticleEnergy:
         return gradient
 
     def hvp(self, x: Array, v: Array) -> Float64:
-        """The derivative of the gradient along v, (N, D)."""
+        """The derivative of the gradient along v, (N, D); a FloatingPointError for one that is not finite."""
+        if not np.all(np.isfinite(v)):
+            raise FloatingPointError("the direction of a product with the Hessian is not finite")
         if not self.has_hvp:
             return self._difference(x, v)
         image = self._objective.hvp(self._plain(x), self._plain(v), **self._keywords)
@@ -113,7 +115,8 @@ class ParticleEnergy:
         if self._single:
             array = array[None]
         if array.shape != x.shape:
-            raise wrong_shape("objective.gradient and objective.hvp", x.shape, array.shape)
+            line = "a state (D,) is one particle, N on a line are (N, 1)" if self._single else ""
+            raise wrong_shape("objective.gradient and objective.hvp", x.shape, array.shape, line)
         return array
 
     def _difference(self, x: Array, v: Array) -> Float64:

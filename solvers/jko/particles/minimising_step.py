@@ -28,6 +28,10 @@ Float64 = NDArray[np.float64]
 
 # Iterations of Newton's method, which refines the minimiser's result to rounding.
 _POLISHES = 10
+# Conjugate gradients end after one product per coordinate but for rounding.
+_PRODUCTS_PER_COORDINATE = 10
+# Of a first step, whose square is still a number; how many times as far the minimiser goes.
+_LONGEST, _FARTHEST = 1e150, 1e6
 
 
 def minimising_step(
@@ -91,6 +95,37 @@ def _start(
     return old, Plan(energy.weights), at_old
 
 
+@dataclass
+class _Guarded:
+    """The value and the Hessian of a sum for SciPy's minimiser, which would go on without end where the sum has no minimum, or
+    where the products are not finite or, far out, rounding.
+    """
+
+    of: _GivenPlan
+    start: Float64
+    farthest: float
+    taken: int = 0
+
+    def value(self, z: Float64) -> float:
+        """J; a StepError far away."""
+        self.taken = 0
+        if np.linalg.norm(z - self.start) > self.farthest:
+            raise StepError(
+                "the energy decreases as far as the minimiser looks, so it has no minimum in a step of this size"
+            )
+        return self.of.value(z)
+
+    def product(self, z: Float64, v: Float64) -> Float64:
+        """∇²J v; a StepError for more in one iteration than there are without rounding."""
+        self.taken += 1
+        product = self.of.product(z, v)
+        if self.taken > _PRODUCTS_PER_COORDINATE * z.size or not np.all(np.isfinite(product)):
+            raise StepError(
+                f"the products with the Hessian are not finite, or not precise, after {self.taken}"
+            )
+        return product
+
+
 @dataclass(frozen=True)
 class _GivenPlan:
     """J(z) = E[x] + Σ_i p_i |x_i − ȳ_i|²/2ητ for z_i = √p_i (x_i − ȳ_i), whose dot product is the weighted one of x.
@@ -148,17 +183,20 @@ class _GivenPlan:
         if newton:
             # Initially as far as the explicit step.
             radius = self.eta_tau * float(np.linalg.norm(self.gradient(z)))
+            if not radius < _LONGEST:
+                raise StepError(f"the explicit step is {radius:.1e} long")
+            guarded = _Guarded(self, z, _FARTHEST * radius)
             result = minimize(
-                self.value,
+                guarded.value,
                 z,
                 jac=self.gradient,
-                hessp=self.product,
+                hessp=guarded.product,
                 method="trust-ncg",
                 options={
                     "gtol": gtol,
                     "maxiter": scheme.max_iterations,
                     "initial_trust_radius": radius,
-                    "max_trust_radius": 1e6 * radius,
+                    "max_trust_radius": _FARTHEST * radius,
                 },
             )
         else:

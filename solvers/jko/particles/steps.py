@@ -260,7 +260,8 @@ class JKO:
         return two, replace(measure, positions=two.extrapolated(measure.positions, given.positions))
 
     def _walked(self, walk: Walk) -> Walk:
-        walk.cover()
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+            walk.cover()
         if walk.stopped and self.require_convergence:
             raise JKOError(
                 f"after {walk.covered:.3g} of step_size = {self.step_size:.3g} a sub-step of "

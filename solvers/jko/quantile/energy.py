@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from scipy.special import roots_jacobi
 
 from solvers._support.arguments import instance, refusal
+from solvers._support.memory import fitting
 from solvers.measures.energies import Energy, Entropy, Interaction, Potential, PowerEntropy
 from solvers.measures.line import Float64
 from solvers.measures.representations import unit_gauss
@@ -18,6 +19,8 @@ from solvers.measures.scalar_field import ScalarField
 
 #: Gauss nodes per cell: for a potential, for an interaction between two cells, for one within a cell.
 _NODES, _PAIR_NODES, _OWN_NODES = 4, 2, 8
+#: Arrays of all pairs of nodes that an interaction takes at once.
+_ARRAYS_OF_PAIRS = 8
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,9 @@ class QuantileEnergy:
                 self._terms.append(_OwnCells(term.field))
                 self._interactions.append(_Interactions(term.field))
             else:
-                raise refusal("energy", "a sum of energies known to QuantileJKO", term)
+                raise refusal(
+                    "energy", "a sum of energies known to QuantileJKO", term, "take a Grid"
+                )
 
     def value(self, q: Float64) -> float:
         """E; ∞ for an atom of infinite energy."""
@@ -213,6 +218,8 @@ class _Interactions:
     def __call__(self, q: Float64) -> tuple[float, Float64, Float64, Float64]:
         """Value, gradient, its sizes and Hessian."""
         n, (s, weights) = len(q) - 1, unit_gauss(_PAIR_NODES)
+        nodes = n * _PAIR_NODES
+        fitting("quantiles", f"{n} cells with an Interaction", nodes, nodes, _ARRAYS_OF_PAIRS // 4)
         cell = np.repeat(np.arange(n), _PAIR_NODES)
         rows, shares = np.arange(n * _PAIR_NODES), np.tile(s, n)
         basis = csr_array(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -40,6 +41,8 @@ def newton(
     unit : of the shift added to the diagonal of an indefinite Hessian.
     """
     at, steps = function(q), 0
+    if not math.isfinite(at.value):
+        raise FloatingPointError(f"the energy must be finite, got {at.value}")
     while steps < max_iterations:
         moved = _inner_step(function, q, at, unit)
         if moved is None or (at.residual <= tolerance and moved[1].residual >= 0.5 * at.residual):
@@ -142,6 +145,11 @@ def _inner_step(
 
 def _direction(at: Derivatives, unit: float) -> Float64:
     """−H⁻¹ g, with the smallest of unit · (0, ½, 1, 2, …) added to the diagonal that makes H positive definite."""
+    parts = (at.gradient, at.bands) if at.dense is None else (at.gradient, at.bands, at.dense)
+    if bad := sum(np.count_nonzero(~np.isfinite(part)) for part in parts):
+        raise FloatingPointError(
+            f"the derivatives of the energy must be finite, got {bad} entries of gradient and Hessian that are not"
+        )
     shift = 0.0
     while True:
         try:

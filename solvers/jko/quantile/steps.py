@@ -153,6 +153,8 @@ class QuantileJKO:
             For an energy not available on quantiles.
         JKOError
             When the residual is above the tolerance after max_iterations.
+        FloatingPointError
+            Where the energy or its derivatives are not finite.
         """
         instance("quantiles", quantiles, Quantiles)
         transport = self._transport(quantiles, earlier, earlier_step_size)
@@ -172,7 +174,7 @@ class QuantileJKO:
         if failure and self.require_convergence:
             raise JKOError(
                 f"quantile step: {failure} after {end.iterations} iterations; give a smaller step_size, a larger "
-                f"max_iterations than {self.max_iterations} or a larger tolerance"
+                f"max_iterations than {self.max_iterations}, a larger tolerance, or an energy that is twice differentiable"
             )
         return QuantileStep(
             before,

@@ -219,7 +219,7 @@ def test_entropy_alone_spreads_particles():
 def test_the_scheme_may_be_entropic():
     scheme = GridJKO(0.1, method="entropic")
     assert evolve(OU, gaussian(60), 0.2, scheme=scheme).status == "complete"
-    with pytest.raises(ValueError, match="earlier must be None for the method 'entropic'"):
+    with pytest.raises(ValueError, match="order must be 1 for the method 'entropic', got 2; cells"):
         evolve(OU, gaussian(60), 0.2, order=2, scheme=scheme)
 
 

@@ -86,7 +86,13 @@ def test_a_displacement_in_one_array():
 
 @pytest.mark.parametrize(
     ("t", "tau", "steps", "last"),
-    [(1.0, 0.25, 4, 0.25), (1.0, 0.3, 4, 0.1), (0.3, 0.1, 3, 0.1), (0.05, 0.1, 1, 0.05)],
+    [
+        (1.0, 0.25, 4, 0.25),
+        (1.0, 0.3, 4, 0.1),
+        (0.3, 0.1, 3, 0.1),
+        (0.05, 0.1, 1, 0.05),
+        (0.2, 1e12, 1, 0.2),
+    ],
 )
 def test_sizes_of_steps(t, tau, steps, last):
     pace = Pace(t, tau)

@@ -240,8 +240,9 @@ class Npz(Law):
             raise self._wrong(f"{name} must be finite, got NaN or infinity")
         if values.min() < 0:
             raise self._wrong(f"{name} must be at least 0, got {values.min():.6g}")
-        if values.sum() == 0:
+        if values.max() == 0:
             raise self._wrong(f"{name} must be above 0 somewhere, got 0 in all cells")
+        values = np.ldexp(values, -int(np.frexp(values.max())[1]))  # whose sum is a number
         grid = solvers.Grid(edges, np.full(shape, 1 / math.prod(shape)))
         masses = values * grid.volumes if name == "density" else values
         return solvers.Grid(edges, masses / masses.sum())

@@ -253,3 +253,11 @@ def test_a_start_is_one_of_the_solvers():
     for name, table in tables.items():
         config = load_text(TEXT).replace(**{"measure.space": {"name": name, **table}})
         assert isinstance(config.measure.build_start(0), kinds[name])
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e308, 1e-300])
+def test_a_density_of_any_size_is_scaled_to_mass_one(tmp_path, scale):
+    law = Npz(tmp_path / "start.npz")
+    np.savez(tmp_path / "start.npz", density=scale * np.array([1.0, 0.0, 0.5, 0.5]))
+    grid = law.on_grid((np.linspace(0, 1, 5),))
+    np.testing.assert_allclose(grid.masses, [0.5, 0.0, 0.25, 0.25], rtol=1e-15)
