@@ -259,7 +259,7 @@ CALLS = {
     ),
     "GridJKO.step": (
         solvers.GridJKO(0.1).step,
-        {"energy": V, "grid": GRID, "earlier": STEP, "earlier_step_size": 0.1},
+        {"energy": V, "grid": STEP.state, "earlier": STEP, "earlier_step_size": 0.1},
     ),
     "QuantileJKO.step": (
         solvers.QuantileJKO(0.1).step,
