@@ -70,10 +70,10 @@ class _Timed:
     """A flow that goes on from where it was; the processor seconds of every iteration, those of what is recorded left out."""
 
     def __init__(self, flow: Any, objective: Any, x0: Any) -> None:
-        from meanfield.study.engine.meter import Meter
+        from meanfield.study.engine.counting import CountingObjective
 
         self.flow, self.state = flow, x0
-        self.meter = Meter(objective)
+        self.counting = CountingObjective(objective)
         self.samples: list[float] = []
         self.counts = dict.fromkeys(_COUNTS, 0)
 
@@ -87,11 +87,11 @@ class _Timed:
         marks: list[tuple[float, dict[str, float]]] = []
 
         def mark(done: int, total: int) -> None:
-            with self.meter.paused() as readings:
+            with self.counting.paused() as readings:
                 marks.append((time.process_time(), {k: readings[k] for k in _COUNTS}))
 
         solution = solvers.solve(
-            self.flow, self.meter, self.state, steps + 2, save_every=steps + 2, progress=mark
+            self.flow, self.counting, self.state, steps + 2, save_every=steps + 2, progress=mark
         )
         if solution.status != "complete":
             raise RuntimeError(f"{self.flow}: {solution.message}")

@@ -37,7 +37,7 @@ from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
 from meanfield.study.figures import save_comparison
 from meanfield.study.storage.checkpoint import Checkpoints
-from meanfield.study.storage.layout import FILE_NAME, RunRecord
+from meanfield.study.storage.schema import FILE_NAME, RunRecord
 from meanfield.study.storage.writer import read_run
 
 WARM = 5  # steps of an adaptive rule before its models begin

@@ -30,7 +30,7 @@ from _pages import computed, splice
 
 import meanfield
 from meanfield.study.engine.given import Given
-from meanfield.study.storage.layout import FILE_NAME
+from meanfield.study.storage.schema import FILE_NAME
 from meanfield.study.storage.writer import read_run
 
 RULE = {"beta2": 0.99, "eps": 1e-7, "bias_correction": True}

@@ -206,7 +206,7 @@ def test_run_figures_of_what_the_text_names(small_result, which):
 
 def test_run_figures_of_anything_else(tmp_path):
     from meanfield.study.figures import run_figures
-    from meanfield.study.storage.layout import RunFileError
+    from meanfield.study.storage.schema import RunFileError
 
     with pytest.raises(ValueError, match="^run must be a meanfield.Result"):
         run_figures(42)

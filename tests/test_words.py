@@ -36,6 +36,13 @@ METAPHORS = (
     "as if nothing had happened",
     "before it is believed",
 )
+#: Names that files had once, and what they are called now; `figures/layout.py` is about the layout of figures.
+OLD_NAMES = {
+    "team": "ranks", "launch": "mpi_launcher", "keeper": "checkpointing", "meter": "counting", "trial": "sandbox",
+    "work": "setup", "plain_file": "validation", "guarded_file": "fault_tolerant", "whole_file": "atomic",
+    "notices": "warnings", "cautions": "warnings", "places": "trajectories", "line": "quantile_functions",
+    "turns_of": "third_derivatives", "styles": "palette", "snapshots": "writer",
+}  # fmt: skip
 #: Beginnings of messages of ValueErrors whose subject is a file or a path, each with the reason why "must" would be odd.
 OTHER_FORMS = {
     "path: error of what reads it": r"^(\{[\w.]+\}: )+\{\w+\}$",
@@ -71,6 +78,10 @@ def test_no_private_metaphors(metaphor):
         if metaphor in re.sub(r"\s*\n\s*(#:? )?", " ", texts(path))
     ]
     assert not found
+
+
+def test_files_have_standard_names():
+    assert not [str(path.relative_to(ROOT)) for path in FILES if path.stem in OLD_NAMES]
 
 
 def raised_messages(source):

@@ -106,7 +106,7 @@ def landscapes() -> Iterator[str]:
 
 def observables_of_measures() -> Iterator[str]:
     """The variables of the process of a measure."""
-    from meanfield.study.storage.measure_layout import OBSERVABLES
+    from meanfield.study.storage.measure_schema import OBSERVABLES
 
     rows = [(f"`{name}`", _prose(about), units) for name, (about, units) in OBSERVABLES.items()]
     yield _table(("variable", "meaning", "units"), rows)

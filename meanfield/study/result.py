@@ -13,7 +13,7 @@ from solvers._support.arguments import refusal
 if TYPE_CHECKING:
     from meanfield.study.engine.given import Given
     from meanfield.study.figures import Drawn
-    from meanfield.study.storage.layout import RunRecord
+    from meanfield.study.storage.schema import RunRecord
 
 
 class Result(StoredRun):

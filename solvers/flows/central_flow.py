@@ -16,7 +16,7 @@ from solvers.objective import Array, all_finite, inner, norm, third
 from solvers.optimizer import of_optimizers
 from solvers.spectrum.complementarity import Complementarity, solve_complementarity
 from solvers.spectrum.eigenpairs import Eigenpairs, top_eigenpairs
-from solvers.spectrum.modes import Modes, principal, pushed, turns_of
+from solvers.spectrum.modes import Modes, principal, pushed, third_derivatives
 from solvers.spectrum.relaxation import Relaxation, transported
 
 # Tolerance of the eigenpairs: eigenvalues are then accurate to its square over the relative gap, and Σ to about 1e-4.
@@ -280,7 +280,7 @@ class CentralFlow(SteppedFlow):
         else:
             relaxation = Relaxation(metric, modes.vectors[:m], rate * modes.values)
         gone = self._scaled(metric, half[0] - state[0])
-        turns = turns_of(metric, half[0], basis)
+        turns = third_derivatives(metric, half[0], basis)
         smooth = np.array([[relaxation.mean(turn, dt) for turn in row] for row in turns])
         smooth = smooth.reshape(turns.shape).astype(turns.dtype)
         motion = self._motion(metric, state, gradient, basis, dt)
@@ -344,7 +344,7 @@ class CentralFlow(SteppedFlow):
                 break
             squares.append(third(objective, w, v))
             fastest = max(fastest, norm(objective, squares[-1]))
-        turns = turns_of(objective, w, vectors[: len(squares)], squares)
+        turns = third_derivatives(objective, w, vectors[: len(squares)], squares)
         active = len(squares) if len(squares) and slack[0] <= reach * fastest + fall else 0
         return Modes(values, vectors, slack, turns, fastest, active)
 

@@ -16,7 +16,7 @@ from solvers.flow import ContinuousFlow, check_learning_rate
 from solvers.integrators import ROCK4, Integrator
 from solvers.objective import Array, checked_gradient, inner, with_own_results
 from solvers.spectrum.eigenpairs import top_eigenpairs
-from solvers.spectrum.modes import turns_of
+from solvers.spectrum.modes import third_derivatives
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ class SelfStabilization(ContinuousFlow):
             )
         v = pairs.vectors
         turns = np.array(
-            [[_across(objective, v, t) for t in row] for row in turns_of(objective, x, v)]
+            [[_across(objective, v, t) for t in row] for row in third_derivatives(objective, x, v)]
         )
         return cls(
             learning_rate=learning_rate,

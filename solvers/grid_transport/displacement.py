@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from solvers._kernels.grid_transport import limited_slopes
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 
 #: Fixed-point iterations for the place a point comes from.
 _ITERATIONS = 4

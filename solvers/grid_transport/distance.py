@@ -24,7 +24,7 @@ from solvers._kernels.grid_transport import squared_line_distances
 from solvers.grid_transport.levels import doubled, doubled_centers, refined
 from solvers.grid_transport.newton import ascend
 from solvers.grid_transport.split import SplitTransport, conjugated
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 
 #: Fewest cells along an axis of a grid that is made coarser.
 _COARSEST = 16

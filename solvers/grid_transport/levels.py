@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 
 
 def doubled(values: Float64) -> Float64:

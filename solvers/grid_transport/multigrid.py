@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from solvers._kernels import multigrid as kernels
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 
 #: Gauss–Seidel sweeps before and after the correction by coarser cells.
 _SWEEPS = 1

@@ -10,7 +10,7 @@ import numpy as np
 
 from solvers.grid_transport.multigrid import Multigrid
 from solvers.grid_transport.split import SplitTransport
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 
 #: Iterations in which the slopes within cells follow the masses between the axes; afterwards they are kept.
 _SLOPE_UPDATES = 3

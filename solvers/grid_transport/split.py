@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from solvers._kernels import grid_transport as kernels
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 
 
 class AxisTransport:

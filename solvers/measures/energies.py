@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike
 
 from solvers._support.arguments import function as checked_function
 from solvers._support.arguments import instance, real, refusal
-from solvers.measures.line import Float64
 from solvers.measures.pairs import pairs_in_blocks, points_and_weights, points_like
+from solvers.measures.quantile_functions import Float64
 from solvers.measures.scalar_field import ScalarField
 
 __all__ = [

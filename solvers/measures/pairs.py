@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from solvers._support.arguments import probabilities, wrong_shape
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 from solvers.measures.representations import check_positions
 
 #: Pairs of particles in a block: a few MiB per array.

@@ -20,7 +20,7 @@ from solvers._support.arguments import (
 from solvers._support.arguments import function as checked_function
 from solvers._support.memory import fitting
 from solvers._support.reprs import compact_repr
-from solvers.measures.line import Float64, Pieces, integral, quantile
+from solvers.measures.quantile_functions import Float64, Pieces, integral, quantile
 
 #: Widths that differ by no more, relatively, are considered equal.
 _EQUAL_WIDTHS = 1e-9

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from solvers._support.arguments import array, wrong_shape
 from solvers._support.arguments import function as checked_function
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 
 #: Fourth-order central difference: f'(x) = Σ c_k f(x + k h)/h.
 _STENCIL = ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12))

@@ -22,7 +22,7 @@ from solvers.measures.energies import (
     Potential,
     PowerEntropy,
 )
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 
 Positive = Annotated[float, Gt(0)]
 Vector = tuple[float, ...]

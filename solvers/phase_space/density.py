@@ -15,7 +15,7 @@ from solvers._support.arguments import count, finite_array, instance, wrong_shap
 from solvers._support.memory import fitting
 from solvers._support.reprs import compact_repr
 from solvers.flow import check_learning_rate
-from solvers.measures.line import Float64, quantile
+from solvers.measures.quantile_functions import Float64, quantile
 from solvers.measures.representations import Grid
 
 _GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)

@@ -22,7 +22,7 @@ from solvers._support.arguments import (
 )
 from solvers.flow import as_iterate, check_learning_rate
 from solvers.integrators import SchemeError
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 from solvers.measures.representations import Grid
 from solvers.phase_space.density import PhaseSpaceDensity, PhaseSpaceGrid
 from solvers.phase_space.report import PhaseSpaceReport

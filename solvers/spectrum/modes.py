@@ -38,7 +38,7 @@ def principal(x: NDArray[np.float64], vectors: Array) -> tuple[NDArray[np.float6
     return np.sqrt(np.maximum(variances[::-1], 0.0)), turned
 
 
-def turns_of(
+def third_derivatives(
     objective: Any, w: Array, vectors: Array, squares: Sequence[Array] | None = None
 ) -> Array:
     """∇³E(w)[v_i, v_j], (k, k, *x), by polarisation; `squares` are the known ∇³E[v_i, v_i]."""

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 from solvers.transport.positions import squared_distances
 
 #: Tolerated excess, as a fraction of the cost of the plan.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from solvers._support.arguments import probabilities, refusal
-from solvers.measures.line import Float64, squared_distance
+from solvers.measures.quantile_functions import Float64, squared_distance
 from solvers.measures.representations import Grid, Measure, Particles, Quantiles, check_positions
 from solvers.transport.result import TransportError, TransportResult
 

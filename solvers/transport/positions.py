@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 
 
 def near_the_origin(x: Float64, y: Float64) -> tuple[Float64, Float64, int]:

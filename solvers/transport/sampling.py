@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 
 #: Groups of points, whose estimates are independent, and the least number of points of a group.
 GROUPS, LEAST = 10, 4

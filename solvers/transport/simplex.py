@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 from solvers.transport.exact import SimplexSolution
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 from solvers.transport.positions import squared_distances
 
 #: Pairs of points per block, 2 MB, which fits the cache.

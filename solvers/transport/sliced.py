@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers._support.threads import one_blas_thread
-from solvers.measures.line import Float64, Pieces, squared_distance
+from solvers.measures.quantile_functions import Float64, Pieces, squared_distance
 
 #: Smallest number of independent groups of directions: the standard error is estimated from their means.
 GROUPS = 8

@@ -16,7 +16,7 @@ from solvers._support.arguments import (
     real,
     refusal,
 )
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 from solvers.measures.representations import Measure, Particles, check_positions
 from solvers.transport import cost as transport_cost
 from solvers.transport import exact as exact_transport

@@ -24,7 +24,7 @@ from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
 from meanfield.study.storage import run_folder
 from meanfield.study.storage import writer as snapshots
-from meanfield.study.storage.files.guarded import GuardedFile
+from meanfield.study.storage.files.fault_tolerant import FaultTolerantFile
 from meanfield.study.storage.reader import RunReader
 from tests.helpers.clocks import Stopwatch
 from tests.helpers.same_runs import CLOCK, assert_same
@@ -66,7 +66,7 @@ class Writes:
 
     def install(self):
         write, truncate, replace, fsync = (
-            GuardedFile.write, GuardedFile.truncate, os.replace, os.fsync,
+            FaultTolerantFile.write, FaultTolerantFile.truncate, os.replace, os.fsync,
         )  # fmt: skip
         counter = self
 
@@ -88,7 +88,7 @@ class Writes:
 
             return call
 
-        GuardedFile.write, GuardedFile.truncate = counted_write, counted(truncate)
+        FaultTolerantFile.write, FaultTolerantFile.truncate = counted_write, counted(truncate)
         os.replace, os.fsync = counted(replace), counted(fsync)
 
     def is_fatal(self):

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from meanfield.study.config.run_config import load
-from meanfield.study.storage.layout import COMPARISONS, ProcessLayout, RunLayout
+from meanfield.study.storage.schema import COMPARISONS, ProcessLayout, RunLayout
 from meanfield.study.storage.writer import RunWriter
 from tests.faults.hostile_bytes import INTEGERS, damage
 

@@ -33,8 +33,8 @@ from meanfield.study.report.source import read_source
 from meanfield.study.storage import reader
 from meanfield.study.storage.checkpoint import NAMES, Checkpoints
 from meanfield.study.storage.files.sandbox import limit_work, read_in_child
-from meanfield.study.storage.layout import RunFileError
 from meanfield.study.storage.recovery import take_back
+from meanfield.study.storage.schema import RunFileError
 from meanfield.study.storage.writer import read_run
 from tests.faults import hostile_cifar, hostile_hdf5, hostile_npz, hostile_resume, hostile_toml
 

@@ -18,8 +18,8 @@ from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
 from meanfield.study.storage.checkpoint import NAMES, Checkpoints
-from meanfield.study.storage.layout import OutputError
 from meanfield.study.storage.run_folder import FolderInUseError, RunFolder
+from meanfield.study.storage.schema import OutputError
 from meanfield.study.storage.writer import read_run
 from tests.helpers.clocks import HANGS, stopwatch, wait_until
 from tests.helpers.same_runs import assert_same
@@ -123,7 +123,7 @@ FULL = """
 import resource, sys
 from meanfield.study.config.run_config import load
 from meanfield.study.engine.checkpointing import Schedule
-from meanfield.study.storage.layout import OutputError
+from meanfield.study.storage.schema import OutputError
 from meanfield.study.engine.run import run
 from meanfield.study.engine.prepared_run import Options
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
@@ -192,7 +192,7 @@ def test_a_clock_that_goes_backwards_delays_no_checkpoint(tmp_path, monkeypatch)
 
 READ_ONLY = """
 import os, sys
-from meanfield.study.storage.layout import OutputError
+from meanfield.study.storage.schema import OutputError
 from meanfield.study.storage.run_folder import RunFolder
 os.setuid(65534)
 try:

@@ -12,7 +12,7 @@ import meanfield
 from meanfield.study.config.run_config import ConfigError, load
 from meanfield.study.report import source
 from meanfield.study.storage.files import sandbox as trial
-from meanfield.study.storage.layout import ProcessLayout, RunFileError, RunLayout
+from meanfield.study.storage.schema import ProcessLayout, RunFileError, RunLayout
 from meanfield.study.storage.writer import read_run
 from tests.faults import hostile_hdf5
 from tests.faults.hostile_hdf5 import ENERGY, GD, SECRET

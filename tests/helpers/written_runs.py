@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from meanfield.study.storage.layout import ProcessLayout, RunLayout
+from meanfield.study.storage.schema import ProcessLayout, RunLayout
 from meanfield.study.storage.writer import RunWriter
 
 GD, ENERGY = "gradient_descent", "free_energy_flow"

@@ -9,7 +9,7 @@ import solvers
 from meanfield import Risk, TwoLayerNetwork, check_objective
 from meanfield.distributed.risk import SpreadRisk
 from meanfield.landscapes import Valley
-from meanfield.study.engine.meter import Meter
+from meanfield.study.engine.counting import CountingObjective
 from meanfield.tasks import Task
 from solvers.evaluations import remembering
 from tests.helpers.lockstep import in_lockstep
@@ -204,24 +204,24 @@ def test_an_objective_that_reuses_its_array_is_remembered_right():
 
 
 @pytest.mark.parametrize("observed", [False, True])
-def test_a_meter_counts_what_the_flow_takes_whoever_evaluated_it(observed):
-    meter = Meter(Together())
+def test_it_counts_what_the_flow_takes_whoever_evaluated_it(observed):
+    counting = CountingObjective(Together())
 
     def observe(o):
-        with meter.paused():
+        with counting.paused():
             everything(o)
 
     solvers.solve(
         solvers.GradientDescent(0.5),
-        meter,
+        counting,
         START,
         steps=6,
         save_every=6,
         observe=observe if observed else None,
     )
-    with meter.paused() as readings:
+    with counting.paused() as readings:
         assert readings["gradients"] == 1 + 1 + 6
-        assert 0 < readings["solver_time"] <= meter.wall_time
+        assert 0 < readings["solver_time"] <= counting.wall_time
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from meanfield.study.analysis.summary import summary_cell, tables
 from meanfield.study.analysis.words import AWAY, has_own_optimizer, perturbed_title, titles_for
-from meanfield.study.storage.layout import ProcessRecord, RunRecord
+from meanfield.study.storage.schema import ProcessRecord, RunRecord
 from solvers.learning_rates import Schedule
 
 Series = NDArray[np.float64]

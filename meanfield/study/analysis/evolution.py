@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.study.storage.layout import ProcessRecord, RunRecord
-from meanfield.study.storage.measure_layout import PROCESS
+from meanfield.study.storage.measure_schema import PROCESS
+from meanfield.study.storage.schema import ProcessRecord, RunRecord
 from solvers.jko.evolution import Evolution
 
 if TYPE_CHECKING:

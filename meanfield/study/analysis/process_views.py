@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.study.storage.layout import Floats
 from meanfield.study.storage.reader import ProcessHeader, RunReader
+from meanfield.study.storage.schema import Floats
 from solvers.measures.representations import Measure
 
 if TYPE_CHECKING:

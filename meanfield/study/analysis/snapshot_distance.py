@@ -14,7 +14,7 @@ import solvers
 from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.config.run_config import load_text
 from meanfield.study.config.toml import parse
-from meanfield.study.storage.layout import Floats
+from meanfield.study.storage.schema import Floats
 from solvers.measures.representations import Measure
 from solvers.transport.wasserstein import TransportError, TransportResult
 

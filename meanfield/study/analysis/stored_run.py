@@ -14,9 +14,9 @@ from meanfield.study.analysis.process_views import EXTRA, AllObservables, Proces
 from meanfield.study.analysis.summary import summarize, summary_cell
 from meanfield.study.analysis.words import titles_for
 from meanfield.study.storage.files.lock import has_no_locks
-from meanfield.study.storage.layout import ProcessRecord, RunRecord, reference_in
-from meanfield.study.storage.measure_layout import FLOW, PROCESS
+from meanfield.study.storage.measure_schema import FLOW, PROCESS
 from meanfield.study.storage.reader import RunReader
+from meanfield.study.storage.schema import ProcessRecord, RunRecord, reference_in
 from solvers._support.arguments import the_path
 from solvers.jko.evolution import Evolution
 from solvers.learning_rates import Schedule

@@ -12,7 +12,7 @@ from rich.table import Table
 from meanfield.study.analysis import evolution
 from meanfield.study.analysis.energy_balance import balance
 from meanfield.study.analysis.words import has_own_optimizer, titles_for
-from meanfield.study.storage.layout import RunRecord
+from meanfield.study.storage.schema import RunRecord
 
 COLUMN_WIDTH = 16
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from meanfield.study.storage.layout import RunRecord
+from meanfield.study.storage.schema import RunRecord
 from solvers.flows import REFERENCE_FLOW
 
 AWAY = ", one rounding away"  # not in a valid name of a process

@@ -16,7 +16,7 @@ from meanfield.study.cli._shared import FAILED, draw, print_json, print_summary,
 if TYPE_CHECKING:
     from meanfield.study.engine.prepared_run import Options
     from meanfield.study.engine.ranks import Ranks
-    from meanfield.study.storage.layout import RunRecord
+    from meanfield.study.storage.schema import RunRecord
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 

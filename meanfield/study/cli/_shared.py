@@ -17,7 +17,7 @@ from meanfield.study.storage.text import clean
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from meanfield.study.storage.layout import RunRecord
+    from meanfield.study.storage.schema import RunRecord
     from meanfield.study.storage.study_record import StudyRecord
 
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
@@ -52,7 +52,7 @@ QuietOption = Annotated[bool, typer.Option("--quiet", help="Print errors only.")
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Context that turns user errors into a message and an exit code, without a traceback."""
-    from meanfield.study.storage.layout import OutputError
+    from meanfield.study.storage.schema import OutputError
 
     try:
         yield

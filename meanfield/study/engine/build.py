@@ -20,8 +20,8 @@ from meanfield.study.config.sections import LandscapeSection
 from meanfield.study.engine.given import Given
 from meanfield.study.engine.memory import require_data_memory, require_memory
 from meanfield.study.engine.stored_start import read_start
-from meanfield.study.storage.layout import Floats, ProcessLayout, reference_of
 from meanfield.study.storage.observables import OBSERVABLES
+from meanfield.study.storage.schema import Floats, ProcessLayout, reference_of
 from solvers._support.arguments import refusal
 from solvers.flows import FLOWS
 from solvers.integrators import INTEGRATORS

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import solvers
 from meanfield.study.engine.build import Problem
-from meanfield.study.storage.layout import EXACT_W2_PARTICLES, Floats
+from meanfield.study.storage.schema import EXACT_W2_PARTICLES, Floats
 
 
 class Distances:

@@ -20,8 +20,8 @@ from meanfield.study.engine.given import Given
 from meanfield.study.engine.memory import require_bytes
 from meanfield.study.engine.prepared_run import PROBLEM, Options, Progress, file_attributes
 from meanfield.study.storage.checkpoint import Position
-from meanfield.study.storage.layout import ProcessLayout, RunLayout, Status
-from meanfield.study.storage.measure_layout import FLOW, PROCESS, MeasureLayout
+from meanfield.study.storage.measure_schema import FLOW, PROCESS, MeasureLayout
+from meanfield.study.storage.schema import ProcessLayout, RunLayout, Status
 from meanfield.study.storage.writer import RunWriter
 from solvers.jko.evolve import failure, start_energy, ticks
 from solvers.jko.march import March, Standing, Taken, array_of

@@ -26,7 +26,8 @@ from meanfield.study.engine.run import carry_out, prepare
 from meanfield.study.storage.checkpoint import Checkpoint, Checkpoints
 from meanfield.study.storage.files.journal import journal_path
 from meanfield.study.storage.files.sandbox import read_in_child
-from meanfield.study.storage.layout import (
+from meanfield.study.storage.run_folder import RunFolder, sync_folder
+from meanfield.study.storage.schema import (
     FILE_NAME,
     OutputError,
     RowCounts,
@@ -35,7 +36,6 @@ from meanfield.study.storage.layout import (
     Status,
     require_space,
 )
-from meanfield.study.storage.run_folder import RunFolder, sync_folder
 from meanfield.study.storage.writer import extendable_processes, read_final_state, read_run
 from solvers._support.arguments import count
 from solvers._support.threads import one_blas_thread

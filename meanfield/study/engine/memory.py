@@ -8,7 +8,7 @@ import numpy as np
 
 from meanfield.study.config.optimizer import own_model
 from meanfield.study.config.run_config import Process, RunConfig
-from meanfield.study.storage.layout import EXACT_W2_PARTICLES
+from meanfield.study.storage.schema import EXACT_W2_PARTICLES
 from meanfield.task_sources import Source
 from meanfield.tasks import TASKS
 from solvers._support.memory import available_memory

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import solvers
-from meanfield.study.engine.meter import Meter
+from meanfield.study.engine.counting import CountingObjective
 from meanfield.study.storage.observables import Observable
 
 
@@ -20,8 +20,8 @@ class Moment:
     ----------
     observation : solvers.Observation
     readings : mapping
-        Counts and seconds of the meter before this step is measured.
-    meter : Meter
+        Counts and seconds before this step is measured.
+    counting : CountingObjective
     eigenvalues : int
         Number of eigenvalues.
     start : array or None
@@ -32,12 +32,12 @@ class Moment:
         self,
         observation: solvers.Observation,
         readings: Mapping[str, float],
-        meter: Meter,
+        counting: CountingObjective,
         eigenvalues: int,
         start: Any,
     ) -> None:
         self.observation, self.readings = observation, readings
-        self._meter, self._eigenvalues, self._start = meter, eigenvalues, start
+        self._counting, self._eigenvalues, self._start = counting, eigenvalues, start
 
     def row(self, observables: Iterable[Observable], when: str) -> dict[str, Any]:
         """The values of the observables measured at these times."""
@@ -46,7 +46,7 @@ class Moment:
     @property
     def wall_time(self) -> float:
         """Seconds since the process started, measurements included."""
-        return self._meter.wall_time
+        return self._counting.wall_time
 
     @cached_property
     def pairs(self) -> solvers.Eigenpairs:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from meanfield.study.config.run_config import RunConfig
-from meanfield.study.storage.layout import PERTURBED, Floats, ProcessLayout, reference_of
+from meanfield.study.storage.schema import PERTURBED, Floats, ProcessLayout, reference_of
 
 STREAM = 0x726F756E64  # a random stream of its own for the signs
 

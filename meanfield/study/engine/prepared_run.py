@@ -23,7 +23,7 @@ from meanfield.study.engine.given import Given
 from meanfield.study.engine.machine import machine
 from meanfield.study.engine.memory import memory_notice
 from meanfield.study.engine.perturbed import perturbed_layout
-from meanfield.study.storage.layout import RunLayout, snapshot_times
+from meanfield.study.storage.schema import RunLayout, snapshot_times
 from meanfield.study.storage.writer import versions_json
 
 PROBLEM = "problem_sha256"  # attribute of the file: the digest of its data and start

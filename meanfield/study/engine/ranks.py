@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from meanfield.study.engine.mpi_launcher import launched_rank, launched_size
 from meanfield.study.engine.signals import EXIT_CODES
 from meanfield.study.storage.checkpoint import Position
-from meanfield.study.storage.layout import Floats, OutputError, RowCounts, Status
+from meanfield.study.storage.schema import Floats, OutputError, RowCounts, Status
 from meanfield.study.storage.writer import RunWriter
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ import solvers
 from meanfield.study.engine.build import begin, reference_name, time_stepping, warm_up
 from meanfield.study.engine.center_distances import Distances
 from meanfield.study.engine.checkpointing import Checkpointer
-from meanfield.study.engine.meter import Meter
+from meanfield.study.engine.counting import CountingObjective
 from meanfield.study.engine.moment import Moment
 from meanfield.study.engine.perturbed import one_rounding_away
 from meanfield.study.engine.prepared_run import PreparedRun, Progress
 from meanfield.study.engine.ranks import Ranks
 from meanfield.study.storage.checkpoint import CheckpointError, Position
-from meanfield.study.storage.layout import COMPARISONS, Floats, Status
+from meanfield.study.storage.schema import COMPARISONS, Floats, Status
 from meanfield.study.storage.writer import RunWriter
 from solvers.objective import is_spread
 from solvers.state import start as start_flow
@@ -64,22 +64,22 @@ class Recorder:
         self.checkpointer.objective = objective = self.problem.objective
         position, known = self._own_position(name)
         if position is None:
-            meter = Meter(objective)
+            counting = CountingObjective(objective)
             with np.errstate(over="ignore", invalid="ignore"):
-                state, message = begin(self.config, self.flows, flow, self.problem, meter)
+                state, message = begin(self.config, self.flows, flow, self.problem, counting)
         else:
-            meter = Meter(objective, position.readings, position.wall_time)
+            counting = CountingObjective(objective, position.readings, position.wall_time)
             state, message = position.state, position.message
         vectors = None if position is None else position.vectors
-        first, observe = state.step, self._observer(name, meter, message, vectors, known)
+        first, observe = state.step, self._observer(name, counting, message, vectors, known)
 
         def report(done: int, total: int) -> None:
-            with meter.paused():
+            with counting.paused():
                 self._report(name, first + done)
 
         solution = solvers.solve(
             flow,
-            meter,
+            counting,
             state,
             steps=steps - first,
             save_every=max(1, steps),
@@ -196,7 +196,12 @@ class Recorder:
         return self.checkpointer.now.of_all(self.checkpointer.objective).position
 
     def _observer(
-        self, name: str, meter: Meter, message: str, vectors: Floats | None, known: int
+        self,
+        name: str,
+        counting: CountingObjective,
+        message: str,
+        vectors: Floats | None,
+        known: int,
     ) -> Callable[[solvers.Observation], None]:
         """A callback that measures and writes a row at every step after `known`, the spectrum first from `vectors`."""
         output, steps, particles = self.config.output, self.config.steps, self.problem.particles
@@ -208,8 +213,8 @@ class Recorder:
 
         def observe(obs: solvers.Observation) -> None:
             nonlocal vectors
-            with meter.paused() as readings:
-                at = Moment(obs, readings, meter, output.eigenvalues, vectors)
+            with counting.paused() as readings:
+                at = Moment(obs, readings, counting, output.eigenvalues, vectors)
                 if obs.step == known:
                     at.row(measured, "step")  # which `solve` records, outside the pause
                     return
@@ -227,7 +232,7 @@ class Recorder:
                         self.writer.snapshot(name, obs.time, *snapshot)
                     # a run that is extended measures its last step once more
                     kept = before if obs.step == steps else vectors
-                    wall_time = row.get("wall_time", meter.wall_time)
+                    wall_time = row.get("wall_time", counting.wall_time)
                     here = Position(obs.state, message, kept, readings, wall_time)
                     self.checkpointer.update(process=name, position=here)
 

@@ -26,8 +26,8 @@ from meanfield.study.engine.ranks import Ranks, find_ranks
 from meanfield.study.engine.run import carry_out, prepare
 from meanfield.study.storage.checkpoint import Checkpoint, CheckpointError, Checkpoints, Position
 from meanfield.study.storage.files.sandbox import read_in_child
-from meanfield.study.storage.layout import COMPARISONS, FILE_NAME, RunFileError
 from meanfield.study.storage.run_folder import RunFolder
+from meanfield.study.storage.schema import COMPARISONS, FILE_NAME, RunFileError
 from meanfield.study.storage.writer import read_run
 from solvers._support.threads import one_blas_thread
 

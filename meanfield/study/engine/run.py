@@ -24,9 +24,9 @@ from meanfield.study.engine.recorder import Recorder
 from meanfield.study.engine.signals import Interruption, Stopped, interruptible
 from meanfield.study.storage.checkpoint import NAMES as CHECKPOINT_NAMES
 from meanfield.study.storage.checkpoint import Checkpoint, Checkpoints, Position
-from meanfield.study.storage.layout import OutputError, Status, require_space
+from meanfield.study.storage.datasets import now
 from meanfield.study.storage.run_folder import RunFolder
-from meanfield.study.storage.schema import now
+from meanfield.study.storage.schema import OutputError, Status, require_space
 from meanfield.study.storage.writer import RunWriter, read_final_state
 from solvers._support.threads import one_blas_thread
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from meanfield.study.config.start import KEY, StoredStart, parsed_start
 from meanfield.study.storage.files.sandbox import read_in_child
-from meanfield.study.storage.layout import Floats, RunFileError, reference_in
 from meanfield.study.storage.reader import ProcessHeader, RunReader
+from meanfield.study.storage.schema import Floats, RunFileError, reference_in
 
 
 def read_start(text: str) -> Floats:

@@ -6,7 +6,7 @@ two lines on stderr, which are silenced here: in a container or a batch job this
 
 import logging
 
-from meanfield.study.storage.layout import OutputError
+from meanfield.study.storage.schema import OutputError
 
 _log = logging.getLogger("matplotlib")
 _level = _log.level

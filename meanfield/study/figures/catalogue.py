@@ -26,14 +26,6 @@ from meanfield.study.figures.measure import (
 from meanfield.study.figures.onset import onset_zoom
 from meanfield.study.figures.particles import BOUND
 from meanfield.study.figures.phase import phase_portrait
-from meanfield.study.figures.places import (
-    clouded,
-    draw_clouds,
-    draw_trajectories,
-    has_trajectories,
-    particle_clouds,
-    trajectories,
-)
 from meanfield.study.figures.style import (
     Drawing,
     Drawn,
@@ -44,7 +36,15 @@ from meanfield.study.figures.style import (
     title,
     width_of_figures,
 )
-from meanfield.study.storage.layout import RunRecord
+from meanfield.study.figures.trajectories import (
+    clouded,
+    draw_clouds,
+    draw_trajectories,
+    has_trajectories,
+    particle_clouds,
+    trajectories,
+)
+from meanfield.study.storage.schema import RunRecord
 from solvers._support.arguments import refusal
 
 

@@ -29,7 +29,7 @@ from meanfield.study.figures.style import (
     title,
 )
 from meanfield.study.figures.ticks import log_y
-from meanfield.study.storage.layout import RunRecord
+from meanfield.study.storage.schema import RunRecord
 from solvers.flow import Flow
 from solvers.flows import REFERENCE_FLOW, flow_class
 from solvers.optimizer import Optimizer

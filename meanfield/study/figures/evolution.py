@@ -28,8 +28,8 @@ from meanfield.study.figures.style import (
     styled,
 )
 from meanfield.study.figures.ticks import log_y
-from meanfield.study.storage.layout import RunRecord
-from meanfield.study.storage.measure_layout import PROCESS
+from meanfield.study.storage.measure_schema import PROCESS
+from meanfield.study.storage.schema import RunRecord
 from solvers._support.arguments import instance
 
 LINES, PANELS = 6, 4  # times that are shown, as lines or as panels

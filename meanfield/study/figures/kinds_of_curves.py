@@ -29,7 +29,7 @@ from meanfield.study.figures.style import (
     single,
     styled,
 )
-from meanfield.study.storage.layout import RunRecord
+from meanfield.study.storage.schema import RunRecord
 
 
 class Curves(NamedTuple):

@@ -24,7 +24,7 @@ from meanfield.study.figures.particles import (
     snapshots_of,
 )
 from meanfield.study.figures.style import LINE, STEPS, Series, new_figure, processes, title, wrapped
-from meanfield.study.storage.layout import RunRecord
+from meanfield.study.storage.schema import RunRecord
 
 MOST_PROCESSES = 4  # more rows would be too small to read
 CELLS = 120  # per axis

@@ -22,7 +22,7 @@ from meanfield.study.figures.style import (
     oscillates,
     share_legend,
 )
-from meanfield.study.storage.layout import ProcessRecord, RunRecord
+from meanfield.study.storage.schema import ProcessRecord, RunRecord
 
 LEAST = 20.0  # minimal number of steps before and after
 SHARE = 6  # at most this fraction of the run, as a denominator

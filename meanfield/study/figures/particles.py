@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from meanfield.study.analysis.process_views import Process, Snapshot
 from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.figures.style import BEYOND, HUGE, Series
-from meanfield.study.storage.layout import Floats, ProcessRecord, RunRecord
+from meanfield.study.storage.schema import Floats, ProcessRecord, RunRecord
 
 MOST_SNAPSHOTS = 60
 MOST_PARTICLES = 2000

@@ -34,7 +34,7 @@ from meanfield.study.figures.style import (
     tamed,
     title,
 )
-from meanfield.study.storage.layout import Floats, ProcessRecord, RunRecord
+from meanfield.study.storage.schema import Floats, ProcessRecord, RunRecord
 from solvers.flows import flow_class
 
 MOST_POINTS = 4000

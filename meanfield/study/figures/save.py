@@ -13,7 +13,7 @@ from meanfield.study.figures.catalogue import COMPARISON
 from meanfield.study.figures.layout import only_places_change
 from meanfield.study.figures.selection import chosen_figures, length, shown_by_others
 from meanfield.study.figures.style import Drawn, at_width, styled
-from meanfield.study.storage.layout import OutputError, RunRecord
+from meanfield.study.storage.schema import OutputError, RunRecord
 from meanfield.study.storage.study_record import StudyRecord
 
 FORMATS = ("png", "svg", "pdf")

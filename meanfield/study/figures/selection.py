@@ -12,7 +12,7 @@ from meanfield.study.figures.catalogue import entries
 from meanfield.study.figures.onset import is_whole_run
 from meanfield.study.figures.style import Drawn, at_width
 from meanfield.study.figures.widths import STUDY_FIGURES, study_figures
-from meanfield.study.storage.layout import RunRecord
+from meanfield.study.storage.schema import RunRecord
 from meanfield.study.storage.study_record import StudyRecord
 from solvers._support.arguments import choice, refusal
 

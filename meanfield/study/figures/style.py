@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from meanfield.study.figures.layout import Layout, Panel
 from meanfield.study.figures.palette import Look, looks
-from meanfield.study.storage.layout import ProcessRecord, RunRecord
+from meanfield.study.storage.schema import ProcessRecord, RunRecord
 
 PALE = "#BBBBBB"
 HUGE = 1e100  # values of the last steps of a divergence, which no axis can show

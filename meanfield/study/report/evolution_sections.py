@@ -12,8 +12,8 @@ from meanfield.study.report.figures import Illustrations
 from meanfield.study.report.markup import Html, Row, facts, paragraph, spoken, table
 from meanfield.study.report.page import Page, Section, lead, warning_section
 from meanfield.study.report.source import settings, without_folders
-from meanfield.study.storage.layout import RunRecord
-from meanfield.study.storage.measure_layout import PROCESS
+from meanfield.study.storage.measure_schema import PROCESS
+from meanfield.study.storage.schema import RunRecord
 
 
 def report(run: RunRecord) -> Report:

@@ -8,7 +8,7 @@ from itertools import count
 from meanfield.study.figures import Drawn, run_figures, study_figures, svg
 from meanfield.study.report.markup import Html, box, element
 from meanfield.study.report.page import Section
-from meanfield.study.storage.layout import RunRecord
+from meanfield.study.storage.schema import RunRecord
 from meanfield.study.storage.study_record import StudyRecord
 
 

@@ -32,8 +32,8 @@ from meanfield.study.report.markup import (
 from meanfield.study.report.page import Page, Section, lead, warning_section
 from meanfield.study.report.source import settings
 from meanfield.study.report.validity import run_warnings
-from meanfield.study.storage.layout import ProcessRecord, RunRecord
 from meanfield.study.storage.observables import OBSERVABLES
+from meanfield.study.storage.schema import ProcessRecord, RunRecord
 
 BALANCE = {
     "start": "F at the start",

@@ -9,7 +9,7 @@ from typing import Any
 
 from meanfield.study.config.toml import parse
 from meanfield.study.storage.kind import kind_of, require_run
-from meanfield.study.storage.layout import RunFileError, RunRecord
+from meanfield.study.storage.schema import RunFileError, RunRecord
 from meanfield.study.storage.study_record import STUDY_NAME, StudyRecord
 from meanfield.study.storage.writer import read_run
 from meanfield.study.width import read_study

@@ -13,7 +13,7 @@ from meanfield.study.analysis.energy_balance import balance
 from meanfield.study.analysis.words import said
 from meanfield.study.report.markup import spoken
 from meanfield.study.report.source import json_attribute, settings, without_folders
-from meanfield.study.storage.layout import ProcessRecord, RunRecord
+from meanfield.study.storage.schema import ProcessRecord, RunRecord
 from solvers.flows import flow_class
 
 RESIDUAL = 1e-3  # |Hv − Sv|/S: the sharpness is accurate to about its square over the gap

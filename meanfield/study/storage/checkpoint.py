@@ -18,9 +18,9 @@ from typing import Any, cast, get_args
 
 import numpy as np
 
-from meanfield.study.storage.files.guarded import GuardedFile, open_own
-from meanfield.study.storage.layout import Floats, OutputError, RowCounts, Status
+from meanfield.study.storage.files.fault_tolerant import FaultTolerantFile, open_own
 from meanfield.study.storage.run_folder import sync_folder
+from meanfield.study.storage.schema import Floats, OutputError, RowCounts, Status
 from solvers._support.memory import available_memory
 from solvers.objective import is_spread
 from solvers.state import State
@@ -45,7 +45,7 @@ class Position:
     """The state of a process after a completely measured row.
 
     state : from which the flow continues. message : about its start. vectors : eigenvectors from which the next
-    measurement of the spectrum starts. readings, wall_time : of its meter.
+    measurement of the spectrum starts. readings, wall_time : of its counting.
     """
 
     state: State
@@ -277,7 +277,7 @@ class Checkpoints:
         path = self._paths[self._next % 2]
         temporary = path.with_name(path.name + ".new")
         try:
-            with GuardedFile(temporary, "wb", opener=open_own) as file:
+            with FaultTolerantFile(temporary, "wb", opener=open_own) as file:
                 for part in checkpoint.encoded(self._next):
                     file.write(part)
                 if file.error is not None:

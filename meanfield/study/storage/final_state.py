@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from meanfield.study.storage.checkpoint import Position
-from meanfield.study.storage.layout import Floats, RunFileError
+from meanfield.study.storage.schema import Floats, RunFileError
 from meanfield.study.storage.validation import require_plain_numbers
 from solvers.state import State
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from meanfield.study.storage.checkpoint import NAMES as CHECKPOINT_NAMES
-from meanfield.study.storage.layout import FILE_NAME
 from meanfield.study.storage.run_folder import PARTIAL_NAME
+from meanfield.study.storage.schema import FILE_NAME
 from meanfield.study.storage.study_file import is_study
 from meanfield.study.storage.study_record import PLAN_NAME, STUDY_NAME
 

@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.config.limits import OWN_NAMES
-from meanfield.study.storage import measure_layout
-from meanfield.study.storage.files.guarded import open_regular
+from meanfield.study.storage import measure_schema
+from meanfield.study.storage.files.fault_tolerant import open_regular
 from meanfield.study.storage.files.journal import PatchedFile, journal_path, read_changes
 from meanfield.study.storage.files.lock import TICK, has_no_locks, is_locked, turn
-from meanfield.study.storage.layout import (
+from meanfield.study.storage.observables import EVERYWHERE, NEWER, OF_ITERATES
+from meanfield.study.storage.schema import (
     COMPARISONS,
     FILE_NAME,
     PERTURBED,
@@ -37,7 +38,6 @@ from meanfield.study.storage.layout import (
     RunFileError,
     Status,
 )
-from meanfield.study.storage.observables import EVERYWHERE, NEWER, OF_ITERATES
 from meanfield.study.storage.text import clean
 from meanfield.study.storage.validation import require_plain
 from solvers.measures.representations import Measure
@@ -65,7 +65,7 @@ class ProcessHeader:
 
 @dataclass(frozen=True)
 class RunHeader:
-    """The content of the file at one time; see `meanfield.study.storage.layout.RunRecord`."""
+    """The content of the file at one time; see `meanfield.study.storage.schema.RunRecord`."""
 
     attributes: dict[str, Any]
     config: str
@@ -119,9 +119,9 @@ class RunReader:
 
         def read(file: h5py.File) -> StoredSnapshot:
             group = file[f"{process}/snapshots"]
-            if file[process].attrs["flow"] == measure_layout.FLOW:
-                measure = measure_layout.read_measure(group, index)
-                points, weights = measure_layout.points_of(measure)
+            if file[process].attrs["flow"] == measure_schema.FLOW:
+                measure = measure_schema.read_measure(group, index)
+                points, weights = measure_schema.points_of(measure)
                 return points, np.zeros_like(points), weights, measure
             return group["position"][index], group["fluctuation"][index], group["weight"][:], None
 
@@ -319,8 +319,8 @@ def attributes_of(file: h5py.File) -> dict[str, Any]:
 def read_observables(process: h5py.Group, rows: int) -> dict[str, NDArray[np.float64]]:
     """The first rows; NaN for observables that an older version did not write."""
     group = process["observables"]
-    if process.attrs["flow"] == measure_layout.FLOW:
-        return {name: group[name][:rows] for name in ("time", *measure_layout.OBSERVABLES)}
+    if process.attrs["flow"] == measure_schema.FLOW:
+        return {name: group[name][:rows] for name in ("time", *measure_schema.OBSERVABLES)}
     names = [name for name in ("time", *EVERYWHERE) if name in group or name in NEWER]
     names += [name for name in group if name not in (*names, "eig")]
     values = {name: group[name][:rows] for name in names if name in group}

@@ -15,12 +15,12 @@ from typing import Any
 
 import h5py
 
-from meanfield.study.storage.files.guarded import GuardedFile, open_own
+from meanfield.study.storage.datasets import NOT_STARTED, shorten
+from meanfield.study.storage.files.fault_tolerant import FaultTolerantFile, open_own
 from meanfield.study.storage.files.journal import JournaledFile, journal_path
 from meanfield.study.storage.files.lock import WRITER_PATIENCE, turn
 from meanfield.study.storage.files.sandbox import limit_work
 from meanfield.study.storage.final_state import FINAL
-from meanfield.study.storage.schema import NOT_STARTED, shorten
 from meanfield.study.storage.validation import require_plain
 
 
@@ -51,8 +51,8 @@ def take_back(path: Path, about: Mapping[str, Any]) -> None:
             raise raw.error
 
 
-def _own(path: Path) -> GuardedFile:
-    return GuardedFile(path, "r+b", opener=open_own)
+def _own(path: Path) -> FaultTolerantFile:
+    return FaultTolerantFile(path, "r+b", opener=open_own)
 
 
 def _take_back(file: h5py.File, about: Mapping[str, Any]) -> None:

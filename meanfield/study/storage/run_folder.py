@@ -6,10 +6,10 @@ import os
 import time
 from pathlib import Path
 
-from meanfield.study.storage.files.guarded import GuardedFile, open_own
+from meanfield.study.storage.files.fault_tolerant import FaultTolerantFile, open_own
 from meanfield.study.storage.files.journal import JournaledFile, journal_path, replay
 from meanfield.study.storage.files.lock import claim
-from meanfield.study.storage.layout import FILE_NAME, OutputError
+from meanfield.study.storage.schema import FILE_NAME, OutputError
 
 PARTIAL_NAME = f"{FILE_NAME}.partial"
 
@@ -71,14 +71,14 @@ class RunFolder:
             self.partial.unlink()
             self._renew_journal()
         self.journal.truncate(0)
-        return JournaledFile(GuardedFile(self.partial, "w+b", opener=open_own), self.journal)
+        return JournaledFile(FaultTolerantFile(self.partial, "w+b", opener=open_own), self.journal)
 
     def go_on(self) -> JournaledFile:
         """The file of an unfinished run, as of its last commit."""
         if not self.partial.exists():
             self.journal.truncate(0)  # its content belongs to another file
             os.replace(self.final, self.partial)
-        file = GuardedFile(self.partial, "r+b", opener=open_own)
+        file = FaultTolerantFile(self.partial, "r+b", opener=open_own)
         try:
             replay(file, self.journal)
         except OSError:

@@ -1,226 +1,252 @@
-"""The groups and variables of a run's file: creation, growth, truncation."""
+"""The layout of a run's file: variables, size, errors."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.study.storage.layout import (
-    COMPARISONS,
-    SCHEMA,
-    SCHEMA_VERSION,
-    TIME,
-    Floats,
-    ProcessLayout,
-    RunFileError,
-    RunLayout,
-)
-from meanfield.study.storage.measure_layout import TIME as TIME_OF_MEASURE
-from meanfield.study.storage.measure_layout import MeasureLayout
-from meanfield.study.storage.observables import NEWER
+from meanfield.study.config.toml import parse
+from meanfield.study.storage import measure_schema
+from meanfield.study.storage.measure_schema import MeasureLayout
+from meanfield.study.storage.observables import EVERYWHERE, OBSERVABLES, Observable
+from solvers.flows import REFERENCE_FLOW
+from solvers.learning_rates import Schedule
 
-CHUNK_BYTES = 2**20
-SMALL_CHUNK_BYTES = 2**14  # snapshots smaller than this share a chunk
-NOT_STARTED = {"status": "running", "message": "not started"}
+Status = Literal["running", "complete", "diverged", "interrupted", "failed"]
+STATUSES: tuple[str, ...] = get_args(Status)
+Floats = NDArray[np.floating[Any]]
 
+SCHEMA, SCHEMA_VERSION = "meanfield-run", 1
+FILE_NAME = "run.h5"
 
-def create(file: h5py.File, layout: RunLayout, config: str, attributes: Mapping[str, Any]) -> None:
-    """Create everything except the comparison, without rows."""
-    file.attrs.update(
-        {
-            "Conventions": "CF-1.11",
-            "schema": SCHEMA,
-            "schema_version": SCHEMA_VERSION,
-            "status": "running",
-            "message": "",
-            "created": now(),
-            **attributes,
-        }
-    )
-    file.create_dataset("config", data=config, dtype=h5py.string_dtype())
-    for name, process in layout.processes.items():
-        group = file.create_group(name)
-        group.attrs.update({"flow": process.flow, **NOT_STARTED})
-        _create_observables(group.create_group("observables"), layout, process)
-        if process.measure is not None:
-            _create_measures(group.create_group("snapshots"), layout, process.measure)
-        elif not process.is_perturbed:
-            _create_snapshots(group.create_group("snapshots"), layout, process)
+COMPARISONS = {
+    "center_distance": ("root mean square over particles of the distance of centers", "1"),
+    "w2": ("Wasserstein-2 distance of the centers as measures", "1"),
+    "function_distance": ("root mean square over training inputs of the outputs' difference", "1"),
+}
+EXACT_W2_PARTICLES = 2000  # for `w2`: beyond, exact transport takes seconds, and quadratic memory
+TIME = ("time, in iterations of gradient descent", "1")
+# of the perturbed gradient descent, in a group of the first one, see `meanfield.study.engine.perturbed`
+PERTURBED = "perturbed"
+PERTURBED_OBSERVABLES = {
+    "center_distance": ("distance of the center to the unperturbed one's, at its snapshots", "1"),
+    **{key: EVERYWHERE[key].about for key in ("sigma_trace", "predicted_loss")},
+}
 
 
-def create_comparison(
-    file: h5py.File,
-    times: NDArray[np.float64],
-    distances: Mapping[str, Mapping[str, NDArray[np.float64]]],
-    attributes: Mapping[str, Any],
-) -> None:
-    """Create the distances to the reference, ``distances[process][comparison]`` of shape (s,)."""
-    group = file.create_group("comparison")
-    group.attrs.update(attributes)
-    _scale(group, "process", np.array(list(distances), dtype=object), ("process", "1"))
-    _scale(group, "time", times, TIME)
-    for name, about in COMPARISONS.items():
-        values = np.array([d[name] for d in distances.values()]).reshape(-1, len(times))
-        _variable(group, name, ("process", "time"), about, data=values)
+class OutputError(Exception):
+    """The run cannot be written: no space left, or no permission."""
 
 
-def now() -> str:
-    """The current time in the format of the attribute `created`."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+class RunFileError(ValueError):
+    """Not the file of a run, or an unfinished one."""
 
 
-def _create_observables(group: h5py.Group, layout: RunLayout, process: ProcessLayout) -> None:
-    _scale(group, "time", None, TIME if process.measure is None else TIME_OF_MEASURE)
-    for name, about in process.observables.items():
-        _variable(group, name, ("time",), about, chunks=(1024,))
-    if process.spectrum:
-        _scale(group, "eig", np.arange(1, layout.eigenvalues + 1), ("rank of eigenvalue", "1"))
-    chunks = (1024, layout.eigenvalues)
-    for name, about in process.spectrum.items():
-        _variable(group, name, ("time", "eig"), about, chunks=chunks)
+class RowCounts(NamedTuple):
+    """Numbers of rows of a process in the file."""
+
+    observables: int
+    snapshots: int
 
 
-def _create_snapshots(group: h5py.Group, layout: RunLayout, process: ProcessLayout) -> None:
-    modes = process.modes
-    n, names = layout.particles, layout.parameter_names
-    _scale(group, "time", None, TIME)
-    _scale(group, "particle", np.arange(n), ("index of particle", "1"))
-    _scale(group, "parameter", np.array(names, dtype=object), ("coordinate of particle", "1"))
-    row_bytes = len(names) * np.dtype(layout.dtype).itemsize
-    rows = int(np.clip(CHUNK_BYTES // row_bytes, 1, n))
-    chunk: tuple[int, ...] = (snapshots_per_chunk(layout), rows, len(names))
-    options: dict[str, Any] = {"dtype": layout.dtype, "chunks": chunk}
-    if layout.compression == "gzip":
-        options |= {"compression": "gzip", "shuffle": True}
-    dims: tuple[str, ...] = ("time", "particle", "parameter")
-    _variable(group, "position", dims, ("center of the particles", "1"), **options)
-    if modes is not None:
-        _scale(group, "mode", np.arange(1, modes + 1), ("index of fluctuation", "1"))
-        dims, options["chunks"] = ("time", "mode", *dims[1:]), (chunk[0], 1, *chunk[1:])
-    _variable(group, "fluctuation", dims, ("fluctuation of the particles", "1"), **options)
-    about = ("mass of particle", "1")
-    _variable(group, "weight", ("particle",), about, data=np.full(n, 1 / n))
+@dataclass(frozen=True)
+class ProcessLayout:
+    """The layout of a process: `modes` is the number of stored fluctuations if they have an index.
 
-
-def _create_measures(group: h5py.Group, layout: RunLayout, measure: MeasureLayout) -> None:
-    _scale(group, "time", None, TIME_OF_MEASURE)
-    for name, (values, about) in measure.scales().items():
-        _scale(group, name, values, about)
-    if "parameter" not in group:
-        names = np.array(measure.parameter_names, dtype=object)
-        _scale(group, "parameter", names, ("coordinate", "1"))
-    constants = measure.constants()
-    if any("bound" in dims for _, dims, _ in constants.values()):
-        _scale(group, "bound", np.arange(2), ("lower or upper edge", "1"))
-    for name, (values, dims, about) in constants.items():
-        _variable(group, name, dims, about, data=values)
-        if name.endswith("_bounds"):
-            group[name.removesuffix("_bounds")].attrs["bounds"] = name
-    shape = measure.shape
-    row_bytes = math.prod(shape[1:]) * np.dtype(layout.dtype).itemsize
-    rows = int(np.clip(CHUNK_BYTES // row_bytes, 1, shape[0]))
-    options: dict[str, Any] = {"dtype": layout.dtype}
-    options["chunks"] = (snapshots_per_chunk(layout), rows, *shape[1:])
-    if layout.compression == "gzip":
-        options |= {"compression": "gzip", "shuffle": True}
-    _variable(group, measure.variable, ("time", *measure.scales()), measure.about, **options)
-
-
-def snapshots_per_chunk(layout: RunLayout) -> int:
-    """Number of snapshots per chunk."""
-    values = layout.particles * len(layout.parameter_names)
-    one = values * np.dtype(layout.dtype).itemsize
-    return int(np.clip(SMALL_CHUNK_BYTES // one, 1, layout.snapshots))
-
-
-def require_layout(file: h5py.File, layout: RunLayout) -> None:
-    """Raise `RunFileError` unless a run of this layout can continue in the file; newer observables may be missing."""
-    shape = layout.particles, len(layout.parameter_names)
-    for name, process in layout.processes.items():
-        modes = () if process.modes is None else (process.modes,)
-        expected: dict[str, tuple[int, ...]] = dict.fromkeys(("time", *process.observables), ())
-        expected |= dict.fromkeys(process.spectrum, (layout.eigenvalues,))
-        expected = {f"observables/{key}": value for key, value in expected.items()}
-        snapshots = {"time": (), "position": shape, "fluctuation": (*modes, *shape)}
-        if process.measure is not None:
-            snapshots = {"time": (), process.measure.variable: process.measure.shape}
-        if not process.is_perturbed:
-            expected |= {f"snapshots/{key}": value for key, value in snapshots.items()}
-        for key, rest in expected.items():
-            dataset = file[name].get(key)
-            leaf = key.rpartition("/")[2]
-            if dataset is None and leaf in NEWER:
-                continue
-            if dataset is None or dataset.shape[1:] != rest or dataset.maxshape[:1] != (None,):
-                raise RunFileError(
-                    f"{file.filename}: {name}/{key} must be as its run writes it, got another shape"
-                )
-
-
-def append(dataset: h5py.Dataset, row: int, values: NDArray[Any]) -> None:
-    """Append rows after the first `row` ones."""
-    dataset.resize(row + len(values), axis=0)
-    dataset[row:] = values
-
-
-def _describe(dataset: h5py.Dataset, about: tuple[str, str]) -> None:
-    dataset.attrs.update({"long_name": about[0], "units": about[1]})
-    if dataset.dtype.kind == "f":
-        dataset.attrs["_FillValue"] = dataset.dtype.type(np.nan)
-
-
-def _scale(
-    group: h5py.Group, name: str, values: NDArray[Any] | None, about: tuple[str, str]
-) -> None:
-    """A dimension scale: with its values, or extensible without."""
-    if values is None:
-        options: dict[str, Any] = {"shape": (0,), "maxshape": (None,), "chunks": (1024,)}
-        dataset = group.create_dataset(name, dtype="float64", fillvalue=np.nan, **options)
-    elif values.dtype == object:
-        dataset = group.create_dataset(name, data=values, dtype=h5py.string_dtype())
-    else:
-        fill = np.nan if values.dtype.kind == "f" else None
-        dataset = group.create_dataset(name, data=values, fillvalue=fill)
-    _describe(dataset, about)
-    dataset.make_scale(name)
-
-
-def _variable(
-    group: h5py.Group,
-    name: str,
-    dims: tuple[str, ...],
-    about: tuple[str, str],
-    dtype: str = "float64",
-    data: Floats | None = None,
-    **options: Any,
-) -> None:
-    """A variable over scales of its group; without data it is extensible along the first."""
-    if data is None:
-        shape = tuple(len(group[dim]) for dim in dims)
-        options |= {"shape": shape, "maxshape": (None, *shape[1:])}
-    dataset = group.create_dataset(name, data=data, dtype=dtype, fillvalue=np.nan, **options)
-    _describe(dataset, about)
-    for axis, dim in enumerate(dims):
-        dataset.dims[axis].attach_scale(group[dim])
-
-
-def shorten(group: h5py.Group, rows: int) -> None:
-    """Keep the first rows of observables or snapshots.
-
-    Raises
-    ------
-    ValueError
-        There are fewer.
+    `diagnostics` are names of further observables, the diagnostics of the flow; `requested` are those of
+    `meanfield.study.storage.observables` that are measured on request only. A process that `is_perturbed`
+    has only the `PERTURBED_OBSERVABLES`: no spectrum, no snapshots. That of a `measure` has its own.
     """
-    for dataset in group.values():
-        if dataset.maxshape[:1] != (None,):
-            continue
-        if len(dataset) < rows:
-            raise ValueError(f"{dataset.name} must have at least {rows} rows, got {len(dataset)}")
-        dataset.resize(rows, axis=0)
+
+    flow: str
+    modes: int | None = None
+    has_iterates: bool = False
+    has_batches: bool = False
+    diagnostics: Sequence[str] = ()
+    is_perturbed: bool = False
+    requested: Collection[str] = ()
+    measure: MeasureLayout | None = None
+
+    @property
+    def measured(self) -> list[Observable]:
+        """The measured observables of the common list, scalars and spectrum."""
+        if self.is_perturbed or self.measure is not None:
+            return []
+        return [
+            one
+            for one in OBSERVABLES
+            if (self.has_iterates or not one.of_iterates)
+            and (self.has_batches or not one.of_batches)
+            and (one.name in self.requested or not one.on_request)
+        ]
+
+    @property
+    def observables(self) -> dict[str, tuple[str, str]]:
+        """Long name and units of every scalar observable."""
+        if self.is_perturbed:
+            return PERTURBED_OBSERVABLES
+        if self.measure is not None:
+            return measure_schema.OBSERVABLES
+        diagnostics = {
+            name: (f"{name.replace('_', ' ')}, a diagnostic of the flow", "1")
+            for name in self.diagnostics
+        }
+        return {
+            one.name: one.about for one in self.measured if not one.per_eigenvalue
+        } | diagnostics
+
+    @property
+    def spectrum(self) -> dict[str, tuple[str, str]]:
+        """Long name and units of every observable with one value per eigenvalue."""
+        return {one.name: one.about for one in self.measured if one.per_eigenvalue}
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """Everything that determines the layout of the file; the name of a process is the path of its group."""
+
+    processes: Mapping[str, ProcessLayout]
+    particles: int
+    parameter_names: Sequence[str]
+    steps: int
+    snapshot_every: int
+    eigenvalues: int = 1
+    dtype: str = "float64"
+    compression: str = "none"
+    rows: int | None = None  #: of scalars, at most; None: one for each step
+
+    @property
+    def snapshots(self) -> int:
+        """The number of snapshots of every process."""
+        return (
+            -(-self.steps // self.snapshot_every) + 1
+        )  # at 0, every snapshot_every steps, and at the end
+
+    def estimated_bytes(self) -> int:
+        """The estimated size of the file, uncompressed."""
+        one_field = self.particles * len(self.parameter_names) * np.dtype(self.dtype).itemsize
+        total = 2**20
+        for process in self.processes.values():
+            rows = (
+                (self.steps + 1 if self.rows is None else self.rows)
+                * (len(process.observables) + 1 + len(process.spectrum) * self.eigenvalues)
+                * 8
+            )
+            fields = 0 if process.is_perturbed else 1 + (process.modes or 1)
+            if process.measure is not None:
+                fields = 1
+            total += rows + self.snapshots * one_field * fields
+        return total
+
+
+def reference_of(optimizer: str | None, flows: Mapping[str, str]) -> str | None:
+    """The process that the others are compared with: the one named, else the first of gradient descent; None without one.
+
+    Parameters
+    ----------
+    optimizer : str or None
+        The key `optimizer` of a configuration.
+    flows : mapping
+        The names of the flows of the processes.
+    """
+    if optimizer is not None:
+        return optimizer if optimizer in flows else None
+    return next((name for name, flow in flows.items() if flow == REFERENCE_FLOW), None)
+
+
+def reference_in(config: str, flows: Mapping[str, str]) -> str | None:
+    """The same for the configuration of a file, which need not be TOML."""
+    optimizer = None
+    with suppress(ValueError):
+        optimizer = parse(config).get("optimizer")
+    return reference_of(optimizer if isinstance(optimizer, str) else None, flows)
+
+
+def snapshot_times(steps: int, every: int) -> list[int]:
+    """0, every, 2·every, ... and the last step."""
+    return sorted({*range(0, steps + 1, every), steps})
+
+
+def require_space(folder: Path, layout: RunLayout) -> None:
+    """Raise `OutputError` if the folder's disk has less space than the file will need."""
+    needed, free = layout.estimated_bytes(), shutil.disk_usage(folder).free
+    if needed > free:
+        raise OutputError(
+            f"{folder} must have about {needed / 1e6:.0f} MB free for the run, got {free / 1e6:.0f} MB; "
+            "a larger output.snapshot_every or output.snapshot_dtype = 'float32' needs less"
+        )
+
+
+@dataclass(frozen=True)
+class ProcessRecord:
+    """A process of a run as plain arrays.
+
+    `observables` are (t,) arrays, ``hessian_eigs`` (t, k); `first` and `last` are positions (N, D),
+    `trajectory` (s, D) are those of a single particle at all snapshots, None for several; likewise its
+    `fluctuations` (s, D) or (s, modes, D).
+    """
+
+    flow: str
+    status: Status
+    message: str
+    observables: dict[str, NDArray[np.float64]]
+    snapshot_times: NDArray[np.float64]
+    first: Floats | None
+    last: Floats | None
+    trajectory: Floats | None = None
+    parameter_names: Sequence[str] = ()
+    fluctuations: Floats | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as plain arrays.
+
+    `config` is the resolved TOML; ``comparison[process][distance]`` holds distances to the
+    reference process at `comparison_times`, NaN where missing. `perturbed` is the perturbed gradient descent,
+    with its ``center_distance`` to the reference among its observables; None where it was not run. `all_names` are
+    those of all processes in the file, where `processes` has a part of them only.
+    """
+
+    path: Path
+    attributes: dict[str, Any]
+    config: str
+    processes: dict[str, ProcessRecord]
+    comparison_times: NDArray[np.float64]
+    comparison: dict[str, dict[str, NDArray[np.float64]]]
+    perturbed: ProcessRecord | None = None
+    all_names: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> str | None:
+        """The process that the others are compared with, see `reference_of`."""
+        flows = {name: process.flow for name, process in self.processes.items()}
+        return reference_in(self.config, flows)
+
+    @property
+    def is_of_measure(self) -> bool:
+        """Whether it is that of a measure, with observables of its own."""
+        return any(process.flow == measure_schema.FLOW for process in self.processes.values())
+
+    def is_optimizer(self, name: str) -> bool:
+        """Whether a process is the one that the others are compared with, or another one of its flow."""
+        return (
+            self.reference is not None
+            and self.processes[name].flow == self.processes[self.reference].flow
+        )
+
+    @property
+    def learning_rates(self) -> Schedule:
+        """η by step, as the configuration has it where it changes during the run."""
+        with suppress(ValueError):
+            given = parse(self.config).get("learning_rate")
+            if isinstance(given, list):
+                return Schedule(given)  # type: ignore[arg-type]
+        return Schedule(((0, float(self.attributes["learning_rate"])),))

@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.storage.files.atomic import write_atomically
-from meanfield.study.storage.files.guarded import open_regular
-from meanfield.study.storage.layout import TIME, Floats, RunFileError
+from meanfield.study.storage.files.fault_tolerant import open_regular
 from meanfield.study.storage.reader import attributes_of
+from meanfield.study.storage.schema import TIME, Floats, RunFileError
 from meanfield.study.storage.study_record import (
     LEAST_FOR_INTERVAL,
     METRICS,

@@ -16,15 +16,15 @@ import numpy as np
 
 from meanfield.study.config.limits import LONGEST_NAME, MAX_CONFIG, OWN_NAMES
 from meanfield.study.config.toml import parse
-from meanfield.study.storage import measure_layout
-from meanfield.study.storage.layout import (
+from meanfield.study.storage import measure_schema
+from meanfield.study.storage.observables import EVERYWHERE, NEWER
+from meanfield.study.storage.schema import (
     COMPARISONS,
     PERTURBED,
     PERTURBED_OBSERVABLES,
     STATUSES,
     RunFileError,
 )
-from meanfield.study.storage.observables import EVERYWHERE, NEWER
 from meanfield.study.storage.text import clean
 
 MAX_NAMES = 10_000  # objects in a group
@@ -107,7 +107,7 @@ def _require_process(file: h5py.File, name: str) -> tuple[int, ...]:
     group = _group(file, name)
     members = _members(group, name)
     _require_attributes(group, dict.fromkeys(("flow", "status", "message"), _is_text))
-    if group.attrs["flow"] == measure_layout.FLOW:
+    if group.attrs["flow"] == measure_schema.FLOW:
         return _require_measure(group, name)
     _require_observables(_group(group, "observables"), name)
     if PERTURBED in members:
@@ -131,13 +131,13 @@ def _require_measure(group: h5py.Group, process: str) -> tuple[int, ...]:
     observables, snapshots = (_group(group, name) for name in ("observables", "snapshots"))
     _members(observables, f"{process}/observables")
     (rows,) = _numbers(observables, "time", 1)
-    for name in measure_layout.OBSERVABLES:
+    for name in measure_schema.OBSERVABLES:
         (length,) = _numbers(observables, name, 1)
         _require(length >= rows, f"{process}/observables/{name} is too short")
     _members(snapshots, f"{process}/snapshots")
     (count,) = _numbers(snapshots, "time", 1)
     _strings(snapshots, "parameter", _PARAMETER)
-    growing, constant = measure_layout.names_of_snapshots(snapshots)
+    growing, constant = measure_schema.names_of_snapshots(snapshots)
     ((name, dimensions),) = growing.items()
     shape = _numbers(snapshots, name, dimensions)
     _require(shape[0] >= count and min(shape[1:]) > 0, f"{process}/snapshots: shape")

@@ -8,7 +8,7 @@
     /<process>/observables  time, those of `storage.observables`, the flow's diagnostics; over [time, eig] if of each eigenvalue
     /<process>/snapshots    time, particle, parameter, position[time, particle, parameter],
                             fluctuation[time, (mode,) particle, parameter], weight[particle]; of a measure see
-                            `meanfield.study.storage.measure_layout`
+                            `meanfield.study.storage.measure_schema`
     /<process>/final        state at its last step, see `meanfield.study.storage.final_state`
     /<process>/perturbed    perturbed gradient descent: flow, status, message, observables
     /comparison             process, time, COMPARISONS[process, time]
@@ -33,19 +33,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.storage.checkpoint import Position
+from meanfield.study.storage.datasets import (
+    append,
+    create,
+    create_comparison,
+    require_layout,
+    snapshots_per_chunk,
+)
 from meanfield.study.storage.files.lock import WriterTurns
 from meanfield.study.storage.final_state import has_final, read_final, write_final
-from meanfield.study.storage.layout import (
-    Floats,
-    OutputError,
-    ProcessRecord,
-    RowCounts,
-    RunFileError,
-    RunLayout,
-    RunRecord,
-    Status,
-)
-from meanfield.study.storage.measure_layout import FLOW as FLOW_OF_MEASURE
+from meanfield.study.storage.measure_schema import FLOW as FLOW_OF_MEASURE
 from meanfield.study.storage.reader import (
     RunReader,
     measure_record,
@@ -55,11 +52,14 @@ from meanfield.study.storage.reader import (
 )
 from meanfield.study.storage.run_folder import RunFolder
 from meanfield.study.storage.schema import (
-    append,
-    create,
-    create_comparison,
-    require_layout,
-    snapshots_per_chunk,
+    Floats,
+    OutputError,
+    ProcessRecord,
+    RowCounts,
+    RunFileError,
+    RunLayout,
+    RunRecord,
+    Status,
 )
 from meanfield.study.storage.text import clean
 from solvers.flows import REFERENCE_FLOW

@@ -19,7 +19,7 @@ from meanfield.study.engine.signals import MAX_RUNTIME
 from meanfield.study.storage.checkpoint import Checkpoints, NewerCheckpointError
 from meanfield.study.storage.files.atomic import write_atomically
 from meanfield.study.storage.kind import SWEEP_NAME
-from meanfield.study.storage.layout import FILE_NAME, OutputError, RunFileError
+from meanfield.study.storage.schema import FILE_NAME, OutputError, RunFileError
 from meanfield.study.storage.writer import read_run
 from meanfield.study.sweep.objects import SweepObjects, require_same_run
 from meanfield.study.sweep.plan import SweepPlan, read_plan

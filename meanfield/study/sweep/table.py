@@ -13,7 +13,7 @@ from meanfield.study.analysis.process_views import EXTRA, look_up
 from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.analysis.summary import QUANTITIES, summarize
 from meanfield.study.config.run_config import RunConfig
-from meanfield.study.storage.layout import FILE_NAME, RunFileError, RunRecord
+from meanfield.study.storage.schema import FILE_NAME, RunFileError, RunRecord
 from meanfield.study.storage.writer import read_run
 from meanfield.study.sweep.plan import SweepPlan
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from meanfield.study.engine.memory import require_memory
 from meanfield.study.engine.prepared_run import run_layout
-from meanfield.study.storage.layout import OutputError
+from meanfield.study.storage.schema import OutputError
 from meanfield.study.width.distances import Inputs, times_of
 from meanfield.study.width.plan import Run, WidthPlan
 from solvers import transport

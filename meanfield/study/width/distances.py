@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.study.engine.build import NetworkProblem, build_problem
-from meanfield.study.storage.layout import Floats, snapshot_times
+from meanfield.study.storage.schema import Floats, snapshot_times
 from meanfield.study.storage.study_file import Positions, load_arrays, save_arrays
 from meanfield.study.storage.study_record import METRICS, Pair
 from meanfield.study.width.held_out import HeldOut, held_out

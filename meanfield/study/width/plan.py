@@ -20,7 +20,7 @@ from meanfield.study.config.sections import Count
 from meanfield.study.config.stored import load_stored
 from meanfield.study.config.toml import decoded, format_toml, parse
 from meanfield.study.engine.build import build_problem
-from meanfield.study.storage.layout import FILE_NAME, Floats, reference_of
+from meanfield.study.storage.schema import FILE_NAME, Floats, reference_of
 from meanfield.study.storage.study_record import PLAN_NAME, Pair
 from solvers.flows import FLOWS
 

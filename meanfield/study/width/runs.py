@@ -19,7 +19,7 @@ from meanfield.study.engine.run import run as run_processes
 from meanfield.study.storage.checkpoint import NAMES as CHECKPOINT_NAMES
 from meanfield.study.storage.checkpoint import Checkpoints, NewerCheckpointError
 from meanfield.study.storage.files.lock import turn
-from meanfield.study.storage.layout import RunFileError
+from meanfield.study.storage.schema import RunFileError
 from meanfield.study.width.plan import Run, WidthPlan
 
 

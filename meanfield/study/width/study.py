@@ -16,7 +16,7 @@ from meanfield.study.engine.prepared_run import Options, file_attributes
 from meanfield.study.engine.signals import Interruption, Stopped, interruptible
 from meanfield.study.storage.files.atomic import write_atomically
 from meanfield.study.storage.files.lock import turn
-from meanfield.study.storage.layout import OutputError
+from meanfield.study.storage.schema import OutputError
 from meanfield.study.storage.study_file import write_study
 from meanfield.study.storage.study_record import METRICS, PLAN_NAME, STUDY_NAME, StudyRecord
 from meanfield.study.width import runs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 
 #: How far the residual may rise above its minimum before the history is dropped.
 _RISE = 1e4

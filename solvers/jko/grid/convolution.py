@@ -11,7 +11,7 @@ from scipy.special import roots_jacobi
 
 from solvers._support.memory import fitting
 from solvers.measures.energies import Interaction
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 from solvers.measures.representations import Grid
 from solvers.measures.scalar_field import ScalarField
 

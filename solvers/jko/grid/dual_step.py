@@ -12,7 +12,7 @@ from solvers.grid_transport.split import SplitTransport, conjugated
 from solvers.jko.grid.anderson import Anderson
 from solvers.jko.grid.energy import GridEnergy
 from solvers.jko.grid.local import Bool, LocalConjugate, LocalEnergy
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 from solvers.measures.representations import Grid
 
 #: Fewest cells along an axis of a grid that is made coarser, and the gap on coarser grids, relative to the decrease: about what

@@ -21,7 +21,7 @@ from solvers.measures.energies import (
     Potential,
     PowerEntropy,
 )
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 from solvers.measures.representations import Grid
 
 #: Newton iterations for the multiplier of the mass, the last of an error of the square of the tolerance.

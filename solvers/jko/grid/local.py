@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import wrightomega, xlogy
 
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 
 Bool = NDArray[np.bool_]
 

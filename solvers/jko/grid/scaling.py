@@ -11,7 +11,7 @@ from solvers._kernels.log_sums import weak_log_sums
 from solvers._support.memory import fitting
 from solvers.jko.grid.anderson import Anderson
 from solvers.jko.grid.energy import GridEnergy, log_total
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 from solvers.measures.representations import Grid
 
 #: A sum below this fraction of its largest possible term has lost terms to underflow, and is computed again in the log domain.

@@ -26,7 +26,7 @@ from solvers.jko.grid.scaling import ProximalScaling
 from solvers.jko.proximal_result import JKOError, check_pace
 from solvers.jko.two_steps import TwoSteps
 from solvers.measures.energies import Energy
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 from solvers.measures.representations import Grid
 
 METHODS = ("exact", "entropic")

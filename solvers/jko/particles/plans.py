@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 
 from solvers.jko.particles.identity_plan import identity_is_optimal, position_rounding
-from solvers.measures.line import aligned, cumulated
+from solvers.measures.quantile_functions import aligned, cumulated
 
 Float64 = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from scipy.special import roots_jacobi
 from solvers._support.arguments import instance, refusal
 from solvers._support.memory import fitting
 from solvers.measures.energies import Energy, Entropy, Interaction, Potential, PowerEntropy
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 from solvers.measures.representations import unit_gauss
 from solvers.measures.scalar_field import ScalarField
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, solveh_banded
 
 from solvers.jko.quantile.energy import Derivatives
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 
 Function = Callable[[Float64], Derivatives]
 

@@ -13,7 +13,7 @@ from solvers.jko.quantile.energy import Derivatives, QuantileEnergy, TransportCe
 from solvers.jko.quantile.monotone_newton import Minimum, interior_point, newton
 from solvers.jko.two_steps import TwoSteps
 from solvers.measures.energies import Energy
-from solvers.measures.line import Float64
+from solvers.measures.quantile_functions import Float64
 from solvers.measures.representations import Quantiles
 
 #: Newton steps before the ordering constraint is assumed to be active.

@@ -307,7 +307,7 @@ FAILS = {
         "error: rank 1 of 2: MemoryError: no room",
     ),
     "a full disk": (
-        "from meanfield.study.storage.layout import OutputError; import meanfield.study.engine.run as r\n"
+        "from meanfield.study.storage.schema import OutputError; import meanfield.study.engine.run as r\n"
         "def fail(self, *row): raise OutputError('run.h5.partial: cannot write: disk full')\n"
         "r.RunWriter.observe = fail\n",
         "error: rank 0 of 2: run.h5.partial: cannot write: disk full",

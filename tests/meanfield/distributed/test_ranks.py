@@ -11,7 +11,7 @@ from meanfield.study.config.run_config import load
 from meanfield.study.engine import ranks as ranks_module
 from meanfield.study.engine.build import build_problem
 from meanfield.study.engine.mpi_launcher import is_first, launched_rank, launched_size
-from meanfield.study.storage.layout import OutputError
+from meanfield.study.storage.schema import OutputError
 from tests.helpers.clocks import HANGS
 from tests.helpers.lockstep import in_lockstep
 from tests.meanfield.distributed.test_distributed_runs import SMALL

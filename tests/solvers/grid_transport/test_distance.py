@@ -5,7 +5,7 @@ import pytest
 from scipy.special import ndtr
 
 from solvers import Grid, transport
-from solvers.measures.line import Pieces, squared_distance
+from solvers.measures.quantile_functions import Pieces, squared_distance
 
 
 def axes(cells, dimension=2, length=6.0):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 from scipy.stats import norm
 
-from solvers.measures.line import integral, quantile
+from solvers.measures.quantile_functions import integral, quantile
 from solvers.measures.representations import Grid, Particles, Quantiles
 
 EDGES = np.array([-1.0, 0.0, 0.5, 2.0])

@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance_nd
 
 from solvers import transport
-from solvers.measures.line import quantile
+from solvers.measures.quantile_functions import quantile
 from solvers.measures.representations import Grid, Particles, Quantiles
 
 

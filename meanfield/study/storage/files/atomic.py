@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from meanfield.study.storage.layout import OutputError
+from meanfield.study.storage.schema import OutputError
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meanfield.study.storage.files.guarded import GuardedFile
+from meanfield.study.storage.files.fault_tolerant import FaultTolerantFile
 
 MAGIC = b"MFjournl"
 _DIGEST_BYTES = 16
@@ -64,7 +64,7 @@ class Changes:
             position += length
         return cls(size, tuple(pieces)) if size <= _LARGEST else None
 
-    def apply(self, file: GuardedFile) -> None:
+    def apply(self, file: FaultTolerantFile) -> None:
         """Write every piece to the file."""
         for offset, data in self.pieces:
             file.seek(offset)
@@ -135,17 +135,17 @@ class PatchedFile:
 class JournaledFile(PatchedFile):
     """A file object for libraries that write to Python files; changes are visible here at once, in the file after `commit`.
 
-    After the first error it ignores writes, as `GuardedFile` does, and `commit` has no effect.
+    After the first error it ignores writes, as `FaultTolerantFile` does, and `commit` has no effect.
 
     Parameters
     ----------
-    file : GuardedFile
+    file : FaultTolerantFile
         Open for reading and writing.
-    journal : GuardedFile
+    journal : FaultTolerantFile
         Open for reading and writing, empty.
     """
 
-    def __init__(self, file: GuardedFile, journal: GuardedFile) -> None:
+    def __init__(self, file: FaultTolerantFile, journal: FaultTolerantFile) -> None:
         super().__init__(file, Changes(file.seek(0, os.SEEK_END), ()))
         self._journal, self._committed = journal, self._size
 
@@ -210,7 +210,7 @@ class JournaledFile(PatchedFile):
         self._pieces.clear()
 
 
-def replay(file: GuardedFile, journal: GuardedFile) -> None:
+def replay(file: FaultTolerantFile, journal: FaultTolerantFile) -> None:
     """Apply the changes that a process left in its journal when it died.
 
     Raises

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from meanfield.study.storage.files.guarded import GuardedFile, open_own
+from meanfield.study.storage.files.fault_tolerant import FaultTolerantFile, open_own
 
 if sys.platform != "win32":
     import fcntl
@@ -88,10 +88,10 @@ class WriterTurns:
             self._last = time.monotonic()
 
 
-def claim(path: Path) -> GuardedFile | None:
+def claim(path: Path) -> FaultTolerantFile | None:
     """A file, created if necessary, locked until it is closed or its process ends; None if another process has it locked."""
     while True:
-        file = GuardedFile(
+        file = FaultTolerantFile(
             path, "r+b", opener=lambda name, flags: open_own(name, flags | os.O_CREAT)
         )
         if not _try_lock(file.fileno(), exclusive=True):

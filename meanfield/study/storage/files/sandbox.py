@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from meanfield.study.storage.layout import RunFileError
+from meanfield.study.storage.schema import RunFileError
 
 SECONDS = 2  # of CPU time, more for large files; a small file takes hundredths of a second
 BYTES_PER_SECOND = 10**8

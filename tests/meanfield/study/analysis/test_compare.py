@@ -19,8 +19,8 @@ from meanfield.study.config.run_config import load
 from meanfield.study.engine.run import run
 from meanfield.study.figures.catalogue import comparison
 from meanfield.study.figures.curves import draw_oscillation
-from meanfield.study.storage.layout import ProcessRecord, RunRecord
 from meanfield.study.storage.observables import EVERYWHERE
+from meanfield.study.storage.schema import ProcessRecord, RunRecord
 from meanfield.study.storage.writer import read_run
 from tests.helpers.commands import meanfield_command
 

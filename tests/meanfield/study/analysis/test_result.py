@@ -15,7 +15,7 @@ import pytest
 import meanfield
 from meanfield.study.config.run_config import load
 from meanfield.study.engine.run import run
-from meanfield.study.storage.layout import ProcessLayout, RunFileError
+from meanfield.study.storage.schema import ProcessLayout, RunFileError
 from tests.helpers.clocks import HANGS
 from tests.helpers.commands import meanfield_command
 from tests.helpers.written_runs import ENERGY, GD, write_at, writer_of

@@ -11,7 +11,7 @@ from rich.console import Console
 import meanfield
 from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.analysis.summary import tables
-from meanfield.study.storage.layout import OutputError
+from meanfield.study.storage.schema import OutputError
 from meanfield.study.storage.writer import read_run
 from solvers.flows import FLOWS
 from tests.helpers.commands import meanfield_command

@@ -9,7 +9,7 @@ from meanfield.study import figures
 from meanfield.study.config.run_config import load
 from meanfield.study.engine.build import build_problem
 from meanfield.study.engine.run import run
-from meanfield.study.storage import layout, reader
+from meanfield.study.storage import reader, schema
 from meanfield.study.storage.observables import FIRST, NEWER, OBSERVABLES, Observable
 from meanfield.study.storage.writer import read_run
 
@@ -76,7 +76,7 @@ def test_a_new_observable_is_one_entry(tmp_path, monkeypatch):
         "farthest", "largest coordinate of the center", "1", "0.3.0",
         lambda at: np.abs(at.observation.center).max(),
     )  # fmt: skip
-    monkeypatch.setattr(layout, "OBSERVABLES", (*OBSERVABLES, farthest))
+    monkeypatch.setattr(schema, "OBSERVABLES", (*OBSERVABLES, farthest))
     monkeypatch.setattr(reader, "EVERYWHERE", reader.EVERYWHERE | {"farthest": farthest})
     monkeypatch.setattr(reader, "NEWER", NEWER | {"farthest"})
     path = run(load(None, VALLEY), tmp_path / "new")

@@ -20,7 +20,7 @@ from meanfield.study.engine.perturbed import one_rounding_away
 from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.run import run
 from meanfield.study.figures.catalogue import run_figures
-from meanfield.study.storage.layout import RunFileError
+from meanfield.study.storage.schema import RunFileError
 from meanfield.study.storage.writer import read_run
 from meanfield.study.width.plan import Run, make_plan
 from meanfield.study.width.runs import fault

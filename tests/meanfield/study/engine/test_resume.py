@@ -17,7 +17,7 @@ from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
 from meanfield.study.storage.checkpoint import NAMES, CheckpointError, Checkpoints
 from meanfield.study.storage.files.journal import Changes, journal_path
-from meanfield.study.storage.layout import RunFileError
+from meanfield.study.storage.schema import RunFileError
 from meanfield.study.storage.writer import read_run
 from solvers.flows import FLOWS
 from tests.helpers.line_network import TASK_AND_NETWORK, saved_sine, sine

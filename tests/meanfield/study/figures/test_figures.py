@@ -14,7 +14,7 @@ from meanfield.study.figures import curves, style
 from meanfield.study.figures.catalogue import comparison, overview
 from meanfield.study.figures.palette import COLOURS, GREY, look_of, looks
 from meanfield.study.figures.selection import shown_by_others
-from meanfield.study.storage.layout import OutputError, ProcessRecord, RunRecord
+from meanfield.study.storage.schema import OutputError, ProcessRecord, RunRecord
 from solvers.flows import FLOWS
 
 GD, ENERGY = "gradient_descent", "free_energy_flow"

@@ -14,7 +14,7 @@ from meanfield.study.config.run_config import load_text
 from meanfield.study.engine.run import run
 from meanfield.study.figures import measure, particles
 from meanfield.study.figures.phase import draw_point_portrait, phase_portrait
-from meanfield.study.storage.layout import OutputError, ProcessLayout
+from meanfield.study.storage.schema import OutputError, ProcessLayout
 from meanfield.study.storage.writer import read_run
 from tests.helpers.written_runs import GD, writer_of
 

@@ -15,7 +15,7 @@ from meanfield.study.config.run_config import load
 from meanfield.study.engine.run import run
 from meanfield.study.report import Report, make_report, run_sections, write_report
 from meanfield.study.report.source import without_folders
-from meanfield.study.storage.layout import OutputError, RunFileError
+from meanfield.study.storage.schema import OutputError, RunFileError
 from meanfield.study.storage.writer import read_run
 from tests.helpers.report_pages import assert_sound, facts, parsed, section, table, warnings, words
 from tests.helpers.written_runs import ENERGY, GD, write_at, writer_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from meanfield.study.report import make_report, study_sections, write_report
-from meanfield.study.storage.layout import RunFileError
+from meanfield.study.storage.schema import RunFileError
 from meanfield.study.storage.study_file import write_study
 from meanfield.study.storage.study_record import METRICS
 from tests.helpers.report_pages import assert_sound, facts, parsed, section, table, warnings, words

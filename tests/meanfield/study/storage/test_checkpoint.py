@@ -17,8 +17,8 @@ from meanfield.study.storage.checkpoint import (
     NewerCheckpointError,
     Position,
 )
-from meanfield.study.storage.files.guarded import GuardedFile
-from meanfield.study.storage.layout import OutputError, RowCounts
+from meanfield.study.storage.files.fault_tolerant import FaultTolerantFile
+from meanfield.study.storage.schema import OutputError, RowCounts
 from solvers.state import State
 
 
@@ -176,7 +176,7 @@ def test_a_full_disk_keeps_the_one_before(tmp_path, monkeypatch):
         return len(data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(GuardedFile, "write", full)
+        patch.setattr(FaultTolerantFile, "write", full)
         with pytest.raises(OutputError, match="No space left on device"):
             checkpoints.save(checkpoint(3))
     assert {path.name for path in tmp_path.iterdir()} == set(NAMES)

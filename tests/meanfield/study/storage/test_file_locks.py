@@ -24,7 +24,7 @@ from meanfield.study.storage import writer as snapshots
 from meanfield.study.storage.checkpoint import NAMES
 from meanfield.study.storage.files import lock as file_lock
 from meanfield.study.storage.files.lock import TICK, WRITER_PATIENCE, WRITER_PAUSE, WriterTurns
-from meanfield.study.storage.layout import RunFileError
+from meanfield.study.storage.schema import RunFileError
 from meanfield.study.storage.writer import read_run
 from tests.helpers.clocks import HANGS
 from tests.helpers.same_runs import assert_same

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from meanfield.study.storage.files import lock as file_lock
-from meanfield.study.storage.files.guarded import GuardedFile
+from meanfield.study.storage.files.fault_tolerant import FaultTolerantFile
 from meanfield.study.storage.files.journal import (
     Changes,
     JournaledFile,
@@ -17,7 +17,7 @@ from meanfield.study.storage.files.journal import (
 
 
 @contextmanager
-def opened(path, mode="w+b", kind=GuardedFile):
+def opened(path, mode="w+b", kind=FaultTolerantFile):
     with kind(path, mode) as file, kind(path.with_suffix(".journal"), mode) as journal:
         yield JournaledFile(file, journal)
 
@@ -59,7 +59,7 @@ def test_broken_off_at_any_write_it_is_one_of_its_commits(tmp_path, part):
     """After `replay`, and for a reader that only looks."""
     left = None
 
-    class Fragile(GuardedFile):
+    class Fragile(FaultTolerantFile):
         def write(self, data):
             fail(lambda: super(Fragile, self).write(data[: int(part * len(data))]))
             return super().write(data)
@@ -90,8 +90,8 @@ def test_broken_off_at_any_write_it_is_one_of_its_commits(tmp_path, part):
             except Crash:
                 left = 10**9
         with (
-            GuardedFile(path, "r+b") as whole,
-            GuardedFile(path.with_suffix(".journal"), "r+b") as journal,
+            FaultTolerantFile(path, "r+b") as whole,
+            FaultTolerantFile(path.with_suffix(".journal"), "r+b") as journal,
         ):
             found = read_changes(journal.fileno())
             if found is not None:

@@ -15,9 +15,9 @@ import meanfield
 from meanfield.study.storage import reader, run_folder
 from meanfield.study.storage import writer as snapshots
 from meanfield.study.storage.files import lock as file_lock
-from meanfield.study.storage.files.guarded import GuardedFile
+from meanfield.study.storage.files.fault_tolerant import FaultTolerantFile
 from meanfield.study.storage.files.journal import journal_path
-from meanfield.study.storage.layout import ProcessLayout, RunFileError
+from meanfield.study.storage.schema import ProcessLayout, RunFileError
 from tests.helpers.clocks import HANGS
 from tests.helpers.written_runs import GD, write_at, writer_of
 
@@ -28,17 +28,17 @@ import time
 from pathlib import Path
 import numpy as np
 from meanfield.study.storage import run_folder, writer as snapshots
-from meanfield.study.storage.files.guarded import GuardedFile
-from meanfield.study.storage.layout import ProcessLayout, RunLayout
+from meanfield.study.storage.files.fault_tolerant import FaultTolerantFile
+from meanfield.study.storage.schema import ProcessLayout, RunLayout
 
 
-class SlowDisk(GuardedFile):
+class SlowDisk(FaultTolerantFile):
     def write(self, data):
         time.sleep(0.001 if len(data) < 1000 else 0)  # most of the time a row is half there
         return super().write(data)
 
 
-snapshots.ROWS_PER_WRITE, run_folder.GuardedFile = 3, SlowDisk
+snapshots.ROWS_PER_WRITE, run_folder.FaultTolerantFile = 3, SlowDisk
 folder, crash = Path(sys.argv[1]), len(sys.argv) > 2
 names = ["gradient_descent", "free_energy_flow"]
 layout = RunLayout({name: ProcessLayout(name) for name in names}, 300, ["a", "w"], 10**5, 1)
@@ -158,7 +158,7 @@ def test_a_crash_at_any_moment_leaves_whole_rows(tmp_path, monkeypatch, rows):
     partial, left = tmp_path / "run.h5.partial", []
     journal = journal_path(partial)
 
-    class Watched(GuardedFile):
+    class Watched(FaultTolerantFile):
         def write(self, data):
             look()
             super().write(data[: len(data) // 2])
@@ -179,7 +179,7 @@ def test_a_crash_at_any_moment_leaves_whole_rows(tmp_path, monkeypatch, rows):
 
     on = False
     for module in (run_folder, file_lock):
-        monkeypatch.setattr(module, "GuardedFile", Watched)
+        monkeypatch.setattr(module, "FaultTolerantFile", Watched)
     monkeypatch.setattr(snapshots, "ROWS_PER_WRITE", 2)
     monkeypatch.setattr(snapshots, "SECONDS_PER_WRITE", np.inf)  # rows alone decide
     monkeypatch.setattr(reader, "BIRTH", 0.0)

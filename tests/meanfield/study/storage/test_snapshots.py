@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from meanfield.study.storage.layout import (
+from meanfield.study.storage.schema import (
     OutputError,
     ProcessLayout,
     RunFileError,
@@ -218,7 +218,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from meanfield.study.storage.layout import OutputError, ProcessLayout, RunLayout
+from meanfield.study.storage.schema import OutputError, ProcessLayout, RunLayout
 from meanfield.study.storage.writer import RunWriter
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
 layout = RunLayout({"gradient_descent": ProcessLayout("gradient_descent")}, 5000, ["a0", "b"], 9, 1)

@@ -6,7 +6,7 @@ import pytest
 import xarray
 
 from meanfield.study.storage.files.atomic import write_atomically
-from meanfield.study.storage.layout import OutputError, RunFileError
+from meanfield.study.storage.schema import OutputError, RunFileError
 from meanfield.study.storage.study_file import load_arrays, save_arrays, write_study
 from meanfield.study.storage.study_record import METRICS
 from meanfield.study.width import is_study, read_study

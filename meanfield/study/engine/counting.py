@@ -10,7 +10,7 @@ from typing import Any
 from solvers.evaluations import Remembering
 
 
-class Meter(Remembering):
+class CountingObjective(Remembering):
     """An objective that counts its evaluations and the seconds of their use, except while paused.
 
     It has the methods of the objective: where that has no `third`, this has none either. `readings` and `wall_time`

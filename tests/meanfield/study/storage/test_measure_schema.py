@@ -9,7 +9,7 @@ import pytest
 from meanfield.study.analysis.stored_run import StoredRun
 from meanfield.study.config.run_config import load_text
 from meanfield.study.engine.run import run
-from meanfield.study.storage.layout import RunFileError
+from meanfield.study.storage.schema import RunFileError
 
 TEXT = """
 steps = 2

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 
-class GuardedFile(io.FileIO):
+class FaultTolerantFile(io.FileIO):
     """A file that records the first error and then ignores writes.
 
     HDF5 cannot close a file on a full disk: it retries to write its caches, and

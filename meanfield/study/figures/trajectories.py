@@ -14,7 +14,7 @@ from meanfield.study.figures.palette import GREY
 from meanfield.study.figures.panels import grid, panel_titles
 from meanfield.study.figures.particles import Points, chosen_particles, sane, shared_range
 from meanfield.study.figures.style import dots, not_huge, plot, processes, single, tamed, title
-from meanfield.study.storage.layout import Floats, ProcessRecord, RunRecord
+from meanfield.study.storage.schema import Floats, ProcessRecord, RunRecord
 
 
 def trajectories(run: RunRecord) -> Figure | None:
