@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from solvers.objective import Array, is_spread
+from solvers.objective import Array, epsilon, is_spread, peak
 
-#: A fluctuation this many times the rounding of w is not changed by it.
-VISIBLE = 1e4
+#: A fluctuation this many times the rounding of x is not changed by it.
+_VISIBLE = 1e4
 
 
 def standard_normal(seed: int, counter: int, like: Array) -> Array:
@@ -51,6 +52,13 @@ def spread_normal(objective: Any, seed: int, counter: int, like: Array) -> Array
         return standard_normal(seed, counter, like)
     own: Array = objective.own(standard_normal(seed, counter, objective.gather(like)))
     return own
+
+
+def is_rounded(objective: Any, x: Array, *fluctuations: Array) -> bool:
+    """Whether the fluctuations are so small relative to x that the rounding of a step changes them."""
+    extent = peak(objective, x)
+    bound = min(_VISIBLE * epsilon(x), epsilon(x) ** 0.5) * extent
+    return extent < math.inf and all(peak(objective, u) <= bound for u in fluctuations)
 
 
 def step_rounding(x: Array, draw: Array, difference: Callable[[Array], Array]) -> Array:

@@ -15,10 +15,9 @@ from solvers.flow import ContinuousFlow, Seed
 from solvers.flows.optimizer_flow import OptimizerFlow
 from solvers.free_energy import Closure, FreeEnergy, free_energy_gradient
 from solvers.integrators import ROCK4, Chebyshev, Integrator
-from solvers.noise import VISIBLE, spread_normal, step_rounding
+from solvers.noise import is_rounded, spread_normal, step_rounding
 from solvers.objective import (
     Array,
-    epsilon,
     hessian_product,
     inner,
     norm,
@@ -168,7 +167,7 @@ class FreeEnergyFlow(ContinuousFlow):
     def horizon(self, objective: Any, state: Array) -> float:
         """One iteration where rounding or the floor determine u."""
         if self.fluctuation_floor == "rounding":
-            reached = self._is_rounded(objective, state)
+            reached = is_rounded(objective, *state)
         else:
             least = _NEAR * self.fluctuation_floor
             reached = any(0.0 < norm(objective, u) < least for u in state[1:])
@@ -176,7 +175,7 @@ class FreeEnergyFlow(ContinuousFlow):
 
     def disturb(self, objective: Any, step: int, state: Array, iterations: int) -> Array:
         """The state with the rounding errors that these iterations of gradient descent would leave in u."""
-        if self.fluctuation_floor != "rounding" or not self._is_rounded(objective, state):
+        if self.fluctuation_floor != "rounding" or not is_rounded(objective, *state):
             return state
         # A coordinate that does not move, as of a dead neuron, is not rounded.
         share = state.dtype.type((iterations / self.rank) ** 0.5) * state[1:].any(axis=0)
@@ -193,12 +192,6 @@ class FreeEnergyFlow(ContinuousFlow):
             noise = share * step_rounding(w, draw, difference)
             u += _along(objective, noise, u) if self.growth == "exact" else noise
         return disturbed
-
-    def _is_rounded(self, objective: Any, state: Array) -> bool:
-        """Whether the fluctuations are so small relative to w that the rounding of w matters."""
-        share = min(VISIBLE * epsilon(state), epsilon(state) ** 0.5)
-        bound = share * peak(objective, state[0])
-        return all(peak(objective, u) <= bound for u in state[1:])
 
     def center(self, step: int, state: Array) -> Array:
         return state[0]

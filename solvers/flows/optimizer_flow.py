@@ -11,7 +11,7 @@ import numpy as np
 
 from solvers._support.arguments import instance, refusal, settle
 from solvers.flow import ContinuousFlow, Flow, Seed
-from solvers.noise import VISIBLE, spread_normal, step_rounding
+from solvers.noise import is_rounded, spread_normal, step_rounding
 from solvers.objective import Array, epsilon, peak
 from solvers.optimizer import Optimizer
 
@@ -130,9 +130,7 @@ class OptimizerFlow(ContinuousFlow):
     def disturb(self, objective: Any, step: int, state: Array, iterations: int) -> Array:
         """The state with the rounding errors that these iterations of the optimizer would leave in u."""
         z, u = state
-        visible = min(VISIBLE * epsilon(state), epsilon(state) ** 0.5)
-        small = peak(objective, u[0]) <= visible * peak(objective, z[0])
-        if self.fluctuation_floor != "rounding" or not small:
+        if self.fluctuation_floor != "rounding" or not is_rounded(objective, z[0], u[0]):
             return state
         changed = self._change(objective, z)
 
