@@ -132,11 +132,20 @@ def group_sums(
             known,
         )
         if not one_block_each:
-            for g, (first, last) in enumerate(itertools.pairwise(first_blocks)):
-                np.sum(partials[first:last], axis=0, out=part[g])
+            _add_blocks(partials, first_blocks, part)
     if biases is not None:
         sums += biases[:, :, None].astype(sums.dtype)
     return sums
+
+
+def _add_blocks(partials: Array, first_blocks: Bounds, sums: Array) -> None:
+    """The sums of the blocks of each group, block by block; in one call where all have as many blocks, the same numbers."""
+    counts = {last - first for first, last in itertools.pairwise(first_blocks)}
+    if len(counts) == 1:
+        np.sum(partials.reshape(len(sums), counts.pop(), *partials.shape[1:]), axis=1, out=sums)
+        return
+    for g, (first, last) in enumerate(itertools.pairwise(first_blocks)):
+        np.sum(partials[first:last], axis=0, out=sums[g])
 
 
 def mean_of(sums: Array, n_particles: int) -> Array:

@@ -1,5 +1,6 @@
 """The compiled kernels against plain NumPy sums. Also run with the compiler off, which checks every index."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -166,3 +167,18 @@ def test_a_sine_of_large_arguments_is_the_librarys():
     two_layer.network_jet(ACTIVATIONS.index("sin"), 0, theta, theta, 1, x, bounds, partials)
     expected = np.sin(x @ theta[:, 1:].T) @ theta[:, :1]
     assert np.allclose(partials.sum(axis=0)[0], expected, rtol=0, atol=8 * EPS)
+
+
+@pytest.mark.parametrize("counts", [(3, 3, 3, 3), (1, 1), (16,) * 16, (2, 3, 2)])
+@pytest.mark.parametrize("real", [np.float64, np.float32])
+def test_blocks_are_added_one_after_another(counts, real):
+    """Bit for bit, for as many blocks in each group and for different numbers, into a part of an array."""
+    rng = np.random.default_rng(0)
+    first_blocks = (0, *itertools.accumulate(counts))
+    partials = rng.standard_normal((first_blocks[-1], 2, 7, 3)).astype(real)
+    partials *= real(10) ** rng.integers(-6, 6, partials.shape)
+    sums = np.full((len(counts), 2, 9, 3), np.nan, real)
+    _evaluation._add_blocks(partials, first_blocks, sums[:, :, :7])
+    for g, (first, last) in enumerate(itertools.pairwise(first_blocks)):
+        expected = functools.reduce(np.add, partials[first:last])
+        np.testing.assert_array_equal(sums[g, :, :7], expected)
