@@ -123,3 +123,17 @@ def test_no_bit_of_a_run_depends_on_the_python_thread():
     here = [end(x) for x in x0]
     with ThreadPoolExecutor(3) as pool:
         np.testing.assert_array_equal(list(pool.map(end, x0)), here)
+
+
+@pytest.mark.parametrize("method", ["exact", "entropic"])
+def test_a_step_on_a_grid_takes_one(method):
+    seen = []
+
+    def height(x):
+        seen.append(counts())
+        return x[:, 0]
+
+    grid = solvers.Grid(np.linspace(0, 1, 11), np.full(10, 0.1))
+    energy = solvers.energies.Potential(height)
+    solvers.GridJKO(0.01, method=method).step(energy, grid)
+    assert set(map(frozenset, seen)) == {frozenset({1})} and counts() == {2}

@@ -14,19 +14,30 @@ def are_measures(a: Cloud, b: Cloud) -> bool:
     return isinstance(a.measure, kinds) or isinstance(b.measure, kinds)
 
 
-def distance(a: Cloud, b: Cloud) -> dict[str, Any]:
-    """W2 by `solvers.transport.w2`, with the bound of its error.
+def distance(a: Cloud, b: Cloud, memory_limit: int | None = None) -> dict[str, Any]:
+    """W2 by `solvers.transport.w2`, with the bound of its error; a warning where the plan is left unfinished.
 
     Raises
     ------
     ValueError
-        For measures of other dimensions, or points that do not fit the memory.
+        For measures of other dimensions, or points that do not fit the memory, by default the one of `solvers.transport.w2`.
     """
-    result = solvers.transport.w2(*(_measure(cloud) for cloud in (a, b)))
+    options: dict[str, Any] = {"require_convergence": False}
+    if memory_limit is not None:
+        options["max_bytes"] = memory_limit
+    try:
+        result = solvers.transport.w2(_measure(a), _measure(b), **options)
+    except ValueError as failure:
+        raise ValueError(str(failure).replace("max_bytes", "--memory-limit")) from None
     error = result.gap + result.discretization_error
     report: dict[str, Any] = {"a": a.describe(), "b": b.describe(), "method": "exact"}
     report |= {"distance": result.distance, "error": error, "coupled_distance": None}
-    return report | {"sampling_floor": {"a": None, "b": None}, "warnings": []}
+    unfinished = (
+        f"the plan leaves a mass of {result.error:.1e} out of place: W2 is between {result.distance - error:.6g} and "
+        f"{result.distance + result.discretization_error:.6g}"
+    )
+    warnings = [] if result.converged else [unfinished]
+    return report | {"sampling_floor": {"a": None, "b": None}, "warnings": warnings}
 
 
 def _measure(cloud: Cloud) -> Any:

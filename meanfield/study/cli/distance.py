@@ -107,20 +107,23 @@ def _measured(
         typer.echo(f"warning: different problems: {unlike}", err=True)
     if error not in (None, "bootstrap"):
         raise ValueError(f"--error must be bootstrap, got {error}")
+    if subsample is not None and subsample < 1:
+        raise ValueError(f"--subsample must be an integer of at least 1, got {subsample}")
+    limit = None if memory_limit is None else parse_bytes(memory_limit)
     if of_measures.are_measures(a, b):
-        if (method, subsample, error) != ("exact", None, None):
+        if (method, subsample, error, lazy) != ("exact", None, None, False):
             raise ValueError(
-                "--method, --subsample and --error must be left out for densities and quantile functions, got one of them; "
-                "their distance is exact"
+                "--method, --subsample, --error and --lazy must be left out for densities and quantile functions, got one of "
+                "them; their distance is exact"
             )
-        return of_measures.distance(a, b)
+        return of_measures.distance(a, b, limit)
     plain = method == "exact" and subsample is None and memory_limit is None and not lazy
     if plain and between.is_too_large(a, b, method):
         typer.echo(SUBSAMPLED, err=True)
         return between.distance_of_laws(a, b, method, seed)
     options: dict[str, Any] = {
         "lazy": lazy,
-        "memory_limit": None if memory_limit is None else parse_bytes(memory_limit),
+        "memory_limit": limit,
     }
     if about := between.announcement(a, b, method, subsample, **options):
         typer.echo(about, err=True)

@@ -18,6 +18,7 @@ from solvers._support.arguments import (
     wrong_shape,
 )
 from solvers._support.memory import available_memory
+from solvers._support.threads import one_blas_thread
 from solvers.grid_transport.displacement import Displacement
 from solvers.jko.grid.dual_step import DualStep, Movement
 from solvers.jko.grid.energy import GridEnergy
@@ -201,11 +202,12 @@ class GridJKO:
         method = self.method_on(instance("grid", grid, Grid))
         two = self._two(grid, earlier, earlier_step_size, method)
         check_memory(grid)
-        on_grid = GridEnergy(energy, grid)
-        if method == "exact":
-            found, failure = self._exact(on_grid, grid, earlier, two)
-        else:
-            found, failure = self._entropic(on_grid, grid)
+        with one_blas_thread():  # products this small cost more on several
+            on_grid = GridEnergy(energy, grid)
+            if method == "exact":
+                found, failure = self._exact(on_grid, grid, earlier, two)
+            else:
+                found, failure = self._entropic(on_grid, grid)
         if self.require_convergence and failure:
             raise JKOError(f"grid step: {failure}")
         return found

@@ -125,6 +125,7 @@ def test_different_problems_are_compared_only_by_force(tmp_path, small, small_ru
         (["--time", "soon"], "--time must be a number or last, got 'soon'"),
         (["--method", "magic"], "method must be one of 'exact', 'sliced', 'sinkhorn', got 'magic'"),
         (["--subsample", "0"], "subsample must be an integer of at least 1, got 0"),
+        (["--subsample", "-5"], "subsample must be an integer of at least 1, got -5"),
         (["--seed", "-1"], "seed must be an integer of at least 0, got -1"),
     ],
 )

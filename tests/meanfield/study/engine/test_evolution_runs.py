@@ -275,6 +275,8 @@ def test_the_distance_of_two_times(files):
         assert json.loads(done.stdout)["distance"] == pytest.approx(expected, rel=1e-9)
     sliced = meanfield_command("distance", files["grid"], files["grid"], "--method", "sliced")
     assert sliced.exit_code == 2 and "must be left out for densities" in sliced.stderr
+    small = meanfield_command("distance", files["plane"], files["plane"], "--memory-limit", "1kB")
+    assert small.exit_code == 2 and "--memory-limit must be at least" in small.stderr
 
 
 def test_the_report(files, tmp_path):
