@@ -201,18 +201,19 @@ def test_without_a_floor_the_onset_is_that_of_gradient_descent_without_rounding(
 def test_the_rounding_noise_brings_the_onset_where_gradient_descent_has_it(
     zeta, epsilon, eta, start, steps
 ):
-    """Over five seeds, against gradient descent from starts one rounding apart: onsets are spread over some ten steps in both,
-    and those without noise come hundreds of steps late."""
+    """Over fifteen seeds, against gradient descent from starts 1e-13 apart: onsets are spread over some ten steps in both,
+    and those without noise come hundreds of steps late. (Of starts one rounding apart there are only half a dozen.) The medians
+    are known to one and two steps."""
     valley, rng = Valley(zeta, epsilon), np.random.default_rng(0)
 
     def peak(flow, start):
         return solvers.solve(flow, valley, start, steps).centers[:, 1].argmax()
 
-    starts = np.array(start) * (1 + np.finfo(float).eps * rng.standard_normal((40, 2)))
+    starts = np.array(start) * (1 + 1e-13 * rng.standard_normal((60, 2)))
     descents = [peak(solvers.GradientDescent(eta), x0) for x0 in starts]
     flows = [
         peak(solvers.FreeEnergyFlow(eta, delay=True, seed=seed), np.array(start))
-        for seed in range(5)
+        for seed in range(15)
     ]
     assert abs(np.median(flows) - np.median(descents)) <= 5
     assert min(flows) >= min(descents) - 5
