@@ -81,8 +81,10 @@ def w2(
         Measures on the line, in any form, are compared by their quantile functions: in closed form, without a plan (not by
         "sinkhorn"). Two densities on the same grid of equal cells, in two or three dimensions, are transported axis by axis, in
         memory O(n) and without a plan ("exact"; 256² cells take up to 20 s): the ``gap`` of a plan and dual potentials is of
-        order h². Otherwise the mass of a cell is moved to its center, which moves a grid by δ = √E[|h|²/12] in W2, h being
-        the sides of the cell: the result's ``discretization_error`` is the sum of δ over the grids (over √2 for "sliced").
+        order h². Where the transport tears mass apart, as one heap into two, some of it may be left out of place: an error,
+        or without require_convergence the bounds ``distance`` − ``gap`` and ``distance``. Otherwise the mass of a cell is moved
+        to its center, which moves a grid by δ = √E[|h|²/12] in W2, h being the sides of the cell: the result's
+        ``discretization_error`` is the sum of δ over the grids (over √2 for "sliced").
     a, b : (n,), (m,), optional
         Non-negative weights of sum one; uniform by default. Measures have their own.
     method : {"exact", "sliced", "sinkhorn"}
