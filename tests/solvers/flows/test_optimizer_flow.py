@@ -89,7 +89,7 @@ def test_much_momentum_in_the_valley_is_chaotic():
 
 @pytest.mark.slow
 def test_far_below_the_edge_the_delay_needs_the_floor():
-    """One unit of sharpness below: |u| > 0.05 from step 459 on; the delay with the rule's rounding, 456; without, 567."""
+    """One unit of sharpness below: |u| > 0.05 from step 459 on; the delay with the rule's rounding, 458; without, 567."""
     rule = solvers.HeavyBall(0.3, 0.3)
     x0 = np.array([0.0, rule.edge / 0.3 - 1.0])
 
