@@ -155,7 +155,7 @@ def distance(objective: Any, run: c.Run, reference: c.Run) -> float:
 
 def spread(onsets: list[float]) -> str:
     """One onset; the first, the median and the last of several."""
-    if len(onsets) == 1:
+    if len(set(onsets)) == 1:
         return number(onsets[0])
     return f"{number(min(onsets))} to {number(max(onsets))}, {number(float(np.median(onsets)))}"
 
