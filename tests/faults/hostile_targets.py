@@ -28,6 +28,7 @@ from meanfield.study.engine import resume
 from meanfield.study.engine.build import check
 from meanfield.study.engine.memory import data_memory
 from meanfield.study.engine.prepared_run import Options
+from meanfield.study.engine.ranks import Ranks
 from meanfield.study.engine.resume import _differing, _work
 from meanfield.study.report.source import read_source
 from meanfield.study.storage import reader
@@ -79,7 +80,7 @@ def use_checkpoint(rng: Rng, path: Path) -> str:
     if start is None:
         raise ValueError("there is none")
     _differing(start.versions)
-    _work(start, path, Options())
+    _work(start, path, Options(), None, Ranks())
     return _resumed(path) if rng.random() < 0.2 else "fits"
 
 

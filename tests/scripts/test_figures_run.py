@@ -47,7 +47,16 @@ CASES = {
 CASES["fig_onset"] = (
     ["--only", "mlp"],
     ["onset"],
-    {"onset": [[*FLOWS[:2], "free-energy flow, delay", "free-energy flow, delay, no noise"]]},
+    {
+        "onset": [
+            [
+                *FLOWS[:2],
+                "free-energy flow, delay",
+                "free-energy flow, delay, other seeds",
+                "free-energy flow, delay, no noise",
+            ]
+        ]
+    },
 )
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*(e[-+]?\d+)?|nan|inf)( %)?")
 

@@ -16,13 +16,13 @@ ROOT = Path(meanfield.__file__).parents[1]
 STEP = """
 import numba.core.caching as caching
 found = {"hit": 0, "miss": 0}
-whole = caching.Cache.load_overload
+whole = caching.Cache._load_overload
 def noted(self, signature, context):
     data = whole(self, signature, context)
     if type(self).__module__.startswith("solvers"):
         found["miss" if data is None else "hit"] += 1
     return data
-caching.Cache.load_overload = noted
+caching.Cache._load_overload = noted
 import numpy as np, meanfield
 risk = meanfield.Risk(meanfield.TwoLayerNetwork(2), meanfield.tasks.teacher_student(n=40, input_dim=2))
 risk.gradient(risk.network.initialize(30, seed=0))
