@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from solvers._support.moved import keep_importable
+
 __all__ = ["extend", "load", "resume", "run", "sweep", "width_study"]
 
 
@@ -13,6 +15,10 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return getattr(import_module("meanfield.study.facade"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# `resume` was in a module of its own name.
+keep_importable({"meanfield.study.resume": "meanfield"})
 
 
 def __dir__() -> list[str]:

@@ -33,6 +33,10 @@ class _Alias(ModuleType):
     def __getattr__(self, name: str) -> Any:
         return getattr(self._home, name)
 
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Where the package has a function of that name now: importing the old module puts it in the function's place."""
+        return getattr(self._home, self.__name__.rpartition(".")[2])(*arguments, **keywords)
+
 
 class _Finder(MetaPathFinder, Loader):
     def __init__(self, names: dict[str, str]) -> None:

@@ -111,6 +111,8 @@ def test_the_half_step_delay_follows_gradient_descent_through_the_spike(descent)
     assert abs(delayed.argmax() - y.argmax()) <= 1
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_the_peaks_of_the_models_without_delay():
     """Published digits: the tolerance is half a unit of the last one."""
     assert sharpening(solvers.FreeEnergyFlow(ETA)).max() == pytest.approx(7.3814, abs=5e-5)

@@ -97,6 +97,7 @@ def test_the_floor_holds():
     assert np.sqrt(held.fluctuation_trace.min()) == pytest.approx(1e-6, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rank", "dtype"),
     slow_unless(

@@ -216,7 +216,7 @@ BLOW_UPS = [
 @pytest.mark.parametrize(
     ("flow", "case"),
     slow_unless(
-        lambda flow, case: case == 2,
+        lambda flow, case: case == 2 and flow is solvers.FreeEnergyFlow,
         list(product([solvers.GradientFlow, solvers.FreeEnergyFlow, solvers.EdgeFlow], range(3))),
     ),
 )

@@ -307,6 +307,8 @@ print(json.dumps(Communicator.world().comm.gather(said)) if not second else
 """
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 @needs_mpi
 def test_risks_that_differ_are_refused_by_all(tmp_path):
     code, stdout, stderr = finish(start(2, IN_PYTHON))

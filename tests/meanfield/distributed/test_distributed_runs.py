@@ -128,6 +128,8 @@ if p.rank == 0:
 """
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 @needs_mpi
 def test_the_operations_of_mpi():
     code, stdout, stderr = finish(start(2, OPERATIONS))

@@ -67,6 +67,8 @@ def test_a_launcher_of_another_mpi_is_found_out(monkeypatch):
         ranks_module.find_ranks()
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_plain_run_knows_nothing_of_mpi(tmp_path):
     code = (
         "import sys; from meanfield.study.engine.run import run; from meanfield.study.config.run_config import load\n"

@@ -158,6 +158,8 @@ def test_an_index_without_its_data_names_nothing_that_another_source_left(
     assert files(tmp_path, ".nbi") == []  # nothing names the old code
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_user_without_a_home_gets_no_folder_called_tilde(tmp_path):
     """As in a container whose user is a number only."""
     program = (

@@ -143,6 +143,8 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 and same
 """
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_a_forked_process_has_threads_of_its_own():
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=HANGS)

@@ -203,6 +203,7 @@ OBJECTS = {
 }
 
 
+@pytest.mark.slow
 def test_every_run_is_given_what_the_functions_of_its_configuration_return(tmp_path, counted):
     made = meanfield.sweep(OWN, RATES, tmp_path / "sweep", **OBJECTS)
     assert [row["process"] for row in made.rows] == [GD, FLOW, "mine"] * 2

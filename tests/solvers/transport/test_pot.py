@@ -39,5 +39,7 @@ def test_a_program_with_torch_calls_pot_with_its_tensors():
     run("import torch", WITH_TORCH)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_no_framework_is_imported_for_a_distance():
     run("", "assert not {'torch', 'jax', 'tensorflow', 'cupy'} & sys.modules.keys()")

@@ -17,6 +17,7 @@ from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
 from meanfield.study.storage.writer import read_run
 from tests.helpers.commands import meanfield_command
+from tests.helpers.matrices import slow_unless
 from tests.helpers.same_runs import assert_same
 
 GRID = """
@@ -165,7 +166,9 @@ def stop_at(done, signum=signal.SIGTERM):
     return progress
 
 
-@pytest.mark.parametrize("name", ["grid", "particles", "plane"])
+@pytest.mark.parametrize(
+    ("name",), slow_unless("grid".__eq__, [("grid",), ("particles",), ("plane",)])
+)
 def test_stopped_and_resumed_it_ends_the_same(tmp_path, files, name):
     steps = load_text(TEXTS[name]).steps
     path = run(load_text(TEXTS[name]), tmp_path, progress=stop_at(1))

@@ -211,6 +211,8 @@ def test_in_single_precision_too(tmp_path, small):
     assert_same(path, run(study, tmp_path / "expected"))
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_what_a_journal_of_another_file_holds_is_not_replayed(
     tmp_path, small, small_run, in_children
 ):

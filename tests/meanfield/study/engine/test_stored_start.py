@@ -69,6 +69,8 @@ def test_gradient_descent_goes_on_from_its_iterate(before, tmp_path, k):
         np.testing.assert_allclose(result[FLOW].snapshots[0].position[0], expected[k], **ROUNDING)
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_network_goes_on_as_the_other_run_did(tmp_path):
     often = (*SMALL, "output.snapshot_every=1", "learning_rate=2.0")
     first = run(load(None, (*often, "steps=6")), tmp_path / "first")

@@ -22,6 +22,8 @@ def run_code(code, path, report):
     exec(code, {"path": path, "report": report})
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_jobs_that_fail_are_named_and_the_others_are_done(tmp_path):
     write = "import os; open(path, 'w').write(os.environ['NUMBA_NUM_THREADS'] + os.environ['OMP_NUM_THREADS'])"
     jobs = [
