@@ -13,8 +13,9 @@ try:
     app(["--help"])
 except SystemExit:
     pass
-heavy = {"numpy", "numba", "scipy", "ot", "matplotlib", "h5py", "pydantic", "solvers"}
-print("heavy:", *sorted(heavy & set(sys.modules)))
+heavy = {"numpy", "numba", "scipy", "ot", "matplotlib", "h5py", "pydantic"}
+solvers = {m for m in sys.modules if m.startswith("solvers.") and not m.startswith("solvers._support")}
+print("heavy:", *sorted(heavy & set(sys.modules) | solvers))
 """
 
 
