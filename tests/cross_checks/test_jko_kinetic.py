@@ -333,6 +333,7 @@ def explicit_limit(risk, state, eta):
     return 2 / np.max(-rates.real)
 
 
+@pytest.mark.slow
 def test_stable_ten_times_beyond_the_explicit_limit(self_stabilised):
     """Every mode of the fixed state decays by 1/(1 + τ rate) a step: the more, the longer the step."""
     risk, eta, fixed = self_stabilised

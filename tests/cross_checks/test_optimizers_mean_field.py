@@ -90,6 +90,7 @@ def test_particles_with_momentum_approach_the_law_of_the_limit():
     np.testing.assert_allclose(slopes, -0.5, atol=0.12)
 
 
+@pytest.mark.slow
 def test_particles_at_quantiles_are_the_characteristics():
     """At the same points, by RK4 of the package and by SciPy."""
     (theta, _), u = in_the_limit()

@@ -136,6 +136,7 @@ def test_single_precision_stays():
 # Certificates
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(
     seed=st.integers(0, 10**6),

@@ -228,6 +228,8 @@ def small_run():
     return pde.advance(Interaction(), start, 0.05)[0].masses
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_the_kernels_as_plain_python_give_the_same(tmp_path):
     """With bounds checked: an index out of bounds raises there and passes silently compiled."""
     path = tmp_path / "masses.npy"

@@ -131,7 +131,7 @@ ALL = (
             (*START, "output.eigenvalues=3", "output.snapshot_dtype=float32", "risk.dtype=float32"),
             marks=pytest.mark.slow,
         ),
-        (*START, "processes={gradient_descent={}}"),
+        pytest.param((*START, "processes={gradient_descent={}}"), marks=pytest.mark.slow),
     ],
 )
 def test_no_steps_measure_the_start(overrides, tmp_path):

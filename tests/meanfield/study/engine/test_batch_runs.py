@@ -92,7 +92,7 @@ def test_the_configuration_in_the_file_gives_it_back(config, path):
     assert "batch_size" not in load(None, ()).to_toml()
 
 
-@pytest.mark.parametrize("step", [2, 7])
+@pytest.mark.parametrize("step", [pytest.param(2, marks=pytest.mark.slow), 7])
 def test_a_run_that_is_stopped_ends_the_same(config, path, tmp_path, step):
     run(config, tmp_path, progress=stop_at("sgd", step))
     resume(tmp_path)

@@ -30,7 +30,7 @@ def whole(tmp_path_factory):
     return run(CONFIG.replace(steps=MORE), tmp_path_factory.mktemp("whole"))
 
 
-@pytest.mark.parametrize("name", BY_STEPS)
+@pytest.mark.parametrize(("name",), slow_unless("plane".__eq__, [(name,) for name in BY_STEPS]))
 def test_it_goes_on_bit_for_bit(tmp_path, name):
     config = load_text(BY_STEPS[name])
     steps = config.steps + 4
@@ -58,7 +58,7 @@ def test_a_short_last_step_is_taken_again(tmp_path):
     assert_same(extend(tmp_path / "run", 7), expected)
 
 
-@pytest.mark.parametrize("end", ["stopped", "killed"])
+@pytest.mark.parametrize(("end",), slow_unless("killed".__eq__, [("stopped",), ("killed",)]))
 def test_stopped_or_killed_it_goes_on(tmp_path, whole, end):
     """What a kill leaves is the folder as it is at that moment."""
     finished, left = tmp_path / "run", tmp_path / "left"

@@ -74,6 +74,7 @@ def test_the_configuration_in_the_file_gives_it_back(config, record):
     assert record.attributes["learning_rate"] == 0.1  # the first, of the type it always had
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "step", [7, *(pytest.param(step, marks=pytest.mark.slow) for step in (6, 8, 12))]
 )

@@ -161,6 +161,7 @@ def test_what_is_there_can_be_collected(tiny, started, executed):
     assert outcome.path is None and outcome.missing[0] == "reference"
 
 
+@pytest.mark.slow
 def test_diverged_processes_are_left_out_and_named(tiny, tmp_path, at_home):
     plan = tiny(
         "learning_rate=1e3",
@@ -240,6 +241,8 @@ def test_a_run_of_other_settings_is_done_again(tiny, tiny_study, stopped):
     assert not folder.exists()
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_what_is_left_beside_a_run_that_is_done_is_removed(tiny, started):
     left = started / "runs" / "width-00008-seed-001.work"
     left.mkdir()
