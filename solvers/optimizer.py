@@ -115,9 +115,8 @@ class Optimizer(DiscreteFlow):
         """The rod flow of the rule, with the options of `solvers.RodFlow`; refused where there is none."""
         raise refusal(
             "learning_rate",
-            "a number, or a HeavyBall or Nesterov, for a rod flow",
+            "a number, or a HeavyBall, Nesterov, ScalarRMSProp, RMSProp or Adam, whose rod flows are known",
             self,
-            "the leading axis of a covariance of weights and memory needs a unit of the memory, which a mean of squares has not",
         )
 
 

@@ -45,6 +45,11 @@ class _Adaptive(Optimizer):
 
         return AdaptiveCentralFlow(self, *arguments, **options)
 
+    def rod_flow(self, *arguments: Any, **options: Any) -> Flow:
+        from solvers.flows.adaptive_rod_flow import AdaptiveRodFlow
+
+        return AdaptiveRodFlow(self, *arguments, **options)
+
     def _renewed(self, mean: Array, beta: float, value: Array) -> Array:
         """βmean + (1 − β) value."""
         scalar = mean.dtype.type

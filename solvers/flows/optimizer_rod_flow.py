@@ -42,14 +42,13 @@ class OptimizerRodFlow(RodFlow):
 
     Notes
     -----
-    The leading axis of Σ depends on the units of the memory. A momentum has the natural one: ηm is a step. A mean of squares
-    has none, so that there is no rod flow of RMSProp and Adam.
+    The leading axis of Σ depends on the units of the memory. A momentum has the natural one: ηm is a step. For rules with a mean
+    of squares see `solvers.flows.adaptive_rod_flow`.
 
     References
     ----------
-    That of gradient descent: Regis, Chewi, arXiv:2602.01480; with momentum this is the package's own. Rod flows of momentum
-    methods, RMSProp and Adam in the space of weights and momenta are published in arXiv:2605.06821, with the mean of squares as a
-    variable beside the rod; they may differ from this one.
+    That of gradient descent: Regis, Chewi, arXiv:2602.01480; with momentum, in the space of weights and momenta, too:
+    arXiv:2605.06821, from which this one, derived independently, may differ.
 
     Examples
     --------

@@ -15,13 +15,15 @@ from solvers._support.threads import one_blas_thread
 from solvers.endpoints import endpoint_gradients
 from solvers.flow import SteppedFlow
 from solvers.free_energy import FreeEnergy
-from solvers.integrators.rkc import rkc_stages
+from solvers.integrators.rkc import RKC, rkc_stages
 from solvers.objective import Array, all_finite, inner
 from solvers.optimizer import of_optimizers
 from solvers.spectrum.eigenpairs import top_eigenpairs
 
 # By how much a measured rate is enlarged, as it may grow within a step, and the tolerance of the sharpness for it.
 _MARGIN, LOOSE = 1.2, 0.1
+# Beyond the reach of the largest number of stages a step is halved, into at most this many parts; a run beyond them diverges.
+_MOST_PARTS = 16
 
 
 @of_optimizers(lambda rule, *arguments, **options: rule.rod_flow(*arguments, **options))
@@ -44,7 +46,8 @@ class RodFlow(SteppedFlow):
     Parameters
     ----------
     learning_rate : float or Optimizer
-        η > 0. Of a `HeavyBall` or `Nesterov` the rod flow on weights and momenta: see `solvers.flows.optimizer_rod_flow`.
+        η > 0. Of a `HeavyBall` or `Nesterov` the rod flow on weights and momenta: see `solvers.flows.optimizer_rod_flow`; of
+        `ScalarRMSProp`, `RMSProp` and `Adam` with ν beside the rod: `solvers.flows.adaptive_rod_flow`.
     rank : int
         Largest number of factors kept. Σ decays like e^{−2t}; with sixteen, what is dropped is below its rounding where x is not
         so small that none is dropped.
@@ -95,7 +98,10 @@ class RodFlow(SteppedFlow):
     def advance(self, objective: Any, state: Array, dt: float) -> Array:
         rates = self._rates(objective, state[0], state[1])
         fastest = max(rates.fastest, self._relaxation(objective, state[0], rates.velocity, dt))
-        others = rkc_stages(max(self.least_reach, dt * _MARGIN * fastest))
+        reach = dt * _MARGIN * fastest
+        if RKC.reach < reach <= _MOST_PARTS * RKC.reach:
+            return self.advance(objective, self.advance(objective, state, 0.5 * dt), 0.5 * dt)
+        others = rkc_stages(max(self.least_reach, reach))
         span = _Span(state[1:], 2 * (1 + len(others[1])))
         f0 = rates.velocity, span.fed(rates.feeds) - 2.0 * span.first
         y0 = state[0], span.first
@@ -173,6 +179,12 @@ class Rates(NamedTuple):
         largest = 2.0 * sizes[1] / sizes[0]
         rate = largest + 0.5 * largest**2
         return cls(mean - correction, feeds, rate if math.isfinite(rate) else 0.0)
+
+
+def largest_factors(factors: Array) -> Array:
+    """Orthogonal factors of the same Σ, largest first, as many."""
+    span = _Span(factors, 0)
+    return span.factors(span.first, len(factors))
 
 
 def _sum(*terms: tuple[float, tuple[Array, NDArray[np.float64]]]) -> tuple[Array, Any]:

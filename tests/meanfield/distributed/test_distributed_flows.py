@@ -61,6 +61,7 @@ TOGETHER = [
     (solvers.GradientFlow(ETA), {"integrator": solvers.Adaptive()}),
     (solvers.FreeEnergyFlow(ETA), {"integrator": solvers.Adaptive()}),
     (solvers.RodFlow(ETA), {}),
+    (solvers.RodFlow(solvers.Adam(0.01)), {}),
     (solvers.CentralFlow(ETA), {}),
     (solvers.Langevin(ETA, 0.01), {}),
     (solvers.JKOFlow(ETA), {}),

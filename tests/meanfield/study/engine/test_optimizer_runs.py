@@ -40,13 +40,13 @@ flow = "free_energy_flow"
 flow = "free_energy_flow"
 delay = true
 """
-CENTRAL = "[processes.central_flow]\n"
+CENTRAL, ROD = "[processes.central_flow]\n", "[processes.rod_flow]\nrank = 2\n"
 VALLEY = Valley(zeta=1.0, epsilon=0.01)
 CASES = {
     "heavy_ball": (solvers.HeavyBall(0.3, momentum=0.3), [0.02, 8.65], "momentum = 0.3", CENTRAL),
-    "adam": (solvers.Adam(0.01, beta1=0.5), [0.02, 6.0], "beta1 = 0.5", ""),
+    "adam": (solvers.Adam(0.01, beta1=0.5), [0.02, 6.0], "beta1 = 0.5", ROD),
     "scalar_rmsprop": (
-        solvers.ScalarRMSProp(0.05, second_moment=0.04), [0.02, 6.0], "second_moment = 0.04", CENTRAL,
+        solvers.ScalarRMSProp(0.05, second_moment=0.04), [0.02, 6.0], "second_moment = 0.04", CENTRAL + ROD,
     ),
 }  # fmt: skip
 PAIRS = [[0, 0.3], [7, 0.2], [12, 0.31]]
@@ -66,8 +66,10 @@ def own_runs(name, wrapped=lambda flow: flow):
         "plain": solvers.FreeEnergyFlow(rule),
         "delayed": solvers.FreeEnergyFlow(rule, delay=True),
     }
-    if CASES[name][3]:
+    if "central" in CASES[name][3]:
         models["central_flow"] = solvers.CentralFlow(rule)
+    if "rod" in CASES[name][3]:
+        models["rod_flow"] = solvers.RodFlow(rule, rank=2)
     solutions = {
         key: solvers.solve(wrapped(model), VALLEY, warm, STEPS - WARM)
         for key, model in models.items()
@@ -128,6 +130,15 @@ def test_a_run_that_is_stopped_ends_the_same(config, path, tmp_path, what, step)
     assert read_run(tmp_path / "run.h5").attributes["message"] == "stopped by SIGTERM"
     resume(tmp_path)
     assert_same(tmp_path / "run.h5", path)
+
+
+@pytest.mark.parametrize("name", ["adam", "scalar_rmsprop"])
+def test_the_rod_beside_a_mean_of_squares_is_stopped_and_extended(tmp_path, name):
+    whole = run(load_text(text_of(name)), tmp_path / "whole")
+    config = load_text(text_of(name)).replace(steps=20)
+    run(config, tmp_path / "cut", progress=stop_at("rod_flow", 11))
+    resume(tmp_path / "cut")
+    assert_same(extend(tmp_path / "cut", STEPS), whole)
 
 
 def test_an_extended_run_is_the_longer_one(config, path, tmp_path):
@@ -248,6 +259,15 @@ def test_the_memory_is_that_of_the_model():
     model = required_memory(load(None, (*base, "optimizer=heavy_ball")), 66)
     assert model["heavy_ball"] == plain["heavy_ball"]
     assert model["free_energy_flow"] != plain["free_energy_flow"]
+
+
+# peak resident memory above that of 500 particles, in arrays of all particles, as measured with 8000 of them
+@pytest.mark.parametrize(("name", "measured"), [("rmsprop", 247), ("adam", 328)])
+def test_the_estimate_of_the_rod_beside_a_mean_of_squares_is_a_bound(name, measured):
+    text = f"processes={{{name}={{}}, rod_flow={{}}}}"
+    config = load(None, ("network.width=20000", text, f"optimizer={name}"))
+    arrays = required_memory(config, 66)["rod_flow"] / (20000 * 66 * 8)
+    assert measured <= arrays <= 3 * measured
 
 
 @pytest.mark.parametrize(
