@@ -13,6 +13,7 @@ import numpy as np
 
 from solvers._support.arguments import count, flag
 from solvers._support.arguments import function as checked_function
+from solvers._support.partial import with_partial
 from solvers._support.reprs import described
 from solvers.evaluations import remembering
 from solvers.flow import Flow
@@ -228,6 +229,9 @@ def solve(
         For a start that is empty or not finite, an objective without what the flow needs (or with a Hessian that is not
         symmetric), a solution larger than the available memory, or a parameter out of range; on every
         rank, where ranks that share an objective pass different arguments.
+    Exception
+        Of the objective, of `observe` or `progress`, as they raise it; its attribute ``partial`` is the `Solution` with what was
+        saved up to there, and the state to continue from.
 
     Examples
     --------
@@ -261,10 +265,7 @@ def solve(
     advance = steps_on(observed)
     status, message = "complete", ""
     with np.errstate(over="ignore", invalid="ignore"), progress_bar(progress, steps) as report:
-        if isinstance(x0, State):
-            state, message = resume(flow, objective, x0)
-        else:
-            state, message = start(flow, objective, x0)
+        state, message = _begun(flow, objective, x0)
         last = state.step + steps
         recorder = Recorder(save_every, state.step, last, stride(dt))
         try:
@@ -291,7 +292,16 @@ def solve(
                 raise  # the other ranks are waiting in the middle of a step
             status, message = _ending(error, state.step)
             recorder.record(Observation(flow, observed, state), is_last=True)
+        except Exception as error:  # of the objective, or of what observes
+            _keep_in(error, recorder, spectrum, state)
+            raise
     return _solution(recorder, spectrum, state, status, message)
+
+
+def _begun(flow: Flow, objective: Any, x0: Any) -> tuple[State, str]:
+    if isinstance(x0, State):
+        return resume(flow, objective, x0)
+    return start(flow, objective, x0)
 
 
 def _check_listeners(progress: object, observe: object) -> None:
@@ -312,6 +322,13 @@ def _ending(error: BaseException, step: int) -> tuple[str, str]:
             return "failed", f"failed at step {step + 1}: out of memory: {error}"
         case _:
             return "failed", f"failed at step {step + 1}: {error}"
+
+
+def _keep_in(error: Exception, recorder: Recorder, spectrum: Spectrum, state: State) -> None:
+    """Give an error what was recorded before it, if anything was."""
+    if recorder.rows:
+        message = f"failed at step {state.step + 1}: {error}"
+        with_partial(error, _solution(recorder, spectrum, state, "failed", message))
 
 
 def _solution(

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from solvers._support.arguments import count, flag, refusal
 from solvers._support.arguments import function as checked_function
+from solvers._support.partial import with_partial
 from solvers.flow import check_learning_rate
 from solvers.jko.evolution import Evolution
 from solvers.jko.march import March, Pace, Taken, array_of, with_array
@@ -78,12 +79,16 @@ def evolve(
     Returns
     -------
     Evolution
-        Complete, or up to the step that could not be solved: see its status.
+        Complete, or up to the step that could not be solved, for which memory did not suffice, or before which Ctrl-C was
+        pressed: see its status.
 
     Raises
     ------
     ValueError
         For a parameter out of range, an energy that the kind of measure does not have, a start of infinite energy.
+    Exception
+        Of the energy's own functions, of `observe` or `progress`, as they raise it; its attribute ``partial`` is the `Evolution`
+        up to there.
 
     References
     ----------
@@ -120,9 +125,15 @@ def evolve(
         flag("progress", progress)
     march = March(moving, measure, pace)
     kept = _Kept(save_every, observe)
-    kept.begin(measure, start_energy(moving.energy(measure)))
-    with progress_bar(progress, pace.steps or _TICKS) as report:
-        kept.follow(march, report)
+    begun = start_energy(moving.energy(measure))
+    try:
+        kept.begin(measure, begun)
+        with progress_bar(progress, pace.steps or _TICKS) as report:
+            kept.follow(march, report)
+    except Exception as error:  # of the energy, or of what observes
+        kept.status, kept.message = "failed", failure(kept.times[-1], error)
+        with_partial(error, kept.result(march, rate))
+        raise
     return kept.result(march, rate)
 
 
@@ -176,7 +187,7 @@ class _Kept:
                 report(*ticks(march))
         except KeyboardInterrupt:
             self.status, self.message = "interrupted", f"interrupted at t = {self.times[-1]:.6g}"
-        except (JKOError, FloatingPointError) as error:
+        except (JKOError, FloatingPointError, MemoryError) as error:
             self.status, self.message = "failed", failure(self.times[-1], error)
 
     def _keep(self, time: float, measure: Measure, energy: float, result: Any) -> None:
@@ -226,4 +237,5 @@ def numbers(step: Taken) -> tuple[float, ...]:
 
 def failure(time: float, error: Exception) -> str:
     """The message of an evolution that ended before its time."""
-    return f"failed at t = {time:.6g}: {error}"
+    reason = "out of memory: " if isinstance(error, MemoryError) else ""
+    return f"failed at t = {time:.6g}: {reason}{error}"

@@ -246,6 +246,40 @@ def test_an_error_in_observe_is_not_swallowed():
         solvers.solve(solvers.GradientFlow(0.1), VALLEY, START, 3, observe=fail)
 
 
+def test_an_error_in_observe_carries_what_was_done():
+    def fail(observation):
+        if observation.step == 4:
+            raise RuntimeError("disk")
+
+    flow = solvers.GradientDescent(0.1)
+    with pytest.raises(RuntimeError, match="disk") as caught:
+        solvers.solve(flow, VALLEY, START, 9, observe=fail)
+    partial, whole = caught.value.partial, solvers.solve(flow, VALLEY, START, 9)
+    assert partial.status == "failed" and partial.message == "failed at step 5: disk"
+    assert np.array_equal(partial.iterates, whole.iterates[:4])
+    rest = solvers.solve(flow, VALLEY, partial.state, 5)
+    assert np.array_equal(rest.iterates, whole.iterates[4:])
+
+
+def test_an_error_in_a_gradient_carries_what_was_done():
+    class Fragile(Valley):
+        calls = 0
+
+        def gradient(self, x):
+            self.calls += 1
+            if self.calls > 7:
+                raise KeyError("lost")
+            return super().gradient(x)
+
+    flow = solvers.GradientDescent(0.1)
+    with pytest.raises(KeyError, match="lost") as caught:
+        solvers.solve(flow, Fragile(1.0, 0.02), START, 99)
+    partial = caught.value.partial
+    whole = solvers.solve(flow, Valley(1.0, 0.02), START, 99)
+    n = len(partial.times)
+    assert n >= 5 and np.array_equal(partial.iterates, whole.iterates[:n])
+
+
 def test_float32_stays_float32():
     run = solvers.solve(
         solvers.FreeEnergyFlow(0.3, growth="exact"), Float32(VALLEY), START.astype(np.float32), 5

@@ -202,6 +202,62 @@ def test_an_interrupted_run_returns_what_was_done():
     assert result.status == "interrupted" and result.times[-1] == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize("save_every", [1, 3])
+def test_an_error_of_an_observer_carries_what_was_done(save_every):
+    """The same, to the last bit, as of a run that ends there."""
+
+    def observe(time, measure, step):
+        if time > 0.35:
+            raise RuntimeError("disk")
+
+    given = HARMONIC, [[1.0], [2.0]]
+    with pytest.raises(RuntimeError, match="^disk") as caught:
+        evolve(*given, 1.0, 0.1, save_every=save_every, observe=observe)
+    partial, whole = caught.value.partial, evolve(*given, 0.4, 0.1, save_every=save_every)
+    assert caught.value.__notes__ == [
+        "What was done before it is the attribute `partial` of this error."
+    ]
+    assert partial.status == "failed" and partial.message == "failed at t = 0.4: disk"
+    for name in ("times", "energies", "step_sizes", "transport_costs", "saved"):
+        assert np.array_equal(getattr(partial, name), getattr(whole, name))
+    assert np.array_equal(partial.measures[-1].positions, whole.measures[-1].positions)
+
+
+def test_an_error_of_an_energy_carries_what_was_done():
+    def potential(x):
+        if x.max() < 1.3:
+            raise KeyError("lost")
+        return 0.5 * x[:, 0] ** 2
+
+    with pytest.raises(KeyError, match="lost") as caught:
+        evolve(Potential(potential), Quantiles([1.0, 2.0]), 10.0, 0.1)
+    partial = caught.value.partial
+    n = len(partial.step_sizes)
+    assert partial.status == "failed" and 0 < n < 100 and len(partial.measures) == n + 1
+    # implicit Euler of ẋ = −x
+    decayed = np.outer(1.1 ** -np.arange(n + 1.0), [1.0, 2.0])
+    assert np.allclose([m.values for m in partial.measures], decayed, rtol=1e-9)
+
+
+def test_an_error_before_the_first_step_carries_the_start():
+    def observe(time, measure, step):
+        raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError) as caught:
+        evolve(HARMONIC, [[1.0], [2.0]], 1.0, 0.1, observe=observe)
+    assert list(caught.value.partial.times) == [0.0] and len(caught.value.partial.measures) == 1
+
+
+def test_memory_that_runs_out_leaves_what_there_is():
+    def observe(time, measure, step):
+        if time > 0.15:
+            raise MemoryError("Unable to allocate")
+
+    result = evolve(HARMONIC, [[1.0], [2.0]], 1.0, 0.1, observe=observe)
+    assert result.status == "failed" and result.times[-1] == pytest.approx(0.2)
+    assert result.message == "failed at t = 0.2: out of memory: Unable to allocate"
+
+
 def test_one_estimate_of_the_entropy_for_all_steps():
     """In the plane the energy before a step is that after the one before."""
     cloud = np.random.default_rng(1).standard_normal((40, 2))
