@@ -280,3 +280,21 @@ def squared_line_distances(edges, before, after):
             total += mass * (left * left + left * right + right * right) / 3.0
             a, b = a - mass, b - mass
     return total
+
+
+@kernel
+def envelope_sites(y, tau, phi, x, out):
+    """Which site j has the least (x_i − y_j)²/(2τ) − φ_j, at increasing points x of each line; 0 on a line without sites."""
+    lines, n = phi.shape
+    stack, cuts = np.empty(n, np.int32), np.empty(n)
+    for line in range(lines):
+        number = _envelope(y, tau, phi[line], stack, cuts)
+        if number == 0:
+            out[line, :] = 0
+            continue
+        cuts[number - 1] = np.inf
+        at = 0
+        for i in range(x.size):
+            while cuts[at] < x[i]:
+                at += 1
+            out[line, i] = stack[at]

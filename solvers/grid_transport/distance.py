@@ -32,6 +32,8 @@ _COARSEST = 16
 _PROXIMAL, _ITERATIONS = (1e-3, 1e-5, 1e-7, 1e-9), 40
 #: Mass out of place, times the squared diameter, relative to W2².
 _OUT_OF_PLACE, _COARSE, _TOLERATED = 3e-5, 1e-3, 1e-3
+#: Relative error on a coarser grid after which there is no hope for the grid itself.
+_HOPELESS = 1e-2
 #: Mass of the tails that are left out.
 _TAILS = 1e-10
 #: Parts of a cell in the lower bound, and the most points of its grid.
@@ -47,15 +49,22 @@ class Bounds(NamedTuple):
     converged: bool
 
 
-def squared_distance(edges: tuple[Float64, ...], mu: Float64, nu: Float64) -> Bounds:
-    """Bounds of W2² between the densities of masses mu and nu on the cells of a regular grid of two or three axes."""
+class _HopelessError(Exception):
+    """Newton's method misses the maximum of the dual by far."""
+
+
+def squared_distance(
+    edges: tuple[Float64, ...], mu: Float64, nu: Float64, gives_up: bool = False
+) -> Bounds:
+    """Bounds of W2² between the densities of masses mu and nu on the cells of a regular grid of two or three axes.
+
+    gives_up : raise an error where a coarser grid shows already that Newton's method will not do.
+    """
     if np.array_equal(mu, nu):
         return Bounds(0.0, 0.0, 0.0, True)
-    center = [0.5 * (axis[0] + axis[-1]) for axis in edges]
-    edges = tuple(axis - middle for axis, middle in zip(edges, center, strict=True))
-    centers = tuple(0.5 * (axis[1:] + axis[:-1]) for axis in edges)
-    kept = _without_tails(mu)
-    phi, transport = _potential(centers, kept, _without_tails(nu), _OUT_OF_PLACE)
+    edges, centers = centered(edges)
+    kept = without_tails(mu)
+    phi, transport = _potential(centers, kept, without_tails(nu), _OUT_OF_PLACE, gives_up)
     stages = transport.stages()
     most = 0.0
     for axis, (before, after) in enumerate(pairwise(stages)):
@@ -65,12 +74,33 @@ def squared_distance(edges: tuple[Float64, ...], mu: Float64, nu: Float64) -> Bo
         ]
         most += float(squared_line_distances(edges[axis], *lines))
     misplaced = 0.5 * float(np.abs(stages[-1] - nu).sum() + np.abs(kept - mu).sum())
+    return bounds(from_below(edges, centers, phi, mu, nu), most, misplaced, edges)
+
+
+def squared_distance_if_promising(
+    edges: tuple[Float64, ...], mu: Float64, nu: Float64
+) -> Bounds | None:
+    """The same; None where a coarser grid shows already that Newton's method will not do."""
+    try:
+        return squared_distance(edges, mu, nu, gives_up=True)
+    except _HopelessError:
+        return None
+
+
+def bounds(least: float, most: float, misplaced: float, edges: tuple[Float64, ...]) -> Bounds:
+    """Those of W2² with the mass that a plan of cost `most` leaves out of place moved over the whole grid."""
     rest = misplaced * _squared_diameter(edges)
-    least = max(_from_below(edges, centers, phi, mu, nu), 0.0)
-    return Bounds(min(least, most), most + rest, misplaced, rest <= _TOLERATED * most)
+    return Bounds(min(max(least, 0.0), most), most + rest, misplaced, rest <= _TOLERATED * most)
 
 
-def _without_tails(masses: Float64) -> Float64:
+def centered(edges: tuple[Float64, ...]) -> tuple[tuple[Float64, ...], tuple[Float64, ...]]:
+    """Edges around the origin, and the centers of the cells."""
+    center = [0.5 * (axis[0] + axis[-1]) for axis in edges]
+    edges = tuple(axis - middle for axis, middle in zip(edges, center, strict=True))
+    return edges, tuple(0.5 * (axis[1:] + axis[:-1]) for axis in edges)
+
+
+def without_tails(masses: Float64) -> Float64:
     """Masses without the least of a small sum, which would slow Newton's method."""
     order = np.sort(masses.ravel())
     least = order[np.searchsorted(np.cumsum(order), _TAILS)]
@@ -122,13 +152,13 @@ class _Fixed:
 
 
 def _potential(
-    centers: tuple[Float64, ...], mu: Float64, nu: Float64, tolerance: float
+    centers: tuple[Float64, ...], mu: Float64, nu: Float64, tolerance: float, gives_up: bool
 ) -> tuple[Float64, SplitTransport]:
     """The maximiser φ of ∫ φ^c dμ + Σ φ ν, found on coarser grids first, and the transport by it; φ = −∞ where ν = 0."""
     starts = [_of_normal_laws(centers, mu, nu)]
     if min(mu.shape) >= _COARSEST:
         wide, masses = doubled_centers(centers), doubled(mu)
-        coarse, _ = _potential(wide, masses, doubled(nu), _COARSE)
+        coarse, _ = _potential(wide, masses, doubled(nu), _COARSE, gives_up)
         starts.append(refined(_everywhere(wide, coarse, masses), mu.shape))
     transport = SplitTransport(centers, mu, 0.5)
 
@@ -146,8 +176,11 @@ def _potential(
         proximal = _Fixed(nu, phi, weight, step)
         phi = ascend(transport, proximal, phi, allowed, _ITERATIONS).phi
         value = dual(phi)
-        if 0.5 * float(np.abs(transport.push() - nu).sum()) * size <= tolerance * abs(value):
+        missed = 0.5 * float(np.abs(transport.push() - nu).sum()) * size
+        if missed <= tolerance * abs(value):
             break
+    if gives_up and tolerance == _COARSE and missed > _HOPELESS * abs(value):
+        raise _HopelessError
     return phi, transport
 
 
@@ -162,13 +195,14 @@ def _of_normal_laws(centers: tuple[Float64, ...], mu: Float64, nu: Float64) -> F
     return phi
 
 
-def _from_below(
+def from_below(
     edges: tuple[Float64, ...],
     centers: tuple[Float64, ...],
     phi: Float64,
     mu: Float64,
     nu: Float64,
 ) -> float:
+    """The bound of W2² by potentials φ at the centers; −∞ where there is no mass."""
     parts, _ = _points_of_lower_bound(mu.shape)
     offsets = (np.arange(parts) + 0.5) / parts
     sites, corners = [], []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,9 @@ from solvers._support.arguments import probabilities, refusal
 from solvers.measures.quantile_functions import Float64, squared_distance
 from solvers.measures.representations import Grid, Measure, Particles, Quantiles, check_positions
 from solvers.transport.result import TransportError, TransportResult
+
+if TYPE_CHECKING:
+    from solvers.grid_transport.distance import Bounds
 
 # Edges that differ by less, relative to the width of the cells, are equal.
 _SAME_EDGES = 1e-9
@@ -76,17 +79,37 @@ def _on_grid(x: Any, y: Any, options: Any) -> TransportResult:
             f"max_bytes must be at least {needed / 1e9:.3g} GB for exact transport on {cells} cells, got "
             f"{options.max_bytes / 1e9:.3g} GB; fewer cells need less"
         )
-    found = distance.squared_distance(x.edges, x.masses, y.masses)
+    found, remedy = _bounds_on_grid(x, y, options)
     least, most = np.sqrt([found.least, found.most]).tolist()
     if options.require_convergence and not found.converged:
         raise TransportError(
-            f"exact transport on {cells} cells leaves a mass of {found.out_of_place:.1e} out of place; the distance is "
-            f"between {least:.6g} and {most:.6g}",
-            "method='sliced' is without such iterations; require_convergence=False returns the bound",
+            f"exact transport on {cells} cells is not optimal; the distance is between {least:.6g} and {most:.6g}",
+            f"{remedy}; require_convergence=False returns the bounds",
         )
     return TransportResult(
         most, None, found.converged, "exact", found.out_of_place, gap=most - least
     )
+
+
+def _bounds_on_grid(x: Any, y: Any, options: Any) -> tuple[Bounds, str]:
+    """By Newton's method, or where transport tears mass apart by the simplex; and what may help if they are not the optimum's."""
+    from solvers.grid_transport import distance
+    from solvers.transport import grid_simplex
+
+    given = x.edges, x.masses, y.masses
+    needed = grid_simplex.bytes_needed(x.masses.shape)
+    if needed > options.max_bytes:
+        return distance.squared_distance(*given), f"give a max_bytes of at least {needed}"
+    found = distance.squared_distance_if_promising(*given)
+    if found is not None and found.converged:
+        return found, ""
+    limit = 10**9 if options.max_iterations is None else options.max_iterations
+    other = grid_simplex.squared_distance(*given, limit)
+    if other is None:
+        return found or distance.squared_distance(
+            *given
+        ), f"give a larger max_iterations than {limit}"
+    return other, "fewer cells are easier"
 
 
 def _as_points(measure: Measure) -> tuple[Float64, Float64, float]:

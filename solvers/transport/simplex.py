@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 
 from solvers.measures.quantile_functions import Float64
-from solvers.transport.exact import SimplexSolution
+from solvers.transport.exact import Indices, SimplexSolution
 
 
 def network_simplex(
@@ -48,6 +49,48 @@ def lazy_simplex(
         )
     plan = coo_array(log["G"])
     return SimplexSolution(plan.row, plan.col, plan.data, log["u"], log["warning"])
+
+
+class SparseSolution(NamedTuple):
+    """Masses of pairs, potentials of the rows and of the columns, and a warning if the simplex did not finish."""
+
+    rows: Indices
+    columns: Indices
+    masses: Float64
+    u: Float64
+    v: Float64
+    warning: str | None
+
+
+def sparse_simplex(
+    limit: int,
+    costs: Float64,
+    rows: Indices,
+    columns: Indices,
+    supplies: Float64,
+    demands: Float64,
+) -> SparseSolution:
+    """The same where only the pairs (rows, columns) may be used, with costs (pairs,)."""
+    from scipy.sparse import coo_array
+
+    from solvers.transport._pot import ot
+
+    # A cost of 0 would be a pair that is not there.
+    given = coo_array((costs + 1.0, (rows, columns)), shape=(len(supplies), len(demands)))
+    with _quiet():
+        found, log = ot.emd(
+            supplies,
+            demands,
+            given,
+            numItermax=limit,
+            log=True,
+            center_dual=False,
+            check_marginals=False,
+        )
+    plan = coo_array(found)
+    used = plan.data > 0
+    u, v = np.asarray(log["u"]), np.asarray(log["v"]) - 1.0
+    return SparseSolution(plan.row[used], plan.col[used], plan.data[used], u, v, log["warning"])
 
 
 @contextmanager

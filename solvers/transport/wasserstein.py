@@ -81,10 +81,11 @@ def w2(
         Measures on the line, in any form, are compared by their quantile functions: in closed form, without a plan (not by
         "sinkhorn"). Two densities on the same grid of equal cells, in two or three dimensions, are transported axis by axis, in
         memory O(n) and without a plan ("exact"; 256² cells take up to 20 s): the ``gap`` of a plan and dual potentials is of
-        order h². Where the transport tears mass apart, as one heap into two, some of it may be left out of place: an error,
-        or without require_convergence the bounds ``distance`` − ``gap`` and ``distance``. Otherwise the mass of a cell is moved
-        to its center, which moves a grid by δ = √E[|h|²/12] in W2, h being the sides of the cell: the result's
-        ``discretization_error`` is the sum of δ over the grids (over √2 for "sliced").
+        order h². Where the transport tears mass apart, as one heap into two, the network simplex takes over, on few pairs of
+        cells from coarse grids to fine ones, with the same certificate (256² cells: 12 to 70 s in 0.2 GB, speckle longer). What
+        is not proved is an error, or without require_convergence the bounds ``distance`` − ``gap`` and ``distance``. Otherwise
+        the mass of a cell is moved to its center, which moves a grid by δ = √E[|h|²/12] in W2, h being the sides of the cell:
+        the result's ``discretization_error`` is the sum of δ over the grids (over √2 for "sliced").
     a, b : (n,), (m,), optional
         Non-negative weights of sum one; uniform by default. Measures have their own.
     method : {"exact", "sliced", "sinkhorn"}
@@ -126,8 +127,9 @@ def w2(
 
     References
     ----------
-    Bonneel et al. 2011 (the network simplex); Flamary et al. 2021 (POT); Rabin et al. 2011 (sliced transport); Rowland et al.
-    2019 (arXiv:1903.03784, orthogonal directions); Feydy et al. 2019 (arXiv:1810.08278, S_ε).
+    Bonneel et al. 2011 (the network simplex); Schmitzer 2016 (arXiv:1510.05466, on few pairs); Flamary et al. 2021 (POT);
+    Rabin et al. 2011 (sliced transport); Rowland et al. 2019 (arXiv:1903.03784, orthogonal directions); Feydy et al. 2019
+    (arXiv:1810.08278, S_ε).
 
     Examples
     --------

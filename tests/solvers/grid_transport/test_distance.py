@@ -134,6 +134,60 @@ def test_a_ring_and_a_disc_of_holes():
     assert found.gap < 0.03 and found.distance == pytest.approx(exact, abs=0.03)
 
 
+def askew():
+    """One heap, and two in its place that Newton's method does not do."""
+    edges = axes(16, length=4.0)
+    one, other = (normal(edges, m, (0.5, 0.5)).masses for m in ((-2.1, 1.0), (1.7, -1.6)))
+    return normal(edges, (0.0, 0.0), (0.5, 0.5)), Grid(edges, 0.6 * one + 0.4 * other)
+
+
+@pytest.mark.slow
+@pytest.mark.essential
+def test_one_heap_to_two_is_certified():
+    """With 2 × 2 points in the place of each cell, W2 is no shorter, and differs by at most √2 h/(2 √3)."""
+    x, y = askew()
+    found, by_points = transport.w2(x, y), refined(x, y, 2)
+    assert found.converged and found.gap < 1e-3 * found.distance
+    allowed = np.sqrt(2) * 0.5 / (2 * np.sqrt(3))
+    assert found.distance - found.gap <= by_points <= found.distance + allowed
+    back = transport.w2(y, x)
+    assert back.distance == pytest.approx(found.distance, abs=max(found.gap, back.gap))
+
+
+def refined(x, y, parts):
+    """W2 by POT's network simplex between points, parts per axis in the place of each cell, which is no less than W2."""
+    fine = tuple(
+        np.linspace(a[0], a[-1], (len(a) - 1) * parts, endpoint=False) + (a[1] - a[0]) / parts / 2
+        for a in x.edges
+    )
+    points = np.stack(np.meshgrid(*fine, indexing="ij"), axis=-1).reshape(-1, x.dimension)
+    weights = []
+    for masses in (x.masses, y.masses):
+        for axis in range(x.dimension):
+            masses = np.repeat(masses, parts, axis) / parts
+        weights.append(masses.ravel())
+    some = [w > 1e-9 for w in weights]
+    clouds = [points[s] for s in some]
+    kept = [w[s] / w[s].sum() for w, s in zip(weights, some, strict=True)]
+    return transport.w2(*clouds, *kept).distance
+
+
+@pytest.mark.slow
+@pytest.mark.essential
+def test_what_is_not_certified_is_refused_with_both_bounds():
+    """With a single pivot the simplex finds no plan, and with little memory it is not tried."""
+    x, y = askew()
+    by_points = refined(x, y, 2)
+    few = {"larger max_iterations": {"max_iterations": 1}, "max_bytes of": {"max_bytes": 5 * 10**7}}
+    for remedy, option in few.items():
+        told = f"the distance is between .* and .*; give a {remedy}"
+        with pytest.raises(transport.TransportError, match=told):
+            transport.w2(x, y, **option)
+        found = transport.w2(x, y, require_convergence=False, **option)
+        assert not found.converged and found.gap > 1e-2
+        assert found.distance - found.gap <= by_points <= found.distance + 0.1
+
+
 def test_other_grids_are_compared_as_points():
     x = normal(axes(6), (0.0, 0.0), (2.0, 2.0))
     y = normal(axes(5), (0.5, 0.0), (2.0, 2.0))
