@@ -9,6 +9,12 @@ from _bench_report import machine
 import meanfield
 
 
+def part(page: Path, name: str) -> str:
+    """A generated part of a page."""
+    text = page.read_text(encoding="utf-8")
+    return text.partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0].strip()
+
+
 def splice(page: Path, name: str, body: str) -> None:
     """Replace a generated part of a page; ValueError where the page has none of this name."""
     text = page.read_text(encoding="utf-8")

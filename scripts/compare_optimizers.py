@@ -13,7 +13,8 @@ pixels     the same on all 3,072 pixels, with ``--only pixels`` alone, for docs/
            act entry by entry see the images in an orthonormal basis of their span, which changes only the cost.
 
 Learning rates are such that the rule begins below its edge, but for RMSProp on pixels, and reaches it within the run.
-``--resume`` goes on with the runs that the folder has: those that have ended are only read.
+``--resume`` goes on with the runs that the folder has: those that have ended are only read. ``--model rod_flow`` runs the rules
+with that model only; with ``--page`` its rows then go into the page's tables, whose other rows stay, the command below them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 import _common as c
 import numpy as np
 from _four_classes import four_classes, mlp
-from _pages import computed, splice
+from _pages import computed, part, splice
 
 from meanfield.study.analysis.comparison import compare, is_within
 from meanfield.study.analysis.words import AWAY
@@ -84,8 +85,8 @@ HEADER = (
 )  # fmt: skip
 
 
-def config_of(problem: str, rule: str, steps: int) -> RunConfig:
-    """The run of a rule with all the models that it has."""
+def config_of(problem: str, rule: str, steps: int, only: Sequence[str] = ()) -> RunConfig:
+    """The run of a rule with all the models that it has, or those of `only`."""
     options = dict(RULES[problem][rule])
     settings: dict[str, Any] = {
         "learning_rate": options.pop("learning_rate"),
@@ -97,7 +98,9 @@ def config_of(problem: str, rule: str, steps: int) -> RunConfig:
         settings["warm_start"] = min(WARM, steps)
     if problem == "digits":
         settings |= {"task": {"n": 60}, "network": {"width": 50}}
-    return RunConfig(**settings, processes={rule: options, **models_of(rule, options)})
+    models = models_of(rule, options)
+    chosen = {name: models[name] for name in models if name in (only or models)}
+    return RunConfig(**settings, processes={rule: options, **chosen})
 
 
 def objective_of(problem: str, rule: str, images: Sequence[np.ndarray]) -> Any:
@@ -185,6 +188,23 @@ def table(body: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def with_rows(text: str, rows: Sequence[Sequence[str]]) -> str:
+    """A table with the models of a rule among these rows, which begin with the rule's, in place of those that it had."""
+    lines, new = text.splitlines(), table(rows).splitlines()[2:]
+    begin = next(i for i, line in enumerate(lines) if _cell(line, 1) == _cell(new[0], 1)) + 1
+    end = next(i for i in range(begin, len(lines)) if _cell(lines[i], 1) != "")
+    names = [name.replace("_", " ") for name in MODELS]
+    block = {_cell(line, 2): line for line in [*lines[begin:end], *new[1:]]}
+    order = sorted(block, key=lambda name: names.index(name) if name in names else -1)
+    return "\n".join([*lines[:begin], *(block[name] for name in order), *lines[end:]])
+
+
+def _cell(line: str, column: int) -> str | None:
+    """A cell of a table's row without its remark in brackets; None outside of a table."""
+    cells = line.split("|")
+    return cells[column].strip().split(" (")[0] if len(cells) > column else None
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("optimizers"))
@@ -192,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=60, help="of the MLP (default: 60)")
     parser.add_argument("--only", choices=RULES, help="one of the problems")
     parser.add_argument("--rule", action="append", help="one of the rules; may be repeated")
+    parser.add_argument("--model", action="append", choices=tuple(MODELS), help="likewise")
     parser.add_argument("--steps", type=int, help="fewer of them, to see that it runs")
     parser.add_argument("--read", action="store_true", help="only read the runs in the folder")
     parser.add_argument("--resume", action="store_true", help=RESUME)
@@ -202,9 +223,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         images: Sequence[np.ndarray] = ()
         if problem != "digits" and not options.read:
             images = four_classes(options.data, options.images, POOL[problem])
-        body = []
+        body, on_page = [], part(options.page, problem) if options.page and options.model else ""
         for rule in options.rule or RULES[problem]:
-            config = config_of(problem, rule, options.steps or STEPS[problem])
+            config = config_of(problem, rule, options.steps or STEPS[problem], options.model or ())
             folder = options.out / f"{problem}-{rule}"
             if not options.read:
                 given = Given(objective=objective_of(problem, rule, images))
@@ -214,8 +235,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             of_rule = list(rows(record))
             of_rule[0][0] = described(rule, RULES[problem][rule])
             body += of_rule
+            on_page = with_rows(on_page, of_rule) if on_page else ""
             print(table(of_rule), flush=True)
-        text = f"{table(body)}\n\n{computed(f'compare_optimizers.py --only {problem}')}\n"
+        chosen = [
+            f" --{key} {name}" for key in ("model", "rule") for name in vars(options)[key] or ()
+        ]
+        stamp = computed(f"compare_optimizers.py --only {problem}{''.join(chosen)}")
+        text = f"{on_page or table(body)}\n\n{stamp}\n"
         sections.append(f"## {problem}\n\n{text}")
         if options.page is not None:
             splice(options.page, problem, text)

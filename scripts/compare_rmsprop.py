@@ -9,8 +9,8 @@ cnn   two convolutions of 3x3 with 8 and 16 channels, GELU, averages over 2x2 pi
 
 The images are CIFAR-10's where its official files are found (``--data``, else the usual caches), otherwise the 8x8 digits, which
 need a larger rate: ``--rate 2e-4``. So does the CNN, which is far below its edge at 2e-5: ``--rate 3e-4 --steps 120``. ``--page``
-puts the table of each network into a page, between ``<!-- rmsprop_mlp -->`` and ``<!-- /rmsprop_mlp -->`` and so on; ``--resume``
-goes on with the run that the folder has.
+puts the table of each network into a page, between ``<!-- rmsprop_mlp -->`` and ``<!-- /rmsprop_mlp -->`` and so on, where
+``--models`` are given only their rows; ``--resume`` goes on with the run that the folder has.
 
     python scripts/compare_rmsprop.py --data PATH --only mlp --out figures --page docs/results/optimizers_on_pixels.md
 """
@@ -26,7 +26,7 @@ import _common as c
 import compare_optimizers as optimizers
 import numpy as np
 from _four_classes import cnn, four_classes, mlp
-from _pages import computed, splice
+from _pages import computed, part, splice
 
 import meanfield
 from meanfield.study.engine.given import Given
@@ -94,7 +94,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         if list(args.models) != list(MODELS):
             shown += f" --models {' '.join(args.models)}"
         about = computed(f"compare_rmsprop.py --only {name} {shown}")
-        text = f"{optimizers.table(body)}\n\n{about}\n"
+        rows = optimizers.table(body)
+        if args.page is not None and list(args.models) != list(MODELS):
+            rows = optimizers.with_rows(part(args.page, f"rmsprop_{name}"), body)
+        text = f"{rows}\n\n{about}\n"
         print(f"{name}, {objective.dimension} parameters, {len(images[0])} images\n{text}")
         if args.page is not None:
             splice(args.page, f"rmsprop_{name}", text)

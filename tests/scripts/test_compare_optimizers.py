@@ -40,6 +40,22 @@ def test_it_runs(optimizers, tmp_path, capsys):
     assert list(tmp_path.rglob("compare.png"))
 
 
+def test_rows_of_one_model_go_into_a_table(optimizers):
+    old = [["**a**, η 1", "a", "1"], ["", "one rounding away", "2"], ["", "free energy flow", "3"],
+           ["", "rod flow (diverged)", "4"], ["", "central flow", "5"], ["**b**, η 2", "b", "6"],
+           ["", "one rounding away", "7"], ["", "central flow", "8"]]  # fmt: skip
+    text = f"{optimizers.table(old)}\n\n*command*"
+    for rule in (0, 5):
+        new = [old[rule], ["", "rod flow", str(rule)]]
+        text = optimizers.with_rows(text, new)
+    rows = [line.split("|")[2:4] for line in text.splitlines() if line.startswith("|")][2:]
+    found = [(name.strip(), value.strip()) for name, value in rows]
+    assert found[:3] == [("a", "1"), ("one rounding away", "2"), ("free energy flow", "3")]
+    assert found[3:6] == [("rod flow", "0"), ("central flow", "5"), ("b", "6")]
+    assert found[6:] == [("one rounding away", "7"), ("rod flow", "5"), ("central flow", "8")]
+    assert text.endswith("\n\n*command*")
+
+
 @pytest.mark.slow
 @pytest.mark.essential
 def test_a_run_that_has_ended_is_only_read(optimizers, tmp_path):
