@@ -84,7 +84,8 @@ def on_grids(quick: bool) -> Iterator[tuple[str, int, solvers.Grid, Any, float, 
         return solvers.Grid.from_density(edges, lambda x: np.exp(-3 * np.sum(x**2, axis=1)), 3)
 
     large, small = (16, 12) if quick else (256, 128)
-    yield "porous medium", large, start(large, 4.0), porous, 0.05, 0.05
+    for cells in (large,) if quick else (64, 128, large, 512):
+        yield "porous medium", cells, start(cells, 4.0), porous, 0.05, 0.05
     time = 0.5 if quick else 5.0
     yield "aggregation–diffusion", small, start(small, 2.5), attraction + porous, 0.1, time
 
@@ -93,7 +94,7 @@ def movements(report: Report, quick: bool) -> None:
     """The table of flows on grids."""
     rows, found = [], []
     for name, cells, grid, energy, tau, time_ in on_grids(quick):
-        solvers.GridJKO(tau).step(energy, grid)  # compiles
+        solvers.evolve(energy, grid, tau, tau)  # compiles
         for order in (1, 2):
             say(f"{name} {cells}² order {order} …")
             began = time.process_time()
@@ -107,8 +108,21 @@ def movements(report: Report, quick: bool) -> None:
             )
             found.append({"flow": name, "cells": cells, "order": order, "steps": steps, "seconds": seconds})  # fmt: skip
     header = ["flow", "cells", "order", "steps", "processor seconds", "largest excess"]
-    report.table("Flows on grids by minimising movements", header, rows, "")
+    report.table("Flows on grids by minimising movements", header, rows, growth(found))
     report.data["grids"] = found
+
+
+def growth(found: Sequence[dict[str, Any]]) -> str:
+    """With which power of the number of cells the time of a step grows, over all sizes and over the last doubling."""
+    steps = [f for f in found if f["flow"] == "porous medium" and f["order"] == 1]
+    if len(steps) < 2:
+        return ""
+    cells, times = np.log([f["cells"] ** 2 for f in steps]), np.log([f["seconds"] for f in steps])
+    whole, last = np.polyfit(cells, times, 1)[0], np.diff(times)[-1] / np.diff(cells)[-1]
+    return (
+        f"The time of a step of first order grows like n^{whole:.2f} in the number n of cells, "
+        f"from {steps[-2]['cells']}² to {steps[-1]['cells']}² like n^{last:.2f}."
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

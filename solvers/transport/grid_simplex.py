@@ -35,8 +35,8 @@ _COARSE, _FINE, _OF_SIDE, _ROUNDS = 1e-3, 3e-4, 0.02, 30
 _ENOUGH, _MOST_OCCUPIED, _MOST_CELLS = 1e-3, 2**14, 2**18
 #: Pairs with a reduced cost below, in squared sides, remain.
 _NEAR = 20.0
-#: Bytes per cell.
-_BYTES_PER_CELL = 8000
+#: Bytes per cell of the simplex, and those of the lower bound on the finest cells.
+_BYTES_PER_CELL, _OF_LOWER_BOUND = 8000, 2**28
 
 Indices = NDArray[np.int64]
 
@@ -53,7 +53,7 @@ class LatticePlan(NamedTuple):
 
 def bytes_needed(shape: tuple[int, ...]) -> int:
     """A bound of the working memory."""
-    return _BYTES_PER_CELL * max(int(np.prod(shape)), _MOST_OCCUPIED)
+    return _BYTES_PER_CELL * max(int(np.prod(shape)), _MOST_OCCUPIED) + _OF_LOWER_BOUND
 
 
 def squared_distance(
