@@ -233,7 +233,7 @@ class EvolutionRecorder:
                     if march.here.done == total:
                         return self._end(march, "complete", "", before)
                 self._checkpointer.pause(march.here.done)
-        except (JKOError, FloatingPointError) as error:
+        except (JKOError, FloatingPointError, MemoryError) as error:
             return self._end(march, "failed", failure(march.here.time, error))
         return self._end(march, "complete")
 

@@ -16,6 +16,7 @@ from meanfield.study.engine.prepared_run import Options
 from meanfield.study.engine.resume import resume
 from meanfield.study.engine.run import run
 from meanfield.study.storage.writer import read_run
+from solvers.jko import movers
 from tests.helpers.commands import meanfield_command
 from tests.helpers.matrices import slow_unless
 from tests.helpers.same_runs import assert_same
@@ -298,6 +299,26 @@ def test_a_blow_up_keeps_what_was_done(tmp_path):
     assert (record.attributes["status"], process.status) == ("failed", "failed")
     assert process.message.startswith("failed at t = ") and "concentrates" in process.message
     assert process.snapshot_times[-1] == process.observables["time"][-1] > 0
+
+
+def test_memory_that_runs_out_keeps_what_was_done(tmp_path, files, monkeypatch):
+    whole, moves = read_run(files["quantiles"]).processes["evolution"], []
+
+    def move(mover, *arguments, **options):
+        moves.append(mover)
+        if len(moves) > 3:
+            raise MemoryError("Unable to allocate")
+        return of_a_class(mover, *arguments, **options)
+
+    of_a_class = movers._OfQuantiles.move
+    monkeypatch.setattr(movers._OfQuantiles, "move", move)
+    path = run(load_text(TEXTS["quantiles"]), tmp_path)
+    process = read_run(path).processes["evolution"]
+    assert (process.status, path.name) == ("failed", "run.h5")
+    assert "out of memory: Unable to allocate" in process.message
+    energies = process.observables["energy"]
+    assert 1 <= len(energies) < len(whole.observables["energy"])
+    np.testing.assert_array_equal(energies, whole.observables["energy"][: len(energies)])
 
 
 BAD = [
