@@ -10,6 +10,7 @@ from scipy.linalg import expm
 import solvers
 from solvers.flows.adaptive_rod_flow import AdaptiveRodFlow
 from tests.helpers.landscapes import Quadratic, Valley
+from tests.helpers.scaled_coordinates import InScaledCoordinates
 from tests.solvers.flows.test_rmsprop_central_flow import TurnedValleys, at
 
 VALLEYS, VALLEY = TurnedValleys(), Valley(0.0, 0.01)
@@ -141,22 +142,6 @@ def means_of(state):
     return state[-3, 0] if state.shape[1] == 1 else state[-2, 0]
 
 
-class InUnits:
-    """E as a function of y = P^{1/2}x for a fixed P."""
-
-    def __init__(self, objective, p):
-        self.objective, self.scale = objective, 1 / np.sqrt(p)
-
-    def value(self, y):
-        return self.objective.value(self.scale * y)
-
-    def gradient(self, y):
-        return self.scale * self.objective.gradient(self.scale * y)
-
-    def hvp(self, y, v):
-        return self.scale * self.objective.hvp(self.scale * y, self.scale * v)
-
-
 AT_REST = 1 - 2.0**-53
 
 
@@ -168,7 +153,12 @@ def test_with_means_at_rest_it_is_gradient_descents():
     x0 = displaced((5.1, 5.3))
     begun = with_means(rule, x0, nu)
     ours = solvers.solve(solvers.RodFlow(rule), VALLEYS, begun, steps=30)
-    plain = solvers.solve(solvers.RodFlow(1.0), InUnits(VALLEYS, p), np.sqrt(p) * x0, steps=30)
+    plain = solvers.solve(
+        solvers.RodFlow(1.0),
+        InScaledCoordinates(VALLEYS, 1 / np.sqrt(p)),
+        np.sqrt(p) * x0,
+        steps=30,
+    )
     root = np.sqrt(p)
     np.testing.assert_allclose(ours.centers, plain.centers / root, rtol=0, atol=1e-9)
     sigmas = np.einsum("...ri,...ri->...i", *[ours.state.values[1:-3, 0]] * 2)

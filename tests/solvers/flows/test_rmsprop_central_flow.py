@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp
 import solvers
 from solvers.flows.adaptive_central_flow import AdaptiveCentralFlow
 from tests.helpers.landscapes import Quadratic, Valley
+from tests.helpers.scaled_coordinates import InScaledCoordinates
 
 ETA, EPS = 0.02, 0.05
 RULE = solvers.RMSProp(ETA, beta2=0.99, eps=EPS, second_moment=1e-4)
@@ -185,25 +186,6 @@ def test_with_a_mean_at_rest_it_is_gradient_descents(kind):
     np.testing.assert_allclose(adaptive.predicted_losses, plain.predicted_losses, rtol=0, atol=1e-6)
 
 
-class Scaled:
-    """An objective in the coordinates y of x = scale ⊙ y."""
-
-    def __init__(self, objective, scale):
-        self.objective, self.scale = objective, scale
-
-    def value(self, y):
-        return self.objective.value(self.scale * y)
-
-    def gradient(self, y):
-        return self.scale * self.objective.gradient(self.scale * y)
-
-    def hvp(self, y, v):
-        return self.scale * self.objective.hvp(self.scale * y, self.scale * v)
-
-    def third(self, y, u):
-        return self.scale * self.objective.third(self.scale * y, self.scale * u)
-
-
 def test_with_means_at_rest_it_is_gradient_descents_in_scaled_coordinates():
     """κ → 0 with another ν in every entry: the central flow of rate 1 in the coordinates P^{1/2} x."""
     rule = solvers.RMSProp(ETA, beta2=1 - 2.0**-53, eps=0.0)
@@ -212,7 +194,7 @@ def test_with_means_at_rest_it_is_gradient_descents_in_scaled_coordinates():
     scale = np.sqrt(ETA / np.sqrt(nu))
     state = flow._state(X0)
     state[-3], state[-2:] = 1.0, nu
-    other, scaled = plain._state(X0 / scale), Scaled(VALLEYS, scale)
+    other, scaled = plain._state(X0 / scale), InScaledCoordinates(VALLEYS, scale)
     for _ in range(120):
         state = flow.advance(VALLEYS, state, 0.25)
         other = plain.advance(scaled, other, 0.25)
