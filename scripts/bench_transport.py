@@ -122,7 +122,7 @@ def _figure(results: Sequence[dict[str, Any]]) -> Any:
 
     from meanfield.study.figures import STYLE
 
-    with rc_context({**STYLE, "axes.titlesize": 10}):
+    with rc_context({**STYLE, "axes.titlesize": 9}):
         drawn = Figure(figsize=(11, 3.8), layout="constrained")
         for ax, (key, method) in zip(drawn.subplots(1, len(METHODS)), METHODS.items(), strict=True):
             for name in method.peers:
@@ -131,6 +131,9 @@ def _figure(results: Sequence[dict[str, Any]]) -> Any:
                 if pairs:
                     ax.loglog(*zip(*pairs, strict=True), "o-", label=name)
             ax.set(xlabel="points", ylabel="seconds", title=method.title)
+            sizes = sorted({r["points"] for r in results if r["method"] == key})
+            ax.set_xticks([], minor=True)
+            ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
             if ax.lines:
                 ax.legend()
     return drawn

@@ -26,7 +26,7 @@ SHOWN = {
         "An iteration by the default",
         "Hessian products",
     ),
-    "bench_transport": ("Exact", "Sliced", "Sinkhorn"),
+    "bench_transport": ("Exact",),
 }
 
 
