@@ -40,10 +40,10 @@ class Architecture(NamedTuple):
 
 
 class Memory:
-    """Results of a forward pass kept for the backward pass after it; the numbers are the same without.
+    """Results of a forward pass kept for the backward pass after it, where they fit in the array of the forward pass before.
 
-    One that is `lasting` serves several passes with the same data: while the particles are the same, their pre-activations are
-    not computed again.
+    The numbers are the same without. One that is `lasting` serves several passes with the same data: while the particles are
+    the same, their pre-activations are not computed again.
     """
 
     def __init__(self, lasting: bool = False) -> None:
@@ -55,7 +55,7 @@ class Memory:
         before, self._particles = self._particles, particles.tobytes() if self._lasting else b""
         if self.kept is not None and self._lasting and before == self._particles:
             return True
-        self.kept = two_layer.room(order, inputs, bounds)
+        self.kept = two_layer.room(order, inputs, bounds, self.kept)
         return False
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -32,8 +34,18 @@ _ORDER = "the order is Risk(network, task)"
 _WEIGHT_ROUNDING = 1e-6  # tolerance of the sum of weights stored in float32
 
 
-# What a Hessian product kept of its particles: the next one mostly is at the same.
-_OF_PRODUCTS: WeakKeyDictionary[Any, _evaluation.Memory] = WeakKeyDictionary()
+_Memories = WeakKeyDictionary[Any, _evaluation.Memory]
+# Of a gradient the array alone, as a new one costs a page fault for every 4 kB; of a Hessian product what it holds as well, as
+# the next one mostly is at the same particles.
+_OF_GRADIENTS, _OF_PRODUCTS = _Memories(), _Memories()
+
+
+@contextmanager
+def _memory(memories: _Memories, risk: Risk, lasting: bool = False) -> Iterator[_evaluation.Memory]:
+    """That of the risk's last evaluation; a new one for a thread that finds it in use, and after an error."""
+    memory = memories.pop(risk, None) or _evaluation.Memory(lasting)
+    yield memory
+    memories[risk] = memory
 
 
 class Risk:
@@ -161,19 +173,19 @@ class Risk:
     ) -> Array:
         """Mean-field gradient N ∂R/∂θ_i, (N, D); with `at` (M, D), ∇_θ R'[ρ] at those points, (M, D)."""
         x = self._particles("x", x)
-        points = x if at is None else self._particles("at", at)
-        memory = _evaluation.Memory() if at is None else None
-        f = self._jet(x, self._weights(weights, x), memory=memory)[0]
-        gradient = self._gradient_jet(points, [self._loss.gradient(f, self._targets)], None, memory)
+        masses = self._weights(weights, x)
+        if at is None:
+            return self._output_and_gradient(x, masses)[1]
+        points = self._particles("at", at)
+        f = self._jet(x, masses)[0]
+        gradient = self._gradient_jet(points, [self._loss.gradient(f, self._targets)])
         return self._decayed(gradient, points)
 
     def value_and_gradient(self, x: ArrayLike) -> tuple[float, Array]:
         """R at x and its mean-field gradient (N, D), with one forward pass: the same numbers as from `value` and `gradient`."""
         x = self._particles("x", x)
-        memory = _evaluation.Memory()
-        f = self._jet(x, None, memory=memory)[0]
-        gradient = self._gradient_jet(x, [self._loss.gradient(f, self._targets)], None, memory)
-        return self._value_of(f, x, None), self._decayed(gradient, x)
+        f, gradient = self._output_and_gradient(x, None)
+        return self._value_of(f, x, None), gradient
 
     def hvp(self, x: ArrayLike, v: ArrayLike, weights: ArrayLike | None = None) -> Array:
         """Mean-field Hessian times v: the derivative of the gradient when every particle moves along v, (N, D), for v (N, D).
@@ -181,14 +193,12 @@ class Risk:
         With equal weights, (Hess R · v)_i = N Σ_j ∂²R/∂θ_i∂θ_j v_j. Self-adjoint for ⟨u, v⟩ = Σ_i p_i u_i·v_i.
         """
         x, v = self._particles("x", x), self._direction("v", v, x)
-        memory = _OF_PRODUCTS.pop(self, None) or _evaluation.Memory(lasting=True)
-        f, df = self._jet(x, self._weights(weights, x), v, 1, memory)
-        r = self._loss.gradient(f, self._targets)
-        dr = self._loss.curvature(f, self._targets, df)
-        product = self._decayed(self._gradient_jet(x, [r, dr], v, memory), v)
-        # Of a whole product: another thread meanwhile had a memory of its own.
-        _OF_PRODUCTS[self] = memory
-        return product
+        masses = self._weights(weights, x)
+        with _memory(_OF_PRODUCTS, self, lasting=True) as memory:
+            f, df = self._jet(x, masses, v, 1, memory)
+            r = self._loss.gradient(f, self._targets)
+            dr = self._loss.curvature(f, self._targets, df)
+            return self._decayed(self._gradient_jet(x, [r, dr], v, memory), v)
 
     def third(self, x: ArrayLike, u: ArrayLike, weights: ArrayLike | None = None) -> Array:
         """∇³R[u, u], the second derivative of the mean-field gradient along u, (N, D), for u (N, D)."""
@@ -215,6 +225,15 @@ class Risk:
             return float(losses.mean())
         second_moment = self.inner(x, x) if p is None else float(np.sum(p[:, None] * x * x))
         return float(losses.mean()) + 0.5 * self.weight_decay * second_moment
+
+    def _output_and_gradient(
+        self, x: Array, weights: NDArray[np.float64] | None
+    ) -> tuple[Array, Array]:
+        """f (n, c) of the particles, and their mean-field gradient (N, D)."""
+        with _memory(_OF_GRADIENTS, self) as memory:
+            f = self._jet(x, weights, memory=memory)[0]
+            gradient = self._gradient_jet(x, [self._loss.gradient(f, self._targets)], None, memory)
+        return f, self._decayed(gradient, x)
 
     def _jet(
         self,

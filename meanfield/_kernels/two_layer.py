@@ -194,12 +194,18 @@ def block_size(inputs: Array) -> int:
     return wide.ROWS if FUSED_INPUTS < p < wide.MANY_INPUTS else wide.MOST_ROWS
 
 
-def room(order: int, inputs: Array, bounds: Bounds) -> Array:
-    """An array (order + 1, rows, n) for `kept`: as many blocks from the first on as fit into ``KEPT_BYTES``, if worthwhile."""
+def room(order: int, inputs: Array, bounds: Bounds, used: Array | None = None) -> Array:
+    """An array (order + 1, rows, n) for `kept`: as many blocks from the first on as fit into ``KEPT_BYTES``, if worthwhile.
+
+    The `used` one, where it is such an array.
+    """
     per_row = (order + 1) * len(inputs) * inputs.itemsize
     most = KEPT_BYTES // per_row if inputs.shape[1] >= KEPT_INPUTS else 0
     rows = bounds[np.searchsorted(bounds, most, side="right") - 1]
-    return np.empty((order + 1, rows, len(inputs)), inputs.dtype)
+    shape = (order + 1, int(rows), len(inputs))
+    if used is not None and used.shape == shape and used.dtype == inputs.dtype:
+        return used
+    return np.empty(shape, inputs.dtype)
 
 
 def _precision(array: Array) -> Any:
