@@ -307,7 +307,7 @@ def test_killed_and_started_again_it_has_the_same_files(tiny, tiny_study, tmp_pa
 def undisturbed(tiny, tmp_path_factory):
     """The folder of a study of three runs, each some seconds long, that nobody stopped."""
     settings = ["steps=1200", "output.snapshot_every=400", "output.sharpness_every=400"]
-    settings += ["processes={gradient_descent={}, free_energy_flow={}}"]
+    settings += ["processes={gradient_descent={}, gradient_flow={}}"]
     folder = tmp_path_factory.mktemp("long") / "study"
     plan = tiny(*settings, widths=(8,), reference_width=16)
     assert run_width_study(plan, folder, Execution(jobs=2)).missing == []
