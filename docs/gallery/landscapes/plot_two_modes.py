@@ -6,7 +6,8 @@ Two eigenvalues reach 2/η one after the other, and both stay: the central flow 
 
 In this river valley two curvatures grow. The balance needs Σ = ε·I, a fluctuation of equal size in both directions.
 That of gradient descent is one vector u, so it can hold the balance only on average, and turns for ever; the central
-flow's Σ holds it at every time.
+flow's Σ holds it at every time. The free-energy flow with two fluctuations, Σ = u₁u₁ᵀ + u₂u₂ᵀ, of which each adds its
+½[E(w + u_r) + E(w − u_r)] − E(w) − u_r²/η to the free energy, swings about it, one fluctuation in each direction.
 """
 
 # %%
@@ -20,11 +21,12 @@ from meanfield.study.figures import STEPS, STYLE, looks
 plt.style.use(STYLE)
 eta = 0.3
 river = meanfield.landscapes.RiverValley(codimension=2)
-line = looks(["gradient_descent", "central_flow"])
+line = looks(["gradient_descent", "central_flow", "two_fluctuations"])
 fig, (top, bottom) = plt.subplots(2, 1, figsize=(4.8, 5.2), sharex=True, layout="constrained")
 for flow, name in (
     (solvers.GradientDescent(eta), "gradient_descent"),
     (solvers.CentralFlow(eta), "central_flow"),
+    (solvers.FreeEnergyFlow(eta, rank=2), "two_fluctuations"),
 ):
     run = solvers.solve(flow, river, river.start, steps=1500, eigenvalues=2, eigenvalues_every=5)
     look = line[name].line | {"linewidth": 1.2}
