@@ -34,13 +34,27 @@ def test_pages_of_the_theory_name_their_tests(page):
     assert named or page.name in ("symbols.md",)
 
 
+def _figures_of(section):
+    """What it links that is or has a figure: files of examples and tutorials, images, and pages of results with an image."""
+    examples = re.findall(r"\{doc\}`/auto_((?:gallery|tutorials)/[\w/]+)`", section)
+    images = re.findall(r"!\[[^\]]*\]\(([\w/.]+\.png)\)", section)
+    results = re.findall(r"\]\(\.\./(results/\w+\.md)", section)
+    shown = [page for page in results if "![" in (DOCS / page).read_text(encoding="utf-8")]
+    return [*(f"{name}.py" for name in examples), *(f"theory/{name}" for name in images), *shown]
+
+
 @pytest.mark.parametrize("page", THEORY, ids=lambda page: page.name)
-def test_pages_of_the_theory_lead_to_figures(page):
-    text = page.read_text(encoding="utf-8")
-    for example in re.findall(r"\{doc\}`/auto_(gallery/[\w/]+)`", text):
-        assert (DOCS / f"{example}.py").is_file(), example
-    without = {"index.md", "symbols.md", "optimizers.md"}
-    assert "{doc}`/auto_gallery/" in text or page.name in without
+def test_a_section_that_names_a_test_links_a_figure(page):
+    """What is before the first section of a page has no claim but those that the sections check."""
+    sections = re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    without = []
+    for section in sections:
+        figures = _figures_of(section)
+        for figure in figures:
+            assert (DOCS / figure).is_file(), figure
+        if NAMED.search(section) and not figures:
+            without.append(section.splitlines()[0])
+    assert without == []
 
 
 def test_every_test_of_the_theory_is_named():
