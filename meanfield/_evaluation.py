@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield._kernels import two_layer
+from solvers._support.bits import Bits
 
 Array = NDArray[np.floating[Any]]
 # Bounds of consecutive groups: group g is the particles bounds[g] to bounds[g + 1].
@@ -48,13 +49,14 @@ class Memory:
 
     def __init__(self, lasting: bool = False) -> None:
         self.kept: Array | None = None
-        self._lasting, self._particles = lasting, b""
+        self._lasting = lasting
+        self._particles: Bits | None = None
 
     def begin(self, order: int, particles: Array, inputs: Array, bounds: NDArray[np.int64]) -> bool:
         """Whether those of the particles are known; otherwise there is room for them."""
-        before, self._particles = self._particles, particles.tobytes() if self._lasting else b""
-        if self.kept is not None and self._lasting and before == self._particles:
+        if self._particles is not None and self._particles.are_of(particles):
             return True
+        self._particles = Bits(particles) if self._lasting else None
         self.kept = two_layer.room(order, inputs, bounds, self.kept)
         return False
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from solvers._support.bits import Bits
 from solvers.objective import Array, OwnResults, value_and_gradient
 
 _FEWEST = (
@@ -17,8 +18,8 @@ _FEWEST = (
 class _Point:
     """A point, what was found there, and the seconds of an evaluation ahead."""
 
-    def __init__(self, key: object) -> None:
-        self.key = key
+    def __init__(self, x: Array) -> None:
+        self.bits = Bits(x)
         self.value: float | None = None
         self.gradient: Array | None = None
         self.seconds = 0.0
@@ -85,7 +86,7 @@ class Remembering(OwnResults):
         return value_and_gradient(self, x)
 
     def _asked_gradient(self, x: Array, **measure: Any) -> Array:
-        point = self._found(_key(x)) if self._ahead and not measure else None
+        point = self._found(x) if self._ahead and not measure else None
         if point is not None and point.gradient is not None:
             self._ahead.remove(point)
             self._are_asked = True
@@ -103,10 +104,9 @@ class Remembering(OwnResults):
 
     def _at(self, x: Array, room: int = 0) -> _Point:
         """The point x, a new one in place of that used longest ago if it is not remembered."""
-        key = _key(x)
-        point = self._found(key)
+        point = self._found(x)
         if point is None:
-            point = _Point(key)
+            point = _Point(x)
         else:
             self._points.remove(point)
         self._points.append(point)
@@ -114,16 +114,12 @@ class Remembering(OwnResults):
             self._points.popleft()
         return point
 
-    def _found(self, key: object) -> _Point | None:
-        index = next((i for i, point in enumerate(self._points) if point.key == key), -1)
+    def _found(self, x: Array) -> _Point | None:
+        index = next((i for i, point in enumerate(self._points) if point.bits.are_of(x)), -1)
         if self.is_spread and self._points:  # the ranks must go the same way
             least, most = -self.original.largest(float(-index)), self.original.largest(float(index))
             index = index if least == most else -1
         return self._points[index] if index >= 0 else None
-
-
-def _key(x: Array) -> object:
-    return x.dtype.char, x.shape, x.tobytes()
 
 
 def remembering(objective: Any) -> Remembering:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from solvers.flow import DiscreteFlow
-from solvers.objective import Array, norm
+from solvers.objective import Array, inner, norm
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,10 @@ class _Descent(DiscreteFlow):
 
     def next_gradients(self, step: int, state: Array) -> Sequence[Array]:
         return (state[1],)
+
+    def fluctuation_trace(self, objective: Any, step: int, state: Array) -> float:
+        fluctuation = self.fluctuation(step, state)
+        return inner(objective, fluctuation, fluctuation)
 
     def predicted_loss(self, objective: Any, step: int, state: Array) -> float:
         return 0.5 * float(objective.value(state[0]) + objective.value(state[1]))

@@ -214,8 +214,8 @@ def _starts(
         size = float(np.linalg.norm(vector))
         if 0 < size < np.inf:
             scaled = np.sqrt(x.size) / (share * size) * vector
-            guesses.append(vector / size)
             if mixed:
+                guesses.append(vector / size)
                 starts[0] += scaled
             else:
                 row[:] = row + scaled if certify else scaled

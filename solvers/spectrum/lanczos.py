@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ _LEAST_SHARE = 1e-3
 ASYMMETRY, NOT_SYMMETRIC = 1e-2, "the operator is not symmetric"
 # A remainder this far below what it is the remainder of is rounding.
 _NOTHING = 100 * float(np.finfo(np.float64).eps)
+# Sums of squares that lost no significant term to underflow.
+_SQUARES = 1e-200, 1e200
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,9 @@ def lanczos(
     Parameters
     ----------
     product : callable
-        v (size,) ↦ Hv.
+        v (size,) ↦ Hv, a new array, which is overwritten.
     starts : (p, size)
-        p ≥ k vectors, each the sum of any vector and of independent standard normal numbers.
+        p ≥ k vectors, each the sum of any vector and of independent standard normal numbers. They are overwritten.
     k : int
         From 1 to size.
     tol : float
@@ -101,7 +104,7 @@ def lanczos(
     room = max(16, 2 * count + 2 * _SPARE_PAIRS)
     if guesses is not None:
         room = max(room, min(_ROOM, _ROOM_BYTES // (8 * size)))
-    space = _Space(starts, min(room, size))
+    space = _Space(starts, min(room, size), 0 if guesses is None else len(guesses))
     waiting = [] if guesses is None else list(guesses)
     for done in range(1, max_products + 1):
         space.expand(product)
@@ -120,46 +123,59 @@ def lanczos(
 
 
 class _Space:
-    """V and R, with T and B; the starts are C V + D R. Pairs are in decreasing order."""
+    """V and R, with T and B; the starts are C V + D R. Pairs are in decreasing order.
+
+    V and R are consecutive rows of one array, so that the first row of R moves to V without a copy.
+    """
 
     values: Vector  #: θ (m,)
     rotation: Vector  #: S (m, m)
     residuals: Vector  #: coordinates of the residuals in R, B S (r, m)
     rounding: float  #: of the operator itself: no pair can be more accurate
 
-    def __init__(self, starts: Vector, capacity: int) -> None:
+    def __init__(self, starts: Vector, capacity: int, guesses: int) -> None:
         count, size = starts.shape
-        self.m = 0
-        self.basis = np.empty((capacity, size))  # V
+        most = capacity + count + guesses
+        self.m, self.r, self.capacity = 0, 0, capacity
+        self.rows = np.empty((most, size))  # V, R
         self.projected = np.zeros((capacity, capacity))  # T, above its diagonal
-        self.rest = np.empty((0, size))  # R
-        self.coupling = np.zeros((0, capacity))  # B
-        self.used = np.zeros((count, capacity))  # C
-        self.unused = np.zeros((count, 0))  # D
+        self.couplings = np.zeros((most, capacity))  # of each row: those of R are B
+        self.shares = np.zeros((count, most))  # C, D
         for i, start in enumerate(starts):
-            overlaps, remainder, length = self._remainder(start)
-            self.unused[i] = overlaps
-            self._add_to_rest(remainder, length)
-            self.unused[i, len(overlaps) :] = length
+            overlaps, length = self._reduce_to_remainder(start)
+            self._add_to_rest(start, length)
+            self.shares[i, : self.r] = np.append(overlaps, length)[: self.r]
+
+    @property
+    def basis(self) -> Vector:
+        """V."""
+        return self.rows[: self.m]
+
+    @property
+    def of_rest(self) -> slice:
+        """Where R is among the rows."""
+        return slice(self.m, self.m + self.r)
+
+    @property
+    def unused(self) -> Vector:
+        """D."""
+        return self.shares[:, self.of_rest]
 
     @property
     def is_full(self) -> bool:
-        return self.m == len(self.basis)
+        return self.m == self.capacity
 
     def expand(self, product: Callable[[Vector], Vector]) -> None:
         """Move the first row of R to V, with its product."""
         m = self.m
-        self.basis[m], self.used[:, m] = self.rest[0], self.unused[:, 0]
-        known = self.coupling[0, :m].copy()  # ⟨Hv_i, v_m⟩, where the product has ⟨v_i, Hv_m⟩
-        self.rest, self.coupling = self.rest[1:], self.coupling[1:]
-        self.unused = self.unused[:, 1:]
-        self.m = m + 1
-        overlaps, remainder, length = self._remainder(product(self.basis[m]))
+        known = self.couplings[m, :m].copy()  # ⟨Hv_i, v_m⟩, where the product has ⟨v_i, Hv_m⟩
+        self.m, self.r = m + 1, self.r - 1
+        image = product(self.rows[m])
+        overlaps, length = self._reduce_to_remainder(image, known)
         asymmetry = np.abs(overlaps[:m] - known).max(initial=0.0)
         self.projected[: m + 1, m] = overlaps[: m + 1]
-        self.coupling[:, m] = overlaps[m + 1 :]
-        self._add_to_rest(remainder, length)
-        self.coupling[len(overlaps) - m - 1 :, m] = length
+        self._add_to_rest(image, length)
+        self.couplings[self.of_rest, m] = np.append(overlaps[m + 1 :], length)[: self.r]
         self._diagonalise()
         if asymmetry > ASYMMETRY * np.abs(self.values).max():
             raise FloatingPointError(NOT_SYMMETRIC)
@@ -168,17 +184,13 @@ class _Space:
         """The direction of R towards the first guess that is not in the space, which is added; the given one if all are."""
         while guesses:
             guess = guesses.pop(0)
-            inside = sum(
-                float(np.sum((rows @ guess) ** 2)) for rows in (self.basis[: self.m], self.rest)
-            )
+            inside = float(np.sum((self.rows[: self.m + self.r] @ guess) ** 2))
             if inside < _NEW:
-                overlaps, remainder, length = self._remainder(guess)
-                before = len(self.rest)
+                remainder, before = guess.copy(), self.r
+                overlaps, length = self._reduce_to_remainder(remainder)
                 self._add_to_rest(remainder, length)
-                towards: Vector = np.append(
-                    overlaps[self.m :], [length] * (len(self.rest) - before)
-                )
-                return towards / float(_norm(towards))
+                towards: Vector = np.append(overlaps[self.m :], [length] * (self.r - before))
+                return towards / _norm(towards)
         return direction
 
     def turn(self, direction: Vector) -> None:
@@ -187,9 +199,9 @@ class _Space:
         axis[0] += np.copysign(1.0, axis[0])
         axis /= np.linalg.norm(axis)
         if len(axis) > 1:
-            self.rest = self.rest - np.outer(2 * axis, axis @ self.rest)
-            self.coupling = self.coupling - np.outer(2 * axis, axis @ self.coupling)
-            self.unused = self.unused - np.outer(self.unused @ axis, 2 * axis)
+            where = self.of_rest
+            for rows in (self.rows[where], self.couplings[where], self.shares[:, where].T):
+                rows -= np.outer(2 * axis, axis @ rows)
 
     def restart(self, kept: int, level: float) -> None:
         """Keep the largest pairs only.
@@ -197,52 +209,73 @@ class _Space:
         The overlap of an eigenvector of eigenvalue `level` with the dropped pairs is visible in R. That of a larger one is
         smaller.
         """
-        m, kept = self.m, min(kept, self.m - 1)
-        used = self.used[:, :m] @ self.rotation
+        m, kept, before = self.m, min(kept, self.m - 1), self.of_rest
+        used = self.shares[:, :m] @ self.rotation
         dropped = used[:, kept:] / (level - self.values[kept:])
-        self.unused = self.unused + dropped @ self.residuals[:, kept:].T
-        self.basis[:kept] = self.rotation[:, :kept].T @ self.basis[:m]
-        self.projected[:] = 0.0
-        np.fill_diagonal(self.projected[:kept, :kept], self.values[:kept])
-        self.used[:, :kept], self.coupling[:, :kept] = used[:, :kept], self.residuals[:, :kept]
+        unused = self.unused + dropped @ self.residuals[:, kept:].T
+        self.rows[:kept] = self.rotation[:, :kept].T @ self.basis
+        self.projected[:] = self.couplings[:] = self.shares[:] = 0.0
         self.m = kept
+        self.rows[self.of_rest] = self.rows[before]
+        np.fill_diagonal(self.projected[:kept, :kept], self.values[:kept])
+        self.couplings[self.of_rest, :kept] = self.residuals[:, :kept]
+        self.shares[:, :kept], self.shares[:, self.of_rest] = used[:, :kept], unused
 
     def overlaps_with_starts(self, count: int, pairs: slice) -> Vector:
         """⟨s, y_i⟩ of the first starts."""
-        overlaps: Vector = self.used[:count, : self.m] @ self.rotation[:, pairs]
+        overlaps: Vector = self.shares[:count, : self.m] @ self.rotation[:, pairs]
         return overlaps
 
-    def _remainder(self, vector: Vector) -> tuple[Vector, Vector, float]:
-        """Overlaps with the rows of V and R, the remainder of a vector, and its norm: 0 if it is rounding."""
-        rows = [self.basis[: self.m], self.rest]
-        size = float(_norm(vector))
+    def _reduce_to_remainder(
+        self, vector: Vector, known: Vector | None = None
+    ) -> tuple[Vector, float]:
+        """Subtract the part of a vector in the span of V and R: its overlaps with the rows, and the norm of what is left.
+
+        That is 0 if it is rounding. `known` are the overlaps of a product with V except its last row, all but a few of them
+        zero: subtracted first, they leave parts of the size of rounding. What a projection leaves in the span is rounding of the
+        part that it removes; it is repeated where that was larger than what remained (Daniel, Gragg, Kaufman, Stewart, Math.
+        Comp. 30, 1976).
+        """
+        rows = self.rows[: self.m + self.r]
+        size, overlaps = _norm(vector), np.zeros(len(rows))
         if not np.isfinite(size):
             raise FloatingPointError("the operator's products are too large")
-        overlaps = np.zeros(self.m + len(self.rest))
-        for _ in range(2):  # a single pass leaves rounding errors of the size of the removed part
-            parts = []
-            for some in rows:
-                parts.append(some @ vector)
-                vector = vector - parts[-1] @ some
-            overlaps += np.concatenate(parts)
-        length = float(_norm(vector))
-        return overlaps, vector, length if length > _NOTHING * size else 0.0
+        if known is not None:
+            last = len(known)
+            near = slice(int(np.argmax(known != 0.0)) if known.any() else last, last + 1)
+            overlaps[near] = np.append(known[near], rows[last] @ vector)
+            vector -= overlaps[near] @ rows[near]
+        while True:
+            parts = rows @ vector
+            vector -= parts @ rows
+            overlaps += parts
+            length = _norm(vector)
+            if not length > _NOTHING * size:
+                return overlaps, 0.0
+            if not _norm(parts) > length:
+                return overlaps, length
 
     def _add_to_rest(self, remainder: Vector, length: float) -> None:
         if length > 0.0:
-            self.rest = np.append(self.rest, [remainder / length], axis=0)
-            self.coupling = np.vstack([self.coupling, np.zeros(self.coupling.shape[1])])
-            self.unused = np.column_stack([self.unused, np.zeros(len(self.unused))])
+            np.divide(remainder, length, out=self.rows[self.m + self.r])
+            self.r += 1
 
     def _diagonalise(self) -> None:
         values, rotation = np.linalg.eigh(self.projected[: self.m, : self.m], UPLO="U")
         self.values, self.rotation = values[::-1], rotation[:, ::-1]
-        self.residuals = self.coupling[:, : self.m] @ self.rotation
+        self.residuals = self.couplings[self.of_rest, : self.m] @ self.rotation
         self.rounding = float(np.finfo(np.float64).eps * np.abs(values).max())
 
 
-def _norm(columns: Vector) -> Vector:
-    """Norms of columns, safe from underflow and overflow of the squares."""
+def _norm(vector: Vector) -> float:
+    """Safe from underflow and overflow of the squares."""
+    with np.errstate(over="ignore"):
+        square = float(vector @ vector)
+    return math.sqrt(square) if _SQUARES[0] < square < _SQUARES[1] else float(_norms(vector))
+
+
+def _norms(columns: Vector) -> Vector:
+    """Norms of columns, likewise."""
     scale = np.abs(columns).max(axis=0, initial=0.0)
     divisor = np.where(scale > 0.0, scale, 1.0)
     norms: Vector = scale * np.linalg.norm(columns / divisor, axis=0)
@@ -256,7 +289,7 @@ class _Question:
         self.space, self.tol, self.above, self.k, self.certify = space, tol, above, k, certify
         self.lacks_a_start = False  # whether the first pair has converged, so that a guess outside is worth a product
         self.values = space.values[:k]
-        self.residuals = _norm(space.residuals)
+        self.residuals = _norms(space.residuals)
         allowed = np.maximum(tol * np.abs(space.values), space.rounding)
         self.converged = self.residuals <= allowed
         self.wanted = int(np.count_nonzero(self.values > above))
@@ -277,14 +310,16 @@ class _Question:
             direction: Vector = self.space.residuals[:, i] / self.residuals[i]
             return direction
         self.lacks_a_start = True
-        if len(self.values) < self.k and len(self.space.rest):
-            return np.eye(1, len(self.space.rest))[0]
+        if len(self.values) < self.k and self.space.r:
+            return np.eye(1, self.space.r)[0]
         return self._hidden_direction(self.wanted)
 
     def answer(self) -> RitzPairs:
-        found = next(n for n in range(self.wanted, -1, -1) if n == 0 or self._is_certain(n))
-        vectors = self.space.rotation[:, : self.k].T @ self.space.basis[: self.space.m]
-        complete = found == self.wanted and self._is_certain(found)
+        complete = self._is_certain(self.wanted)
+        found = self.wanted
+        while found and not (complete or self._is_certain(found)):
+            found -= 1
+        vectors = self.space.rotation[:, : self.k].T @ self.space.basis
         return RitzPairs(self.values, vectors, self.residuals[: self.k], found, complete)
 
     def _is_certain(self, found: int) -> bool:
@@ -293,7 +328,7 @@ class _Question:
     def _hidden_direction(self, found: int) -> Vector | None:
         """The direction of R in which a missing eigenvector would be visible first; None if there is none."""
         space = self.space
-        if not (self.certify and len(space.rest)):
+        if not (self.certify and space.r):
             return None
         others = slice(found, None)
         residuals = np.where(

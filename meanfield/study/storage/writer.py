@@ -121,6 +121,7 @@ class RunWriter:
         self._layout, self._resumable, self._turns = layout, resumable, WriterTurns(hurry)
         self._extends = extends
         self._rows = {name: _Rows() for name in layout.processes}
+        self._open: dict[str, dict[str, h5py.Dataset]] = {}
         self._last_write = time.monotonic()
         partial = self._folder.partial
         try:
@@ -247,9 +248,10 @@ class RunWriter:
 
     def _write_rows(self, process: str) -> None:
         """Write the waiting rows."""
-        rows, group = self._rows[process], self._file[f"{process}/observables"]
+        rows = self._rows[process]
         if not rows.waiting:
             return
+        group = self._datasets(f"{process}/observables")
         with self._commit():
             layout = self._layout.processes[process]
             names = (*layout.observables, *layout.spectrum)
@@ -268,13 +270,19 @@ class RunWriter:
         waiting = self._rows[process].snapshots
         if not waiting:
             return
-        group = self._file[f"{process}/snapshots"]
+        group = self._datasets(f"{process}/snapshots")
         row = len(group["time"])
         with self._commit():
             for name in waiting[0][1]:
                 append(group[name], row, np.array([arrays[name] for _, arrays in waiting]))
             append(group["time"], row, np.array([time for time, _ in waiting]))
         waiting.clear()
+
+    def _datasets(self, group: str) -> dict[str, h5py.Dataset]:
+        """The datasets of a group, opened once: to open one takes as long as to append to it."""
+        if group not in self._open:
+            self._open[group] = dict(self._file[group].items())
+        return self._open[group]
 
     def _check(self) -> None:
         error = self._raw.error

@@ -94,6 +94,22 @@ def test_the_spectrum_along_gradient_descent_takes_few_products(k, most):
     assert np.mean(counts[1:]) <= most
 
 
+@pytest.mark.parametrize("slope", [1e-12, 1e-6, 1.0])
+def test_the_vectors_of_a_krylov_space_are_orthonormal_to_rounding(slope):
+    """Those that products are taken of, up to the first restart. Near an eigenvector all but `slope` of a product lies in the
+    space; the recurrence of three terms alone loses orthogonality as the pair converges (Paige, 1971), here up to 5e-4.
+    """
+    rng = np.random.default_rng(0)
+    objective = Counting(np.diag(np.append(np.linspace(0.0, 1.0, 399), 4.0)))
+    start = np.eye(400)[-1] + slope * rng.standard_normal(400)
+    solvers.top_eigenpairs(objective, np.zeros(400), tol=1e-13, start=start, certify=False)
+    vectors = np.array(objective.products)[:16]
+    assert len(vectors) > 8 or slope < 1.0
+    np.testing.assert_allclose(
+        vectors @ vectors.T, np.eye(len(vectors)), rtol=0, atol=20 * np.finfo(float).eps
+    )
+
+
 def test_a_start_that_another_eigenvector_has_overtaken_is_left():
     """At the old top itself the Krylov space of the start alone has one dimension, and its residual is zero."""
     values = np.append(np.linspace(-0.3, 0.5, 2000), [1.0, 1.02])
