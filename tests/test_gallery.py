@@ -53,6 +53,7 @@ def test_an_example_is_short_titled_and_has_one_figure(path):
     assert not re.search(
         r"(?<!\w)\|\w+\|", " ".join(text)
     )  # to reStructuredText, the name of a substitution
+    assert not re.search(r"\w-$", "\n".join(text), re.MULTILINE)  # a space would follow
     assert code_lines(source) < 40
     drawn = len(re.findall(r"plt\.subplots\(|^result\.figures\[", source, re.MULTILINE))
     assert drawn == 1

@@ -4,9 +4,9 @@ Self-stabilization turns in circles
 
 Sharpness and oscillation chase one another: the model conserves a quantity, gradient descent does so nearly.
 
-Near the edge the sharpness y drives log u, and u² drives y back. With the third derivatives frozen (self-
-stabilization) this pair conserves ½U² + ¼βa² − ½α log a² and runs in closed curves. In the valley the asymmetry ζ
-decides what gradient descent does: its swings grow for ζ < √2/3 and shrink above, at a rate of the next order in η.
+Near the edge the sharpness y drives log u, and u² drives y back. With the third derivatives frozen (self-stabilization)
+this pair conserves ½U² + ¼βa² − ½α log a² and runs in closed curves. In the valley the asymmetry ζ decides what gradient
+descent does: its swings grow for ζ < √2/3 and shrink above, at a rate of the next order in η.
 """
 
 # %%

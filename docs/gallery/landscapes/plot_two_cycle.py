@@ -5,9 +5,9 @@ The amplitude of a two-cycle
 Past the edge of stability gradient descent need not diverge: where the landscape flattens outwards it settles on two
 points.
 
-On E = ½ S w² − ¼ Q w⁴ the sharpness at ±w is less than S. For 2 < ηS < 3 gradient descent ends up in the two-cycle ±w
-that gives S − Qw² = 2/η, so w² = S/Q − 2/(ηQ). Nothing of that is in the gradient flow, which goes to 0; the free-
-energy flow rests there.
+On E = ½ S w² − ¼ Q w⁴ the sharpness at ±w is less than S. For 2 < ηS < 3 gradient descent ends up in the two-cycle ±w that
+gives S − Qw² = 2/η, so w² = S/Q − 2/(ηQ). Nothing of that is in the gradient flow, which goes to 0; the free-energy flow
+rests there.
 """
 
 # %%

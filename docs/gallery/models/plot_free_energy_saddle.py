@@ -4,8 +4,8 @@ The saddle of the free energy
 
 Gradient descent does not go down its free energy: it goes down in the center and up in the fluctuation.
 
-F = ½[E(w + u) + E(w − u)] − u²/η of a one-dimensional landscape is a function in the plane of w and u. The free-
-energy flow descends it in w, ascends it in u, and so ends in its saddle, which is the two-cycle of gradient descent.
+F = ½[E(w + u) + E(w − u)] − u²/η of a one-dimensional landscape is a function in the plane of w and u. The free-energy flow
+descends it in w, ascends it in u, and so ends in its saddle, which is the two-cycle of gradient descent.
 """
 
 # %%

@@ -4,8 +4,8 @@ How fast an oscillation grows
 
 On a mode of curvature λ gradient descent multiplies the fluctuation by ηλ − 1 per step, and the center by 1 − ηλ.
 
-The models have rates of their own, measured on E = ½λx² (marks) and in closed form (lines). Of u: ηλ − 2 for the free-
-energy flow, log|ηλ − 1| but at least −2 with exact growth, Re 2W(½(ηλ − 2)) with the half-step delay, ¼(ηλ)² − 1 for the rod
+The models have rates of their own, measured on E = ½λx² (marks) and in closed form (lines). Of u: ηλ − 2 for the
+free-energy flow, log|ηλ − 1| but at least −2 with exact growth, Re 2W(½(ηλ − 2)) with the half-step delay, ¼(ηλ)² − 1 for the rod
 flow. Of w: −ηλ, and Re 2W(−½ηλ) with the delay. Every fluctuation grows from ηλ = 2 on. Far below, only exact growth decays
 as gradient descent does, whose rate has a pole at ηλ = 1. The delayed center is stable up to ηλ = π.
 Marks are on the lines to 0.11, which is where the delayed solutions turn while they decay.

@@ -4,9 +4,9 @@ Orders in the time step
 
 How fast the error of each scheme falls with dt: the explicit ones, that of the delay, those of rod and central flow.
 
-Eight iterations in the valley ½(y + x)x² − ε(x + y), from an oscillation at the edge of stability. Errors of the
-center against dt = 1/128, by RK4 for the first three. Euler, midpoint rule and RK4 have the orders 1, 2 and 4 on the free-
-energy flow. The delay's midpoint rule, z_{j+1} = z_j + dt V(z at j dt + ½dt − ½), has order 2, and so have the stabilized scheme
+Eight iterations in the valley ½(y + x)x² − ε(x + y), from an oscillation at the edge of stability. Errors of the center
+against dt = 1/128, by RK4 for the first three. Euler, midpoint rule and RK4 have the orders 1, 2 and 4 on the free-energy
+flow. The delay's midpoint rule, z_{j+1} = z_j + dt V(z at j dt + ½dt − ½), has order 2, and so have the stabilized scheme
 of the rod flow and the exponential midpoint rule of the central flow.
 """
 

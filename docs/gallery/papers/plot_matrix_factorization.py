@@ -5,10 +5,10 @@ Spikes of a matrix factorization
 The loss of gradient descent falls in spikes; the free-energy flow predicts between which two values it alternates
 (arXiv:2606.05326).
 
-½‖W₃W₂W₁ − M‖² of 2×2 matrices with η = 0.077, where the flattest minimum is just below the edge. The paper: the free-
-energy flow tracks the envelope of the loss through its spikes. The band is E at the two ends w ± u. With
-the half-step delay the spikes come when gradient descent's do; without it the first comes early. The page runs the
-400 steps of three of the processes of
+½‖W₃W₂W₁ − M‖² of 2×2 matrices with η = 0.077, where the flattest minimum is just below the edge. The paper: the free-energy
+flow tracks the envelope of the loss through its spikes. The band is E at the two ends w ± u. With the half-step delay the
+spikes come when gradient descent's do; without it the first comes early. The page runs the 400 steps of three of the
+processes of
 
 .. code-block:: sh
 
