@@ -7,6 +7,7 @@ stated otherwise, follow from the number of roundings after the last cancellatio
 - tanh, sigmoid, softplus: e^{2y} = 2^k e^{2ρ} with |ρ| ≤ ln 2 / 4, tanh ρ = A/B rational of error below 2^-57 (2^-30 in
   float32), so e^{2y} = 2^k (B + A)/(B − A), and no difference loses more than a factor 2: 4 ulp.
   log(1 + e) = 2 artanh(e / (2 + e)).
+- tanh in float32: (T + tanh ρ)/(1 + T tanh ρ), T = (2^k − 1)/(2^k + 1), tanh ρ a polynomial of error 2^-24: 3 ulp.
 - erf, gelu: erfc(y) = e^{−y²} P(q)/(1 + 2y), q = (y − 4)/(y + 4), y² in two parts; near 0 erf(x) = x P(x²): 4 ulp for erf,
   8 for gelu.
 - sin: π/2 in four parts whose products with k are exact: 2 ulp of 1, for |z| up to ``sine_limit``; the C library's beyond.
@@ -134,66 +135,87 @@ def _bits(real: Any) -> tuple[Function, Function, Function, Any]:
     return to_bits, from_bits, two_to, real(1.5 * 2.0**digits)
 
 
-@functools.cache
-def _exponential_ratio(real: Any, wide: bool) -> Function:
-    """y → (n, g), e^{2y} = 1 + n/g, g > 0, for 0 ≤ y ≤ 20; with `wide`, e^{2y} = n/g for 0 ≥ y ≥ −EXPONENT_LIMIT / 2."""
-    numerator, denominator = (
-        _polynomial("tanh_numerator", real),
-        _polynomial("tanh_denominator", real),
-    )
-    _, _, two_to, magic = _bits(real)
-    per_unit, half_ln2, one = real(2 / math.log(2)), real(math.log(2) / 2), real(1)
-    high, low = real(LN2[real][0] / 2), real(LN2[real][1] / 2)
-
-    @inlined
-    def near(y):
-        t = y * per_unit + magic
-        rest = y - (t - magic) * half_ln2
-        scale = two_to(t)
-        square = rest * rest
-        a, b = rest * numerator(square), denominator(square)
-        return b * (scale - one) + a * (scale + one), b - a
-
-    @inlined
-    def far(y):
-        t = y * per_unit + magic
-        k = t - magic
-        rest = (y - k * high) - k * low
-        square = rest * rest
-        a, b = rest * numerator(square), denominator(square)
-        return two_to(t) * (b + a), b - a
-
-    return far if wide else near
-
-
 @formula
 def _tanh(real: Any) -> Function:
-    ratio = _exponential_ratio(real, wide=False)
-    limit = real(20 if real is np.float64 else 10)  # beyond, tanh is 1 to the last digit
+    value = _tanh_double() if real is np.float64 else _tanh_single()
     one, two, six = real(1), real(2), real(6)
 
     @inlined
     def tanh(z):
-        y = abs(z)
-        n, g = ratio(limit if limit < y else y)
-        t = math.copysign(n / (n + two * g), z)
+        t = value(z)
         slope = one - t * t
         return t, slope, -two * t * slope, slope * (six * t * t - two)
 
     return tanh
 
 
+def _tanh_double() -> Function:
+    """e^{2y} = 1 + n/g gives tanh y = n/(n + 2g)."""
+    numerator = _polynomial("tanh_numerator", np.float64)
+    denominator = _polynomial("tanh_denominator", np.float64)
+    _, _, two_to, magic = _bits(np.float64)
+    per_unit, half_ln2 = 2 / math.log(2), math.log(2) / 2
+    limit = 20.0  # beyond, tanh is 1 to the last digit
+
+    @inlined
+    def value(z):
+        y = abs(z)
+        y = limit if limit < y else y
+        t = y * per_unit + magic
+        rest = y - (t - magic) * half_ln2
+        scale = two_to(t)
+        square = rest * rest
+        a, b = rest * numerator(square), denominator(square)
+        n = b * (scale - 1.0) + a * (scale + 1.0)
+        return math.copysign(n / (n + 2.0 * (b - a)), z)
+
+    return value
+
+
+def _tanh_single() -> Function:
+    """The addition theorem for k ln 2 / 2 and ρ; at most 1, as every operation after tanh ρ is monotone."""
+    real = np.float32
+    quotient = _polynomial("tanh", real)
+    to_bits, from_bits, _, magic = _bits(real)
+    # The last bits of t hold k plus the bias of exponents: shifted, they are those of 2^k.
+    biased, digits = real(magic + 127), np.int32(23)
+    per_unit, half_ln2 = real(2 / math.log(2)), real(math.log(2) / 2)
+    limit, one = real(10), real(1)
+
+    @inlined
+    def value(z):
+        y = abs(z)
+        y = limit if limit < y else y
+        t = y * per_unit + biased
+        rest = y - (t - biased) * half_ln2
+        scale = from_bits(to_bits(t) << digits)
+        a = rest * quotient(rest * rest)
+        low, high = scale - one, scale + one
+        return math.copysign((a * high + low) / (a * low + high), z)
+
+    return value
+
+
 @functools.cache
 def _decay(real: Any) -> Function:
-    """x → (n, g), e^{−|x|} = n/g."""
-    ratio = _exponential_ratio(real, wide=True)
-    limit, half, zero = real(EXPONENT_LIMIT[real]), real(0.5), real(0)
+    """x → (n, g), e^{−|x|} = n/g, g > 0."""
+    numerator = _polynomial("tanh_numerator", real)
+    denominator = _polynomial("tanh_denominator", real)
+    _, _, two_to, magic = _bits(real)
+    per_unit, limit = real(2 / math.log(2)), real(EXPONENT_LIMIT[real])
+    high, low = real(LN2[real][0] / 2), real(LN2[real][1] / 2)
+    half, zero = real(0.5), real(0)
 
     @inlined
     def decay(x):
-        y = abs(x)
-        n, g = ratio(-half * (limit if limit < y else y))
-        return (zero if limit < y else n), g
+        size = abs(x)
+        y = -half * (limit if limit < size else size)
+        t = y * per_unit + magic
+        k = t - magic
+        rest = (y - k * high) - k * low
+        square = rest * rest
+        a, b = rest * numerator(square), denominator(square)
+        return (zero if limit < size else two_to(t) * (b + a)), b - a
 
     return decay
 

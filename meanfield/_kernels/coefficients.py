@@ -9,7 +9,7 @@ import numpy as np
 Real = type[np.floating[Any]]
 
 # Coefficients, lowest first, for float64 and float32: minimax fits, made with mpmath, of
-#   tanh ρ / ρ in ρ², numerator and denominator, |ρ| ≤ ln 2 / 4;    exp r, |r| ≤ ln 2 / 2;    artanh s / s in s², s ≤ 1/3;
+#   tanh ρ / ρ in ρ², numerator and denominator or alone, |ρ| ≤ ln 2 / 4;  exp r, |r| ≤ ln 2 / 2;  artanh s / s in s², s ≤ 1/3;
 #   sin r / r and cos r in r², |r| ≤ π/4;    erf x / x in x², |x| ≤ 1/2;    e^{y²} erfc(y) (1 + 2y) in q, 0 ≤ y ≤ 27.
 POLYNOMIALS: dict[str, dict[Real, tuple[float, ...]]] = {
     "tanh_numerator": {
@@ -20,6 +20,7 @@ POLYNOMIALS: dict[str, dict[Real, tuple[float, ...]]] = {
         np.float64: (1.0, 0.44443240406532883586, 0.01586820032596557492),
         np.float32: (1.0, 0.399913947568),
     },
+    "tanh": {np.float32: (1.0, -0.333312688782, 0.131104535104)},  # not rational, and shorter
     "exp": {
         np.float64: (
             1.0, 1.0, 0.5000000000000018, 0.1666666666666617, 0.04166666666649263, 0.008333333333559477,
