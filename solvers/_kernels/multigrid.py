@@ -8,39 +8,49 @@ from .jit import kernel
 
 
 @kernel
-def _row_of(w0, w1, w2, x, i, j, k):
-    """Σ over the neighbours of a cell of coupling times x."""
-    total = w0[i, j, k] * x[min(i + 1, x.shape[0] - 1), j, k]
-    total += w1[i, j, k] * x[i, min(j + 1, x.shape[1] - 1), k]
-    total += w2[i, j, k] * x[i, j, min(k + 1, x.shape[2] - 1)]
-    if i > 0:
-        total += w0[i - 1, j, k] * x[i - 1, j, k]
-    if j > 0:
-        total += w1[i, j - 1, k] * x[i, j - 1, k]
-    if k > 0:
-        total += w2[i, j, k - 1] * x[i, j, k - 1]
-    return total
-
-
-@kernel
 def relax(diagonal, w0, w1, w2, b, x, color):
     """A Gauss–Seidel update of the cells whose indices sum to color modulo 2."""
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            for k in range((i + j + color) % 2, x.shape[2], 2):
+    # The sum over neighbours stands here and in `restrict`: in a function of its own it takes five times as long or more.
+    n0, n1, n2 = x.shape
+    for i in range(n0):
+        before0, after0 = max(i - 1, 0), min(i + 1, n0 - 1)
+        for j in range(n1):
+            before1, after1 = max(j - 1, 0), min(j + 1, n1 - 1)
+            for k in range((i + j + color) % 2, n2, 2):
                 if diagonal[i, j, k] > 0.0:
-                    x[i, j, k] = (b[i, j, k] + _row_of(w0, w1, w2, x, i, j, k)) / diagonal[i, j, k]
+                    total = w0[i, j, k] * x[after0, j, k]
+                    total += w1[i, j, k] * x[i, after1, k]
+                    total += w2[i, j, k] * x[i, j, min(k + 1, n2 - 1)]
+                    if i > 0:
+                        total += w0[before0, j, k] * x[before0, j, k]
+                    if j > 0:
+                        total += w1[i, before1, k] * x[i, before1, k]
+                    if k > 0:
+                        total += w2[i, j, k - 1] * x[i, j, k - 1]
+                    x[i, j, k] = (b[i, j, k] + total) / diagonal[i, j, k]
 
 
 @kernel
 def restrict(diagonal, w0, w1, w2, b, x, coarse):
     """Sums of b − A x over blocks of two cells per axis."""
     coarse[:] = 0.0
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            for k in range(x.shape[2]):
+    n0, n1, n2 = x.shape
+    for i in range(n0):
+        before0, after0 = max(i - 1, 0), min(i + 1, n0 - 1)
+        for j in range(n1):
+            before1, after1 = max(j - 1, 0), min(j + 1, n1 - 1)
+            for k in range(n2):
                 if diagonal[i, j, k] > 0.0:
-                    rest = b[i, j, k] + _row_of(w0, w1, w2, x, i, j, k)
+                    total = w0[i, j, k] * x[after0, j, k]
+                    total += w1[i, j, k] * x[i, after1, k]
+                    total += w2[i, j, k] * x[i, j, min(k + 1, n2 - 1)]
+                    if i > 0:
+                        total += w0[before0, j, k] * x[before0, j, k]
+                    if j > 0:
+                        total += w1[i, before1, k] * x[i, before1, k]
+                    if k > 0:
+                        total += w2[i, j, k - 1] * x[i, j, k - 1]
+                    rest = b[i, j, k] + total
                     coarse[i // 2, j // 2, k // 2] += rest - diagonal[i, j, k] * x[i, j, k]
 
 
