@@ -22,8 +22,6 @@ from solvers._kernels.cache import Cache
 
 Function = Callable[..., Any]
 
-_carray: Any = getattr(numba, "carray")  # noqa: B009  (not among the names numba says it exports)
-
 COMPILED = not getattr(numba.config, "DISABLE_JIT")  # noqa: B009  (its attributes are made at run time)
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
 
@@ -136,21 +134,19 @@ call_at: Any = _call_compiled if COMPILED else _call_plainly
 
 
 @intrinsic
-def _pointer_at(typing_context, address):
+def _array_compiled(typing_context, address, shape, kind):
+    """As `numba.carray`, for which code loaded from disk would import the module that compiles operations on arrays."""
+
     def generate(context, builder, signature, values):
         from llvmlite import ir
+        from numba.np.arrayobj import np_cfarray
 
-        return builder.inttoptr(values[0], ir.IntType(8).as_pointer())
+        pointer = builder.inttoptr(values[0], ir.IntType(8).as_pointer())
+        at = signature.return_type(numba.types.voidptr, shape)
+        return np_cfarray(context, builder, at, (pointer, values[1]))
 
-    return numba.types.voidptr(address), generate
-
-
-_pointer: Any = _pointer_at
-
-
-@inlined
-def _array_compiled(address, shape, kind):
-    return _carray(_pointer(address), shape, kind)
+    array = numba.types.Array(kind.dtype, len(shape), "C")
+    return array(address, shape, kind), generate
 
 
 def _array_plainly(address: int, shape: tuple[int, ...], kind: Any) -> Any:

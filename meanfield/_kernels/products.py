@@ -11,7 +11,9 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.extending import get_cython_function_address, intrinsic
+from numba.extending import intrinsic
+
+from solvers._support import scipy_blas
 
 from .jit import COMPILED, array_at, part
 
@@ -24,7 +26,7 @@ def product(real: Any) -> Any:
     if not COMPILED:
         return int(real is np.float64)
     name = "dgemm" if real is np.float64 else "sgemm"
-    return get_cython_function_address("scipy.linalg.cython_blas", name)
+    return scipy_blas.address(name)
 
 
 @intrinsic

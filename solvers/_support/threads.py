@@ -11,6 +11,8 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
+from solvers._support import scipy_blas
+
 _lock = threading.Lock()
 #: which threads are in the context, once for each time they have entered
 _inside: set[tuple[int, object]] = set()
@@ -72,6 +74,5 @@ if hasattr(os, "register_at_fork"):
 @functools.cache
 def blas_libraries() -> list[Any]:
     """The libraries of NumPy and SciPy, as threadpoolctl controls them."""
-    import scipy.linalg.cython_blas  # noqa: F401  (SciPy brings a library of its own; it must be loaded to be found)
-
+    scipy_blas.load()  # a library of its own, which must be loaded to be found
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sys
 from importlib import import_module
@@ -37,9 +38,9 @@ for name in COMMANDS:  # the module of a command registers it
 
 def main() -> None:
     """Entry point of the command ``meanfield``."""
-    gc.set_threshold(
-        50_000, 20, 100
-    )  # looking for cycles among what is imported takes a tenth of a small run
+    # Looking for cycles among what is imported takes a tenth of a small run, at its end another.
+    gc.set_threshold(500_000, 20, 100)
+    atexit.register(gc.freeze)
     set_up_streams()
     try:
         app()

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -224,7 +225,7 @@ class RunRecord:
     perturbed: ProcessRecord | None = None
     all_names: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def reference(self) -> str | None:
         """The process that the others are compared with, see `reference_of`."""
         flows = {name: process.flow for name, process in self.processes.items()}
@@ -242,7 +243,7 @@ class RunRecord:
             and self.processes[name].flow == self.processes[self.reference].flow
         )
 
-    @property
+    @cached_property
     def learning_rates(self) -> Schedule:
         """η by step, as the configuration has it where it changes during the run."""
         with suppress(ValueError):

@@ -33,7 +33,7 @@ try:
     app(["run", *settings, "--quiet", "--no-figures", "--out", sys.argv[1]])
 except SystemExit as end:
     assert not end.code
-unneeded = {"matplotlib", "rich.progress", "scipy.special", "scipy.sparse", "ot"}
+unneeded = {"matplotlib", "rich.progress", "scipy.linalg", "scipy.special", "scipy.sparse", "ot"}
 print("unneeded:", *sorted(unneeded & set(sys.modules)))
 """
 

@@ -1,11 +1,14 @@
 """The layout that measures panels once: that of matplotlib, which measures them twice."""
 
+import io
 from functools import partialmethod
 
 import numpy as np
 import pytest
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.image import imread
 from matplotlib.ticker import FuncFormatter, LinearLocator, NullFormatter
 
 from meanfield.study import figures
@@ -139,6 +142,20 @@ def test_ticks_found_once_at_a_place_are_those_of_matplotlib(found, tmp_path):
     found.clear()
     assert written(with_two_scales(), tmp_path / "ours") == expected
     assert len(found) < 0.7 * theirs
+
+
+def test_a_file_has_the_pixels_of_matplotlib_without_their_opacity(tmp_path):
+    ours = imread(io.BytesIO(written(with_two_scales(), tmp_path)))
+    buffer, figure = io.BytesIO(), with_two_scales()
+    with styled():
+        figure.dpi = rcParams["savefig.dpi"]
+        figure.get_layout_engine().execute(figure)
+        figure.set_layout_engine(None)
+        figure.savefig(buffer, format="png")
+    buffer.seek(0)
+    theirs = imread(buffer)
+    assert ours.shape[2] == 3 and np.all(theirs[..., 3] == 1)
+    np.testing.assert_array_equal(ours, theirs[..., :3])
 
 
 def test_between_two_files_a_figure_may_change(tmp_path):
