@@ -44,7 +44,7 @@ class Memory:
     """Results of a forward pass kept for the backward pass after it, where they fit in the array of the forward pass before.
 
     The numbers are the same without. One that is `lasting` serves several passes with the same data: while the particles are
-    the same, their pre-activations are not computed again.
+    the same, their activations are not computed again.
     """
 
     def __init__(self, lasting: bool = False) -> None:

@@ -30,11 +30,19 @@ from .jit import array_at, callback, inlined, named, part, wide_vectors
 
 Function = Callable[..., Any]
 FORMULAS: dict[str, Callable[[Real], Function]] = {}  # of all `meanfield.activations.ACTIVATIONS`
+#: σ(z) → (σ, σ', σ'', σ‴), where that is possible and faster
+BY_VALUE: dict[str, Callable[[Real], Function]] = {}
 
 
 def formula(build: Callable[[Real], Function]) -> Callable[[Real], Function]:
     """Enter a function, called ``_<activation>``, that gives z → (σ, σ', σ'', σ‴) for one precision."""
     FORMULAS[build.__name__.removeprefix("_")] = build
+    return build
+
+
+def by_value(build: Callable[[Real], Function]) -> Callable[[Real], Function]:
+    """Enter a function, called ``_<activation>_by_value``, that gives the same numbers from σ(z)."""
+    BY_VALUE[build.__name__.removeprefix("_").removesuffix("_by_value")] = build
     return build
 
 
@@ -52,13 +60,14 @@ def jet(name: str, real: Any, far: bool = False) -> Function:
 
 
 @functools.cache
-def jets(name: str, real: Any, count: int) -> Any:
+def jets(name: str, real: Any, count: int, of_value: bool = False) -> Any:
     """What ``call_at`` takes, with (data, stride, size), for σ and its derivatives up to the (count − 1)-th.
 
-    The data are rows of length `stride`; of z in the first `size` entries of the first, the j-th gets σ^(j).
+    The data are rows of length `stride`; of z in the first `size` entries of the first, the j-th gets σ^(j). With `of_value`,
+    for the activations in ``BY_VALUE``, σ(z) is there in place of z.
     """
-    which = f"{name}_{real.__name__}_{count}"
-    near = _loop(jet(name, real), count, f"near_{which}")
+    which = f"{name}_{real.__name__}_{count}{'_of_value' if of_value else ''}"
+    near = _loop(BY_VALUE[name](real) if of_value else jet(name, real), count, f"near_{which}")
     far = _loop(jet(name, real, far=True), count, f"far_{which}") if name == "sin" else near
     limit, only_near = real(sine_limit(real)), name != "sin"
 
@@ -137,16 +146,26 @@ def _bits(real: Any) -> tuple[Function, Function, Function, Any]:
 
 @formula
 def _tanh(real: Any) -> Function:
-    value = _tanh_double() if real is np.float64 else _tanh_single()
-    one, two, six = real(1), real(2), real(6)
+    value, jet_of = _tanh_double() if real is np.float64 else _tanh_single(), _tanh_by_value(real)
 
     @inlined
     def tanh(z):
-        t = value(z)
+        return jet_of(value(z))
+
+    return tanh
+
+
+@functools.cache
+@by_value
+def _tanh_by_value(real: Any) -> Function:
+    one, two, six = real(1), real(2), real(6)
+
+    @inlined
+    def jet_of(t):
         slope = one - t * t
         return t, slope, -two * t * slope, slope * (six * t * t - two)
 
-    return tanh
+    return jet_of
 
 
 def _tanh_double() -> Function:

@@ -17,6 +17,8 @@ class Job(NamedTuple):
 
     itemsize: int
     loop: int  # what `call_at` takes: the activation, or the sums of ``neurons``
+    loop_of_kept: int  # likewise, from what is in `kept`
+    keeps_values: int  # whether that is σ(z), otherwise z
     product: int
     chain: int
     known: int  # of `kept`
@@ -44,7 +46,7 @@ def read_job(address):
     a = array_at(address, (_FIELDS,), np.int64)
     return Job(
         a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14],
-        a[15], a[16], a[17],
+        a[15], a[16], a[17], a[18], a[19],
     )  # fmt: skip
 
 

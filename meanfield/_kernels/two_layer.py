@@ -120,12 +120,21 @@ def _functions(
     kind: str, name: str, real: Any, p: int, order: int, backward: bool
 ) -> dict[str, Any]:
     """What the blocks call."""
-    module = _MODULES[kind]
+    module, count = _MODULES[kind], order + 1 + backward
     functions = {"chain": module.chain(real, order, backward), "product": module.product(real)}
     if kind == "neurons":
         sums = neurons.backward_sums if backward else neurons.forward_sums
-        return functions | {"loop": sums(name, real, p, order)}
-    return functions | {"loop": activations.jets(name, real, order + 1 + backward)}
+        return functions | {
+            "loop": sums(name, real, p, order),
+            "loop_of_kept": 0,
+            "keeps_values": 0,
+        }
+    keeps_values = name in activations.BY_VALUE and p >= KEPT_INPUTS
+    return functions | {
+        "loop": activations.jets(name, real, count),
+        "loop_of_kept": activations.jets(name, real, count, of_value=keeps_values),
+        "keeps_values": int(keeps_values),
+    }
 
 
 def _run(

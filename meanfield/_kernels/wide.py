@@ -6,8 +6,8 @@ more than 256 columns gained nothing. At 3000 inputs, 250 rows and 500 columns g
 
 With many inputs and enough memory, z and ż of the forward pass are kept for the backward pass, which then takes two thirds
 of the products: `kept` (order + 1, rows, n) has a row for each particle of the block, or none, and then they are recomputed
-by the same products on the same tiles. Hessian products at one point share z: with `known`, kept[0] has it already. The numbers
-are the same.
+by the same products on the same tiles. In place of z it has σ(z) where derivatives follow from that. Hessian products at one
+point share it: with `known`, kept[0] is there already. The numbers are the same.
 
 Blocks only compute addresses and call others, so that one of each serves both precisions.
 """
@@ -91,21 +91,57 @@ _copy: Any = _copy_compiled if COMPILED else _copy_plainly
 
 
 @part
-def load_weighted(job, which, known, weights, x, i, k, rows, columns, out):
-    """out = weights @ inputs.T for particles i, … and data k, …, or its known values; else it is kept where there is room."""
-    p, size, one = job.inputs_count, job.itemsize, np.intp(1)  # of 1 itself numba would make a type
-    length = job.kept_length
-    kept = job.kept + ((which * job.kept_rows + i) * length + k) * size
+def load_jets(job, known, weights, x, i, k, rows, columns, tile):
+    """σ and its derivatives at the pre-activations z of particles i, … and data k, …."""
+    place, count = job.kept + (i * job.kept_length + k) * job.itemsize, rows * columns
     is_kept = i + rows <= job.kept_rows
-    if known == 0 or not is_kept:
-        into, distance = (kept, length) if is_kept else (out, columns)
-        multiply(
-            job.product, (rows, p, columns), (weights, job.outputs + p, one), (x, one, p),
-            (into, distance), job.constants, job.constants + size,
-        )  # fmt: skip
+    if known != 0 and is_kept:
+        take(job, place, rows, columns, tile)
+        call_at(job.loop_of_kept, (tile, count, count))
+        return
+    weigh(job, weights, x, rows, columns, tile)
+    if is_kept and job.keeps_values == 0:
+        keep(job, tile, rows, columns, place)
+    call_at(job.loop, (tile, count, count))
+    if is_kept and job.keeps_values != 0:
+        keep(job, tile, rows, columns, place)
+
+
+@part
+def load_dotted(job, known, weights, x, i, k, rows, columns, out):
+    """ż of the same, for weights ẇ."""
+    place = job.kept + ((job.kept_rows + i) * job.kept_length + k) * job.itemsize
+    is_kept = i + rows <= job.kept_rows
+    if known != 0 and is_kept:
+        take(job, place, rows, columns, out)
+        return
+    weigh(job, weights, x, rows, columns, out)
     if is_kept:
-        for q in range(rows):
-            _copy(kept + q * length * size, out + q * columns * size, columns * size)
+        keep(job, out, rows, columns, place)
+
+
+@part
+def weigh(job, weights, x, rows, columns, out):
+    """out = weights @ inputs.T."""
+    p, one = job.inputs_count, np.intp(1)  # of 1 itself numba would make a type
+    multiply(
+        job.product, (rows, p, columns), (weights, job.outputs + p, one), (x, one, p),
+        (out, columns), job.constants, job.constants + job.itemsize,
+    )  # fmt: skip
+
+
+@part
+def keep(job, tile, rows, columns, place):
+    length, width = job.kept_length * job.itemsize, columns * job.itemsize
+    for q in range(rows):
+        _copy(tile + q * width, place + q * length, width)
+
+
+@part
+def take(job, place, rows, columns, tile):
+    length, width = job.kept_length * job.itemsize, columns * job.itemsize
+    for q in range(rows):
+        _copy(place + q * length, tile + q * width, width)
 
 
 @part
@@ -149,8 +185,7 @@ def network_block(real: Any = None) -> Any:
         job = read_job(address)
         size, order, c, n, p = job.itemsize, job.order, job.outputs, job.data, job.inputs_count
         most, wide = _tile_size(end - begin, n, p)
-        z, dotted, fresh = np.intp(0), np.intp(1), np.intp(0)
-        derivative = n * c * size
+        fresh, derivative = np.intp(0), n * c * size
         for i in range(begin, end, most):
             rows = min(most, end - i)
             a, da = job.particles + i * (c + p) * size, job.direction + i * (c + p) * size
@@ -160,11 +195,9 @@ def network_block(real: Any = None) -> Any:
                 first, second, dz = work, work + tile, work + (order + 1) * tile
                 x = job.inputs + k * p * size
                 f = job.out + b * (order + 1) * derivative + k * c * size
-                load_weighted(job, z, job.known, a + c * size, x, i, k, rows, columns, first)
+                load_jets(job, job.known, a + c * size, x, i, k, rows, columns, first)
                 if order > 0:
-                    load_weighted(job, dotted, fresh, da + c * size, x, i, k, rows, columns, dz)
-                call_at(job.loop, (work, rows * columns, rows * columns))
-                if order > 0:
+                    load_dotted(job, fresh, da + c * size, x, i, k, rows, columns, dz)
                     call_at(job.chain, (work, dz, rows * columns, rows * columns))
                 add_outputs(job, first, a, rows, columns, f)
                 if order > 0:
@@ -191,8 +224,7 @@ def gradient_block(real: Any = None) -> Any:
         size, order, c, n, p = job.itemsize, job.order, job.outputs, job.data, job.inputs_count
         most, wide = _tile_size(end - begin, n, p)
         nothing, one = job.constants, job.constants + size
-        z, dotted, known = np.intp(0), np.intp(1), np.intp(1)
-        derivative = n * c * size
+        known, derivative = np.intp(1), n * c * size
         for i in range(begin, end, most):
             rows = min(most, end - i)
             offset = i * (c + p) * size
@@ -203,10 +235,10 @@ def gradient_block(real: Any = None) -> Any:
                 dz = work + (order + 2) * tile
                 s = dz + tile
                 x, r = job.inputs + k * p * size, job.residuals + k * c * size
-                load_weighted(job, z, known, a + c * size, x, i, k, rows, columns, work)
+                load_jets(job, known, a + c * size, x, i, k, rows, columns, work)
                 add_slopes(job, a, r, rows, columns, s, nothing)
                 if order > 0:
-                    load_weighted(job, dotted, known, da + c * size, x, i, k, rows, columns, dz)
+                    load_dotted(job, known, da + c * size, x, i, k, rows, columns, dz)
                     add_slopes(job, a, r + derivative, rows, columns, s + tile, nothing)
                     add_slopes(job, da, r, rows, columns, s + tile, one)
                 if order > 1:
@@ -214,7 +246,6 @@ def gradient_block(real: Any = None) -> Any:
                     add_slopes(job, a, r + 2 * derivative, rows, columns, last, nothing)
                     add_slopes(job, da, r + derivative, rows, columns, last, one)
                     add_slopes(job, da, r + derivative, rows, columns, last, one)
-                call_at(job.loop, (work, rows * columns, rows * columns))
                 call_at(job.chain, (work, dz, s, rows * columns, rows * columns))
                 beta = one if k > 0 else nothing
                 for q in range(order + 1):

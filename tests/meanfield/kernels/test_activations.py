@@ -34,11 +34,11 @@ def fill(address, tile, size):
     call_at(address, (tile, size, size))
 
 
-def evaluate(name, z, count=4):
-    """σ and its derivatives at z (k,), in the precision of z, (count, k)."""
+def evaluate(name, z, count=4, of_value=False):
+    """σ and its derivatives at z (k,), in the precision of z, (count, k); or where σ has these values."""
     tile = np.empty((count, 1, z.size), z.dtype)
     tile[0, 0] = z
-    fill(activations.jets(name, z.dtype.type, count), tile.ctypes.data, z.size)
+    fill(activations.jets(name, z.dtype.type, count, of_value), tile.ctypes.data, z.size)
     return tile[:, 0]
 
 
@@ -145,6 +145,16 @@ def test_infinities_and_nan(name, dtype):
         if name not in ("sin", "quadratic"):
             assert np.all(np.isfinite(rows[1:, ::3]))
             assert np.all(np.isfinite(rows[1:, 1::3]))
+
+
+@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("name", activations.BY_VALUE)
+def test_derivatives_by_the_value_are_the_same_to_the_bit(name, dtype):
+    """So that it makes no difference whether there was room for the values of the forward pass."""
+    z = arguments(dtype)
+    value = evaluate(name, z, 1)[0]
+    for count in (2, 3, 4):
+        assert np.array_equal(evaluate(name, value, count, of_value=True), evaluate(name, z, count))
 
 
 def test_every_name_has_a_formula_and_every_formula_a_name():

@@ -132,9 +132,13 @@ def test_a_share_of_the_groups_is_computed_to_the_same_bits(d):
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
-@pytest.mark.parametrize(("n_data", "d"), [(300, 100), (300, 260), (1100, 256)])
-def test_what_is_kept_of_the_pass_forward_changes_no_bit(order, n_data, d, monkeypatch):
-    """For some of the blocks, as they have room; the data in two parts."""
+@pytest.mark.parametrize(
+    ("n_data", "d", "name"),
+    [(300, 100, "tanh"), (300, 100, "softplus"), (300, 260, "tanh"), (1100, 256, "tanh")],
+)
+def test_what_is_kept_of_the_pass_forward_changes_no_bit(order, n_data, d, name, monkeypatch):
+    """For some of the blocks, as they have room; the data in two parts. Of tanh its values are kept, otherwise z."""
+    code, kept_of = two_layer.ACTIVATIONS.index(name), {"tanh": np.tanh}.get(name, lambda z: z)
     rng = np.random.default_rng(3)
     theta, dtheta = rng.standard_normal((2, 17, 2 + d))
     x, r = read_only(rng.standard_normal((n_data, d))), rng.standard_normal((order + 1, n_data, 2))
@@ -145,16 +149,17 @@ def test_what_is_kept_of_the_pass_forward_changes_no_bit(order, n_data, d, monke
     cut = 1024 if n_data > 1024 else n_data
     for rows in (slice(0, cut), slice(cut, n_data)):
         partials = np.empty((3, order + 1, rows.stop - rows.start, 2))
-        arguments = (0, order, theta, dtheta, 2, x[rows], bounds, partials)
+        arguments = (code, order, theta, dtheta, 2, x[rows], bounds, partials)
         if partials.size:
             two_layer.network_jet(*arguments, kept, rows.start)
             before = partials.copy()
-            two_layer.network_jet(*arguments)
-            assert np.array_equal(before, partials)
-    assert np.allclose(kept[0], theta[:16, 2:] @ x.T, rtol=0, atol=1e-15 * d * 25)
+            for again in ((kept, rows.start, True), ()):  # from what is known; from the start
+                two_layer.network_jet(*arguments, *again)
+                assert np.array_equal(before, partials)
+    assert np.allclose(kept[0], kept_of(theta[:16, 2:] @ x.T), rtol=0, atol=1e-15 * d * 25)
     first, second = np.empty_like(theta), np.empty_like(theta)
-    two_layer.gradient_jet(0, order, theta, dtheta, 2, x, r, bounds, first, kept)
-    two_layer.gradient_jet(0, order, theta, dtheta, 2, x, r, bounds, second)
+    two_layer.gradient_jet(code, order, theta, dtheta, 2, x, r, bounds, first, kept)
+    two_layer.gradient_jet(code, order, theta, dtheta, 2, x, r, bounds, second)
     assert np.array_equal(first, second)
 
 

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from meanfield.study.storage.datasets import append
 from meanfield.study.storage.schema import (
     OutputError,
     ProcessLayout,
@@ -21,6 +22,18 @@ from tests.helpers.clocks import HANGS
 from tests.helpers.matrices import slow_unless
 
 GD, FLOW = "gradient_descent", "free_energy_flow"
+
+
+def test_rows_of_another_shape_are_not_appended(tmp_path):
+    """The dataset keeps its own shape, whatever the rows have."""
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        dataset = file.create_dataset("rows", (0, 3), "f8", maxshape=(None, 3), fillvalue=np.nan)
+        append(dataset, 0, np.arange(6.0).reshape(2, 3))
+        for columns in (2, 4):
+            with pytest.raises(OSError):
+                append(dataset, 2, np.zeros((2, columns)))
+        assert dataset.shape[1] == 3
+        assert np.array_equal(dataset[:2], [[0, 1, 2], [3, 4, 5]])
 
 
 def layout(**changes):
