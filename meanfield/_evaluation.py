@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield._kernels import two_layer
+from meanfield._kernels.data import Data
 from solvers._support.bits import Bits
 
 Array = NDArray[np.floating[Any]]
@@ -52,12 +53,12 @@ class Memory:
         self._lasting = lasting
         self._particles: Bits | None = None
 
-    def begin(self, order: int, particles: Array, inputs: Array, bounds: NDArray[np.int64]) -> bool:
+    def begin(self, order: int, particles: Array, data: Data, bounds: NDArray[np.int64]) -> bool:
         """Whether those of the particles are known; otherwise there is room for them."""
         if self._particles is not None and self._particles.are_of(particles):
             return True
         self._particles = Bits(particles) if self._lasting else None
-        self.kept = two_layer.room(order, inputs, bounds, self.kept)
+        self.kept = two_layer.room(order, data.rows, bounds, self.kept)
         return False
 
 
@@ -73,13 +74,13 @@ def group_bounds(n_particles: int) -> Bounds:
 def network_jet(
     architecture: Architecture,
     particles: Array,
-    inputs: Array,
+    data: Data,
     direction: Array | None = None,
     order: int = 0,
     weights: Array | None = None,
     memory: Memory | None = None,
 ) -> Array:
-    """f_ρ(x_k) and its derivatives along `direction` (N, D) up to order m ≤ 2; `inputs` are augmented; returns (m + 1, n, c).
+    """f_ρ(x_k) and its derivatives along `direction` (N, D) up to order m ≤ 2, (m + 1, n, c).
 
     `weights` (N,) are the particles', 1/N each by default; a `memory` makes a following `gradient_jet` faster.
     """
@@ -87,14 +88,14 @@ def network_jet(
     masses = None if weights is None else n * weights
     groups = group_bounds(n)
     return mean_of(
-        group_sums(architecture, particles, inputs, groups, direction, order, masses, memory), n
+        group_sums(architecture, particles, data, groups, direction, order, masses, memory), n
     )
 
 
 def group_sums(
     architecture: Architecture,
     particles: Array,
-    inputs: Array,
+    data: Data,
     groups: Bounds,
     direction: Array | None = None,
     order: int = 0,
@@ -109,10 +110,10 @@ def group_sums(
     particles = _massive(architecture, _packed(architecture, particles, 1.0), masses)
     if direction is not None:
         direction = _massive(architecture, _packed(architecture, direction, 0.0), masses)
-    bounds, first_blocks = _blocks(groups, two_layer.block_size(inputs))
-    known = memory is not None and memory.begin(order, particles, inputs, bounds)
+    bounds, first_blocks = _blocks(groups, two_layer.block_size(data.rows.shape[1]))
+    known = memory is not None and memory.begin(order, particles, data, bounds)
     sums = np.empty(
-        (len(groups) - 1, order + 1, len(inputs), architecture.output_dim), particles.dtype
+        (len(groups) - 1, order + 1, len(data), architecture.output_dim), particles.dtype
     )
     for rows in _data_slices(sums):
         part = sums[:, :, rows]
@@ -126,7 +127,7 @@ def group_sums(
             particles,
             particles if direction is None else direction,
             architecture.output_dim,
-            _read_only(inputs[rows]),
+            data[rows],
             bounds,
             partials,
             None if memory is None else memory.kept,
@@ -172,7 +173,7 @@ def inner_of(sums: NDArray[np.float64], n_particles: int) -> float:
 def gradient_jet(
     architecture: Architecture,
     particles: Array,
-    inputs: Array,
+    data: Data,
     residuals: Array,
     direction: Array | None = None,
     groups: Bounds | None = None,
@@ -187,7 +188,7 @@ def gradient_jet(
     if direction is not None:
         direction = _packed(architecture, direction, 0.0)
     groups = group_bounds(len(particles)) if groups is None else groups
-    bounds, _ = _blocks(groups, two_layer.block_size(inputs))
+    bounds, _ = _blocks(groups, two_layer.block_size(data.rows.shape[1]))
     gradient = np.empty_like(particles)
     two_layer.gradient_jet(
         two_layer.ACTIVATIONS.index(architecture.activation),
@@ -195,7 +196,7 @@ def gradient_jet(
         particles,
         particles if direction is None else direction,
         c,
-        _read_only(inputs),
+        data,
         residuals,
         bounds,
         gradient,
@@ -207,13 +208,6 @@ def gradient_jet(
         return gradient
     slope = residuals[-1].sum(axis=0, dtype=np.float64).astype(gradient.dtype)  # φ is linear in v
     return np.hstack([gradient, np.tile(slope, (len(gradient), 1))])
-
-
-def _read_only(inputs: Array) -> Array:
-    """A view that cannot be written to, whether the inputs can or not: the kernels are compiled for one kind of arrays only."""
-    view = inputs[:]
-    view.flags.writeable = False
-    return view
 
 
 @functools.lru_cache

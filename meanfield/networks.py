@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from meanfield import _evaluation
+from meanfield._kernels.data import Data
 from meanfield.activations import ACTIVATIONS
 from meanfield.initializers import Initializer, Normal
 from solvers._support.arguments import (
@@ -188,8 +189,8 @@ class TwoLayerNetwork:
             For shapes that do not fit the network.
         """
         particles = self.check_particles("particles", particles)
-        inputs = self.augment(inputs, particles.dtype)
-        return _evaluation.network_jet(self.architecture, particles, inputs)[0]
+        data = Data.of(self.augment(inputs, particles.dtype))
+        return _evaluation.network_jet(self.architecture, particles, data)[0]
 
     def check_particles(self, name: str, value: ArrayLike) -> NDArray[np.floating[Any]]:
         """The array as contiguous particles (N, D), float64 unless it is float32; raises a ValueError for other shapes."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from meanfield import _evaluation
+from meanfield._kernels.data import Data
 from meanfield.losses import LOSSES
 from meanfield.networks import TwoLayerNetwork
 from meanfield.samples import batch_indices
@@ -126,8 +127,8 @@ class Risk:
         )
 
     @cached_property
-    def _inputs(self) -> Array:
-        return self.network.augment(self.task.inputs, self.dtype)
+    def _data(self) -> Data:
+        return Data.of(self.network.augment(self.task.inputs, self.dtype))
 
     @cached_property
     def _targets(self) -> Array:
@@ -137,7 +138,7 @@ class Risk:
         """The same risk, evaluated in double precision."""
         twin = copy(self)
         twin.dtype = np.dtype(np.float64)
-        for name in ("_inputs", "_targets"):  # stored in the other precision
+        for name in ("_data", "_targets"):  # stored in the other precision
             twin.__dict__.pop(name, None)
         return twin
 
@@ -153,8 +154,8 @@ class Risk:
         part.task = replace(
             self.task, inputs=self.task.inputs[chosen], targets=self.task.targets[chosen]
         )
-        for name in ("_inputs", "_targets"):
-            part.__dict__[name] = getattr(self, name)[chosen]
+        part.__dict__["_data"] = Data.of(self._data.rows[chosen])
+        part.__dict__["_targets"] = self._targets[chosen]
         return part
 
     def outputs(self, x: ArrayLike, weights: ArrayLike | None = None) -> Array:
@@ -244,7 +245,7 @@ class Risk:
         memory: _evaluation.Memory | None = None,
     ) -> Array:
         return _evaluation.network_jet(
-            self.network.architecture, x, self._inputs, direction, order, weights, memory
+            self.network.architecture, x, self._data, direction, order, weights, memory
         )
 
     def _gradient_jet(
@@ -256,14 +257,12 @@ class Risk:
     ) -> Array:
         scaled = self._scaled(residuals)
         return _evaluation.gradient_jet(
-            self.network.architecture, x, self._inputs, scaled, direction, memory=memory
+            self.network.architecture, x, self._data, scaled, direction, memory=memory
         )
 
     def _scaled(self, residuals: list[Array]) -> Array:
         """ℓ' and its derivatives at the data, over n: (order + 1, n, c)."""
-        return np.stack(residuals).astype(self.dtype, copy=False) / self.dtype.type(
-            len(self._inputs)
-        )
+        return np.stack(residuals).astype(self.dtype, copy=False) / self.dtype.type(len(self._data))
 
     def _decayed(self, derivative: Array, argument: Array) -> Array:
         """A derivative of the loss plus that of ∫ V dρ, which is λ times its argument."""

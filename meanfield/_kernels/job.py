@@ -29,6 +29,10 @@ class Job(NamedTuple):
     particles: int  # (N, outputs + inputs_count)
     direction: int  # the same
     inputs: int  # (data, inputs_count)
+    columns: int  # their transpose, whose rows and entries are so many entries apart
+    columns_down: int
+    columns_across: int
+    most_small: int  # multiply-adds of a small product, see `products.most_small`
     residuals: int  # (order + 1, data, outputs)
     kept: int  # (order + 1, rows, `kept_length`), of which the data are the first entries
     kept_rows: int
@@ -46,7 +50,7 @@ def read_job(address):
     a = array_at(address, (_FIELDS,), np.int64)
     return Job(
         a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14],
-        a[15], a[16], a[17], a[18], a[19],
+        a[15], a[16], a[17], a[18], a[19], a[20], a[21], a[22], a[23],
     )  # fmt: skip
 
 

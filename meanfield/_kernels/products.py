@@ -15,6 +15,8 @@ from numba.extending import intrinsic
 
 from solvers._support import scipy_blas
 
+from solvers._support.threads import blas_libraries
+
 from .jit import COMPILED, array_at, part
 
 _PLAIN, _TRANSPOSED = ord("N"), ord("T")
@@ -27,6 +29,16 @@ def product(real: Any) -> Any:
         return int(real is np.float64)
     name = "dgemm" if real is np.float64 else "sgemm"
     return scipy_blas.address(name)
+
+
+@functools.cache
+def most_small() -> int:
+    """Multiply-adds of the largest product that BLAS takes without copying its operands, which is faster; 0 if it always does.
+
+    OpenBLAS has such products for processors with AVX-512.
+    """
+    kinds = {getattr(library, "architecture", None) for library in blas_libraries()}
+    return 1_000_000 if kinds & {"SkylakeX", "Cooperlake", "SapphireRapids"} else 0
 
 
 @intrinsic

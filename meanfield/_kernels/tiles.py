@@ -17,6 +17,7 @@ from .chain import chain_backward, chain_forward
 from .jit import array_at, call_at, callback, inlined, named, part, wide_vectors
 from .job import read_job
 
+FEW_INPUTS = 16
 _FORWARD_ROWS, _BACKWARD_ROWS = 8, 32
 _FORWARD_BYTES, _BACKWARD_BYTES = 2048, 512  # of a row, at most
 _ROW_UNIT = 128  # bytes: two vectors, as LLVM unrolls loops by two

@@ -16,8 +16,8 @@ blocks, not on the number of threads. No array of N × n numbers is stored: of t
 inputs, writing to memory took longer. Those that do not fit are recomputed.
 
 Blocks are compiled when first needed, for each kind of tile and precision: ``neurons`` for one output and up to
-``FUSED_INPUTS`` inputs, the bias counted, ``tiles`` for more outputs and up to ``FEW_INPUTS``, ``wide`` with BLAS for more. They
-call by address what is compiled on its own: the loop over an activation, for each activation, precision, order and, fused,
+``FUSED_INPUTS`` inputs, the bias counted, ``tiles`` for more outputs and up to its ``FEW_INPUTS``, ``wide`` with BLAS for more.
+They call by address what is compiled on its own: the loop over an activation, for each activation, precision, order and, fused,
 number of inputs; products and the chain rule.
 
 The thresholds were measured with 4000 particles and 600 data on one thread with AVX-512. Gradients (Hessian products) of
@@ -36,13 +36,15 @@ from meanfield.activations import ACTIVATIONS
 
 from . import activations, neurons, tiles, wide
 from .atomic import take
+from .data import Data
 from .jit import call_at, driver
 from .job import written
+from .products import most_small
 from .threads import Counter, run_blocks
 
 __all__ = ["ACTIVATIONS", "gradient_jet", "network_jet", "room"]
 
-FUSED_INPUTS, FEW_INPUTS = 20, 16
+FUSED_INPUTS = 20
 KEPT_BYTES = 1 << 25  # as of 2000 particles at 2000 data; a small part of the memory of a process
 KEPT_INPUTS = 64
 CHECKED = ("sin",)  # activations that check all arguments first, which ``neurons`` does not support
@@ -61,7 +63,7 @@ def network_jet(
     particles: Array,
     direction: Array,
     n_outputs: int,
-    inputs: Array,
+    data: Data,
     bounds: Bounds,
     partials: Array,
     kept: Array | None = None,
@@ -70,17 +72,18 @@ def network_jet(
 ) -> None:
     """partials[b, j] = Σ over the particles of block b of d^j/dε^j [a σ(w·x)], j = 0, …, order.
 
-    particles, direction (N, c + p); inputs (n, p); bounds (blocks + 1), block b being the particles bounds[b] to bounds[b + 1];
-    partials (blocks, order + 1, n, c), overwritten. For order 0 the direction may be anything of its shape. kept: see `room`;
-    the inputs stand for its data from the first_datum on, and `known` says that it was left by a call with these particles.
+    particles, direction (N, c + p); data with p inputs; bounds (blocks + 1), block b being the particles bounds[b] to
+    bounds[b + 1]; partials (blocks, order + 1, n, c), overwritten. For order 0 the direction may be anything of its shape.
+    kept: see `room`; the data are its own from the first_datum on, and `known` says that it was left by a call with these
+    particles.
     """
-    real, p = _precision(particles), inputs.shape[1]
-    name, kind = ACTIVATIONS[code], _kind(code, n_outputs, inputs)
+    real, p = _precision(particles), data.rows.shape[1]
+    name, kind = ACTIVATIONS[code], _kind(code, n_outputs, p)
     partials[...] = 0  # nothing is computed for blocks without particles, and ``wide`` adds
     functions = _functions(kind, name, real, p, order, backward=False)
     block = _MODULES[kind].network_block(real)
     _run(
-        kind, block, functions, order, particles, direction, n_outputs, inputs, bounds, partials,
+        kind, block, functions, order, particles, direction, n_outputs, data, bounds, partials,
         kept=kept, first_datum=first_datum, known=known,
     )  # fmt: skip
 
@@ -91,7 +94,7 @@ def gradient_jet(
     particles: Array,
     direction: Array,
     n_outputs: int,
-    inputs: Array,
+    data: Data,
     r: Array,
     bounds: Bounds,
     gradient: Array,
@@ -99,19 +102,19 @@ def gradient_jet(
 ) -> None:
     """gradient_i = d^m/dε^m Σ_k r_k·∇_θ[a_i σ(w_i·x_k)], m = order.
 
-    particles, direction, gradient (N, c + p); inputs (n, p); r (order + 1, n, c): r and its derivatives along the direction;
+    particles, direction, gradient (N, c + p); data with p inputs; r (order + 1, n, c): r and its derivatives along the direction;
     bounds as in `network_jet`: the last digits of a particle's gradient depend on the block that it is in; kept as `network_jet`
     left it for the same particles, direction and data.
     """
-    real, p = _precision(particles), inputs.shape[1]
-    name, kind = ACTIVATIONS[code], _kind(code, n_outputs, inputs)
+    real, p = _precision(particles), data.rows.shape[1]
+    name, kind = ACTIVATIONS[code], _kind(code, n_outputs, p)
     if kind == "tiles":
-        missing = -len(inputs) % 4
+        missing = -len(data) % 4
         r = np.concatenate([r, np.zeros((len(r), missing, r.shape[2]), real)], axis=1)
     functions = _functions(kind, name, real, p, order, backward=True)
     block = _MODULES[kind].gradient_block(real)
     _run(
-        kind, block, functions, order, particles, direction, n_outputs, inputs, bounds, gradient,
+        kind, block, functions, order, particles, direction, n_outputs, data, bounds, gradient,
         residuals=np.ascontiguousarray(r, real), kept=kept,
     )  # fmt: skip
 
@@ -145,7 +148,7 @@ def _run(
     particles: Array,
     direction: Array,
     n_outputs: int,
-    inputs: Array,
+    data: Data,
     bounds: Bounds,
     out: Array,
     residuals: Array | None = None,
@@ -155,18 +158,22 @@ def _run(
 ) -> None:
     """Call a block for the particles of every block, on several threads."""
     real, module, blas = _precision(particles), _MODULES[kind], kind == "wide"
-    n, p = inputs.shape
-    size, work = particles.itemsize, _work(order, particles, inputs)
+    n, p = data.rows.shape
+    size, work = particles.itemsize, _work(order, particles, n)
     # Blocks have addresses only: all must have contiguous rows of one precision, and be kept alive.
     particles = np.ascontiguousarray(particles)
     direction = np.ascontiguousarray(direction, real)
-    inputs = np.ascontiguousarray(_padded(inputs) if kind == "tiles" else inputs, real)
+    inputs = _padded(data.rows) if kind == "tiles" else data.rows
+    assert data.rows.dtype == real, "their addresses are read"
     assert out.flags.c_contiguous and out.dtype == real, "the results go to their address"
     at = _address(particles)
     job = written(
         itemsize=size, known=int(known), order=order, outputs=n_outputs, data=n, inputs_count=p,
+        most_small=most_small() if blas else 0,
         particles=at, direction=at if direction is particles else _address(direction),
-        inputs=_address(inputs), residuals=0 if residuals is None else _address(residuals),
+        inputs=_address(inputs), columns=_address(data.columns),
+        columns_down=data.columns.strides[0] // size, columns_across=data.columns.strides[1] // size,
+        residuals=0 if residuals is None else _address(residuals),
         out=_address(out), constants=_CONSTANTS_AT[real],
         kept=0 if kept is None else _address(kept) + first_datum * size,
         kept_rows=0 if kept is None else kept.shape[1],
@@ -197,9 +204,8 @@ def _all_blocks(block, job, bounds, counter, memory):
         b = take(counter)
 
 
-def block_size(inputs: Array) -> int:
+def block_size(p: int) -> int:
     """Particles, or a multiple, of a block: a whole number of every tile, and more where rows of neurons get longer by it."""
-    p = inputs.shape[1]
     return wide.ROWS if FUSED_INPUTS < p < wide.MANY_INPUTS else wide.MOST_ROWS
 
 
@@ -221,17 +227,16 @@ def _precision(array: Array) -> Any:
     return array.dtype.type
 
 
-def _kind(code: int, n_outputs: int, inputs: Array) -> str:
+def _kind(code: int, n_outputs: int, p: int) -> str:
     """The module that computes; the choice is the same for any share of the particles."""
-    p = inputs.shape[1]
     if p <= FUSED_INPUTS and n_outputs == 1 and ACTIVATIONS[code] not in CHECKED:
         return "neurons"
-    return "tiles" if p <= FEW_INPUTS else "wide"
+    return "tiles" if p <= tiles.FEW_INPUTS else "wide"
 
 
-def _work(order: int, particles: Array, inputs: Array) -> int:
+def _work(order: int, particles: Array, n: int) -> int:
     """Approximate number of multiply-adds of a kernel."""
-    return (order + 1) * particles.size * len(inputs)
+    return (order + 1) * particles.size * n
 
 
 def _padded(inputs: Array) -> Array:

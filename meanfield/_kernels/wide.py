@@ -1,8 +1,9 @@
 """Blocks of particles for many inputs: matrix products by BLAS, on tiles of rows of particles and columns of data.
 
 BLAS copies its operands, so that its rate depends on the tile. At 100 inputs it was a fifth lower with 64 rows than with 128, and
-more than 256 columns gained nothing. At 3000 inputs, 250 rows and 500 columns gave 50 to 60 GFLOP/s, as whole matrices do, where
-125 rows and 256 columns gave 30 to 45.
+more than 256 columns gained nothing. Where it does not copy those of small products (`products.most_small`), both of which must
+have contiguous rows, tiles of at least 64 columns within that size took 15 to 30% less time, most with few rows. At 3000
+inputs, 250 rows and 500 columns gave 50 to 60 GFLOP/s, as whole matrices do, where 125 rows and 256 columns gave 30 to 45.
 
 With many inputs and enough memory, z and ż of the forward pass are kept for the backward pass, which then takes two thirds
 of the products: `kept` (order + 1, rows, n) has a row for each particle of the block, or none, and then they are recomputed
@@ -40,24 +41,28 @@ __all__ = [
 
 MANY_INPUTS = 256
 ROWS, _COLUMNS = 128, 256
+_LEAST_SMALL, _MOST_SMALL, _UNIT = 64, 128, 16  # columns of small products, a multiple of a vector
 MOST_ROWS, _MOST_COLUMNS = 256, 512
 _TILES = 4  # of a block backward, beside two for each derivative: σ, σ', ż, s
 
 
-def tile_size(n_particles, n, p):
+@part
+def tile_size(n_particles, n, p, most_small):
     """Particles and data of a tile; it must not depend on which share of the data this is."""
-    if p < MANY_INPUTS:
-        return min(ROWS, n_particles), min(_COLUMNS, n)
-    return min(MOST_ROWS, n_particles), min(_MOST_COLUMNS, n)
-
-
-_tile_size = part(tile_size)
+    if p >= MANY_INPUTS:
+        return min(MOST_ROWS, n_particles), min(_MOST_COLUMNS, n)
+    rows = min(ROWS, n_particles)
+    columns = most_small // (rows * p) // _UNIT * _UNIT
+    if columns < _LEAST_SMALL:
+        return rows, min(_COLUMNS, n)
+    return rows, min(columns, _MOST_SMALL, n)
 
 
 def entries(order: int, n_particles: int, n: int, p: int, c: int) -> int:
     """Entries of the memory that blocks of at most so many particles work with."""
-    rows, columns = tile_size(n_particles, n, p)
-    return int((2 * order + _TILES) * rows * columns)
+    many = p >= MANY_INPUTS
+    rows, columns = (MOST_ROWS, _MOST_COLUMNS) if many else (ROWS, _COLUMNS)
+    return (2 * order + _TILES) * min(rows, n_particles) * min(columns, n)
 
 
 def chain(real: Any, order: int, backward: bool) -> Any:
@@ -91,7 +96,7 @@ _copy: Any = _copy_compiled if COMPILED else _copy_plainly
 
 
 @part
-def load_jets(job, known, weights, x, i, k, rows, columns, tile):
+def load_jets(job, known, weights, i, k, rows, columns, tile):
     """σ and its derivatives at the pre-activations z of particles i, … and data k, …."""
     place, count = job.kept + (i * job.kept_length + k) * job.itemsize, rows * columns
     is_kept = i + rows <= job.kept_rows
@@ -99,7 +104,7 @@ def load_jets(job, known, weights, x, i, k, rows, columns, tile):
         take(job, place, rows, columns, tile)
         call_at(job.loop_of_kept, (tile, count, count))
         return
-    weigh(job, weights, x, rows, columns, tile)
+    weigh(job, weights, k, rows, columns, tile)
     if is_kept and job.keeps_values == 0:
         keep(job, tile, rows, columns, place)
     call_at(job.loop, (tile, count, count))
@@ -108,25 +113,26 @@ def load_jets(job, known, weights, x, i, k, rows, columns, tile):
 
 
 @part
-def load_dotted(job, known, weights, x, i, k, rows, columns, out):
+def load_dotted(job, known, weights, i, k, rows, columns, out):
     """ż of the same, for weights ẇ."""
     place = job.kept + ((job.kept_rows + i) * job.kept_length + k) * job.itemsize
     is_kept = i + rows <= job.kept_rows
     if known != 0 and is_kept:
         take(job, place, rows, columns, out)
         return
-    weigh(job, weights, x, rows, columns, out)
+    weigh(job, weights, k, rows, columns, out)
     if is_kept:
         keep(job, out, rows, columns, place)
 
 
 @part
-def weigh(job, weights, x, rows, columns, out):
-    """out = weights @ inputs.T."""
+def weigh(job, weights, k, rows, columns, out):
+    """out = weights @ inputs.T, for data k, …."""
     p, one = job.inputs_count, np.intp(1)  # of 1 itself numba would make a type
+    x = job.columns + k * job.columns_across * job.itemsize
     multiply(
-        job.product, (rows, p, columns), (weights, job.outputs + p, one), (x, one, p),
-        (out, columns), job.constants, job.constants + job.itemsize,
+        job.product, (rows, p, columns), (weights, job.outputs + p, one),
+        (x, job.columns_down, job.columns_across), (out, columns), job.constants, job.constants + job.itemsize,
     )  # fmt: skip
 
 
@@ -184,7 +190,7 @@ def network_block(real: Any = None) -> Any:
     def block(address, b, begin, end, work):
         job = read_job(address)
         size, order, c, n, p = job.itemsize, job.order, job.outputs, job.data, job.inputs_count
-        most, wide = _tile_size(end - begin, n, p)
+        most, wide = tile_size(end - begin, n, p, job.most_small)
         fresh, derivative = np.intp(0), n * c * size
         for i in range(begin, end, most):
             rows = min(most, end - i)
@@ -193,11 +199,10 @@ def network_block(real: Any = None) -> Any:
                 columns = min(wide, n - k)
                 tile = rows * columns * size
                 first, second, dz = work, work + tile, work + (order + 1) * tile
-                x = job.inputs + k * p * size
                 f = job.out + b * (order + 1) * derivative + k * c * size
-                load_jets(job, job.known, a + c * size, x, i, k, rows, columns, first)
+                load_jets(job, job.known, a + c * size, i, k, rows, columns, first)
                 if order > 0:
-                    load_dotted(job, fresh, da + c * size, x, i, k, rows, columns, dz)
+                    load_dotted(job, fresh, da + c * size, i, k, rows, columns, dz)
                     call_at(job.chain, (work, dz, rows * columns, rows * columns))
                 add_outputs(job, first, a, rows, columns, f)
                 if order > 0:
@@ -222,7 +227,7 @@ def gradient_block(real: Any = None) -> Any:
     def block(address, b, begin, end, work):
         job = read_job(address)
         size, order, c, n, p = job.itemsize, job.order, job.outputs, job.data, job.inputs_count
-        most, wide = _tile_size(end - begin, n, p)
+        most, wide = tile_size(end - begin, n, p, job.most_small)
         nothing, one = job.constants, job.constants + size
         known, derivative = np.intp(1), n * c * size
         for i in range(begin, end, most):
@@ -235,10 +240,10 @@ def gradient_block(real: Any = None) -> Any:
                 dz = work + (order + 2) * tile
                 s = dz + tile
                 x, r = job.inputs + k * p * size, job.residuals + k * c * size
-                load_jets(job, known, a + c * size, x, i, k, rows, columns, work)
+                load_jets(job, known, a + c * size, i, k, rows, columns, work)
                 add_slopes(job, a, r, rows, columns, s, nothing)
                 if order > 0:
-                    load_dotted(job, known, da + c * size, x, i, k, rows, columns, dz)
+                    load_dotted(job, known, da + c * size, i, k, rows, columns, dz)
                     add_slopes(job, a, r + derivative, rows, columns, s + tile, nothing)
                     add_slopes(job, da, r, rows, columns, s + tile, one)
                 if order > 1:

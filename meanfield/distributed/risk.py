@@ -45,7 +45,7 @@ class _SharedRisk(Risk):
 
     def __init__(self, risk: Risk, communicator: SupportsArrays) -> None:
         super().__init__(risk.network, risk.task, risk.loss, risk.weight_decay, risk.dtype)
-        self._inputs, self._targets = risk._inputs, risk._targets
+        self._data, self._targets = risk._data, risk._targets
         self.communicator = communicator
 
     def largest(self, number: float) -> float:
@@ -72,12 +72,12 @@ class _SharedRisk(Risk):
     ) -> Array:
         """f_ρ of all particles and its derivatives, from this rank's own: the only exchange of an evaluation."""
         share = self._share(n_particles)
-        shape = (order + 1, len(self._inputs), self.network.output_dim)
+        shape = (order + 1, len(self._data), self.network.output_dim)
         sums = np.zeros((share.n_groups, *shape), own.dtype)
         sums[share.groups] = _evaluation.group_sums(
             self.network.architecture,
             own,
-            self._inputs,
+            self._data,
             share.bounds,
             direction,
             order,
@@ -184,7 +184,7 @@ class SpreadRisk(_SharedRisk):
         groups = self._share(self.n_particles).bounds
         scaled = self._scaled(residuals)
         return _evaluation.gradient_jet(
-            self.network.architecture, x, self._inputs, scaled, direction, groups, memory
+            self.network.architecture, x, self._data, scaled, direction, groups, memory
         )
 
     def _particles(self, name: str, value: ArrayLike) -> Array:
@@ -244,6 +244,6 @@ class GatheredRisk(_SharedRisk):
         along = None if direction is None else direction[rows]
         scaled = self._scaled(residuals)
         own = _evaluation.gradient_jet(
-            self.network.architecture, x[rows], self._inputs, scaled, along, groups, memory
+            self.network.architecture, x[rows], self._data, scaled, along, groups, memory
         )
         return self.communicator.join(own, self._counts(len(x)))

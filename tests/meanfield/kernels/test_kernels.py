@@ -8,6 +8,7 @@ import pytest
 
 from meanfield import _evaluation
 from meanfield._kernels import two_layer
+from meanfield._kernels.data import Data
 from meanfield.activations import ACTIVATIONS
 from tests.helpers.matrices import slow_unless
 
@@ -73,7 +74,7 @@ def test_jets_match_plain_sums(n_particles, n_data, n_outputs, d):
 
     bounds = blocks_at(0, n_particles // 3, n_particles)  # the first block may be empty
     partials = np.empty((2, 3, n_data, n_outputs))
-    two_layer.network_jet(code, 2, theta, dtheta, n_outputs, x, bounds, partials)
+    two_layer.network_jet(code, 2, theta, dtheta, n_outputs, Data.of(x), bounds, partials)
     expected = np.stack([z**2 @ a, z**2 @ da + 2 * (z * dz) @ a, 4 * (z * dz) @ da + 2 * dz**2 @ a])
     scale = n_particles * np.abs(expected).max()
     assert np.allclose(partials.sum(axis=0), expected, rtol=0, atol=8 * EPS * scale)
@@ -88,7 +89,7 @@ def test_jets_match_plain_sums(n_particles, n_data, n_outputs, d):
     for order in range(3):
         gradient = np.empty_like(theta)
         two_layer.gradient_jet(
-            code, order, theta, dtheta, n_outputs, x, r[: order + 1], bounds, gradient
+            code, order, theta, dtheta, n_outputs, Data.of(x), r[: order + 1], bounds, gradient
         )
         expected = np.hstack([grad_a[order], grad_z[order].T @ x])
         scale = n_data * np.abs(expected).max()
@@ -114,14 +115,15 @@ def test_a_share_of_the_groups_is_computed_to_the_same_bits(d):
     rng = np.random.default_rng(2)
     theta, dtheta = rng.standard_normal((2, 150, 1 + d))
     x, r = read_only(rng.standard_normal((50, d))), rng.standard_normal((3, 50, 1))
+    data = Data.of(x)
     bounds, first_blocks = _evaluation._blocks(_evaluation.group_bounds(len(theta)), 128)
 
     def evaluate(first, last):
         share = slice(bounds[first], bounds[last])
         cut = blocks_at(*(bounds[first : last + 1] - bounds[first]))
         partials, gradient = np.empty((last - first, 3, 50, 1)), np.empty_like(theta[share])
-        two_layer.network_jet(0, 2, theta[share], dtheta[share], 1, x, cut, partials)
-        two_layer.gradient_jet(0, 2, theta[share], dtheta[share], 1, x, r, cut, gradient)
+        two_layer.network_jet(0, 2, theta[share], dtheta[share], 1, data, cut, partials)
+        two_layer.gradient_jet(0, 2, theta[share], dtheta[share], 1, data, r, cut, gradient)
         return partials, gradient
 
     partials, gradient = evaluate(0, len(bounds) - 1)
@@ -144,12 +146,12 @@ def test_what_is_kept_of_the_pass_forward_changes_no_bit(order, n_data, d, name,
     x, r = read_only(rng.standard_normal((n_data, d))), rng.standard_normal((order + 1, n_data, 2))
     bounds = blocks_at(0, 6, 16, 17)
     monkeypatch.setattr(two_layer, "KEPT_BYTES", (order + 1) * 16 * n_data * 8 + 1)
-    kept = two_layer.room(order, x, bounds)
+    data, kept = Data.of(x), two_layer.room(order, x, bounds)
     assert kept.shape == (order + 1, 16, n_data)
     cut = 1024 if n_data > 1024 else n_data
     for rows in (slice(0, cut), slice(cut, n_data)):
         partials = np.empty((3, order + 1, rows.stop - rows.start, 2))
-        arguments = (code, order, theta, dtheta, 2, x[rows], bounds, partials)
+        arguments = (code, order, theta, dtheta, 2, data[rows], bounds, partials)
         if partials.size:
             two_layer.network_jet(*arguments, kept, rows.start)
             before = partials.copy()
@@ -158,8 +160,8 @@ def test_what_is_kept_of_the_pass_forward_changes_no_bit(order, n_data, d, name,
                 assert np.array_equal(before, partials)
     assert np.allclose(kept[0], kept_of(theta[:16, 2:] @ x.T), rtol=0, atol=1e-15 * d * 25)
     first, second = np.empty_like(theta), np.empty_like(theta)
-    two_layer.gradient_jet(code, order, theta, dtheta, 2, x, r, bounds, first, kept)
-    two_layer.gradient_jet(code, order, theta, dtheta, 2, x, r, bounds, second)
+    two_layer.gradient_jet(code, order, theta, dtheta, 2, data, r, bounds, first, kept)
+    two_layer.gradient_jet(code, order, theta, dtheta, 2, data, r, bounds, second)
     assert np.array_equal(first, second)
 
 
@@ -169,7 +171,9 @@ def test_a_sine_of_large_arguments_is_the_librarys():
     theta = np.array([[1.0, 1.0], [2.0, 1.5]])
     bounds = blocks_at(0, 2)
     partials = np.empty((1, 1, 3, 1))
-    two_layer.network_jet(ACTIVATIONS.index("sin"), 0, theta, theta, 1, x, bounds, partials)
+    two_layer.network_jet(
+        ACTIVATIONS.index("sin"), 0, theta, theta, 1, Data.of(x), bounds, partials
+    )
     expected = np.sin(x @ theta[:, 1:].T) @ theta[:, :1]
     assert np.allclose(partials.sum(axis=0)[0], expected, rtol=0, atol=8 * EPS)
 
