@@ -14,7 +14,6 @@ import numpy as np
 from numba.extending import intrinsic
 
 from solvers._support import scipy_blas
-
 from solvers._support.threads import blas_libraries
 
 from .jit import COMPILED, array_at, part

@@ -39,7 +39,7 @@ for name in COMMANDS:  # the module of a command registers it
 def main() -> None:
     """Entry point of the command ``meanfield``."""
     # Looking for cycles among what is imported takes a tenth of a small run, at its end another.
-    gc.set_threshold(500_000, 20, 100)
+    gc.set_threshold(50_000, 20, 100)
     atexit.register(gc.freeze)
     set_up_streams()
     try:
