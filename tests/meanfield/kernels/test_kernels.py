@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from meanfield import _evaluation
-from meanfield._kernels import two_layer
+from meanfield._kernels import two_layer, wide
 from meanfield._kernels.data import Data
 from meanfield.activations import ACTIVATIONS
 from tests.helpers.matrices import slow_unless
@@ -163,6 +163,39 @@ def test_what_is_kept_of_the_pass_forward_changes_no_bit(order, n_data, d, name,
     two_layer.gradient_jet(code, order, theta, dtheta, 2, data, r, bounds, first, kept)
     two_layer.gradient_jet(code, order, theta, dtheta, 2, data, r, bounds, second)
     assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("most_small", [0, 1_000_000])
+@pytest.mark.parametrize(("n_data", "d"), [(300, 40), (300, 100), (50, 200)])
+def test_tiles_for_either_kind_of_products(n_data, d, most_small, monkeypatch):
+    """Whatever this machine's BLAS does, against NumPy."""
+    monkeypatch.setattr(two_layer, "most_small", lambda: most_small)
+    rng = np.random.default_rng(4)
+    theta = rng.standard_normal((150, 1 + d)) / np.sqrt(d)
+    x, r = read_only(rng.standard_normal((n_data, d))), rng.standard_normal((1, n_data, 1))
+    bounds, data = blocks_at(0, 128, 150), Data.of(x)
+    partials, gradient = np.empty((2, 1, n_data, 1)), np.empty_like(theta)
+    two_layer.network_jet(0, 0, theta, theta, 1, data, bounds, partials)
+    two_layer.gradient_jet(0, 0, theta, theta, 1, data, r, bounds, gradient)
+    a, h = theta[:, :1], np.tanh(x @ theta[:, 1:].T)
+    outputs = h @ a
+    assert np.allclose(partials[:, 0].sum(axis=0), outputs, rtol=0, atol=8 * EPS * 150)
+    slopes = (r[0] @ a.T) * (1 - h**2)
+    expected = np.hstack([h.T @ r[0], slopes.T @ x])
+    assert np.allclose(gradient, expected, rtol=0, atol=8 * EPS * n_data * np.abs(expected).max())
+
+
+def test_tiles_within_small_products_have_64_columns_at_least():
+    """A million multiply-adds are 120 columns of 128 particles at 65 inputs, 77 at 101, 39 at 200."""
+    sizes = {p: wide.tile_size(128, 300, p, 1_000_000) for p in (33, 65, 101, 200, 300)}
+    assert sizes == {
+        33: (128, 128),
+        65: (128, 112),
+        101: (128, 64),
+        200: (128, 256),
+        300: (128, 300),
+    }
+    assert wide.tile_size(128, 300, 65, 0) == (128, 256)
 
 
 def test_a_sine_of_large_arguments_is_the_librarys():
