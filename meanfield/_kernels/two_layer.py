@@ -132,12 +132,10 @@ def _functions(
             "loop_of_kept": 0,
             "keeps_values": 0,
         }
-    keeps_values = name in activations.BY_VALUE and p >= KEPT_INPUTS
-    return functions | {
-        "loop": activations.jets(name, real, count),
-        "loop_of_kept": activations.jets(name, real, count, of_value=keeps_values),
-        "keeps_values": int(keeps_values),
-    }
+    loop = of_kept = activations.jets(name, real, count)
+    if keeps_values := name in activations.BY_VALUE and p >= KEPT_INPUTS:
+        of_kept = activations.jets(name, real, count, of_value=True)
+    return functions | {"loop": loop, "loop_of_kept": of_kept, "keeps_values": int(keeps_values)}
 
 
 def _run(
