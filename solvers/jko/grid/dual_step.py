@@ -124,13 +124,13 @@ class DualStep:
             return self._movement(self._minimise(np.zeros_like(self._grid.masses), None), 0.0)
         pull, phi, accelerate = self._energy.nonlocal_variation(self._grid.masses), None, Anderson()
         before, size = self._energy.value(self._grid.masses), self._energy.size(self._grid.masses)
-        for _ in range(_NONLOCAL_ITERATIONS):
+        for iteration in range(_NONLOCAL_ITERATIONS):
             end = self._minimise(pull, phi)
             image = self._energy.nonlocal_variation(end.masses)
             change = image - pull
             change -= float(np.sum(end.masses * change))
             mismatch = float(np.sum(end.masses * np.abs(change)))
-            movement = self._movement(end, mismatch)
+            movement = self._movement(end, mismatch, iteration)
             value = self._energy.value(end.masses) + movement.cost / (2 * self._pace)
             allowed = np.sqrt(self._tolerance) * max(before - value, 0.0) + _ROUNDING * size
             if mismatch <= allowed or movement.failure:
@@ -140,24 +140,29 @@ class DualStep:
             pull, phi = following, end.phi - (following - pull)
         return replace(
             movement,
-            failure=f"the nonlocal part of the energy changes by {mismatch:.1e} in the last iteration, more than "
-            f"{allowed:.1e}; give a smaller step_size or a larger tolerance; where mass concentrates, "
-            "the density may blow up within the step",
+            failure=f"the nonlocal part of the energy changes by {mismatch:.1e} in the last of {_NONLOCAL_ITERATIONS} "
+            f"iterations, more than {allowed:.1e}; give a smaller step_size",
         )
 
-    def _movement(self, end: Ascent, mismatch: float) -> Movement:
+    def _movement(self, end: Ascent, mismatch: float, iteration: int = 0) -> Movement:
+        """The end of an iteration for the nonlocal part of the energy."""
         of_masses = float(np.sum(end.masses * np.where(end.masses > 0, end.phi, 0.0)))
         cost = 2 * self._pace * (self._transport.transform(end.phi) + of_masses)
         failure = ""
         if not end.converged:
-            failure = (
-                f"a gap of {end.gap:.1e} remains between the primal and the dual value; give a larger max_iterations "
-                f"than {self._max_iterations}, a larger tolerance than {self._tolerance:.1e} or a smaller step_size"
-            )
+            failure = f"a gap of {end.gap:.1e} remains between the primal and the dual value; {self._remedy(end, iteration)}"
         residual = end.residual + mismatch
         return Movement(
             end.masses, end.phi, max(cost, 0.0), end.gap, residual, self._iterations, failure
         )
+
+    def _remedy(self, end: Ascent, iteration: int) -> str:
+        """From the second on, iterations for the nonlocal part diverge where the step is long, however well each is solved."""
+        if iteration > 0:
+            return "give a smaller step_size, as the iterations for the nonlocal part of the energy diverge"
+        reached = end.iterations >= self._max_iterations
+        more = f"a larger max_iterations than {self._max_iterations}, " if reached else ""
+        return f"give {more}a larger tolerance than {self._tolerance:.1e} or a smaller step_size"
 
     def _minimise(self, pull: Float64, phi: Float64 | None) -> Ascent:
         problem = _Problem(

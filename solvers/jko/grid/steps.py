@@ -20,6 +20,7 @@ from solvers._support.arguments import (
 from solvers._support.memory import available_memory
 from solvers._support.threads import one_blas_thread
 from solvers.grid_transport.displacement import Displacement
+from solvers.jko.grid import concentration
 from solvers.jko.grid.dual_step import DualStep, Movement
 from solvers.jko.grid.energy import GridEnergy
 from solvers.jko.grid.result import GridStep, grid_step
@@ -41,8 +42,6 @@ _ITERATIONS = {"exact": 200, "entropic": 2000}
 _ROUNDING = 1e-10
 #: Of the transport cost, relative to the square of a cell's side.
 _ROUNDING_OF_COST = 1e-14
-#: Cells per axis, 1/Σ m² of them in all, on which the mass of a flow with diffusion is not resolved any more.
-_CONCENTRATED = 1.25
 #: Bytes per cell: of the segments of an axis, and of the other arrays.
 _BYTES_PER_AXIS, _BYTES = 100, 500
 
@@ -205,9 +204,9 @@ class GridJKO:
         with one_blas_thread():  # products this small cost more on several
             on_grid = GridEnergy(energy, grid)
             if method == "exact":
-                found, failure = self._exact(on_grid, grid, earlier, two)
+                found, failure = self._exact(energy, on_grid, grid, earlier, two)
             else:
-                found, failure = self._entropic(on_grid, grid)
+                found, failure = self._entropic(energy, on_grid, grid)
         if self.require_convergence and failure:
             raise JKOError(f"grid step: {failure}")
         return found
@@ -260,7 +259,12 @@ class GridJKO:
         return method
 
     def _exact(
-        self, energy: GridEnergy, grid: Grid, earlier: GridStep | None, two: TwoSteps | None
+        self,
+        given: Energy,
+        energy: GridEnergy,
+        grid: Grid,
+        earlier: GridStep | None,
+        two: TwoSteps | None,
     ) -> tuple[GridStep, str]:
         """The step, and what failed."""
         pace, source, allowance, gone = self.learning_rate * self.step_size, grid, 0.0, None
@@ -279,13 +283,14 @@ class GridJKO:
         after = energy.value(state.masses)
         excess = after + end.cost / (2.0 * pace) - before
         slack = _ROUNDING * energy.size(source.masses) + tolerance * max(before - after, 0.0)
-        failure = _blow_up(energy, grid, state) or end.failure
+        failure = end.failure
         if not failure and not excess <= slack:
             failure = f"the energy inequality fails by {excess:.1e}: " + (
                 f"rounding of the transport cost; give a larger step_size than {self.step_size:g}"
                 if excess <= _ROUNDING_OF_COST * max(_sides(grid)) ** 2 / pace
                 else f"a stationary point, but no minimiser; give a smaller step_size than {self.step_size:g}"
             )
+        failure = concentration.reason(given, grid, state, pace, self.step_size, failure)
         assert end.phi is not None
         displacement = Displacement.of_potential(_sides(grid), end.phi, pace)
         if two is not None and gone is not None:
@@ -296,7 +301,7 @@ class GridJKO:
         found = grid_step(before, after, excess, end, state, failure)
         return replace(found, displacement=displacement), failure
 
-    def _entropic(self, energy: GridEnergy, grid: Grid) -> tuple[GridStep, str]:
+    def _entropic(self, given: Energy, energy: GridEnergy, grid: Grid) -> tuple[GridStep, str]:
         """The step, and what failed."""
         if energy.is_constrained:
             raise ValueError(
@@ -334,6 +339,7 @@ class GridJKO:
                 f"; give method='exact' on cells of one size, a larger tolerance than {end.tolerance:.1e}, a smaller step_size, "
                 f"a larger regularization than {epsilon:.3g}, or a larger max_iterations than {limit}"
             )
+        failure = concentration.reason(given, grid, state, pace, self.step_size, failure)
         end_of_all = Movement(
             state.masses, None, end.divergence, np.nan, end.residual, end.iterations, failure
         )
@@ -353,18 +359,6 @@ class GridJKO:
 
 def _sides(grid: Grid) -> tuple[float, ...]:
     return tuple(float(axis[-1] - axis[0]) / (len(axis) - 1) for axis in grid.edges)
-
-
-def _blow_up(energy: GridEnergy, grid: Grid, state: Grid) -> str:
-    """Why the new density is not resolved by the grid, or ""."""
-    before, after = 1 / float(np.sum(grid.masses**2)), 1 / float(np.sum(state.masses**2))
-    fewest = _CONCENTRATED**grid.dimension * 2**grid.dimension
-    if not (energy.diffuses and after < min(before, fewest) and state.masses.size > 4 * fewest):
-        return ""
-    return (
-        f"the mass concentrates on {after:.3g} cells in spite of diffusion: the density blows up, or is finer than the grid; "
-        "give smaller cells to tell which"
-    )
 
 
 def step_bytes(shape: tuple[int, ...]) -> int:
