@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 
 from .coefficients import EXPONENT_LIMIT, HALF_DIGITS, HALF_PI, LN2, POLYNOMIALS, Real
-from .jit import array_at, callback, inlined, named, part, wide_vectors
+from .jit import array_at, bits_as, callback, inlined, named, part, wide_vectors
 
 Function = Callable[..., Any]
+_INTEGER: dict[Any, Any] = {np.float64: np.int64, np.float32: np.int32}  # of as many bits
 FORMULAS: dict[str, Callable[[Real], Function]] = {}  # of all `meanfield.activations.ACTIVATIONS`
 
 
@@ -60,27 +61,33 @@ def jets(name: str, real: Any, count: int, of_value: bool = False) -> Any:
     """
     which = f"{name}_{real.__name__}_{count}{'_of_value' if of_value else ''}"
     near = _loop(BY_VALUE[name](real) if of_value else jet(name, real), count, f"near_{which}")
-    far = _loop(jet(name, real, far=True), count, f"far_{which}") if name == "sin" else near
-    limit, only_near = real(sine_limit(real)), name != "sin"
-
-    @part
-    @named(f"fill_{which}")
-    def fill(rows, size):
-        wide_vectors()
-        beyond = 0
-        if not only_near:
-            for i in range(size):
-                beyond += abs(rows[0, i]) > limit
-        if only_near or beyond == 0:
-            near(rows, size)
-        else:
-            far(rows, size)
+    fill = _checked(near, real, count, which) if name == "sin" else near
 
     @callback(f"jets_{which}", 3)
     def fill_at(data, stride, size):
         fill(array_at(data, (count, stride), real), size)
 
     return fill_at
+
+
+def _checked(near: Function, real: Any, count: int, which: str) -> Function:
+    """The loop `near` where every sine is accurate by it."""
+    far = _loop(jet("sin", real, far=True), count, f"far_{which}")
+    limit = real(sine_limit(real))
+
+    @part
+    @named(f"fill_{which}")
+    def fill(rows, size):
+        wide_vectors()
+        beyond = 0
+        for i in range(size):
+            beyond += abs(rows[0, i]) > limit
+        if beyond == 0:
+            near(rows, size)
+        else:
+            far(rows, size)
+
+    return fill
 
 
 def _loop(sigma: Function, count: int, name: str) -> Function:
@@ -114,26 +121,18 @@ def _polynomial(name: str, real: Any) -> Function:
 
 
 @functools.cache
-def _bits(real: Any) -> tuple[Function, Function, Function, Any]:
-    """(bits of a number, number of bits, t → 2^k, M) for t = x + M, whose last bits hold k = round(x)."""
-    integer: Any = np.int64 if real is np.float64 else np.int32
+def _powers(real: Any) -> tuple[Function, Any]:
+    """(t → 2^k, M) for t = x + M, whose last bits hold k = round(x)."""
+    integer: Any = _INTEGER[real]
     digits = 52 if real is np.float64 else 23
     shift = integer(digits)
     exponent_of_one = integer((1023 if real is np.float64 else 127) << digits)
 
     @inlined
-    def to_bits(x):
-        return real(x).view(integer)
-
-    @inlined
-    def from_bits(x):
-        return integer(x).view(real)
-
-    @inlined
     def two_to(t):
-        return from_bits((to_bits(t) << shift) + exponent_of_one)
+        return bits_as(real, (bits_as(integer, t) << shift) + exponent_of_one)
 
-    return to_bits, from_bits, two_to, real(1.5 * 2.0**digits)
+    return two_to, real(1.5 * 2.0**digits)
 
 
 @formula
@@ -167,7 +166,7 @@ def _tanh_double() -> Function:
     """e^{2y} = 1 + n/g gives tanh y = n/(n + 2g)."""
     numerator = _polynomial("tanh_numerator", np.float64)
     denominator = _polynomial("tanh_denominator", np.float64)
-    _, _, two_to, magic = _bits(np.float64)
+    two_to, magic = _powers(np.float64)
     per_unit, half_ln2 = 2 / math.log(2), math.log(2) / 2
     limit = 20.0  # beyond, tanh is 1 to the last digit
 
@@ -190,9 +189,9 @@ def _tanh_single() -> Function:
     """The addition theorem for k ln 2 / 2 and ρ; at most 1, as every operation after tanh ρ is monotone."""
     real = np.float32
     quotient = _polynomial("tanh", real)
-    to_bits, from_bits, _, magic = _bits(real)
+    _, magic = _powers(real)
     # The last bits of t hold k plus the bias of exponents: shifted, they are those of 2^k.
-    biased, digits = real(magic + 127), np.int32(23)
+    integer, biased, digits = np.int32, real(magic + 127), np.int32(23)
     per_unit, half_ln2 = real(2 / math.log(2)), real(math.log(2) / 2)
     limit, one = real(10), real(1)
 
@@ -202,7 +201,7 @@ def _tanh_single() -> Function:
         y = limit if limit < y else y
         t = y * per_unit + biased
         rest = y - (t - biased) * half_ln2
-        scale = from_bits(to_bits(t) << digits)
+        scale = bits_as(real, bits_as(integer, t) << digits)
         a = rest * quotient(rest * rest)
         low, high = scale - one, scale + one
         return math.copysign((a * high + low) / (a * low + high), z)
@@ -215,7 +214,7 @@ def _decay(real: Any) -> Function:
     """x → (n, g), e^{−|x|} = n/g, g > 0."""
     numerator = _polynomial("tanh_numerator", real)
     denominator = _polynomial("tanh_denominator", real)
-    _, _, two_to, magic = _bits(real)
+    two_to, magic = _powers(real)
     per_unit, limit = real(2 / math.log(2)), real(EXPONENT_LIMIT[real])
     high, low = real(LN2[real][0] / 2), real(LN2[real][1] / 2)
     half, zero = real(0.5), real(0)
@@ -284,8 +283,9 @@ def _relu(real: Any) -> Function:
 def _gauss(real: Any, half: bool) -> Function:
     """x → (e^{−y²}, e^{y²} erfc(y)), y = x or, if half, x / √2; for x ≥ 0. e^{−y²} feels y² errors, hence x in two parts."""
     exp, scaled_erfc = _polynomial("exp", real), _polynomial("erfc", real)
-    to_bits, from_bits, two_to, magic = _bits(real)
-    mask = (np.int64 if real is np.float64 else np.int32)(HALF_DIGITS[real])
+    two_to, magic = _powers(real)
+    integer: Any = _INTEGER[real]
+    mask = integer(HALF_DIGITS[real])
     factor, root = real(0.5 if half else 1.0), real(math.sqrt(0.5) if half else 1.0)
     per_unit, limit = real(1 / math.log(2)), real(math.sqrt(EXPONENT_LIMIT[real]) / root)
     ln2_high, ln2_low = real(LN2[real][0]), real(LN2[real][1])
@@ -295,7 +295,7 @@ def _gauss(real: Any, half: bool) -> Function:
     @named(f"gauss_{half}")
     def gauss(x):
         inside = limit if limit < x else x
-        high = from_bits(to_bits(inside) & mask)
+        high = bits_as(real, bits_as(integer, inside) & mask)
         square = factor * high * high  # exact
         t = magic - square * per_unit
         k = t - magic
@@ -355,10 +355,10 @@ def _gelu(real: Any) -> Function:
 @formula
 def _sin(real: Any) -> Function:
     sine, cosine = _polynomial("sin", real), _polynomial("cos", real)
-    to_bits, from_bits, _, magic = _bits(real)
+    _, magic = _powers(real)
     per_unit = real(2 / math.pi)
     p0, p1, p2, p3 = (real(p) for p in HALF_PI[real])
-    integer = np.int64 if real is np.float64 else np.int32
+    integer: Any = _INTEGER[real]
     one, two, sign_shift = integer(1), integer(2), integer(62 if real is np.float64 else 30)
 
     @inlined
@@ -368,12 +368,12 @@ def _sin(real: Any) -> Function:
         r = (((z - k * p0) - k * p1) - k * p2) - k * p3
         square = r * r
         a, b = r * sine(square), cosine(square)
-        quarter = to_bits(t)
+        quarter = bits_as(integer, t)
         odd = (quarter & one) != 0
         s, c = (b if odd else a), (a if odd else b)
         # Bit 1 of the quarter is the sign of the sine, that of the next quarter the cosine's.
-        s = from_bits(to_bits(s) ^ ((quarter & two) << sign_shift))
-        c = from_bits(to_bits(c) ^ (((quarter + one) & two) << sign_shift))
+        s = bits_as(real, bits_as(integer, s) ^ ((quarter & two) << sign_shift))
+        c = bits_as(real, bits_as(integer, c) ^ (((quarter + one) & two) << sign_shift))
         return s, c, -s, -c
 
     return sin

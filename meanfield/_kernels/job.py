@@ -17,7 +17,7 @@ class Job(NamedTuple):
 
     itemsize: int
     loop: int  # what `call_at` takes: the activation, or the sums of ``neurons``
-    loop_of_kept: int  # likewise, from what is in `kept`
+    loop_of_kept: int  # likewise, from what is in `kept`; 0 if that is all
     keeps_values: int  # whether that is σ(z), otherwise z
     product: int
     chain: int

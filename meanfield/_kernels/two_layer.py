@@ -134,7 +134,7 @@ def _functions(
         }
     loop = of_kept = activations.jets(name, real, count)
     if keeps_values := name in activations.BY_VALUE and p >= KEPT_INPUTS:
-        of_kept = activations.jets(name, real, count, of_value=True)
+        of_kept = activations.jets(name, real, count, of_value=True) if count > 1 else 0
     return functions | {"loop": loop, "loop_of_kept": of_kept, "keeps_values": int(keeps_values)}
 
 

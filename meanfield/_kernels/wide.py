@@ -46,7 +46,6 @@ MOST_ROWS, _MOST_COLUMNS = 256, 512
 _TILES = 4  # of a block backward, beside two for each derivative: σ, σ', ż, s
 
 
-@part
 def tile_size(n_particles, n, p, most_small):
     """Particles and data of a tile; it must not depend on which share of the data this is."""
     if p >= MANY_INPUTS:
@@ -56,6 +55,9 @@ def tile_size(n_particles, n, p, most_small):
     if columns < _LEAST_SMALL:
         return rows, min(_COLUMNS, n)
     return rows, min(columns, _MOST_SMALL, n)
+
+
+_tile_size = part(tile_size)
 
 
 def entries(order: int, n_particles: int, n: int, p: int, c: int) -> int:
@@ -102,7 +104,8 @@ def load_jets(job, known, weights, i, k, rows, columns, tile):
     is_kept = i + rows <= job.kept_rows
     if known != 0 and is_kept:
         take(job, place, rows, columns, tile)
-        call_at(job.loop_of_kept, (tile, count, count))
+        if job.loop_of_kept != 0:
+            call_at(job.loop_of_kept, (tile, count, count))
         return
     weigh(job, weights, k, rows, columns, tile)
     if is_kept and job.keeps_values == 0:
@@ -190,7 +193,7 @@ def network_block(real: Any = None) -> Any:
     def block(address, b, begin, end, work):
         job = read_job(address)
         size, order, c, n, p = job.itemsize, job.order, job.outputs, job.data, job.inputs_count
-        most, wide = tile_size(end - begin, n, p, job.most_small)
+        most, wide = _tile_size(end - begin, n, p, job.most_small)
         fresh, derivative = np.intp(0), n * c * size
         for i in range(begin, end, most):
             rows = min(most, end - i)
@@ -227,7 +230,7 @@ def gradient_block(real: Any = None) -> Any:
     def block(address, b, begin, end, work):
         job = read_job(address)
         size, order, c, n, p = job.itemsize, job.order, job.outputs, job.data, job.inputs_count
-        most, wide = tile_size(end - begin, n, p, job.most_small)
+        most, wide = _tile_size(end - begin, n, p, job.most_small)
         nothing, one = job.constants, job.constants + size
         known, derivative = np.intp(1), n * c * size
         for i in range(begin, end, most):

@@ -2,11 +2,12 @@
 
 import itertools
 
+import numba
 import numpy as np
 import pytest
 
 from meanfield._kernels import activations
-from meanfield._kernels.jit import COMPILED, call_at, part
+from meanfield._kernels.jit import COMPILED, call_at
 from meanfield.activations import ACTIVATIONS
 from tests.helpers.matrices import slow_unless
 from tests.meanfield.kernels.test_kernels import TORCH_ACTIVATIONS
@@ -29,7 +30,7 @@ CASES = slow_unless(
 ULP = {"tanh": 4, "relu": 0, "gelu": 8, "erf": 4, "sigmoid": 4, "softplus": 4, "quadratic": 1}
 
 
-@part
+@numba.njit
 def fill(address, tile, size):
     call_at(address, (tile, size, size))
 

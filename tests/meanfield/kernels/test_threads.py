@@ -21,6 +21,11 @@ from tests.helpers.clocks import HANGS
 MUCH = 10**9  # multiply-adds
 
 
+@numba.njit
+def take(counter):
+    return atomic.take(counter)
+
+
 @pytest.fixture
 def of_four(monkeypatch):
     """As on a machine with four cores, of which numba may use as many as it is told."""
@@ -40,7 +45,7 @@ def at_work(n_blocks, prepared, comers=1, blas=False):
         names.add(threading.get_ident())
         if len(names) <= comers:
             all_there.wait(timeout=HANGS)
-        while (block := atomic.take(counter)) < n_blocks:
+        while (block := take(counter)) < n_blocks:
             blocks.append(block)
         of_blas.update(library.num_threads for library in blas_libraries())
 
@@ -66,7 +71,7 @@ def test_blas_has_one_thread_in_each_of_ours_and_its_own_again_after(of_four):
 @pytest.mark.parametrize("failing", range(8))
 def test_what_a_block_raises_is_raised_whichever_thread_had_it(of_four, failing):
     def compute(counter):
-        while (block := atomic.take(counter)) < 8:
+        while (block := take(counter)) < 8:
             if block == failing:
                 raise IndexError(block)  # as compiled code raises with its checks on
 
