@@ -153,7 +153,7 @@ def _add_blocks(partials: Array, first_blocks: Bounds, sums: Array) -> None:
 
 def mean_of(sums: Array, n_particles: int) -> Array:
     """Sums over all groups (groups, …), in their order, over N. They start from +0, so a group's −0 and +0 give the same."""
-    total: Array = np.sum(sums, axis=0, initial=0.0) / sums.dtype.type(n_particles)
+    total: Array = np.add.reduce(sums, axis=0, initial=0.0) / sums.dtype.type(n_particles)
     return total
 
 

@@ -262,7 +262,7 @@ class Risk:
 
     def _scaled(self, residuals: list[Array]) -> Array:
         """ℓ' and its derivatives at the data, over n: (order + 1, n, c)."""
-        return np.stack(residuals).astype(self.dtype, copy=False) / self.dtype.type(len(self._data))
+        return np.array(residuals, self.dtype) / self.dtype.type(len(self._data))
 
     def _decayed(self, derivative: Array, argument: Array) -> Array:
         """A derivative of the loss plus that of ∫ V dρ, which is λ times its argument."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -19,26 +17,32 @@ _inside: set[tuple[int, object]] = set()
 _before: dict[int, int] = {}  # of those libraries that are limited, their numbers of threads
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
+class one_blas_thread:  # noqa: N801  (as a function of contextlib it would take twice as long, with every kernel)
     """Context in which BLAS runs on one thread, until the last thread of the program has left it.
 
     The number is the whole process's. threadpoolctl's own context gives back what it found when it ends, though another thread is
     still in another one; and since version 3.8 it does nothing, silently, where another thread has set the number before.
     """
-    token = threading.get_ident(), object()
-    try:
-        _enter(token)
-        yield
-    finally:
-        _leave(token)
+
+    def __init__(self) -> None:
+        self._token = threading.get_ident(), object()
+
+    def __enter__(self) -> None:
+        _enter(self._token)
+
+    def __exit__(self, *_: object) -> None:
+        _leave(self._token)
+
+    def __del__(self) -> None:
+        if self._token in _inside:  # interrupted while it was entered or left
+            _leave(self._token)
 
 
 def _enter(token: tuple[int, object]) -> None:
     with _lock:
         _inside.add(token)
         for i, library in enumerate(blas_libraries()):
-            threads = library.num_threads
+            threads = library.get_num_threads()
             if threads != 1:
                 _before.setdefault(i, threads)
                 _set_threads(library, 1)

@@ -78,6 +78,24 @@ def test_an_exception_ends_it():
     assert counts() == {2} and not threads._inside
 
 
+@pytest.mark.parametrize("interrupted", ["_enter", "_leave"])
+def test_an_interrupt_while_it_is_entered_or_left_ends_it(interrupted, monkeypatch):
+    usual, times = getattr(threads, interrupted), []
+
+    def once(token):
+        times.append(token)
+        if interrupted == "_enter":
+            usual(token)
+        if len(times) == 1:
+            raise KeyboardInterrupt
+        usual(token)
+
+    monkeypatch.setattr(threads, interrupted, once)
+    with pytest.raises(KeyboardInterrupt), one_blas_thread():
+        pass
+    assert counts() == {2} and not threads._inside
+
+
 def test_a_program_limits_its_threads_from_any_thread():
     def limited():
         with threadpool_limits(1, user_api="blas"):
