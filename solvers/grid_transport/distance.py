@@ -32,8 +32,11 @@ _COARSEST = 16
 _PROXIMAL, _ITERATIONS = (1e-3, 1e-5, 1e-7, 1e-9), 40
 #: Mass out of place, times the squared diameter, relative to W2².
 _OUT_OF_PLACE, _COARSE, _TOLERATED = 3e-5, 1e-3, 1e-3
+#: Where W2² is at most so many squared diagonals of a cell, the bounds are further apart than so many squared sides anyway; aimed
+#: at is less.
+_FEW_CELLS, _OF_SIDE, _AIMED_AT = 4.0, 0.1, 0.02
 #: Relative error on a coarser grid after which there is no hope for the grid itself.
-_HOPELESS = 1e-2
+_HOPELESS = 5e-3
 #: Mass of the tails that are left out.
 _TAILS = 1e-10
 #: Parts of a cell in the lower bound, and the most points of its grid.
@@ -90,7 +93,25 @@ def squared_distance_if_promising(
 def bounds(least: float, most: float, misplaced: float, edges: tuple[Float64, ...]) -> Bounds:
     """Those of W2² with the mass that a plan of cost `most` leaves out of place moved over the whole grid."""
     rest = misplaced * _squared_diameter(edges)
-    return Bounds(min(max(least, 0.0), most), most + rest, misplaced, rest <= _TOLERATED * most)
+    tolerated = _tolerated(_TOLERATED, _OF_SIDE, most, edges)
+    return Bounds(min(max(least, 0.0), most), most + rest, misplaced, rest <= tolerated)
+
+
+def both(one: Bounds, other: Bounds) -> Bounds:
+    """The bounds of two of the same distance."""
+    nearer = min(one, other, key=lambda found: found.most)
+    least = min(max(one.least, other.least), nearer.most)
+    return nearer._replace(least=least, converged=one.converged or other.converged)
+
+
+def _tolerated(
+    relative: float, of_side: float, squared: float, points: tuple[Float64, ...]
+) -> float:
+    """What mass out of place may add to W2²: a share; of a few cells, on which no bounds agree, a part of a cell."""
+    squares = [float(x[1] - x[0]) ** 2 for x in points]
+    if squared > _FEW_CELLS * sum(squares):
+        return relative * squared
+    return max(relative * squared, of_side * sum(squares) / len(squares))
 
 
 def centered(edges: tuple[Float64, ...]) -> tuple[tuple[Float64, ...], tuple[Float64, ...]]:
@@ -166,18 +187,23 @@ def _potential(
         return transport.transform(phi) + float(np.vdot(nu, np.where(nu > 0, phi, 0.0)))
 
     phi = max((np.where(nu > 0, start, -np.inf) for start in starts), key=dual)
+
+    def tolerated(squared: float, of_side: float) -> float:
+        is_finest = tolerance == _OUT_OF_PLACE
+        return _tolerated(tolerance, of_side if is_finest else 0.0, squared, centers)
+
     size, step = _squared_diameter(centers), sum(float(x[1] - x[0]) ** 2 for x in centers)
     for weight in _PROXIMAL:
         weight /= size
 
         def allowed(value: float) -> float:
-            return 0.5 * tolerance * abs(value) / size
+            return 0.5 * tolerated(abs(value), _AIMED_AT) / size
 
         proximal = _Fixed(nu, phi, weight, step)
         phi = ascend(transport, proximal, phi, allowed, _ITERATIONS).phi
         value = dual(phi)
         missed = 0.5 * float(np.abs(transport.push() - nu).sum()) * size
-        if missed <= tolerance * abs(value):
+        if missed <= tolerated(abs(value), _OF_SIDE):
             break
     if gives_up and tolerance == _COARSE and missed > _HOPELESS * abs(value):
         raise _HopelessError

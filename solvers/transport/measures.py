@@ -109,7 +109,7 @@ def _bounds_on_grid(x: Any, y: Any, options: Any) -> tuple[Bounds, str]:
         return found or distance.squared_distance(
             *given
         ), f"give a larger max_iterations than {limit}"
-    return other, "fewer cells are easier"
+    return other if found is None else distance.both(found, other), "fewer cells are easier"
 
 
 def _as_points(measure: Measure) -> tuple[Float64, Float64, float]:

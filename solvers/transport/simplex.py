@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from solvers._support.interruptible import interruptible
 from solvers.measures.quantile_functions import Float64
 from solvers.transport.exact import Indices, SimplexSolution
+
+#: From so many pairs on the simplex may take long, and ends by Ctrl-C.
+_LONG = 2**18
 
 
 def network_simplex(
@@ -20,14 +25,18 @@ def network_simplex(
     from solvers.transport._pot import ot
 
     with _quiet():
-        plan, log = ot.emd(
-            supplies,
-            demands,
-            costs,
-            numItermax=limit,
-            log=True,
-            center_dual=False,  # `certify` does
-            check_marginals=False,  # the units have equal sums
+        plan, log = _run(
+            costs.size,
+            partial(
+                ot.emd,
+                supplies,
+                demands,
+                costs,
+                numItermax=limit,
+                log=True,
+                center_dual=False,  # `certify` does
+                check_marginals=False,  # the units have equal sums
+            ),
         )
     masses = plan.ravel()
     pairs = np.flatnonzero(masses > 0)  # of booleans, four times faster
@@ -44,9 +53,8 @@ def lazy_simplex(
     from solvers.transport._pot import ot
 
     with _quiet():
-        _, log = ot.emd2_lazy(
-            x, y, supplies, demands, numItermax=limit, log=True, return_matrix=True
-        )
+        options = {"numItermax": limit, "log": True, "return_matrix": True}
+        _, log = _run(len(x) * len(y), partial(ot.emd2_lazy, x, y, supplies, demands, **options))
     plan = coo_array(log["G"])
     return SimplexSolution(plan.row, plan.col, plan.data, log["u"], log["warning"])
 
@@ -78,19 +86,27 @@ def sparse_simplex(
     # A cost of 0 would be a pair that is not there.
     given = coo_array((costs + 1.0, (rows, columns)), shape=(len(supplies), len(demands)))
     with _quiet():
-        found, log = ot.emd(
-            supplies,
-            demands,
-            given,
-            numItermax=limit,
-            log=True,
-            center_dual=False,
-            check_marginals=False,
+        found, log = _run(
+            len(costs),
+            partial(
+                ot.emd,
+                supplies,
+                demands,
+                given,
+                numItermax=limit,
+                log=True,
+                center_dual=False,
+                check_marginals=False,
+            ),
         )
     plan = coo_array(found)
     used = plan.data > 0
     u, v = np.asarray(log["u"]), np.asarray(log["v"]) - 1.0
     return SparseSolution(plan.row[used], plan.col[used], plan.data[used], u, v, log["warning"])
+
+
+def _run(pairs: int, solve: Callable[[], Any]) -> Any:
+    return interruptible(solve) if pairs >= _LONG else solve()
 
 
 @contextmanager

@@ -80,10 +80,12 @@ def w2(
     x, y : (n, D), (m, D), or (n,), (m,) on the line; or `Particles`, `Grid`, `Quantiles`
         Measures on the line, in any form, are compared by their quantile functions: in closed form, without a plan (not by
         "sinkhorn"). Two densities on the same grid of equal cells, in two or three dimensions, are transported axis by axis, in
-        memory O(n) and without a plan ("exact"; 256² cells take up to 20 s): the ``gap`` of a plan and dual potentials is of
-        order h². Where the transport tears mass apart, as one heap into two, the network simplex takes over, on few pairs of
-        cells from coarse grids to fine ones, with the same certificate (256² cells: 12 to 70 s in 0.2 GB, speckle longer). What
-        is not proved is an error, or without require_convergence the bounds ``distance`` − ``gap`` and ``distance``. Otherwise
+        memory O(n) and without a plan ("exact"; 256² cells take 15 to 40 s of one core): the ``gap`` of a plan and dual
+        potentials is of order h², so that it is a part of W2 where the densities differ from cell to cell only, as speckle. Where
+        the transport tears mass apart, as one heap into two, the network simplex takes over, on few pairs of cells from coarse
+        grids to fine ones, with the same certificate (one heap into two: 7 to 9 s of one core for 64² and for 128² cells, two to
+        three minutes for 256² in 0.2 GB; 2026-11-27, Intel Xeon). What is not proved is an error, or without require_convergence
+        the bounds ``distance`` − ``gap`` and ``distance``. Ctrl-C ends the simplex at once. Otherwise
         the mass of a cell is moved to its center, which moves a grid by δ = √E[|h|²/12] in W2, h being the sides of the cell:
         the result's ``discretization_error`` is the sum of δ over the grids (over √2 for "sliced").
     a, b : (n,), (m,), optional

@@ -5,6 +5,7 @@ import pytest
 from scipy.special import ndtr
 
 from solvers import Grid, transport
+from solvers.grid_transport import distance
 from solvers.measures.quantile_functions import Pieces, squared_distance
 
 
@@ -203,3 +204,31 @@ def test_what_needs_too_much_is_refused_with_the_amount():
         transport.w2(x, y, a=np.ones(400) / 400)
     with pytest.raises(ValueError, match="y must have dimension 2, as x, got 3"):
         transport.w2(x, normal(axes(4, 3), (0,) * 3, (1,) * 3))
+
+
+@pytest.mark.slow
+def test_speckle_is_enclosed_within_a_part_of_a_cell():
+    """Independent random cells, of which W2 is about one: with 3 × 3 points in the place of each cell W2 is no shorter, and
+    longer by at most √(h²/9 · 2/12) per grid.
+    """
+    edges, draw, h = axes(16, length=8.0), np.random.default_rng(0), 1.0
+    x, y = (Grid(edges, part / part.sum()) for part in draw.exponential(size=(2, 16, 16)))
+    found, by_points = transport.w2(x, y), refined(x, y, 3)
+    least = found.distance - found.gap
+    assert found.converged and found.distance**2 - least**2 < 0.5 * h**2
+    assert least <= by_points <= found.distance + 2 * np.sqrt(h**2 / 54)
+
+
+@pytest.mark.slow
+def test_the_bounds_of_two_methods_are_both_kept(monkeypatch):
+    """Where Newton's method leaves mass out of place, and the simplex does not."""
+    x, y = askew()
+    pairs, both = [], distance.both
+    monkeypatch.setattr(distance, "_HOPELESS", np.inf)
+    monkeypatch.setattr(distance, "both", lambda *given: pairs.append(given) or both(*given))
+    found = transport.w2(x, y)
+    ((newton, simplex),) = pairs
+    assert found.converged and simplex.most < newton.most and not newton.converged
+    least, most = max(newton.least, simplex.least), simplex.most
+    assert found.distance**2 == pytest.approx(most, rel=1e-12)
+    assert (found.distance - found.gap) ** 2 == pytest.approx(least, rel=1e-12)
