@@ -25,6 +25,7 @@ from solvers.grid_transport.levels import doubled, doubled_centers, refined
 from solvers.grid_transport.newton import ascend
 from solvers.grid_transport.split import SplitTransport, conjugated
 from solvers.measures.quantile_functions import Float64
+from solvers.progress import UNREPORTED, Portion
 
 #: Fewest cells along an axis of a grid that is made coarser.
 _COARSEST = 16
@@ -57,17 +58,23 @@ class _HopelessError(Exception):
 
 
 def squared_distance(
-    edges: tuple[Float64, ...], mu: Float64, nu: Float64, gives_up: bool = False
+    edges: tuple[Float64, ...],
+    mu: Float64,
+    nu: Float64,
+    gives_up: bool = False,
+    portion: Portion = UNREPORTED,
 ) -> Bounds:
     """Bounds of W2² between the densities of masses mu and nu on the cells of a regular grid of two or three axes.
 
     gives_up : raise an error where a coarser grid shows already that Newton's method will not do.
+    portion : is called as the grids are done.
     """
     if np.array_equal(mu, nu):
         return Bounds(0.0, 0.0, 0.0, True)
     edges, centers = centered(edges)
     kept = without_tails(mu)
-    phi, transport = _potential(centers, kept, without_tails(nu), _OUT_OF_PLACE, gives_up)
+    given = centers, kept, without_tails(nu)
+    phi, transport = _potential(*given, _OUT_OF_PLACE, gives_up, portion)
     stages = transport.stages()
     most = 0.0
     for axis, (before, after) in enumerate(pairwise(stages)):
@@ -81,11 +88,11 @@ def squared_distance(
 
 
 def squared_distance_if_promising(
-    edges: tuple[Float64, ...], mu: Float64, nu: Float64
+    edges: tuple[Float64, ...], mu: Float64, nu: Float64, portion: Portion = UNREPORTED
 ) -> Bounds | None:
     """The same; None where a coarser grid shows already that Newton's method will not do."""
     try:
-        return squared_distance(edges, mu, nu, gives_up=True)
+        return squared_distance(edges, mu, nu, gives_up=True, portion=portion)
     except _HopelessError:
         return None
 
@@ -173,13 +180,19 @@ class _Fixed:
 
 
 def _potential(
-    centers: tuple[Float64, ...], mu: Float64, nu: Float64, tolerance: float, gives_up: bool
+    centers: tuple[Float64, ...],
+    mu: Float64,
+    nu: Float64,
+    tolerance: float,
+    gives_up: bool,
+    portion: Portion,
 ) -> tuple[Float64, SplitTransport]:
     """The maximiser φ of ∫ φ^c dμ + Σ φ ν, found on coarser grids first, and the transport by it; φ = −∞ where ν = 0."""
     starts = [_of_normal_laws(centers, mu, nu)]
     if min(mu.shape) >= _COARSEST:
         wide, masses = doubled_centers(centers), doubled(mu)
-        coarse, _ = _potential(wide, masses, doubled(nu), _COARSE, gives_up)
+        before, portion = portion.split(0.5**mu.ndim)  # of so many cells
+        coarse, _ = _potential(wide, masses, doubled(nu), _COARSE, gives_up, before)
         starts.append(refined(_everywhere(wide, coarse, masses), mu.shape))
     transport = SplitTransport(centers, mu, 0.5)
 
@@ -193,7 +206,7 @@ def _potential(
         return _tolerated(tolerance, of_side if is_finest else 0.0, squared, centers)
 
     size, step = _squared_diameter(centers), sum(float(x[1] - x[0]) ** 2 for x in centers)
-    for weight in _PROXIMAL:
+    for term, weight in enumerate(_PROXIMAL, 1):
         weight /= size
 
         def allowed(value: float) -> float:
@@ -201,12 +214,14 @@ def _potential(
 
         proximal = _Fixed(nu, phi, weight, step)
         phi = ascend(transport, proximal, phi, allowed, _ITERATIONS).phi
+        portion(term / len(_PROXIMAL))
         value = dual(phi)
         missed = 0.5 * float(np.abs(transport.push() - nu).sum()) * size
         if missed <= tolerated(abs(value), _OF_SIDE):
             break
     if gives_up and tolerance == _COARSE and missed > _HOPELESS * abs(value):
         raise _HopelessError
+    portion(1.0)
     return phi, transport
 
 

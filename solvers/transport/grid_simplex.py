@@ -23,6 +23,7 @@ from solvers._kernels.grid_transport import envelope_sites
 from solvers.grid_transport import distance
 from solvers.grid_transport.levels import doubled
 from solvers.measures.quantile_functions import Float64
+from solvers.progress import UNREPORTED, Portion
 from solvers.transport.exact import whole_units
 from solvers.transport.simplex import SparseSolution, sparse_simplex
 
@@ -33,6 +34,8 @@ _ALL_PAIRS = 2**17
 _COARSE, _FINE, _OF_SIDE, _ROUNDS = 1e-3, 3e-4, 0.02, 30
 #: Cells are halved until the bounds of W2 differ by less, relatively, or so many have mass, or there are so many.
 _ENOUGH, _MOST_OCCUPIED, _MOST_CELLS = 1e-3, 2**14, 2**18
+#: Share of the coarser lattices in the work.
+_OF_COARSER = 0.125
 #: Pairs with a reduced cost below, in squared sides, remain.
 _NEAR = 20.0
 #: Bytes per cell of the simplex, and those of the lower bound on the finest cells.
@@ -57,7 +60,11 @@ def bytes_needed(shape: tuple[int, ...]) -> int:
 
 
 def squared_distance(
-    edges: tuple[Float64, ...], mu: Float64, nu: Float64, limit: int
+    edges: tuple[Float64, ...],
+    mu: Float64,
+    nu: Float64,
+    limit: int,
+    portion: Portion = UNREPORTED,
 ) -> distance.Bounds | None:
     """Bounds of W2² as those of `distance.squared_distance`; None where the simplex does not end in `limit` iterations.
 
@@ -67,7 +74,10 @@ def squared_distance(
     edges, centers = distance.centered(edges)
     while True:
         kept = distance.without_tails(mu), distance.without_tails(nu)
-        found = plan(centers, *kept, limit)
+        occupied, parts = max(np.count_nonzero(part) for part in kept), 2**mu.ndim
+        is_last = occupied * parts > _MOST_OCCUPIED or mu.size * parts > _MOST_CELLS
+        own, portion = portion.split(1.0 if is_last else _OF_COARSER)
+        found = plan(centers, *kept, limit, portion=own)
         if found is None:
             return None
         misplaced = 0.5 * sum(
@@ -79,8 +89,7 @@ def squared_distance(
         )
         bounds = distance.bounds(least, found.most, misplaced, edges)
         close = bounds.least >= (1.0 - _ENOUGH) ** 2 * bounds.most
-        occupied, parts = max(np.count_nonzero(part) for part in kept), 2**mu.ndim
-        if close or occupied * parts > _MOST_OCCUPIED or mu.size * parts > _MOST_CELLS:
+        if close or is_last:
             return bounds._replace(converged=bounds.converged and found.proved)
         edges, centers = distance.centered(tuple(map(_halved, edges)))
         mu, nu = _in_halves(mu), _in_halves(nu)
@@ -102,16 +111,18 @@ def plan(
     nu: Float64,
     limit: int,
     tolerance: float = _FINE,
+    portion: Portion = UNREPORTED,
 ) -> LatticePlan | None:
     """Transport between masses at equally spaced centers; None where the simplex does not end in `limit` iterations.
 
     tolerance : relative difference of the bounds, beside a small one of the size of the cells; 0 for the optimum.
+    portion : is called after every solution.
     """
     side = float(np.sqrt(np.mean([(x[1] - x[0]) ** 2 for x in centers])))
     a, b = np.zeros((2, *mu.shape))
     a[mu > 0], b[nu > 0] = whole_units(mu[mu > 0], nu[nu > 0])
     lattice = _Lattice(tuple((x - x[0]) / side for x in centers))
-    found = _solved(lattice, a, b, tolerance, limit)
+    found = _solved(lattice, a, b, tolerance, limit, portion)
     if found is None:
         return None
     scale, total = side**2, float(a.sum())
@@ -195,7 +206,12 @@ class _Found(NamedTuple):
 
 
 def _solved(
-    lattice: _Lattice, a: Float64, b: Float64, tolerance: float, limit: int
+    lattice: _Lattice,
+    a: Float64,
+    b: Float64,
+    tolerance: float,
+    limit: int,
+    portion: Portion,
 ) -> _Found | None:
     """Transport of the masses a to b on a lattice, by that on a coarser one."""
     occupied = np.flatnonzero(a), np.flatnonzero(b)
@@ -203,7 +219,8 @@ def _solved(
         i, j = (part.ravel() for part in np.meshgrid(*occupied, indexing="ij"))
     else:
         wide = doubled(a), doubled(b)
-        coarse = _solved(lattice.coarser(), *wide, _COARSE, limit)
+        before, portion = portion.split(_OF_COARSER)
+        coarse = _solved(lattice.coarser(), *wide, _COARSE, limit, before)
         if coarse is None:
             return None
         rows, columns = lattice.children(coarse.rows), lattice.children(coarse.columns)
@@ -211,7 +228,8 @@ def _solved(
         i, j = (part.ravel() for part in pairs)
         present = (i >= 0) & (j >= 0)
         i, j = _distinct(i[present], j[present], lattice.size)
-    return _Restricted(lattice, a.ravel(), b.ravel(), *occupied).refined(i, j, tolerance, limit)
+    restricted = _Restricted(lattice, a.ravel(), b.ravel(), *occupied)
+    return restricted.refined(i, j, tolerance, limit, portion)
 
 
 @dataclass
@@ -224,9 +242,12 @@ class _Restricted:
     rows: Indices
     columns: Indices
 
-    def refined(self, i: Indices, j: Indices, tolerance: float, limit: int) -> _Found | None:
+    def refined(
+        self, i: Indices, j: Indices, tolerance: float, limit: int, portion: Portion
+    ) -> _Found | None:
         """Solve, and take the pairs that are missed, until the bounds agree up to the tolerance."""
         best: _Found | None = None
+        widest = 0.0
         for _ in range(_ROUNDS):
             i, j = self._of_mass(i, j)
             costs = self.lattice.squares(i, j)
@@ -243,8 +264,11 @@ class _Restricted:
             u, v = np.full((2, self.lattice.size), -np.inf)
             u[self.rows], v[self.columns] = solution.u, solution.v
             found, missed = self._checked(solution, u, v, tolerance)
-            if best is None or found.most - found.least < best.most - best.least:
+            gap = found.most - found.least
+            if best is None or gap < best.most - best.least:
                 best = found
+            widest = max(widest, gap)
+            portion(1.0 if found.proved else 1.0 - gap / widest)
             if found.proved or len(missed[0]) == 0:
                 break
             near = costs - u[i] - v[j] <= _NEAR

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from solvers._support.arguments import probabilities, refusal
 from solvers.measures.quantile_functions import Float64, squared_distance
 from solvers.measures.representations import Grid, Measure, Particles, Quantiles, check_positions
+from solvers.progress import TICKS, Ticks, progress_bar
 from solvers.transport.result import TransportError, TransportResult
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # Edges that differ by less, relative to the width of the cells, are equal.
 _SAME_EDGES = 1e-9
+# Share of Newton's method in the work, where the simplex may follow.
+_OF_NEWTON = 0.5
 
 
 def as_measure(
@@ -79,7 +82,10 @@ def _on_grid(x: Any, y: Any, options: Any) -> TransportResult:
             f"max_bytes must be at least {needed / 1e9:.3g} GB for exact transport on {cells} cells, got "
             f"{options.max_bytes / 1e9:.3g} GB; fewer cells need less"
         )
-    found, remedy = _bounds_on_grid(x, y, options)
+    with progress_bar(options.progress, TICKS) as report:
+        ticks = Ticks(report)
+        found, remedy = _bounds_on_grid(x, y, options, ticks)
+        ticks.reach(1.0)
     least, most = np.sqrt([found.least, found.most]).tolist()
     if options.require_convergence and not found.converged:
         raise TransportError(
@@ -91,7 +97,7 @@ def _on_grid(x: Any, y: Any, options: Any) -> TransportResult:
     )
 
 
-def _bounds_on_grid(x: Any, y: Any, options: Any) -> tuple[Bounds, str]:
+def _bounds_on_grid(x: Any, y: Any, options: Any, ticks: Ticks) -> tuple[Bounds, str]:
     """By Newton's method, or where transport tears mass apart by the simplex; and what may help if they are not the optimum's."""
     from solvers.grid_transport import distance
     from solvers.transport import grid_simplex
@@ -99,12 +105,13 @@ def _bounds_on_grid(x: Any, y: Any, options: Any) -> tuple[Bounds, str]:
     given = x.edges, x.masses, y.masses
     needed = grid_simplex.bytes_needed(x.masses.shape)
     if needed > options.max_bytes:
-        return distance.squared_distance(*given), f"give a max_bytes of at least {needed}"
-    found = distance.squared_distance_if_promising(*given)
+        alone = distance.squared_distance(*given, portion=ticks.rest)
+        return alone, f"give a max_bytes of at least {needed}"
+    found = distance.squared_distance_if_promising(*given, ticks.rest.split(_OF_NEWTON)[0])
     if found is not None and found.converged:
         return found, ""
     limit = 10**9 if options.max_iterations is None else options.max_iterations
-    other = grid_simplex.squared_distance(*given, limit)
+    other = grid_simplex.squared_distance(*given, limit, ticks.rest)
     if other is None:
         return found or distance.squared_distance(
             *given

@@ -18,6 +18,7 @@ from solvers._support.arguments import (
 )
 from solvers.measures.quantile_functions import Float64
 from solvers.measures.representations import Measure, Particles, check_positions
+from solvers.progress import Progress
 from solvers.transport import cost as transport_cost
 from solvers.transport import exact as exact_transport
 from solvers.transport import sampling, sinkhorn
@@ -47,6 +48,7 @@ class _Options(NamedTuple):
     tolerance: float
     max_bytes: int
     error: str | None
+    progress: bool | Progress
 
 
 def w2(
@@ -65,6 +67,7 @@ def w2(
     tolerance: float = 1e-5,
     max_bytes: int = MAX_BYTES,
     error: str | None = None,
+    progress: bool | Progress = False,
 ) -> TransportResult:
     """Wasserstein-2 distance between Σ_i a_i δ_{x_i} and Σ_j b_j δ_{y_j}, or between any two measures of one dimension.
 
@@ -116,6 +119,9 @@ def w2(
         many points, the sampling floor subtracted, and no plan. In many dimensions, where the floor differs from law to law,
         the estimate may be low, but the interval allows for it. At most 2,000 points at a time: 20,000 in 10 dimensions
         take 8 s.
+    progress : bool or callable
+        Of two densities on the same grid, whose transport may take minutes. True: a bar with remaining time, on stderr in a
+        terminal; a callable receives (done, total), after each of the coarser grids and of the iterates on the grid itself.
 
     Raises
     ------
@@ -154,6 +160,7 @@ def w2(
         tolerance,
         max_bytes,
         error,
+        progress,
     )
     if options.error is not None:
         return _of_laws(as_measure("x", x, "a", a), as_measure("y", y, "b", b), options)
@@ -349,6 +356,8 @@ def _checked(*given: Any) -> _Options:
     if options.error is not None:
         choice("error", options.error, ("bootstrap",))
         choice("method", options.method, ("exact", "sliced"))
+    if not callable(options.progress):
+        flag("progress", options.progress)
     settled |= {
         name: flag(name, getattr(options, name)) for name in ("require_convergence", "lazy")
     }

@@ -170,7 +170,7 @@ CALLS = {
                 {"x": X, "y": X[:2], "a": WEIGHTS, "b": [0.5, 0.5], "method": "exact"}
                 | {"max_iterations": None, "require_convergence": True, "lazy": False}
                 | {"projections": 4, "seed": 0, "regularization": None, "tolerance": 1e-5}
-                | {"max_bytes": 2**20},
+                | {"max_bytes": 2**20, "progress": False},
             ),
             ("coupled_distance", {"x": X, "y": X}),
             ("estimate", {"n": 3, "m": 3, "dimension": 1, "method": "exact", "lazy": False}),

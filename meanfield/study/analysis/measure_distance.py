@@ -14,7 +14,9 @@ def are_measures(a: Cloud, b: Cloud) -> bool:
     return isinstance(a.measure, kinds) or isinstance(b.measure, kinds)
 
 
-def distance(a: Cloud, b: Cloud, memory_limit: int | None = None) -> dict[str, Any]:
+def distance(
+    a: Cloud, b: Cloud, memory_limit: int | None = None, progress: bool = False
+) -> dict[str, Any]:
     """W2 by `solvers.transport.w2`, with the bound of its error; a warning where the plan is left unfinished.
 
     Raises
@@ -22,7 +24,7 @@ def distance(a: Cloud, b: Cloud, memory_limit: int | None = None) -> dict[str, A
     ValueError
         For measures of other dimensions, or points that do not fit the memory, by default the one of `solvers.transport.w2`.
     """
-    options: dict[str, Any] = {"require_convergence": False}
+    options: dict[str, Any] = {"require_convergence": False, "progress": progress}
     if memory_limit is not None:
         options["max_bytes"] = memory_limit
     try:

@@ -116,7 +116,7 @@ def _measured(
                 "--method, --subsample, --error and --lazy must be left out for densities and quantile functions, got one of "
                 "them; their distance is exact"
             )
-        return of_measures.distance(a, b, limit)
+        return of_measures.distance(a, b, limit, progress=True)
     plain = method == "exact" and subsample is None and memory_limit is None and not lazy
     if plain and between.is_too_large(a, b, method):
         typer.echo(SUBSAMPLED, err=True)
