@@ -16,6 +16,15 @@ import numpy as np
 
 from .jit import kernel
 
+#: A rise of φ below this relative amount is rounding.
+_ROUNDING = 1e-14
+
+
+@kernel
+def _cut(y, tau, phi, j, k):
+    """Where the parabolas of the sites j < k meet."""
+    return 0.5 * (y[j] + y[k]) - tau * (phi[k] - phi[j]) / (y[k] - y[j])
+
 
 @kernel
 def _envelope(y, tau, phi, sites, cuts):
@@ -26,7 +35,7 @@ def _envelope(y, tau, phi, sites, cuts):
             continue
         while count > 0:
             j = sites[count - 1]
-            cut = 0.5 * (y[j] + y[k]) - tau * (phi[k] - phi[j]) / (y[k] - y[j])
+            cut = _cut(y, tau, phi, j, k)
             if count > 1 and cut <= cuts[count - 2]:
                 count -= 1
                 continue
@@ -107,80 +116,125 @@ def pull(cells, sites, shares, counts, values, out):
 
 
 @kernel
-def couplings(unit, cells, sites, shares, links, counts, masses, out):
-    """Couplings c_j of sites j and j + 1, for `add_stiffness`; unit = τ/h².
+def _ends(y, h, tau, phi, cells, sites, count, s):
+    """The interval of segment s of a line."""
+    left, right = y[cells[s]] - 0.5 * h, y[cells[s]] + 0.5 * h
+    if s > 0 and cells[s - 1] == cells[s]:
+        left = _cut(y, tau, phi, sites[s - 1], sites[s])
+    if s + 1 < count and cells[s + 1] == cells[s]:
+        right = _cut(y, tau, phi, sites[s], sites[s + 1])
+    return left, right
 
-    Sites that take nothing are coupled in series between those around, so that they may take something if φ rises there: then
-    they touch the envelope. Across empty cells, and before the first site and after the last, the nearest mass couples them.
+
+@kernel
+def _couple(y, tau, phi, x, site, end, reach, coupling, out):
+    """Couple the site of x with those up to the furthest, towards `end`, that x would go to if φ rose there by the reach."""
+    most = (x - y[site]) ** 2 / (2.0 * tau) - phi[site] + reach
+    step = 1 if end > site else -1
+    j = end
+    while j != site and (x - y[j]) ** 2 / (2.0 * tau) - phi[j] > most:
+        j -= step
+    for k in range(min(j, site), max(j, site)):
+        out[k] = max(out[k], coupling)
+
+
+@kernel
+def couplings(y, h, tau, phi, cells, sites, shares, links, counts, masses, reach, out):
+    """Couplings c_j of sites j and j + 1, for `add_stiffness`.
+
+    Sites that take nothing are coupled in series between those on both sides of a cut. Where mass ends, it couples the sites that
+    would take some of it if φ rose there by the reach, by τ/h² times the mass of the cell: the slope with which they would.
     """
     out[:] = 0.0
-    lines, n = out.shape
+    unit, (lines, n) = tau / (h * h), out.shape
     for line in range(lines):
-        before = -1
+        potential, coupled = phi[line], out[line]
+        before, edge, weight = -1, 0.0, 0.0
         for s in range(counts[line]):
             cell, site = cells[line, s], sites[line, s]
             mass = masses[line, cell]
             if not (mass > 0.0 and shares[line, s] > 0.0):
                 continue
-            start, coupling = 0, unit * mass
-            if before >= 0:
-                start = sites[line, before]
-                if cells[line, before] == cell:
-                    coupling = (site - start) * links[line, before] * mass
-                else:
-                    coupling = unit * max(mass, masses[line, cells[line, before]])
-            for j in range(start, site):
-                out[line, j] += coupling
-            before = s
+            last = sites[line, before] if before >= 0 else 0
+            left, right = _ends(y, h, tau, potential, cells[line], sites[line], counts[line], s)
+            if before >= 0 and cells[line, before] == cell:
+                coupled[last:site] = (site - last) * links[line, before] * mass
+            else:
+                _couple(y, tau, potential, left, site, last, reach, unit * mass, coupled)
+                if before >= 0:
+                    _couple(y, tau, potential, edge, last, site, reach, weight, coupled)
+            before, edge, weight = s, right, unit * mass
         if before >= 0:
-            for j in range(sites[line, before], n - 1):
-                out[line, j] += unit * masses[line, cells[line, before]]
+            last = sites[line, before]
+            _couple(y, tau, potential, edge, last, n - 1, reach, weight, coupled)
 
 
 @kernel
-def _least_at(y, tau, phi, x, site):
-    """min_j (x − y_j)²/(2τ) − φ_j at a point x that goes to the site."""
-    return (x - y[site]) ** 2 / (2.0 * tau) - phi[site]
+def _append(x, values, count, point, value):
+    """Append a point, or, at the point before, keep the lesser value; returns the number of points."""
+    if count > 0 and point <= x[count - 1]:
+        values[count - 1] = min(values[count - 1], value)
+        return count
+    x[count], values[count] = point, value
+    return count + 1
 
 
 @kernel
-def slacks(y, h, tau, phi, cells, sites, shares, counts, masses, out):
-    """By how much φ may rise at each site before it takes mass, if it takes none; 0 at the others, +∞ on lines without mass."""
-    out[:] = np.inf
+def _bounds_of_cells(y, h, tau, phi, slack, stack, cuts, x, values):
+    """Increasing points x, the ends of cells of finite slack and the cuts in them, and at each the least of
+    max_j φ_j − (x − y_j)²/(2τ) + slack over the cells around it; returns their number.
+
+    Between two of them that is a linear function of x less x²/(2τ).
+    """
+    number, count, at = _envelope(y, tau, phi, stack, cuts), 0, 0
+    cuts[number - 1] = np.inf
+    for i in range(y.size):
+        if slack[i] == np.inf:
+            continue
+        point, end = y[i] - 0.5 * h, y[i] + 0.5 * h
+        while cuts[at] <= point:
+            at += 1
+        while True:
+            j = stack[at]
+            value = phi[j] - (point - y[j]) ** 2 / (2.0 * tau) + slack[i]
+            count = _append(x, values, count, point, value)
+            if not cuts[at] < end:
+                break
+            point = cuts[at]
+            at += 1
+        value = phi[j] - (end - y[j]) ** 2 / (2.0 * tau) + slack[i]
+        count = _append(x, values, count, end, value)
+    return count
+
+
+@kernel
+def slacks(y, h, tau, phi, before, out):
+    """By how much φ may rise at each site so that −min_j (x − y_j)²/(2τ) − φ_j rises at most by `before` in each cell.
+
+    before (lines, cells) is 0 in cells that hold mass, +∞ where anything may happen. At sites that then still touch no cell the
+    largest φ is that of the second transform, min over x of (x − y_j)²/(2τ) + max_k φ_k − (x − y_k)²/(2τ) + before; rises that
+    rounding may have caused are 0. +∞ on lines where all of before is.
+    """
     lines, n = out.shape
+    stack, cuts = np.empty(n, np.int32), np.empty(n)
+    x, values = np.empty(3 * n + 1), np.empty(3 * n + 1)
+    points, ends = np.empty(3 * n + 1, np.int32), np.empty(3 * n + 1)
     for line in range(lines):
         potential = phi[line]
-        before, last, least_last = -1, 0.0, 0.0
-        for s in range(counts[line]):
-            cell, site = cells[line, s], sites[line, s]
-            if not (masses[line, cell] > 0.0 and shares[line, s] > 0.0):
-                continue
-            if before < 0:
-                out[line, :] = 0.0
-            x = y[cell] - 0.5 * h
-            if s > 0 and cells[line, s - 1] == cell:
-                j = sites[line, s - 1]
-                x = 0.5 * (y[j] + y[site])
-                x -= tau * (potential[site] - potential[j]) / (y[site] - y[j])
-            least_here = _least_at(y, tau, potential, x, site)
-            for j in range(0 if before < 0 else sites[line, before] + 1, site):
-                room = (x - y[j]) ** 2 / (2.0 * tau) - least_here
-                if before >= 0:
-                    room = min(room, (last - y[j]) ** 2 / (2.0 * tau) - least_last)
-                if potential[j] != -np.inf:
-                    out[line, j] = max(room - potential[j], 0.0)
-            last = y[cell] + 0.5 * h
-            if s + 1 < counts[line] and cells[line, s + 1] == cell:
-                j = sites[line, s + 1]
-                last = 0.5 * (y[j] + y[site])
-                last -= tau * (potential[j] - potential[site]) / (y[j] - y[site])
-            least_last = _least_at(y, tau, potential, last, site)
-            before = s
-        if before >= 0:
-            for j in range(sites[line, before] + 1, n):
-                room = (last - y[j]) ** 2 / (2.0 * tau) - least_last
-                if potential[j] != -np.inf:
-                    out[line, j] = max(room - potential[j], 0.0)
+        if not np.any(before[line] < np.inf) or not np.any(potential > -np.inf):
+            out[line, :] = np.inf
+            continue
+        count = _bounds_of_cells(y, h, tau, potential, before[line], stack, cuts, x, values)
+        number, at = _envelope(x[:count], tau, -values[:count], points, ends), 0
+        ends[number - 1] = np.inf
+        for j in range(n):
+            while ends[at] < y[j]:
+                at += 1
+            k = points[at]
+            square = (x[k] - y[j]) ** 2 / (2.0 * tau)
+            rise = square + values[k] - potential[j]
+            rounding = _ROUNDING * (square + abs(values[k]) + abs(potential[j]))
+            out[line, j] = rise if potential[j] > -np.inf and rise > rounding else 0.0
 
 
 @kernel
@@ -192,17 +246,6 @@ def add_stiffness(couplings, values, out):
             flux = couplings[line, j] * (values[line, j + 1] - values[line, j])
             out[line, j] -= flux
             out[line, j + 1] += flux
-
-
-@kernel
-def least(cells, sites, counts, values, own, out):
-    """On lines where `own` is +∞, the least of the values (lines, cells) over the cells that go to a site; own on others."""
-    for line in range(out.shape[0]):
-        out[line, :] = own[line, :]
-        if own[line, 0] == np.inf:
-            for s in range(counts[line]):
-                j = sites[line, s]
-                out[line, j] = min(out[line, j], values[line, cells[line, s]])
 
 
 @kernel

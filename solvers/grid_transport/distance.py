@@ -171,6 +171,10 @@ class _Fixed:
         lacking = np.maximum(self._nu - 2.0 * target, 0.0)
         return self._kappa + lacking / self._step
 
+    def ceiling(self) -> float:
+        """None: the masses are not bounded from below."""
+        return np.inf
+
     def gap(self, phi: Float64, masses: Float64) -> float:
         """In place of the gap, the mass that is out of place."""
         return 0.5 * float(np.abs(masses - self.masses(phi)).sum())

@@ -22,10 +22,12 @@ _LARGEST_ERROR, _OF_SQUARE = 0.1, 0.9
 _ARMIJO = 1e-4
 #: Relative curvature below which rounding would decide on the direction.
 _LEAST_CURVATURE = 1e-14
-#: Mass at sites that take nothing which need not be corrected.
+#: Mass at sites where the other of transport and energy has none which need not be corrected.
 _NEGLIGIBLE = 1e-14
 #: An increase below this relative amount is rounding.
 _ROUNDING = 1e-14
+#: Sites are coupled to mass that would come to them if φ rose by this many times the root mean square of the step before.
+_REACH = 64.0
 
 
 class Conjugate(Protocol):
@@ -39,6 +41,9 @@ class Conjugate(Protocol):
 
     def curvature(self, phi: Float64, masses: Float64, target: Float64) -> Float64:
         """κ ≥ 0: the slope with which the masses would reach the target, −Δρ/Δφ, cell by cell."""
+
+    def ceiling(self) -> Float64 | float:
+        """The least φ, cell by cell, from which on the maximiser is 0; +∞ where there is none."""
 
     def gap(self, phi: Float64, masses: Float64) -> float:
         """E(ρ) + E*(−φ) + Σ φ ρ ≥ 0 for any masses ρ."""
@@ -70,14 +75,17 @@ def ascend(
 
     Newton's equation (κ + stiffness) δφ = ρ_E − ρ_T is solved by conjugate gradients with a multigrid cycle, more exactly the
     better the steps reduce the residual; in place of the derivative of ρ_E, which may be 0 or infinite where the density
-    vanishes, stands its secant to ρ_T. The step is halved until the dual, which is concave, increases.
+    vanishes, stands its secant to ρ_T. The step is halved until the dual, which is concave, increases. Where mass ends,
+    neighbouring sites are taken into account as far as steps reach.
     """
-    state, before = _Point(transport, conjugate, phi), np.inf
+    state, before, reach = _Point(transport, conjugate, phi), np.inf, np.inf
+    # Where all sites take mass in more than one dimension, all of them are within reach.
+    follows = phi.ndim == 1 or bool(np.any(np.isfinite(conjugate.ceiling())))
     for iteration in range(max_iterations + 1):
         if iteration < _SLOPE_UPDATES and phi.ndim > 1:
             transport.update_slopes()
             state = _Point(transport, conjugate, state.phi)
-        state, pushed = _raised(transport, conjugate, state)
+        state, pushed = _adjusted(transport, conjugate, state)
         gap = conjugate.gap(state.phi, pushed)
         residual = state.masses - pushed
         size = float(np.abs(residual).sum())
@@ -85,14 +93,18 @@ def ascend(
         if converged or iteration == max_iterations:
             break
         error = _tolerated_error(size, before)
-        direction = _newton(transport, conjugate, state, pushed, residual, error)
+        direction = _newton(transport, conjugate, state, pushed, residual, error, reach)
         before = size
+        if follows:
+            reach = _REACH * _typical(direction, np.abs(state.masses) + pushed)
         following = _search(transport, conjugate, state, direction, residual)
         if following is None:
             transport.transform(state.phi)
             break
         state = following
-    return Ascent(state.phi, pushed, state.value, gap, size, iteration, converged)
+    # Also where there is no mass, the slope of φ is the displacement to there.
+    raised = state.phi + transport.slack()
+    return Ascent(raised, pushed, state.value, gap, size, iteration, converged)
 
 
 def dual_value(transport: SplitTransport, conjugate: Conjugate, phi: Float64) -> float:
@@ -110,20 +122,24 @@ class _Point:
         self.value = transport.transform(phi) - conjugate.value(phi, self.masses)
 
 
-def _raised(
+def _adjusted(
     transport: SplitTransport, conjugate: Conjugate, state: _Point
 ) -> tuple[_Point, Float64]:
-    """φ raised at sites that take no mass, until they are about to, and the masses of the transport.
+    """φ where only one of transport and energy has mass, and the masses of the transport.
 
-    The dual does not decrease, up to the splitting.
+    φ is lowered to the ceiling where the energy has none, and raised where the transport brings none, until it is about to.
+    Neither decreases the dual, and what is left couples the sites as Newton's method assumes.
     """
     pushed = transport.push()
-    slack = transport.slack()
-    if float(np.sum(state.masses[slack > 0])) <= _NEGLIGIBLE:
+    slack = np.where(state.masses > 0, transport.slack(), 0.0)
+    phi = np.minimum(state.phi + slack, conjugate.ceiling())
+    useful = float(np.sum(np.where(phi > state.phi, state.masses, 0.0)))
+    useful += float(np.sum(np.where(phi < state.phi, pushed, 0.0)))
+    if useful <= _NEGLIGIBLE:
         return state, pushed
-    raised = _Point(transport, conjugate, state.phi + slack)
-    if raised.value >= state.value:
-        return raised, transport.push()
+    adjusted = _Point(transport, conjugate, phi)
+    if adjusted.value >= state.value:
+        return adjusted, transport.push()
     transport.transform(state.phi)
     return state, transport.push()
 
@@ -136,7 +152,12 @@ def _tolerated_error(size: float, before: float) -> float:
     """
     if not np.isfinite(before):
         return _LARGEST_ERROR
-    return min(_LARGEST_ERROR, max(size, _OF_SQUARE * (size / before) ** 2))
+    return min(_LARGEST_ERROR, max(size, _OF_SQUARE * min(size / before, 1.0) ** 2))
+
+
+def _typical(values: Float64, weights: Float64) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.sum(weights * values**2) / np.sum(weights)))
 
 
 def _newton(
@@ -146,10 +167,11 @@ def _newton(
     pushed: Float64,
     residual: Float64,
     error: float,
+    reach: float,
 ) -> Float64:
     """The step, with a relative error in the norm of the preconditioner."""
     kappa = conjugate.curvature(state.phi, state.masses, pushed)
-    couplings = transport.couplings()
+    couplings = transport.couplings(reach)
     # κ alone is no measure: where the density vanishes it may be as large as it likes.
     largest = min(float(kappa.max()), max(float(part.max()) for part in couplings))
     kappa = kappa + _LEAST_CURVATURE * largest

@@ -70,16 +70,20 @@ class AxisTransport:
         """Means over the cells of values at their sites; the adjoint of `push`."""
         return self._along(kernels.pull, values)
 
-    def couple(self) -> None:
+    def couple(self, reach: float) -> None:
         """Determine the couplings of neighbouring sites by the last transform and the masses."""
         kernels.couplings(
-            self._pace / self._h**2,
+            self._y,
+            self._h,
+            self._pace,
+            self._phi,
             self._cells,
             self._sites,
             self._shares,
             self._links,
             self._counts,
             self._masses,
+            reach,
             self._couplings,
         )
 
@@ -94,24 +98,10 @@ class AxisTransport:
         """The couplings between neighbouring sites of which `stiffness` is the Laplacian."""
         return self._box(self._couplings)
 
-    def slack(self, before: Float64 | None) -> Float64:
-        """By how much φ may rise at sites before they take mass; before: the slack of −φ^c at the cells, if any."""
-        own, out = np.empty((2, *self._flat))
-        kernels.slacks(
-            self._y,
-            self._h,
-            self._pace,
-            self._phi,
-            self._cells,
-            self._sites,
-            self._shares,
-            self._counts,
-            self._masses,
-            own,
-        )
-        if before is None:
-            return self._box(own)
-        kernels.least(self._cells, self._sites, self._counts, self._lines(before), own, out)
+    def slack(self, before: Float64) -> Float64:
+        """By how much φ may rise at the sites so that −φ^c rises at most by `before` in the cells."""
+        out = np.empty(self._flat)
+        kernels.slacks(self._y, self._h, self._pace, self._phi, self._lines(before), out)
         return self._box(out)
 
     def cost_of_points(self) -> float:
@@ -208,12 +198,11 @@ class SplitTransport:
             axis.set_slopes()
 
     def slack(self) -> Float64:
-        """By how much φ may rise, by the last transform and push, at sites that take no mass, until they touch those that do."""
-        slack = None
+        """By how much φ may rise, by the last transform, without a change of φ^c where there is mass; 0 at sites that take it."""
+        slack = np.where(self._occupied, 0.0, np.inf)
         for axis in self._axes:
             slack = axis.slack(slack)
-        found = np.asarray(slack)
-        return np.where(np.isfinite(found), found, 0.0)
+        return np.where(np.isfinite(slack), slack, 0.0)
 
     def stiffness(self, values: Float64) -> Float64:
         """The derivative of push when φ moves along values: symmetric, ≥ 0. To be called after `couplings`."""
@@ -226,11 +215,13 @@ class SplitTransport:
             return own
         return own + axis.push(self._stiffness(last - 1, axis.pull(values)))
 
-    def couplings(self) -> list[Float64]:
-        """Per axis, couplings to the next site whose Laplacian approximates `stiffness`."""
+    def couplings(self, reach: float = math.inf) -> list[Float64]:
+        """Per axis, couplings to the next site whose Laplacian approximates `stiffness`, sites that take nothing included if they
+        would take something after a rise of φ by the reach.
+        """
         found = []
         for k, axis in enumerate(self._axes):
-            axis.couple()
+            axis.couple(reach)
             coupling = axis.couplings
             for later in self._axes[k + 1 :]:
                 coupling = later.push(coupling)

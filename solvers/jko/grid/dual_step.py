@@ -157,12 +157,17 @@ class DualStep:
         )
 
     def _remedy(self, end: Ascent, iteration: int) -> str:
-        """From the second on, iterations for the nonlocal part diverge where the step is long, however well each is solved."""
+        """From the second on, iterations for the nonlocal part diverge where the step is long, however well each is solved.
+
+        Diffusion into vacuum moves tiny masses far, where in more than one dimension Newton's method may stop.
+        """
         if iteration > 0:
             return "give a smaller step_size, as the iterations for the nonlocal part of the energy diverge"
         reached = end.iterations >= self._max_iterations
         more = f"a larger max_iterations than {self._max_iterations}, " if reached else ""
-        return f"give {more}a larger tolerance than {self._tolerance:.1e} or a smaller step_size"
+        spreads = self._energy.local.is_singular and not self._energy.is_constrained
+        other = "method='entropic', " if spreads and self._grid.dimension > 1 else ""
+        return f"give {other}{more}a larger tolerance than {self._tolerance:.1e} or a smaller step_size"
 
     def _minimise(self, pull: Float64, phi: Float64 | None) -> Ascent:
         problem = _Problem(
@@ -243,8 +248,9 @@ class DualStep:
 
 
 def _without_vacuum(masses: Float64, energy: GridEnergy) -> Float64:
-    """Masses above 0 wherever they are allowed, if U'(0) = −∞: the iterations would otherwise be slow in vacuum."""
-    if not energy.local.is_singular or np.all(masses[energy.allowed] > 0):
+    """Masses above 0 wherever they are allowed, if U'(0) = −∞: in more than one dimension iterations would be slow in vacuum."""
+    is_reached = masses.ndim == 1 or not energy.local.is_singular
+    if is_reached or np.all(masses[energy.allowed] > 0):
         return masses
     spread = _SPREAD / np.count_nonzero(energy.allowed)
     return np.where(energy.allowed, (1.0 - _SPREAD) * masses + spread, 0.0)

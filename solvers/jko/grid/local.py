@@ -145,6 +145,11 @@ class LocalConjugate:
         used = self._allowed & ((masses > 0) | (target > 0)) & np.isfinite(found)
         return np.where(used, np.maximum(found, 0.0), 0.0)
 
+    def ceiling(self) -> Float64:
+        """−V − U'(0)."""
+        slope = self._local.slope(np.zeros_like(self._potential))
+        return np.where(self._allowed, -self._potential - slope, np.inf)
+
     def gap(self, phi: Float64, masses: Float64) -> float:
         """Σ |c| (U(ρ) + U*(p) − p ρ)."""
         push, own = self._push(phi), self.masses(phi)
