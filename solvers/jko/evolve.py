@@ -25,10 +25,7 @@ from solvers.measures.representations import (
     Quantiles,
     check_positions,
 )
-from solvers.progress import Progress, progress_bar
-
-#: Ticks of the progress bar where the number of steps is not known.
-_TICKS = 1000
+from solvers.progress import TICKS, Progress, progress_bar
 
 Observe = Callable[[float, Measure, Any], None]
 
@@ -128,7 +125,7 @@ def evolve(
     begun = start_energy(moving.energy(measure))
     try:
         kept.begin(measure, begun)
-        with progress_bar(progress, pace.steps or _TICKS) as report:
+        with progress_bar(progress, pace.steps or TICKS) as report:
             kept.follow(march, report)
     except Exception as error:  # of the energy, or of what observes
         kept.status, kept.message = "failed", failure(kept.times[-1], error)
@@ -149,7 +146,7 @@ def ticks(march: March) -> tuple[int, int]:
     pace, here = march.pace, march.here
     if pace.steps is not None:
         return here.done, pace.steps
-    return min(round(_TICKS * here.time / pace.t), _TICKS), _TICKS
+    return min(round(TICKS * here.time / pace.t), TICKS), TICKS
 
 
 def _measure(measure: Any) -> Measure:
