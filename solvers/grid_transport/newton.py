@@ -26,7 +26,8 @@ _LEAST_CURVATURE = 1e-14
 _NEGLIGIBLE = 1e-14
 #: An increase below this relative amount is rounding.
 _ROUNDING = 1e-14
-#: Sites are coupled to mass that would come to them if φ rose by this many times the root mean square of the step before.
+#: Sites are coupled to mass that would come to them if φ rose by this many times the root mean square of the step before, over
+#: the share of it that was taken.
 _REACH = 64.0
 
 
@@ -95,9 +96,10 @@ def ascend(
         error = _tolerated_error(size, before)
         direction = _newton(transport, conjugate, state, pushed, residual, error, reach)
         before = size
+        following, length = _search(transport, conjugate, state, direction, residual)
         if follows:
-            reach = _REACH * _typical(direction, np.abs(state.masses) + pushed)
-        following = _search(transport, conjugate, state, direction, residual)
+            # Where it had to be shortened, it met what is further away.
+            reach = _REACH / length * _typical(direction, np.abs(state.masses) + pushed)
         if following is None:
             transport.transform(state.phi)
             break
@@ -206,13 +208,14 @@ def _search(
     state: _Point,
     direction: Float64,
     residual: Float64,
-) -> _Point | None:
+) -> tuple[_Point | None, float]:
+    """The point at the end of the step, if there is one, and its length."""
     promise = float(np.vdot(residual, direction))
     rounding = _ROUNDING * (1.0 + abs(state.value))
     length = 1.0
     for _ in range(_HALVINGS):
         following = _Point(transport, conjugate, state.phi + length * direction)
         if following.value >= state.value + _ARMIJO * length * promise - rounding:
-            return following
+            return following, length
         length *= 0.5
-    return None
+    return None, length

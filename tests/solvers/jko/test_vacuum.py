@@ -9,6 +9,7 @@ from solvers.jko.proximal_result import JKOError
 from solvers.jko.quantile.steps import QuantileJKO
 from solvers.measures.energies import Entropy, Potential, PowerEntropy
 from solvers.measures.representations import Grid, Quantiles
+from tests.convergence.test_exact_grid_jko_orders import Barenblatt
 
 UNIT = (0.0, 1.0)
 EGGS = Potential(lambda x: np.sin(3 * np.pi * x[:, 0]) * np.sin(3 * np.pi * x[:, 1]))
@@ -90,6 +91,15 @@ def test_diffusion_into_vacuum_takes_few_iterations(density, energy, step_size):
     step = GridJKO(step_size).step(energy, on_the_unit_interval(density, 1001))
     assert step.converged and step.iterations <= 80
     assert step.gap <= 1e-6 * (step.energy_before - step.energy)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exponent", [2.0, 3.0])
+def test_a_front_in_space_takes_few_iterations(exponent):
+    """About ten on all levels of 64³ cells; a step cut short by what is out of its reach must not stay as short."""
+    edges = (np.linspace(-2.2, 2.2, 65),) * 3
+    step = GridJKO(0.25).step(PowerEntropy(exponent), Barenblatt(3, exponent).grid(edges, 1.0, 4))
+    assert step.converged and step.iterations <= 20
 
 
 @pytest.mark.parametrize("shape", [(40,), (12, 9), (6, 5, 7)])
