@@ -81,12 +81,13 @@ def ascend(
     """
     state, before, reach = _Point(transport, conjugate, phi), np.inf, np.inf
     # Where all sites take mass in more than one dimension, all of them are within reach.
-    follows = phi.ndim == 1 or bool(np.any(np.isfinite(conjugate.ceiling())))
+    ceiling = conjugate.ceiling()
+    follows = phi.ndim == 1 or bool(np.any(np.isfinite(ceiling)))
     for iteration in range(max_iterations + 1):
         if iteration < _SLOPE_UPDATES and phi.ndim > 1:
             transport.update_slopes()
             state = _Point(transport, conjugate, state.phi)
-        state, pushed = _adjusted(transport, conjugate, state)
+        state, pushed = _adjusted(transport, conjugate, state, ceiling)
         gap = conjugate.gap(state.phi, pushed)
         residual = state.masses - pushed
         size = float(np.abs(residual).sum())
@@ -125,7 +126,7 @@ class _Point:
 
 
 def _adjusted(
-    transport: SplitTransport, conjugate: Conjugate, state: _Point
+    transport: SplitTransport, conjugate: Conjugate, state: _Point, ceiling: Float64 | float
 ) -> tuple[_Point, Float64]:
     """φ where only one of transport and energy has mass, and the masses of the transport.
 
@@ -134,7 +135,7 @@ def _adjusted(
     """
     pushed = transport.push()
     slack = np.where(state.masses > 0, transport.slack(), 0.0)
-    phi = np.minimum(state.phi + slack, conjugate.ceiling())
+    phi = np.minimum(state.phi + slack, ceiling)
     useful = float(np.sum(np.where(phi > state.phi, state.masses, 0.0)))
     useful += float(np.sum(np.where(phi < state.phi, pushed, 0.0)))
     if useful <= _NEGLIGIBLE:

@@ -1,7 +1,7 @@
 """Ctrl-C during compiled code."""
 
 import _thread
-from threading import Event, Thread, Timer, main_thread
+from threading import Event, Thread, main_thread
 
 import pytest
 
@@ -20,9 +20,9 @@ def test_ctrl_c_does_not_wait_for_the_end():
 
     def wait():
         threads.append(_thread.get_ident())
+        _thread.interrupt_main()
         end.wait()
 
-    Timer(0.05, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):
         interruptible(wait)
     assert not end.is_set() and threads != [main_thread().ident]
