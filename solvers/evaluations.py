@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from solvers._support.bits import Bits
+from solvers._support.bits import Bits, contents
 from solvers.objective import Array, OwnResults, value_and_gradient
 
 _FEWEST = (
@@ -115,7 +115,8 @@ class Remembering(OwnResults):
         return point
 
     def _found(self, x: Array) -> _Point | None:
-        index = next((i for i, point in enumerate(self._points) if point.bits.are_of(x)), -1)
+        known = contents(x)
+        index = next((i for i, point in enumerate(self._points) if point.bits.are(known)), -1)
         if self.is_spread and self._points:  # the ranks must go the same way
             least, most = -self.original.largest(float(-index)), self.original.largest(float(index))
             index = index if least == most else -1

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Contents = tuple[str, tuple[int, ...], memoryview]
+
 
 class Bits:
     """The type, shape and bytes of an array, kept to be compared with other arrays.
@@ -15,10 +17,18 @@ class Bits:
     """
 
     def __init__(self, array: NDArray[Any]) -> None:
-        self._kind = array.dtype.char, array.shape
-        self._bytes = bytearray(np.ascontiguousarray(array).data)
+        *kind, data = contents(array)
+        self._contents = (*kind, bytearray(data))
 
     def are_of(self, array: NDArray[Any]) -> bool:
         """Whether these are the array's."""
-        same_kind = self._kind == (array.dtype.char, array.shape)
-        return same_kind and self._bytes == np.ascontiguousarray(array).data
+        return self.are(contents(array))
+
+    def are(self, of_other: Contents) -> bool:
+        """Whether these are the contents of another array, which may be compared with several."""
+        return self._contents == of_other
+
+
+def contents(array: NDArray[Any]) -> Contents:
+    """The type and shape of an array, and a view of its bytes."""
+    return array.dtype.char, array.shape, np.ascontiguousarray(array).data

@@ -42,10 +42,14 @@ class _Descent(DiscreteFlow):
         return np.stack([state[0], self._descend(objective, state[0])])
 
     def center(self, step: int, state: Array) -> Array:
-        return 0.5 * (state[0] + state[1])
+        center: Array = state[0] + state[1]
+        center *= 0.5
+        return center
 
     def fluctuation(self, step: int, state: Array) -> Array:
-        return (0.5 if step % 2 == 0 else -0.5) * (state[0] - state[1])
+        fluctuation: Array = state[0] - state[1]
+        fluctuation *= 0.5 if step % 2 == 0 else -0.5
+        return fluctuation
 
     def iterate(self, step: int, state: Array) -> Array:
         return state[0]

@@ -229,18 +229,17 @@ def _normal(rows: int, size: int) -> NDArray[np.float64]:
 
 
 def _product(objective: Any, x: Array, v: Array) -> NDArray[np.float64]:
-    """Hv as a flat float64 vector; FloatingPointError where it is not finite."""
+    """Hv as a flat float64 vector of its own."""
     image = check_like("hvp", objective.hvp(x, v.reshape(x.shape).astype(x.dtype)), x)
-    product = image.ravel().astype(np.float64)
-    if not np.all(np.isfinite(product)):
-        raise FloatingPointError("the Hessian is not finite")
-    flat: NDArray[np.float64] = product
-    return flat
+    product: NDArray[np.float64] = image.ravel().astype(np.float64)
+    return product
 
 
 def _dense(objective: Any, x: Array, k: int) -> RitzPairs:
     columns = [_product(objective, x, e) for e in np.eye(x.size)]
     matrix = np.array(columns, dtype=np.float64)
+    if not np.all(np.isfinite(matrix)):
+        raise FloatingPointError("the Hessian is not finite")
     values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
     if np.abs(matrix - matrix.T).max() > ASYMMETRY * np.abs(values).max():
         raise FloatingPointError(NOT_SYMMETRIC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ _LEAST_SHARE = 1e-3
 # Of the operator's norm: products that are less symmetric than this are no Hessian's. Differences at a kink are not.
 ASYMMETRY, NOT_SYMMETRIC = 1e-2, "the operator is not symmetric"
 # A remainder this far below what it is the remainder of is rounding.
-_NOTHING = 100 * float(np.finfo(np.float64).eps)
+_EPS = float(np.finfo(np.float64).eps)
+_NOTHING = 100 * _EPS
 # Sums of squares that lost no significant term to underflow.
 _SQUARES = 1e-200, 1e200
 
@@ -106,20 +108,20 @@ def lanczos(
         room = max(room, min(_ROOM, _ROOM_BYTES // (8 * size)))
     space = _Space(starts, min(room, size), 0 if guesses is None else len(guesses))
     waiting = [] if guesses is None else list(guesses)
-    for done in range(1, max_products + 1):
+    for done in itertools.count(1):
         space.expand(product)
         if guesses is None and done < count:
             continue
         question = _Question(space, k, tol, above, certify)
         direction = question.next_direction()
-        if direction is None or done == max_products:
-            break
+        if direction is None or done >= max_products:
+            return question.answer(is_complete=direction is None)
         if waiting and question.lacks_a_start:
             direction = space.with_new(waiting, direction)
         if space.is_full:
             space.restart(count + _SPARE_PAIRS, question.level(min(k, space.m)))
         space.turn(direction)
-    return _Question(space, k, tol, above, certify).answer()
+    raise AssertionError("the products are limited")
 
 
 class _Space:
@@ -138,6 +140,7 @@ class _Space:
         most = capacity + count + guesses
         self.m, self.r, self.capacity = 0, 0, capacity
         self.rows = np.empty((most, size))  # V, R
+        self.inside = np.empty(size)  # room for the part of a vector in their span
         self.projected = np.zeros((capacity, capacity))  # T, above its diagonal
         self.couplings = np.zeros((most, capacity))  # of each row: those of R are B
         self.shares = np.zeros((count, most))  # C, D
@@ -238,16 +241,18 @@ class _Space:
         """
         rows = self.rows[: self.m + self.r]
         size, overlaps = _norm(vector), np.zeros(len(rows))
-        if not np.isfinite(size):
-            raise FloatingPointError("the operator's products are too large")
+        if not math.isfinite(size):
+            raise FloatingPointError("the operator's products are not finite, or too large")
         if known is not None:
             last = len(known)
-            near = slice(int(np.argmax(known != 0.0)) if known.any() else last, last + 1)
-            overlaps[near] = np.append(known[near], rows[last] @ vector)
-            vector -= overlaps[near] @ rows[near]
+            first = int(np.argmax(known != 0.0)) if known.any() else last
+            overlaps[first:last] = known[first:]
+            overlaps[last] = rows[last] @ vector
+            near = slice(first, last + 1)
+            vector -= np.matmul(overlaps[near], rows[near], out=self.inside)
         while True:
             parts = rows @ vector
-            vector -= parts @ rows
+            vector -= np.matmul(parts, rows, out=self.inside)
             overlaps += parts
             length = _norm(vector)
             if not length > _NOTHING * size:
@@ -264,21 +269,26 @@ class _Space:
         values, rotation = np.linalg.eigh(self.projected[: self.m, : self.m], UPLO="U")
         self.values, self.rotation = values[::-1], rotation[:, ::-1]
         self.residuals = self.couplings[self.of_rest, : self.m] @ self.rotation
-        self.rounding = float(np.finfo(np.float64).eps * np.abs(values).max())
+        self.rounding = _EPS * float(max(abs(values[0]), abs(values[-1])))
 
 
 def _norm(vector: Vector) -> float:
     """Safe from underflow and overflow of the squares."""
-    with np.errstate(over="ignore"):
-        square = float(vector @ vector)
-    return math.sqrt(square) if _SQUARES[0] < square < _SQUARES[1] else float(_norms(vector))
+    square = float(np.vdot(vector, vector))  # which, unlike `@`, does not warn of either
+    if _SQUARES[0] < square < _SQUARES[1]:
+        return math.sqrt(square)
+    return float(_norms(vector)) if vector.size else 0.0
 
 
 def _norms(columns: Vector) -> Vector:
     """Norms of columns, likewise."""
+    squares = np.einsum("i...,i...->...", columns, columns)
+    if np.all((squares > _SQUARES[0]) & (squares < _SQUARES[1])):
+        return np.sqrt(squares)
     scale = np.abs(columns).max(axis=0, initial=0.0)
     divisor = np.where(scale > 0.0, scale, 1.0)
-    norms: Vector = scale * np.linalg.norm(columns / divisor, axis=0)
+    with np.errstate(invalid="ignore"):  # of infinite entries
+        norms: Vector = scale * np.linalg.norm(columns / divisor, axis=0)
     return norms
 
 
@@ -314,13 +324,12 @@ class _Question:
             return np.eye(1, self.space.r)[0]
         return self._hidden_direction(self.wanted)
 
-    def answer(self) -> RitzPairs:
-        complete = self._is_certain(self.wanted)
+    def answer(self, is_complete: bool) -> RitzPairs:
         found = self.wanted
-        while found and not (complete or self._is_certain(found)):
+        while found and not (is_complete or self._is_certain(found)):
             found -= 1
         vectors = self.space.rotation[:, : self.k].T @ self.space.basis
-        return RitzPairs(self.values, vectors, self.residuals[: self.k], found, complete)
+        return RitzPairs(self.values, vectors, self.residuals[: self.k], found, is_complete)
 
     def _is_certain(self, found: int) -> bool:
         return bool(self.converged[:found].all()) and self._hidden_direction(found) is None
@@ -352,6 +361,8 @@ class _Question:
         level = self.level(found)
         yield level, 1
         values = self.values[:found]
+        if not np.any(values > level):
+            return
         near = 2 * np.maximum(self.tol * np.abs(values[:-1]), self.space.rounding)
         groups = np.split(values, np.flatnonzero(-np.diff(values) > near) + 1)
         for group in groups:

@@ -8,11 +8,14 @@ from tests.helpers.landscapes import Quadratic
 from tests.solvers.spectrum.test_spectrum import Counting, check_against_lapack, rotated
 
 
-def test_products_that_stop_being_finite_give_nan():
+@pytest.mark.parametrize("factor", [np.nan, np.inf, 1e308])
+def test_products_that_stop_being_finite_give_nan(factor):
     class Failing(Counting):
         def hvp(self, x, v):
             product = super().hvp(x, v)
-            return product if len(self.products) < 7 else product * np.nan
+            if len(self.products) >= 7:
+                product[1] = factor
+            return product
 
     pairs = solvers.top_eigenpairs(Failing(np.diag(np.linspace(0, 1, 400))), np.zeros(400), 2)
     assert not pairs.converged and np.isnan(pairs.values).all()
