@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from meanfield import _process
 from meanfield._version import __version__
 from meanfield.study.cli._shared import WRONG_INPUT, app
 from meanfield.study.cli._streams import set_up_streams
@@ -38,6 +39,7 @@ for name in COMMANDS:  # the module of a command registers it
 
 def main() -> None:
     """Entry point of the command ``meanfield``."""
+    _process.is_command = True
     # Looking for cycles among what is imported takes a tenth of a small run, at its end another.
     gc.set_threshold(50_000, 20, 100)
     atexit.register(gc.freeze)

@@ -46,6 +46,30 @@ def test_a_quiet_run_imports_only_what_it_needs(tmp_path):
     assert result.stdout.splitlines()[-1] == "unneeded:"
 
 
+DOCSTRINGS = """
+import sys
+from meanfield.study.cli.app import main
+if sys.argv[1:]:
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code
+from meanfield.study import figures
+from matplotlib.artist import kwdoc
+from matplotlib.lines import Line2D
+print(*("antialiased" in text for text in (Line2D.set.__doc__, kwdoc(Line2D))))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.essential
+@pytest.mark.parametrize("arguments, listed", [([], "True"), (["--version"], "False")])
+def test_only_in_the_command_docstrings_of_matplotlib_list_no_properties(arguments, listed):
+    command = [sys.executable, "-c", DOCSTRINGS, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == f"{listed} True"
+
+
 @pytest.mark.slow
 @pytest.mark.essential
 def test_help_answers_within_half_a_second():

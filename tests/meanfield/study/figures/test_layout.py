@@ -123,16 +123,16 @@ def with_two_scales():
     return figure
 
 
-@pytest.fixture
-def found(monkeypatch):
-    """The axes whose ticks were found, in turn."""
-    listed, find = [], Axis._update_ticks
+@pytest.fixture(params=["_update_ticks", "_get_ticklabel_bboxes"])
+def found(request, monkeypatch):
+    """The axes whose ticks were found, in turn, or the boxes of their labels."""
+    listed, find = [], getattr(Axis, request.param)
 
-    def counted(self):
+    def counted(self, *arguments):
         listed.append(self)
-        return find(self)
+        return find(self, *arguments)
 
-    monkeypatch.setattr(Axis, "_update_ticks", counted)
+    monkeypatch.setattr(Axis, request.param, counted)
     return listed
 
 
