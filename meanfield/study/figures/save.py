@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib import rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from meanfield.study.figures.catalogue import COMPARISON
 from meanfield.study.figures.layout import only_places_change
-from meanfield.study.figures.png import write_png
 from meanfield.study.figures.selection import chosen_figures, length, shown_by_others
 from meanfield.study.figures.style import Drawn, at_width, styled
 from meanfield.study.storage.schema import OutputError, RunRecord
@@ -147,7 +146,9 @@ def _write_pixels(figure: Figure, path: Path) -> None:
             engine.execute(figure)
         figure.set_layout_engine(None)
         canvas.draw()
-        write_png(path, np.asarray(canvas.buffer_rgba()), figure.dpi)
+        size, pixels = canvas.get_width_height(physical=True), canvas.buffer_rgba()
+        image = Image.frombuffer("RGBA", size, pixels, "raw", "RGBA", 0, 1).convert("RGB")
+        image.save(path, dpi=(figure.dpi, figure.dpi), compress_level=2)  # the fastest
     finally:
         figure.set_layout_engine(engine)
         figure.dpi = dpi
