@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,23 +43,30 @@ class Architecture(NamedTuple):
 
 
 class Memory:
-    """Results of a forward pass kept for the backward pass after it, where they fit in the array of the forward pass before.
+    """Results of a forward pass kept for the backward pass after it, where there is room in the memory of the pass before.
 
     The numbers are the same without. One that is `lasting` serves several passes with the same data: while the particles are
     the same, their activations are not computed again.
     """
 
+    kept: Array | None = None
+
     def __init__(self, lasting: bool = False) -> None:
-        self.kept: Array | None = None
         self._lasting = lasting
         self._particles: Bits | None = None
+        self._room = np.empty(0)
 
     def begin(self, order: int, particles: Array, data: Data, bounds: NDArray[np.int64]) -> bool:
-        """Whether those of the particles are known; otherwise there is room for them."""
-        if self._particles is not None and self._particles.are_of(particles):
+        """Make room for those of the particles, and say whether the activations are there already."""
+        shape, dtype = two_layer.kept_shape(order, data.rows, bounds), data.rows.dtype
+        entries = math.prod(shape)
+        as_before = self.kept is not None and self.kept.shape[1:] == shape[1:]
+        if entries > self._room.size or dtype != self._room.dtype:
+            self._room, as_before = np.empty(entries, dtype), False
+        self.kept = self._room[:entries].reshape(shape)
+        if as_before and self._particles is not None and self._particles.are_of(particles):
             return True
         self._particles = Bits(particles) if self._lasting else None
-        self.kept = two_layer.room(order, data.rows, bounds, self.kept)
         return False
 
 

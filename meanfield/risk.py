@@ -36,8 +36,8 @@ _WEIGHT_ROUNDING = 1e-6  # tolerance of the sum of weights stored in float32
 
 
 _Memories = WeakKeyDictionary[Any, _evaluation.Memory]
-# Of a gradient the array alone, as a new one costs a page fault for every 4 kB; of a Hessian product what it holds as well, as
-# the next one mostly is at the same particles.
+# Of a gradient the array alone, as a new one costs a page fault for every 4 kB; of Hessian products and third derivatives what it
+# holds as well, as the next one mostly is at the same particles.
 _OF_GRADIENTS, _OF_PRODUCTS = _Memories(), _Memories()
 
 
@@ -204,12 +204,14 @@ class Risk:
     def third(self, x: ArrayLike, u: ArrayLike, weights: ArrayLike | None = None) -> Array:
         """∇³R[u, u], the second derivative of the mean-field gradient along u, (N, D), for u (N, D)."""
         x, u = self._particles("x", x), self._direction("u", u, x)
-        memory = _evaluation.Memory()
-        f, df, ddf = self._jet(x, self._weights(weights, x), u, 2, memory)
-        r = self._loss.gradient(f, self._targets)
-        dr = self._loss.curvature(f, self._targets, df)
-        ddr = self._loss.curvature(f, self._targets, ddf) + self._loss.third(f, self._targets, df)
-        return self._gradient_jet(x, [r, dr, ddr], u, memory)
+        masses = self._weights(weights, x)
+        with _memory(_OF_PRODUCTS, self, lasting=True) as memory:
+            f, df, ddf = self._jet(x, masses, u, 2, memory)
+            r = self._loss.gradient(f, self._targets)
+            dr = self._loss.curvature(f, self._targets, df)
+            ddr = self._loss.curvature(f, self._targets, ddf)
+            ddr = ddr + self._loss.third(f, self._targets, df)
+            return self._gradient_jet(x, [r, dr, ddr], u, memory)
 
     def inner(self, u: ArrayLike, v: ArrayLike) -> float:
         """⟨u, v⟩ = (1/N) Σ_i u_i·v_i, summed in float64 in an order independent of the number of threads and ranks."""

@@ -44,10 +44,10 @@ from .job import written
 from .products import most_small
 from .threads import Counter, run_blocks
 
-__all__ = ["ACTIVATIONS", "gradient_jet", "network_jet", "room"]
+__all__ = ["ACTIVATIONS", "gradient_jet", "kept_shape", "network_jet"]
 
 FUSED_INPUTS = 20
-KEPT_BYTES = 1 << 25  # as of 2000 particles at 2000 data; a small part of the memory of a process
+KEPT_BYTES = 1 << 27  # as of 4000 particles at 4000 data
 KEPT_INPUTS = 64
 CHECKED = ("sin",)  # activations that check all arguments first, which ``neurons`` does not support
 _MODULES: dict[str, Any] = {"neurons": neurons, "tiles": tiles, "wide": wide}
@@ -76,7 +76,7 @@ def network_jet(
 
     particles, direction (N, c + p); data with p inputs; bounds (blocks + 1), block b being the particles bounds[b] to
     bounds[b + 1]; partials (blocks, order + 1, n, c), overwritten. For order 0 the direction may be anything of its shape.
-    kept: see `room`; the data are its own from the first_datum on, and `known` says that it was left by a call with these
+    kept: see `kept_shape`; the data are its own from the first_datum on, and `known` says that it was left by a call with these
     particles.
     """
     real, p = _precision(particles), data.rows.shape[1]
@@ -213,18 +213,12 @@ def block_size(p: int) -> int:
     return wide.ROWS if FUSED_INPUTS < p < wide.MANY_INPUTS else wide.MOST_ROWS
 
 
-def room(order: int, inputs: Array, bounds: Bounds, used: Array | None = None) -> Array:
-    """An array (order + 1, rows, n) for `kept`: as many blocks from the first on as fit into ``KEPT_BYTES``, if worthwhile.
-
-    The `used` one, where it is such an array.
-    """
+def kept_shape(order: int, inputs: Array, bounds: Bounds) -> tuple[int, int, int]:
+    """That of `kept` (order + 1, rows, n): as many blocks from the first on as fit into ``KEPT_BYTES``, if worthwhile."""
     per_row = (order + 1) * len(inputs) * inputs.itemsize
     most = KEPT_BYTES // per_row if inputs.shape[1] >= KEPT_INPUTS else 0
     rows = bounds[np.searchsorted(bounds, most, side="right") - 1]
-    shape = (order + 1, int(rows), len(inputs))
-    if used is not None and used.shape == shape and used.dtype == inputs.dtype:
-        return used
-    return np.empty(shape, inputs.dtype)
+    return order + 1, int(rows), len(inputs)
 
 
 def _precision(array: Array) -> Any:

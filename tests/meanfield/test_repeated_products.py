@@ -1,4 +1,4 @@
-"""Gradients share an array, Hessian products at one point its pre-activations: bit for bit those of a risk that has none."""
+"""Gradients share an array, higher derivatives at one point its pre-activations: bit for bit those of a risk that has none."""
 
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import meanfield
+from meanfield._evaluation import Memory
 from meanfield._kernels import two_layer
 
 N, n, d = 40, 30, 70  # inputs enough for pre-activations to be kept
@@ -40,6 +41,24 @@ def test_again_and_elsewhere(dtype):
         np.testing.assert_array_equal(
             shared.hvp(point, vectors[0], weights), fresh(point, vectors[0], weights=weights)
         )
+
+
+# room for everything; for all of the particles of a product only; for some of either
+@pytest.mark.parametrize("particles_kept", [N, 2 * N // 3 + 1, N // 2])
+def test_products_and_third_derivatives_by_turns(particles_kept, monkeypatch):
+    monkeypatch.setattr(two_layer, "KEPT_BYTES", 3 * particles_kept * n * 8)
+    shared, (x, y, v) = risk(), map(particles, range(3))
+    for point, method in [
+        (x, "hvp"),
+        (x, "third"),
+        (x, "hvp"),
+        (y, "third"),
+        (y, "hvp"),
+        (x, "third"),
+    ]:
+        for _ in range(2):
+            found, expected = getattr(shared, method)(point, v), getattr(risk(), method)(point, v)
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_a_point_that_was_changed_in_place():
@@ -82,15 +101,16 @@ def test_threads_do_not_disturb_each_other():
 
 def test_gradients_share_one_array_that_no_two_threads_have_at_once(monkeypatch):
     """A new one costs a page fault for every 4 kB: a third of the time of a gradient of the digits."""
-    made, room = [], two_layer.room
+    made, begin = [], Memory.begin
 
-    def noted(order, inputs, bounds, used=None):
-        found = room(order, inputs, bounds, used)
-        if found is not used:
-            made.append(found)
-        return found
+    def noted(memory, *arguments):
+        before = memory._room
+        known = begin(memory, *arguments)
+        if memory._room is not before:
+            made.append(memory.kept)
+        return known
 
-    monkeypatch.setattr(two_layer, "room", noted)
+    monkeypatch.setattr(Memory, "begin", noted)
     shared, points = risk(), [particles(seed) for seed in range(8)]
     expected = [risk().gradient(x) for x in points]
     made.clear()
