@@ -101,11 +101,11 @@ def _keep(axis: Axis, method: str) -> None:
     last: Any = None
     panel: Any = axis.axes
 
-    def found(*arguments: Any) -> Any:
+    def found(*arguments: Any, **options: Any) -> Any:
         nonlocal last
-        here = (*panel.bbox.bounds, panel.figure.dpi, *axis.get_view_interval(), *arguments)
+        here = (panel.bbox.bounds, panel.figure.dpi, *axis.get_view_interval(), arguments, options)
         if last is None or last[0] != here:
-            last = (here, find(*arguments))
+            last = (here, find(*arguments, **options))
         return last[1]
 
     setattr(axis, method, found)
