@@ -214,7 +214,7 @@ def block_size(p: int) -> int:
 
 
 def kept_shape(order: int, inputs: Array, bounds: Bounds) -> tuple[int, int, int]:
-    """That of `kept` (order + 1, rows, n): as many blocks from the first on as fit into ``KEPT_BYTES``, if worthwhile."""
+    """The shape (order + 1, rows, n) of `kept`: as many blocks from the first on as fit into ``KEPT_BYTES``, if worthwhile."""
     per_row = (order + 1) * len(inputs) * inputs.itemsize
     most = KEPT_BYTES // per_row if inputs.shape[1] >= KEPT_INPUTS else 0
     rows = bounds[np.searchsorted(bounds, most, side="right") - 1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -108,8 +107,10 @@ def lanczos(
         room = max(room, min(_ROOM, _ROOM_BYTES // (8 * size)))
     space = _Space(starts, min(room, size), 0 if guesses is None else len(guesses))
     waiting = [] if guesses is None else list(guesses)
-    for done in itertools.count(1):
+    done = 0
+    while True:
         space.expand(product)
+        done += 1
         if guesses is None and done < count:
             continue
         question = _Question(space, k, tol, above, certify)
@@ -121,7 +122,6 @@ def lanczos(
         if space.is_full:
             space.restart(count + _SPARE_PAIRS, question.level(min(k, space.m)))
         space.turn(direction)
-    raise AssertionError("the products are limited")
 
 
 class _Space:
